@@ -58,7 +58,7 @@ type Store interface {
 	// ErrNotFound: there is none.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Put stores data, whole or not at all, over whatever key held; a reader sees the old value or the new one.
-	// nil means stored durably and read back. Put keeps no reference to data. On an error that is not a
+	// nil means stored, durably. Put keeps no reference to data. On an error that is not a
 	// *[Pending] either value may be there, and no further change is coming.
 	Put(ctx context.Context, key string, data []byte) error
 	// Delete removes the value. There being none is nil.
@@ -153,7 +153,7 @@ func checkCall(ctx context.Context, key string) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	return context.Cause(ctx)
+	return ctx.Err()
 }
 
 // checkData refuses a value that is too large for Put.
