@@ -1,0 +1,116 @@
+// Package clientauth authenticates a client to its authorization server: not at all, with a secret, or with
+// a signed assertion (RFC 6749 §2.3, RFC 7523 §2.2).
+package clientauth
+
+import (
+	"crypto"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+)
+
+// Method is how a client authenticates. The zero Method is a public client: its client_id in the body and
+// nothing else (S49). A Method never prints what it holds (S66), is immutable, and is safe for concurrent use.
+type Method struct{ c *credential }
+
+// credential stands behind a pointer, because fmt prints unexported fields without asking their methods.
+type credential struct {
+	secret string
+	key    crypto.Signer
+	keyID  string
+}
+
+// Secret authenticates with a client secret; "" gives the zero Method.
+func Secret(secret string) Method {
+	if secret == "" {
+		return Method{}
+	}
+	return Method{&credential{secret: secret}}
+}
+
+// PrivateKey authenticates with an assertion signed by key (RSA of 2048 bits or more, P-256, P-384, P-521
+// or Ed25519). keyID is the kid under which the server knows the key; "": none is sent. A nil key gives a Method
+// that [Method.Check] refuses.
+func PrivateKey(key crypto.Signer, keyID string) Method {
+	return Method{&credential{key: key, keyID: keyID}}
+}
+
+// IsPublic reports whether m is the zero Method.
+func (m Method) IsPublic() bool { return m.c == nil }
+
+// Check reports a key that cannot sign, without any I/O.
+func (m Method) Check() error {
+	if m.c == nil || m.c.secret != "" {
+		return nil
+	}
+	_, err := algorithms(m.c.key)
+	return err
+}
+
+// Apply adds the authentication of clientID to form and h.
+//
+// supported is the endpoint's …_auth_methods_supported, nil where the metadata says nothing: client_secret_basic then. A
+// provider whose list leaves out "none" is sent a public client all the same, for many lists name only the
+// others. issuer is the audience of an assertion, which is worth nothing to another server then; endpoint takes its place for a
+// provider without an issuer. signingAlgs is …_auth_signing_alg_values_supported; nil: the key's usual one.
+// An error that matches [errors.ErrUnsupported] says that the server does not take the method.
+func (m Method) Apply(clientID, issuer, endpoint string, supported, signingAlgs []string, form url.Values, h http.Header) error {
+	offers := func(method string) bool { return supported == nil || slices.Contains(supported, method) }
+	switch {
+	case m.c == nil:
+		form.Set("client_id", clientID)
+	case m.c.secret != "" && offers("client_secret_basic"):
+		// §2.3.1: both are form-encoded before they are joined, so a colon in either is no ambiguity.
+		pair := url.QueryEscape(clientID) + ":" + url.QueryEscape(m.c.secret)
+		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+	case m.c.secret != "" && offers("client_secret_post"):
+		form.Set("client_id", clientID)
+		form.Set("client_secret", m.c.secret)
+	case m.c.secret != "":
+		return fmt.Errorf("%w: the provider takes no client secret here; set up the authentication that it offers", errors.ErrUnsupported)
+	case !offers("private_key_jwt"):
+		return fmt.Errorf("%w: the provider takes no private_key_jwt here; set up the authentication that it offers", errors.ErrUnsupported)
+	default:
+		audience := issuer
+		if audience == "" {
+			audience = endpoint
+		}
+		assertion, err := m.c.assertion(clientID, audience, signingAlgs)
+		if err != nil {
+			return err
+		}
+		form.Set("client_id", clientID) // optional in RFC 7521 §4.2, but some servers insist on it
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", assertion)
+	}
+	return nil
+}
+
+const redacted = "[redacted]"
+
+func (m Method) text() string {
+	switch {
+	case m.c == nil:
+		return "none"
+	case m.c.secret != "":
+		return "client secret " + redacted
+	}
+	return "private key " + redacted
+}
+
+// String implements [fmt.Stringer] without the secret.
+func (m Method) String() string { return m.text() }
+
+// Format implements [fmt.Formatter]: every verb prints the same.
+func (m Method) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.text()) }
+
+// MarshalText implements [encoding.TextMarshaler], and so JSON.
+func (m Method) MarshalText() ([]byte, error) { return []byte(m.text()), nil }
+
+// LogValue implements [slog.LogValuer].
+func (m Method) LogValue() slog.Value { return slog.StringValue(m.text()) }
