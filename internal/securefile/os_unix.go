@@ -1,0 +1,60 @@
+//go:build unix
+
+package securefile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+const (
+	nonblock = syscall.O_NONBLOCK // opening a FIFO does not wait for its writer
+	nofollow = syscall.O_NOFOLLOW
+)
+
+// checkOwner refuses what another user owns or may reach, and a file with a second name.
+func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return insecure(path, "its owner is unknown", "use a local directory")
+	}
+	if uid := os.Geteuid(); int(st.Uid) != uid {
+		return insecure(path, fmt.Sprintf("belongs to uid %d, and this process runs as uid %d", st.Uid, uid),
+			"run as its owner (without sudo), or use another directory")
+	}
+	if mode := info.Mode(); mode.Perm()&0o077 != 0 {
+		want := 0o600
+		if mode.IsDir() {
+			want = 0o700
+		}
+		return insecure(path, fmt.Sprintf("mode is %#o, so that other users may reach it", mode.Perm()),
+			fmt.Sprintf("if nobody else has used it: chmod %o %q", want, path))
+	}
+	// Zero names: a writer replaced the file after it was opened.
+	if n := uint64(st.Nlink); !info.IsDir() && n > 1 {
+		return insecure(path, fmt.Sprintf("has %d names (hard links)", n), "remove it, or the other names")
+	}
+	return nil
+}
+
+func inUse(error) bool { return false }
+
+// Some file systems cannot flush a directory, and some need not.
+func cannotSync(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
+}
+
+// Locks are not there on some network file systems: NFS without lockd, SMB, some FUSE and container mounts.
+func lacksLocks(err error) bool {
+	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS)
+}
+
+func interrupted(err error) bool { return errors.Is(err, syscall.EINTR) }
+
+// A link that appeared after the look at the name: ELOOP, or EMLINK on FreeBSD.
+func refusedLink(err error) bool {
+	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK)
+}

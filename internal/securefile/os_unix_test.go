@@ -1,0 +1,46 @@
+//go:build unix
+
+package securefile
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func mkfifo(t *testing.T, path string) {
+	t.Helper()
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+}
+
+// No lock at all is a typed error that says why; no such file system is at hand, so the error numbers stand in.
+func TestFileSystemsWithoutLocks(t *testing.T) {
+	t.Parallel()
+	for _, errno := range []syscall.Errno{syscall.ENOLCK, syscall.EOPNOTSUPP, syscall.ENOTSUP, syscall.ENOSYS} {
+		err := lockError("/home/alice/lock", fmt.Errorf("flock: %w", errno))
+		require.ErrorIs(t, err, ErrNoLocks)
+		require.ErrorContains(t, err, "network file system")
+		require.ErrorContains(t, err, "/home/alice/lock")
+	}
+	require.NotErrorIs(t, lockError("p", syscall.EIO), ErrNoLocks)
+	require.ErrorIs(t, lockError("p", syscall.ELOOP), ErrInsecure)
+}
+
+// A reader that opened the file just before it was replaced holds one without a name: that is no hard link.
+func TestAReplacedFileIsStillRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(privateDir(t), "file")
+	require.NoError(t, WriteFile(path, []byte("old")))
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer func() { _ = f.Close() }()
+	require.NoError(t, WriteFile(path, []byte("new")))
+	info, err := f.Stat()
+	require.NoError(t, err)
+	require.Zero(t, info.Sys().(*syscall.Stat_t).Nlink)
+	require.NoError(t, checkFile(path, info, f))
+}

@@ -1,0 +1,47 @@
+package securefile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+const (
+	nonblock = 0
+	nofollow = 0
+)
+
+// checkOwner refuses an opened file with a second name. Who may reach it is the business of the directory's access list.
+func checkOwner(path string, _ fs.FileInfo, f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &info); err != nil {
+		return err
+	}
+	if info.NumberOfLinks > 1 {
+		return insecure(path, fmt.Sprintf("has %d names (hard links)", info.NumberOfLinks), "remove it, or the other names")
+	}
+	return nil
+}
+
+// A file that is being replaced, or that a virus scanner reads, cannot be opened or replaced for a moment.
+func inUse(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_ACCESS_DENIED) ||
+		errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_DELETE_PENDING)
+}
+
+func cannotSync(error) bool { return false }
+
+func lacksLocks(err error) bool {
+	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, windows.ERROR_NOT_SUPPORTED) ||
+		errors.Is(err, windows.ERROR_CALL_NOT_IMPLEMENTED)
+}
+
+func interrupted(error) bool { return false }
+
+func refusedLink(error) bool { return false }

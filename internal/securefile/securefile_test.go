@@ -1,0 +1,564 @@
+package securefile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// The test binary is also the program that the tests start as further processes: it runs the one named here.
+const childEnv = "SECUREFILE_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if child := os.Getenv(childEnv); child != "" {
+		if err := children[child](os.Getenv("SECUREFILE_TEST_PATH")); err != nil {
+			fmt.Fprintln(os.Stderr, child, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+var children = map[string]func(path string) error{
+	"hold":      childHold,
+	"increment": childIncrement,
+	"write":     childWrite,
+}
+
+func child(t *testing.T, name, path string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+name, "SECUREFILE_TEST_PATH="+path)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func privateDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "private")
+	require.NoError(t, EnsureDir(dir))
+	return dir
+}
+
+func TestWriteThenRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a", "b", "file") // parents are made
+	_, err := ReadFile(path, 10)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+
+	for _, data := range []string{"first", "", "the second one"} {
+		require.NoError(t, WriteFile(path, []byte(data)))
+		got, err := ReadFile(path, 100)
+		require.NoError(t, err)
+		require.Equal(t, data, string(got))
+	}
+	names, err := List(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Equal(t, []string{"file"}, names)
+
+	require.NoError(t, Remove(path))
+	require.NoError(t, Remove(path), "removing nothing")
+	require.NoError(t, Remove(filepath.Join(t.TempDir(), "none", "file")))
+	_, err = ReadFile(path, 10)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	names, err = List(filepath.Join(t.TempDir(), "none"))
+	require.NoError(t, err)
+	require.Empty(t, names)
+}
+
+func TestTheSizeIsCapped(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(privateDir(t), "file")
+	require.NoError(t, WriteFile(path, make([]byte, 100)))
+	_, err := ReadFile(path, 100)
+	require.NoError(t, err)
+	_, err = ReadFile(path, 99)
+	require.ErrorIs(t, err, ErrTooLarge)
+	require.ErrorContains(t, err, "file")
+}
+
+func TestAPathWithoutAName(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"", ".", "..", "dir/", "dir/.", "dir/.."} {
+		_, err := ReadFile(path, 1)
+		require.ErrorIs(t, err, fs.ErrInvalid, path)
+		require.ErrorIs(t, WriteFile(path, nil), fs.ErrInvalid, path)
+		_, _, err = TryLock(filepath.FromSlash("/"))
+		require.ErrorIs(t, err, fs.ErrInvalid)
+	}
+	require.ErrorIs(t, EnsureDir(""), fs.ErrInvalid)
+}
+
+// S65: modes as promised, whatever the umask leaves open.
+func TestS65Modes(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has access lists, no modes")
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	path := filepath.Join(dir, "file")
+	require.NoError(t, WriteFile(path, []byte("x")))
+	unlock, err := Lock(t.Context(), filepath.Join(dir, "lock"))
+	require.NoError(t, err)
+	require.NoError(t, unlock())
+	for name, want := range map[string]fs.FileMode{dir: 0o700, path: 0o600, filepath.Join(dir, "lock"): 0o600} {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		require.Equal(t, want, info.Mode().Perm(), name)
+	}
+}
+
+// S65: what is not a private file of ours in a private directory of ours is refused, by reads and by locks; the error names
+// path and remedy; nothing is changed.
+func TestS65Refused(t *testing.T) {
+	t.Parallel()
+	unix := runtime.GOOS != "windows"
+	tests := []struct {
+		name    string
+		only    bool
+		spoil   func(t *testing.T, dir, path string)
+		problem string
+		remedy  string
+	}{
+		{"file mode 0644", unix, func(t *testing.T, _, path string) { require.NoError(t, os.Chmod(path, 0o644)) }, "0644", "chmod 600"},
+		{"file mode 0620", unix, func(t *testing.T, _, path string) { require.NoError(t, os.Chmod(path, 0o620)) }, "0620", "chmod 600"},
+		{"directory mode 0755", unix, func(t *testing.T, dir, _ string) { require.NoError(t, os.Chmod(dir, 0o755)) }, "0755", "chmod 700"},
+		{"foreign file", unix, func(t *testing.T, _, path string) { chown(t, path) }, "uid 12345", "sudo"},
+		{"foreign directory", unix, func(t *testing.T, dir, _ string) { chown(t, dir) }, "uid 12345", "sudo"},
+		{"hard link", true, func(t *testing.T, dir, path string) {
+			require.NoError(t, os.Link(path, filepath.Join(filepath.Dir(dir), "second")))
+		}, "hard links", "remove it"},
+		{"symbolic link", true, func(t *testing.T, dir, path string) {
+			target := filepath.Join(dir, "target")
+			require.NoError(t, os.Rename(path, target))
+			link(t, target, path)
+		}, "symbolic link", "real file"},
+		{"symbolic link out of the directory", true, func(t *testing.T, dir, path string) {
+			target := filepath.Join(filepath.Dir(dir), "target")
+			require.NoError(t, os.Rename(path, target))
+			link(t, target, path)
+		}, "symbolic link", "real file"},
+		{"dangling symbolic link", true, func(t *testing.T, dir, path string) {
+			require.NoError(t, os.Remove(path))
+			link(t, filepath.Join(filepath.Dir(dir), "planted"), path)
+		}, "symbolic link", "real file"},
+		{"directory is a symbolic link", true, func(t *testing.T, dir, _ string) {
+			require.NoError(t, os.Rename(dir, dir+"-real"))
+			link(t, dir+"-real", dir)
+		}, "symbolic link", "real file"},
+		{"directory is a file", true, func(t *testing.T, dir, _ string) {
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, os.WriteFile(dir, nil, 0o600))
+		}, "not a directory", "move it away"},
+		{"file is a directory", true, func(t *testing.T, _, path string) {
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.Mkdir(path, 0o700))
+		}, "not a regular file", "move it away"},
+		{"file is a FIFO", unix, func(t *testing.T, _, path string) {
+			require.NoError(t, os.Remove(path))
+			mkfifo(t, path)
+		}, "not a regular file", "move it away"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if !tt.only {
+				t.Skip("not on " + runtime.GOOS)
+			}
+			dir := privateDir(t)
+			path := filepath.Join(dir, "file")
+			require.NoError(t, WriteFile(path, []byte("x")))
+			tt.spoil(t, dir, path)
+
+			check := func(err error) {
+				t.Helper()
+				require.ErrorIs(t, err, ErrInsecure)
+				require.ErrorContains(t, err, tt.problem)
+				require.ErrorContains(t, err, tt.remedy)
+				var e *Error
+				require.ErrorAs(t, err, &e)
+				require.True(t, strings.HasPrefix(path, e.Path), e.Path)
+			}
+			_, err := ReadFile(path, 10)
+			check(err)
+			if runtime.GOOS != "windows" || tt.name != "hard link" { // a lock file has no contents; its links are not counted there
+				_, _, err = TryLock(path)
+				check(err)
+				_, err = Lock(t.Context(), path)
+				check(err)
+			}
+			require.NoFileExists(t, filepath.Join(filepath.Dir(dir), "planted"))
+			if strings.Contains(tt.name, "directory") && !strings.Contains(tt.name, "file is") && !strings.Contains(tt.name, "link out") {
+				check(EnsureDir(dir))
+				check(WriteFile(path, []byte("y")))
+				check(Remove(path))
+				_, err = List(dir)
+				check(err)
+			}
+		})
+	}
+}
+
+// S65: writing replaces the name, and what a link there points to stays as it is.
+func TestS65WriteReplacesALink(t *testing.T) {
+	t.Parallel()
+	dir := privateDir(t)
+	victim := filepath.Join(filepath.Dir(dir), "victim")
+	require.NoError(t, os.WriteFile(victim, []byte("precious"), 0o600))
+	path := filepath.Join(dir, "file")
+	link(t, victim, path)
+	require.NoError(t, WriteFile(path, []byte("new")))
+	got, err := os.ReadFile(victim)
+	require.NoError(t, err)
+	require.Equal(t, "precious", string(got))
+	got, err = ReadFile(path, 10)
+	require.NoError(t, err)
+	require.Equal(t, "new", string(got))
+
+	require.NoError(t, Remove(path))
+	link(t, victim, path)
+	require.NoError(t, Remove(path))
+	require.FileExists(t, victim)
+}
+
+func TestLinksAmongTheParentsAreFollowed(t *testing.T) {
+	t.Parallel()
+	dir := privateDir(t)
+	link(t, dir, filepath.Join(filepath.Dir(dir), "link"))
+	path := filepath.Join(filepath.Dir(dir), "link", "deeper", "file")
+	require.NoError(t, WriteFile(path, []byte("x")))
+	_, err := ReadFile(path, 10)
+	require.NoError(t, err)
+}
+
+func TestAnErrorShowsNoTerminalEscapes(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such names")
+	}
+	path := filepath.Join(privateDir(t), "\x1b]0;x\x07")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Chmod(path, 0o644))
+	_, err := ReadFile(path, 10)
+	require.ErrorIs(t, err, ErrInsecure)
+	require.NotContains(t, err.Error(), "\x1b")
+}
+
+// Leftovers of dead writers go, those of live ones and files of other names stay.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	dir := privateDir(t)
+	old := time.Now().Add(-2 * time.Hour)
+	for name, when := range map[string]time.Time{".tmp-dead": old, ".tmp-live": time.Now(), "other": old} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		require.NoError(t, os.Chtimes(filepath.Join(dir, name), when, when))
+	}
+	require.NoError(t, WriteFile(filepath.Join(dir, "file"), nil))
+	require.NoFileExists(t, filepath.Join(dir, ".tmp-dead"))
+	require.FileExists(t, filepath.Join(dir, ".tmp-live"))
+	names, err := List(dir)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"file", "other"}, names)
+}
+
+func TestAFailedWriteLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	dir := privateDir(t)
+	path := filepath.Join(dir, "file")
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "full"), 0o700)) // no file can take the place of a directory
+	require.Error(t, WriteFile(path, []byte("x")))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+}
+
+// A value is written as one letter repeated, so that a torn one shows.
+func value(letter byte, size int) []byte { return bytes.Repeat([]byte{letter}, size) }
+
+func whole(data []byte) bool {
+	return len(data) > 0 && bytes.Count(data, data[:1]) == len(data) && len(data) == 1000*int(data[0]-'a'+1)
+}
+
+func childWrite(path string) error {
+	for {
+		letter := byte('a' + rand.N(26))
+		if err := WriteFile(path, value(letter, 1000*int(letter-'a'+1))); err != nil {
+			return err
+		}
+	}
+}
+
+// S65: writers are killed at random while readers read: nobody sees a torn or a missing value, then or later.
+func TestS65KilledWritersTearNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(privateDir(t), "file")
+	require.NoError(t, WriteFile(path, value('a', 1000)))
+	rounds := 20
+	if testing.Short() {
+		rounds = 5
+	}
+	reads, leftovers := 0, 0
+	seen := map[byte]bool{}
+	for range rounds {
+		writers := []*exec.Cmd{child(t, "write", path), child(t, "write", path), child(t, "write", path)}
+		for _, w := range writers {
+			require.NoError(t, w.Start())
+		}
+		end := time.Now().Add(30*time.Millisecond + rand.N(60*time.Millisecond))
+		for time.Now().Before(end) {
+			data, err := ReadFile(path, 100_000)
+			require.NoError(t, err)
+			require.True(t, whole(data), "torn: %d bytes", len(data))
+			seen[data[0]] = true
+			reads++
+		}
+		for _, w := range writers {
+			require.NoError(t, w.Process.Kill())
+			var exit *exec.ExitError
+			require.ErrorAs(t, w.Wait(), &exit)
+			require.NotEqual(t, 1, exit.ExitCode(), "a write failed before it was killed")
+		}
+		data, err := ReadFile(path, 100_000)
+		require.NoError(t, err)
+		require.True(t, whole(data))
+	}
+	require.Greater(t, len(seen), 3, "the writers wrote nothing")
+
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	old := time.Now().Add(-2 * time.Hour)
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), tempPrefix) {
+			leftovers++
+			require.NoError(t, os.Chtimes(filepath.Join(filepath.Dir(path), entry.Name()), old, old))
+		}
+	}
+	require.NoError(t, WriteFile(path, value('a', 1000)))
+	entries, err = os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "leftovers were not swept")
+	t.Logf("%d reads, %d leftovers of %d killed writers", reads, leftovers, 3*rounds)
+}
+
+func TestLockExcludesInOneProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(privateDir(t), "lock")
+	unlock, err := Lock(t.Context(), path)
+	require.NoError(t, err)
+
+	_, ok, err := TryLock(path)
+	require.NoError(t, err)
+	require.False(t, ok)
+	// Another spelling meets the same file.
+	dir, name := filepath.Split(path)
+	require.NoError(t, os.Mkdir(filepath.Join(filepath.Dir(filepath.Clean(dir)), "x"), 0o700))
+	if runtime.GOOS != "windows" {
+		link(t, filepath.Dir(filepath.Clean(dir)), filepath.Join(filepath.Dir(filepath.Clean(dir)), "alias"))
+		_, ok, err = TryLock(filepath.Join(filepath.Dir(filepath.Clean(dir)), "alias", "private", name))
+		require.NoError(t, err)
+		require.False(t, ok)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	_, err = Lock(ctx, path)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "lock")
+
+	require.NoError(t, unlock())
+	require.NoError(t, unlock(), "again")
+	unlock2, ok, err := TryLock(path)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.NoError(t, unlock(), "an old unlock does not open another's lock")
+	_, ok, err = TryLock(path)
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.NoError(t, unlock2())
+	local.mu.Lock()
+	defer local.mu.Unlock()
+	require.NotContains(t, local.paths, path, "the queue is forgotten when nobody is in it")
+}
+
+func TestLockWithACancelledContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Lock(ctx, filepath.Join(privateDir(t), "lock"))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A lock file that is deleted while it is waited for, or held, does not let two in who come after.
+func TestADeletedLockFileIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("an open lock file cannot be deleted there")
+	}
+	path := filepath.Join(privateDir(t), "lock")
+	old, err := Lock(t.Context(), path)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	fresh, err := attempt(path)
+	require.NoError(t, err)
+	require.NotNil(t, fresh)
+	require.NoError(t, old())
+	_, ok, err := TryLock(path)
+	require.NoError(t, err)
+	require.False(t, ok, "the new file's lock is held")
+	require.NoError(t, fresh.Unlock())
+}
+
+func childHold(path string) error {
+	if _, err := Lock(context.Background(), path); err != nil {
+		return err
+	}
+	fmt.Println("held")
+	time.Sleep(time.Minute)
+	return errors.New("not killed")
+}
+
+// SIGKILL of the holder gives the lock back, and not before.
+func TestAKilledHolderReleases(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(privateDir(t), "lock")
+	holder := child(t, "hold", path)
+	out, err := holder.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, holder.Start())
+	line := make([]byte, 4)
+	_, err = out.Read(line)
+	require.NoError(t, err)
+	require.Equal(t, "held", string(line))
+
+	_, ok, err := TryLock(path)
+	require.NoError(t, err)
+	require.False(t, ok)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = Lock(ctx, path)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	require.NoError(t, holder.Process.Kill())
+	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	unlock, err := Lock(ctx, path)
+	require.NoError(t, err)
+	require.NoError(t, unlock())
+	require.Error(t, holder.Wait())
+}
+
+const increments = 100
+
+func childIncrement(path string) error {
+	for range increments {
+		unlock, err := Lock(context.Background(), path+".lock")
+		if err != nil {
+			return err
+		}
+		data, err := ReadFile(path, 100)
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(string(data))
+		if err != nil {
+			return err
+		}
+		if err := WriteFile(path, []byte(strconv.Itoa(n+1))); err != nil {
+			return err
+		}
+		if err := unlock(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// 8 processes, with 4 goroutines in this one, count together and lose nothing.
+func TestNoIncrementIsLost(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(privateDir(t), "count")
+	require.NoError(t, WriteFile(path, []byte("0")))
+	done := make(chan error)
+	for range 8 {
+		cmd := child(t, "increment", path)
+		go func() { done <- cmd.Run() }()
+	}
+	for range 4 {
+		go func() { done <- childIncrement(path) }()
+	}
+	for range 12 {
+		require.NoError(t, <-done)
+	}
+	data, err := ReadFile(path, 100)
+	require.NoError(t, err)
+	require.Equal(t, strconv.Itoa(12*increments), string(data))
+}
+
+func link(t *testing.T, target, name string) {
+	t.Helper()
+	err := os.Symlink(target, name)
+	if err != nil && runtime.GOOS == "windows" {
+		t.Skipf("skipped: symbolic links need a privilege on Windows: %v", err)
+	}
+	require.NoError(t, err)
+}
+
+func chown(t *testing.T, path string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can give a file away")
+	}
+	require.NoError(t, os.Lchown(path, 12345, 12345))
+}
+
+func BenchmarkWriteFile10KB(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "private", "file")
+	data := make([]byte, 10<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := WriteFile(path, data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadFile10KB(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "private", "file")
+	if err := WriteFile(path, make([]byte, 10<<10)); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ReadFile(path, 20<<10); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLock(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "private", "lock")
+	b.ReportAllocs()
+	for b.Loop() {
+		unlock, err := Lock(b.Context(), path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := unlock(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
