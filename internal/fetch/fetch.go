@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net"
 	"net/http"
@@ -22,6 +23,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/safeurl"
 )
 
 // Limits of one call.
@@ -60,6 +63,14 @@ type Response struct {
 	Header http.Header
 	Body   []byte
 }
+
+// Format implements [fmt.Formatter]: a body may hold tokens, so it is never printed (S66).
+func (r Response) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.text()) }
+
+// LogValue implements [slog.LogValuer], as Format does for fmt.
+func (r Response) LogValue() slog.Value { return slog.StringValue(r.text()) }
+
+func (r Response) text() string { return fmt.Sprintf("HTTP %d, %d bytes", r.Status, len(r.Body)) }
 
 // MediaType returns the media type without parameters, in lower case; "" where there is none.
 func (r *Response) MediaType() string {
@@ -117,6 +128,8 @@ func (e *Error) cause() string {
 	switch {
 	case errors.Is(e.Err, ErrTooLarge), errors.Is(e.Err, ErrEncoding):
 		return e.Err.Error()
+	case errors.Is(e.Err, ErrAddress):
+		return ErrAddress.Error() + "; allow private addresses if that is meant"
 	case errors.Is(e.Err, context.Canceled):
 		return "the call was cancelled"
 	case errors.Is(e.Err, context.DeadlineExceeded):
@@ -131,6 +144,10 @@ func (e *Error) cause() string {
 		return "the server does not speak TLS on this port"
 	case errors.As(e.Err, &alert):
 		return "no TLS connection (" + alert.Error() + ")"
+	case errors.As(e.Err, &op) && op.Op == "proxyconnect":
+		return "no connection to the proxy (" + reason(op.Err) + "); check the proxy's settings, then try again"
+	case errors.As(e.Err, &op) && (op.Op == "remote error" || op.Op == "local error"):
+		return "no TLS connection (" + reason(op.Err) + ")"
 	case errors.As(e.Err, &op) && op.Op == "dial":
 		return "no connection (" + reason(op.Err) + "); check the network, a proxy, or the provider's status, then try again"
 	case errors.Is(e.Err, io.EOF), errors.Is(e.Err, io.ErrUnexpectedEOF):
@@ -150,6 +167,20 @@ func reason(err error) string {
 		}
 		err = next
 	}
+}
+
+// NewRequest makes a request to https, or to http on a loopback address; which of these an issuer may name is decided where its
+// metadata is read. A refusal matches [safeurl.ErrUnsafe] and does not hold the URL, as net/http's would.
+func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
+	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequest(method, u.String(), body)
+	if err != nil {
+		return nil, safeurl.ErrUnsafe
+	}
+	return req, nil
 }
 
 // Do sends req once and reads the whole answer, of at most [MaxBody] bytes. A redirect is an answer, not followed. Every
@@ -209,7 +240,7 @@ func before(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
-	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) || errors.As(err, &cert)
+	return errors.Is(err, ErrAddress) || errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") || errors.As(err, &dns) || errors.As(err, &cert)
 }
 
 func (c *Client) transport() http.RoundTripper {

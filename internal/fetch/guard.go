@@ -1,0 +1,231 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// ErrAddress is matched when a server that the network named has an address that is not a public one (S43).
+var ErrAddress = errors.New("the provider names a server with a private address")
+
+// Guard is a transport that keeps a provider from pointing the program at the inside of its own network (S43): every
+// connection to a host other than the home host goes to a public address or nowhere. The address is checked where it is
+// dialled, so a name that resolves to another address the next time gains nothing.
+//
+// The home host is the issuer's that the program itself configured. It may have any address, as every company's own
+// provider does, and where its address is private, the hosts that it names may have private ones too.
+//
+// Two kinds of connection show no address. Through a proxy the proxy resolves and decides; only literal addresses are checked
+// here. Below a transport that is no *http.Transport, or that dials TLS itself, the name is resolved and
+// checked beforehand, which a rebinding name can get round.
+type Guard struct {
+	home        string // lower case; "": there is none, everything is checked
+	homePrivate atomic.Bool
+
+	direct, proxied *http.Transport
+	proxy           func(*http.Request) (*url.URL, error)
+	opaque          http.RoundTripper // instead of the three above
+	lookup          func(ctx context.Context, host string) ([]netip.Addr, error)
+}
+
+// NewGuard returns a guard over base, which is not changed; nil: [NewTransport]. home is the host of the issuer that
+// the program configured, "" where the issuer itself was learned from the network.
+func NewGuard(base http.RoundTripper, home string) *Guard {
+	g := &Guard{home: strings.ToLower(home), lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}}
+	g.homePrivate.Store(home != "" && !mayBePublic(home))
+	if base == nil {
+		base = NewTransport()
+	}
+	t, ok := base.(*http.Transport)
+	if !ok || dialsTLS(t) {
+		g.opaque = base
+		return g
+	}
+	dial := t.DialContext
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	g.proxy = t.Proxy
+	g.proxied = t.Clone()
+	g.direct = t.Clone()
+	g.direct.Proxy = nil
+	g.direct.ForceAttemptHTTP2 = true // net/http drops HTTP/2 where it sees a dialer that is not its own
+	g.direct.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return g.dial(ctx, dial, network, addr)
+	}
+	return g
+}
+
+// dialsTLS reports a transport with a dialer of its own that cannot be handed an address for a name.
+func dialsTLS(t *http.Transport) bool {
+	//lint:ignore SA1019 a program may still set them
+	return t.DialTLSContext != nil || t.DialTLS != nil || t.DialContext == nil && t.Dial != nil
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := req.URL.Hostname()
+	if g.opaque != nil {
+		if g.guarded(host) {
+			// Its own proxy may resolve what this machine cannot; a learned issuer gets no such benefit.
+			if _, err := g.public(req.Context(), host); errors.Is(err, ErrAddress) || err != nil && g.home == "" {
+				return nil, refuse(req, err)
+			}
+		}
+		return g.opaque.RoundTrip(req)
+	}
+	if g.proxy != nil {
+		if via, err := g.proxy(req); err != nil || via != nil {
+			if g.guarded(host) && err == nil && !mayBePublic(host) {
+				return nil, refuse(req, ErrAddress)
+			}
+			return g.proxied.RoundTrip(req)
+		}
+	}
+	return g.direct.RoundTrip(req)
+}
+
+// CloseIdleConnections closes what is kept open for the next request.
+func (g *Guard) CloseIdleConnections() {
+	if g.opaque != nil {
+		if c, ok := g.opaque.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+		return
+	}
+	g.direct.CloseIdleConnections()
+	g.proxied.CloseIdleConnections()
+}
+
+// refuse closes the body, as a RoundTripper must also when it sends nothing.
+func refuse(req *http.Request, err error) error {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return err
+}
+
+func (g *Guard) guarded(host string) bool {
+	return g.home == "" || !strings.EqualFold(host, g.home) && !g.homePrivate.Load()
+}
+
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if !g.guarded(host) {
+		conn, err := dial(ctx, network, addr)
+		if err == nil && strings.EqualFold(host, g.home) {
+			if at, perr := netip.ParseAddrPort(conn.RemoteAddr().String()); perr == nil && !public(at.Addr()) {
+				g.homePrivate.Store(true)
+			}
+		}
+		return conn, err
+	}
+	addrs, err := g.public(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	// The checked address is dialled, not the name: a second look-up could bring another.
+	for i, a := range addrs {
+		try, cancel := ctx, context.CancelFunc(func() {})
+		if i < len(addrs)-1 {
+			try, cancel = context.WithTimeout(ctx, 3*time.Second) // a dead IPv6 route must not use up the whole deadline
+		}
+		var conn net.Conn
+		conn, err = dial(try, network, net.JoinHostPort(a.String(), port))
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// public returns the addresses of host, all of them public; a single one that is not gives ErrAddress, for an honest name has no such mixture.
+func (g *Guard) public(ctx context.Context, host string) ([]netip.Addr, error) {
+	if !mayBePublic(host) {
+		return nil, ErrAddress
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	addrs, err := g.lookup(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	if len(addrs) == 0 {
+		return nil, &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	}
+	for _, a := range addrs {
+		if !public(a) {
+			return nil, ErrAddress
+		}
+	}
+	return addrs, nil
+}
+
+// mayBePublic judges what can be judged without a look-up.
+func mayBePublic(host string) bool {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return public(a)
+	}
+	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	// 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers and proxies; no top-level domain looks so.
+	numeric := last == "" || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")
+	return !numeric && last != "localhost"
+}
+
+var (
+	nat64 = netip.MustParsePrefix("64:ff9b::/96")
+	sixTo = netip.MustParsePrefix("2002::/16")
+	// What the IANA registries of special-purpose addresses call not globally reachable, beyond what netip knows.
+	special = func() (ps []netip.Prefix) {
+		for _, s := range []string{
+			"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+			"2001::/23", "2001:db8::/32", "3fff::/20",
+		} {
+			ps = append(ps, netip.MustParsePrefix(s))
+		}
+		return ps
+	}()
+	globalV6 = netip.MustParsePrefix("2000::/3")
+)
+
+// public reports whether a is a public unicast address.
+func public(a netip.Addr) bool {
+	a = a.Unmap()
+	if a.Zone() != "" || !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+		return false
+	}
+	b := a.As16()
+	switch {
+	case nat64.Contains(a): // an IPv6-only network reaches IPv4 so
+		return public(netip.AddrFrom4([4]byte(b[12:16])))
+	case sixTo.Contains(a):
+		return public(netip.AddrFrom4([4]byte(b[2:6])))
+	case a.Is6() && !globalV6.Contains(a):
+		return false
+	}
+	for _, p := range special {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	return true
+}
+
+var _ http.RoundTripper = (*Guard)(nil)
