@@ -6,60 +6,101 @@ package tokenendpoint
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
-	"time"
+	"strings"
 
 	"github.com/nativeoauth/nativeoauth/internal/clientauth"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
 )
 
 // Request is one form for one endpoint.
 type Request struct {
-	Endpoint, ClientID, Issuer string
-	Auth                       clientauth.Method
-	AuthMethods, AuthAlgs      []string   // the metadata's lists for this endpoint; nil: it says nothing
-	Form                       url.Values // without the client's authentication; not changed
+	Endpoint, ClientID string
+	Issuer             string // the audience of a client assertion
+	Auth               clientauth.Method
+	// AuthMethods and AuthAlgs are the metadata's lists for this endpoint; nil: it says nothing (see [clientauth.Method.Apply]).
+	AuthMethods, AuthAlgs []string
+	Form                  url.Values // all but the client's authentication; not changed
 
-	// Prove sets the DPoP header; nil: none. It is called again for the one retry with a nonce (RFC 9449 §8).
+	// Prove adds the DPoP proof; nil: the tokens are bearer tokens. It is called again for the one retry with a nonce (RFC 9449 §8).
 	Prove func(ctx context.Context, h http.Header) error
-	// Nonce sees the headers of every answer, and reports whether they brought a nonce that is worth a retry; nil: no retry.
+	// Nonce is shown the headers of every answer, and reports whether they brought a nonce worth a retry; nil: never.
 	Nonce func(http.Header) (retry bool)
 }
 
-// Response is a successful answer that passed every check.
-type Response struct {
-	AccessToken, RefreshToken, IDToken secret.String
-	TokenType                          string // "Bearer" or "DPoP"
-	ExpiresIn                          time.Duration
-	HasExpiry                          bool // ExpiresIn was sent
-	Scope                              string
-	HasScope                           bool // Scope was sent, be it empty
-	Extra                              map[string]any
-}
-
-// Error is the server's refusal.
-type Error struct {
-	Status            int
-	Code, Description string // "" where the body was no OAuth error
-	RetryAfter        time.Duration
-}
-
-func (e *Error) Error() string { return e.Code }
-
-// ErrResponse is matched by the refusal of an answer that claims success. The message names the field at fault.
-var ErrResponse = errors.New("the token endpoint's answer is not usable")
-
-// Post sends r once, or twice where the server asks for a DPoP nonce. The caller reads the answer.
+// Post sends r exactly once (S48), and once more only where the server refuses it for want of a DPoP nonce (S86). Whatever answer
+// arrives is returned, be it a redirect or an error, for the caller to read.
+//
+// Errors: [fetch.Error] from the network; an error that matches [errors.ErrUnsupported] where the server does not take the
+// client's authentication; else the request could not be made. Only a fetch.Error can mean that something was sent.
 func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, error) {
-	return nil, errors.ErrUnsupported
+	for attempt := 1; ; attempt++ {
+		resp, err := r.post(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		fresh := r.Nonce != nil && r.Nonce(resp.Header)
+		if attempt == 2 || !fresh || r.Prove == nil || r.Refusal(resp).Code != "use_dpop_nonce" || resp.Status != 400 && resp.Status != 401 {
+			return resp, nil
+		}
+	}
 }
 
-// Send sends r to a token endpoint and returns its tokens.
+func (r Request) post(ctx context.Context, c *fetch.Client) (*fetch.Response, error) {
+	form, header := maps.Clone(r.Form), http.Header{}
+	if form == nil {
+		form = url.Values{}
+	}
+	if err := r.Auth.Apply(r.ClientID, r.Issuer, r.Endpoint, r.AuthMethods, r.AuthAlgs, form, header); err != nil {
+		return nil, err
+	}
+	req, err := fetch.NewRequest(http.MethodPost, r.Endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json") // GitHub answers with a form otherwise
+	if r.Prove != nil {
+		if err := r.Prove(ctx, req.Header); err != nil {
+			return nil, fmt.Errorf("no DPoP proof: %w", err)
+		}
+	}
+	return c.Do(ctx, req)
+}
+
+// Send sends r to a token endpoint and returns the tokens.
+//
+// Errors: what [Post] returns; an [*Error] where the server refuses; an error that matches [ErrResponse] where the answer claims success and fails a check.
+// After ErrResponse, and after a fetch.Error with Sent, a code or refresh token may be spent.
 func Send(ctx context.Context, c *fetch.Client, r Request) (*Response, error) {
-	return nil, errors.ErrUnsupported
+	resp, err := Post(ctx, c, r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.Status != http.StatusOK {
+		return nil, r.Refusal(resp)
+	}
+	m, err := parse(resp)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResponse, err)
+	}
+	if m.has("error") { // GitHub and others refuse with a 200 (S50)
+		return nil, r.Refusal(resp)
+	}
+	want := "Bearer"
+	if r.Prove != nil {
+		want = "DPoP"
+	}
+	t, err := m.response(want)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResponse, err)
+	}
+	return t, nil
 }
 
-// Refusal reads the error in an answer to r.
-func (r Request) Refusal(resp *fetch.Response) *Error { return &Error{Status: resp.Status} }
+// ErrResponse is matched by the refusal of an answer that claims success. The message names the field at fault, never its value.
+var ErrResponse = errors.New("the token endpoint's answer is not usable")

@@ -1,0 +1,80 @@
+package tokenendpoint
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
+)
+
+// Error is a server's refusal (RFC 6749 §5.2). It holds no body.
+type Error struct {
+	Status      int
+	Code        string        // "" where the answer was no OAuth error, or its code held what a code must not
+	Description string        // one line that is safe to show; what was sent in confidence is taken out of it
+	RetryAfter  time.Duration // 0: the server did not say
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	switch {
+	case e.Code != "":
+		fmt.Fprintf(&b, "the server refused: %s", e.Code)
+	case e.Status >= 300 && e.Status < 400:
+		b.WriteString("the server answered with a redirect, which is not followed; check the endpoint's URL")
+	case e.Status >= 500, e.Status == http.StatusTooManyRequests:
+		b.WriteString("the server cannot answer now; try again later")
+	default:
+		b.WriteString("the server refused and gave no reason that can be read")
+	}
+	if e.Description != "" {
+		fmt.Fprintf(&b, ": %s", e.Description)
+	}
+	fmt.Fprintf(&b, " (HTTP %d)", e.Status)
+	return b.String()
+}
+
+// Refusal reads the OAuth error in an answer to r. A body that is none gives an Error with the status alone.
+func (r Request) Refusal(resp *fetch.Response) *Error {
+	e := &Error{Status: resp.Status, RetryAfter: resp.RetryAfter(time.Now())}
+	m, err := parse(resp)
+	if err != nil {
+		return e
+	}
+	sent := confidential(r.Form)
+	if code, ok := m.text("error"); ok && errorCode(code) && withhold(code, sent) == code {
+		e.Code = code
+	}
+	if description, ok := m.text("error_description"); ok {
+		e.Description = neutral.Text(withhold(description, sent), 0)
+	}
+	return e
+}
+
+// errorCode bounds a code by the characters of §5.2, and by a length that leaves room for every registered one.
+func errorCode(s string) bool {
+	return s != "" && len(s) <= 100 && strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }) < 0
+}
+
+// confidential lists what in form a server may echo ("refresh token xyz is expired") and nobody may print.
+func confidential(form url.Values) (values []string) {
+	for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "device_code", "client_secret", "client_assertion", "password", "assertion", "subject_token", "actor_token"} {
+		for _, v := range form[name] {
+			if v != "" {
+				values = append(values, v)
+			}
+		}
+	}
+	return values
+}
+
+func withhold(s string, values []string) string {
+	for _, v := range values {
+		s = strings.ReplaceAll(s, v, "[redacted]")
+	}
+	return s
+}
