@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -19,7 +20,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/dpop"
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
 )
 
 func newKey(t testing.TB) dpop.Key {
@@ -185,8 +188,8 @@ func TestS66S87Redacted(t *testing.T) {
 	d, err := base64.RawURLEncoding.DecodeString(scalar)
 	require.NoError(t, err)
 	canaries := []string{scalar, fmt.Sprintf("%x", d), fmt.Sprint(d), fmt.Sprintf("%d", d), fmt.Sprintf("%#v", d)}
-	attempt := new(dpop.Nonces).Attempt(key, "GET", parse(t, "https://h/"), secret.New("access-canary"))
-	for _, v := range []any{key, &key, struct{ k dpop.Key }{key}, []dpop.Key{key}, attempt, *attempt} {
+	prover := new(dpop.Nonces).Prover(key, "GET", parse(t, "https://h/"), secret.New("access-canary"))
+	for _, v := range []any{key, &key, struct{ k dpop.Key }{key}, []dpop.Key{key}, prover, *prover} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			out := fmt.Sprintf(verb, v)
 			for _, c := range append(canaries, "access-canary") {
@@ -229,15 +232,14 @@ func (s *server) answer(h http.Header) (int, http.Header) {
 	return 200, out
 }
 
-// call is what HTTPClient does with an Attempt.
+// call is what HTTPClient does with a Prover.
 func call(t *testing.T, n *dpop.Nonces, k dpop.Key, s *server) int {
-	a := n.Attempt(k, "GET", s.u, secret.New("t"))
+	p := n.Prover(k, "GET", s.u, secret.New("t"))
 	for {
 		h := http.Header{}
-		require.NoError(t, a.Prove(context.Background(), h))
+		require.NoError(t, p.Prove(context.Background(), h))
 		status, answer := s.answer(h)
-		again := a.Nonce(answer)
-		if !again || !dpop.WantsNonce(status, answer) {
+		if !p.Retry(status, answer) {
 			return status
 		}
 	}
@@ -312,7 +314,7 @@ func TestS86BadNonce(t *testing.T) {
 	u := parse(t, "https://h/")
 	for _, values := range [][]string{nil, {""}, {"a", "b"}, {"a b"}, {"a\"b"}, {`a\b`}, {"é"}, {"a\x00"}, {strings.Repeat("n", 1025)}} {
 		var nonces dpop.Nonces
-		a := nonces.Attempt(newKey(t), "GET", u, secret.String{})
+		a := nonces.Prover(newKey(t), "GET", u, secret.String{})
 		h := http.Header{}
 		require.NoError(t, a.Prove(context.Background(), h))
 		require.False(t, a.Nonce(http.Header{"Dpop-Nonce": values}), "%q", values)
@@ -328,27 +330,54 @@ func TestNoncesBounded(t *testing.T) {
 	key := newKey(t)
 	nonceAt := func(i int) any {
 		h := http.Header{}
-		a := nonces.Attempt(key, "GET", parse(t, fmt.Sprintf("https://h%d/", i)), secret.String{})
+		a := nonces.Prover(key, "GET", parse(t, fmt.Sprintf("https://h%d/", i)), secret.String{})
 		require.NoError(t, a.Prove(context.Background(), h))
 		_, _, claims := open(t, h.Get("DPoP"))
 		return claims["nonce"]
 	}
 	for i := range 65 {
-		nonces.Attempt(key, "GET", parse(t, fmt.Sprintf("https://h%d/", i)), secret.String{}).Nonce(http.Header{"Dpop-Nonce": {"n"}})
+		nonces.Prover(key, "GET", parse(t, fmt.Sprintf("https://h%d/", i)), secret.String{}).Nonce(http.Header{"Dpop-Nonce": {"n"}})
 	}
 	require.Nil(t, nonceAt(0), "the first is forgotten")
 	require.Equal(t, "n", nonceAt(1))
 	require.Equal(t, "n", nonceAt(64))
 }
 
-func TestWantsNonce(t *testing.T) {
-	with := func(v ...string) http.Header { return http.Header{"Www-Authenticate": v} }
-	require.True(t, dpop.WantsNonce(401, with(`DPoP error="use_dpop_nonce", error_description="x"`)))
-	require.True(t, dpop.WantsNonce(401, with(`Bearer error="invalid_token"`, `DPOP error=use_dpop_nonce`)))
-	require.False(t, dpop.WantsNonce(200, with(`DPoP error="use_dpop_nonce"`)))
-	require.False(t, dpop.WantsNonce(401, with(`Bearer error="use_dpop_nonce"`)))
-	require.False(t, dpop.WantsNonce(401, with(`DPoP error="invalid_token"`)))
-	require.False(t, dpop.WantsNonce(401, nil))
+func TestRetry(t *testing.T) {
+	key, u := newKey(t), parse(t, "https://h/")
+	retry := func(status int, challenges ...string) bool {
+		return new(dpop.Nonces).Prover(key, "GET", u, secret.String{}).Retry(status, http.Header{"Www-Authenticate": challenges, "Dpop-Nonce": {"n"}})
+	}
+	require.True(t, retry(401, `DPoP error="use_dpop_nonce", error_description="x"`))
+	require.True(t, retry(401, `Bearer error="invalid_token"`, `DPOP error=use_dpop_nonce`))
+	require.False(t, retry(200, `DPoP error="use_dpop_nonce"`))
+	require.False(t, retry(401, `Bearer error="use_dpop_nonce"`))
+	require.False(t, retry(401, `DPoP error="invalid_token"`))
+	require.False(t, retry(401))
+}
+
+// S86: at the token endpoint, through the room that sends: one retry a request, however often the same Prover is used.
+func TestS86TokenEndpoint(t *testing.T) {
+	n, seen := 0, []any{}
+	as := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _, claims := open(t, r.Header.Get("DPoP"))
+		seen = append(seen, claims["nonce"])
+		n++
+		w.Header().Set("DPoP-Nonce", fmt.Sprint("n", n))
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(400)
+		fmt.Fprint(w, `{"error":"use_dpop_nonce"}`)
+	}))
+	defer as.Close()
+	p := new(dpop.Nonces).Prover(newKey(t), "POST", parse(t, as.URL+"/token"), secret.String{})
+	r := tokenendpoint.Request{Endpoint: as.URL + "/token", ClientID: "c", Prove: p.Prove, Nonce: p.Nonce}
+	for range 2 {
+		_, err := tokenendpoint.Send(context.Background(), &fetch.Client{Transport: as.Client().Transport}, r)
+		var refused *tokenendpoint.Error
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, "use_dpop_nonce", refused.Code)
+	}
+	require.Equal(t, []any{nil, "n1", "n2", "n3"}, seen)
 }
 
 func TestNoncesConcurrent(t *testing.T) {
@@ -359,7 +388,7 @@ func TestNoncesConcurrent(t *testing.T) {
 		go func() {
 			defer func() { done <- true }()
 			for j := range 50 {
-				a := nonces.Attempt(key, "GET", &url.URL{Scheme: "https", Host: fmt.Sprintf("h%d", j)}, secret.String{})
+				a := nonces.Prover(key, "GET", &url.URL{Scheme: "https", Host: fmt.Sprintf("h%d", j)}, secret.String{})
 				a.Nonce(http.Header{"Dpop-Nonce": {fmt.Sprint(i)}})
 				_ = a.Prove(context.Background(), http.Header{})
 			}
@@ -395,7 +424,7 @@ func FuzzNonce(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a := new(dpop.Nonces).Attempt(key, "GET", u, secret.String{})
+		a := new(dpop.Nonces).Prover(key, "GET", u, secret.String{})
 		a.Nonce(http.Header{"Dpop-Nonce": {nonce}})
 		h := http.Header{}
 		if err := a.Prove(context.Background(), h); err != nil {

@@ -63,9 +63,9 @@ func nonceOf(h http.Header) string {
 	return values[0]
 }
 
-// Attempt proves one logical request, which is sent once, and once more where the server wants another nonce. It is for one
-// goroutine. Its two methods are the Prove and Nonce of a token endpoint request.
-type Attempt struct {
+// Prover proves requests by one method to one target. It is for one goroutine. Its Prove and Nonce are those of a token endpoint
+// request, which itself bounds its retries; for a request to a resource, make a Prover each time and ask [Prover.Retry].
+type Prover struct {
 	key         Key
 	nonces      *Nonces
 	method      string
@@ -76,15 +76,15 @@ type Attempt struct {
 	retried     bool
 }
 
-// Attempt begins a request; its parameters are those of [Key.Proof], with the nonce from n.
-func (n *Nonces) Attempt(key Key, method string, target *url.URL, accessToken secret.String) *Attempt {
-	return &Attempt{key: key, nonces: n, method: method, target: target, origin: safeurl.Origin(target), accessToken: accessToken}
+// Prover returns a Prover whose parameters are those of [Key.Proof], with the nonces from n.
+func (n *Nonces) Prover(key Key, method string, target *url.URL, accessToken secret.String) *Prover {
+	return &Prover{key: key, nonces: n, method: method, target: target, origin: safeurl.Origin(target), accessToken: accessToken}
 }
 
 // Prove sets the DPoP header to a fresh proof with the newest nonce of the target's origin.
-func (a *Attempt) Prove(_ context.Context, h http.Header) error {
-	a.used = a.nonces.get(a.origin)
-	proof, err := a.key.Proof(a.method, a.target, a.accessToken, a.used)
+func (p *Prover) Prove(_ context.Context, h http.Header) error {
+	p.used = p.nonces.get(p.origin)
+	proof, err := p.key.Proof(p.method, p.target, p.accessToken, p.used)
 	if err != nil {
 		return err
 	}
@@ -92,29 +92,27 @@ func (a *Attempt) Prove(_ context.Context, h http.Header) error {
 	return nil
 }
 
-// Nonce adopts the nonce of any answer from the target, a success included (§8.2). retry: it is not the one just used, and this is the
-// attempt's first. A caller sends once more if the answer also says use_dpop_nonce (at a resource: [WantsNonce]); a server that
-// says so again, or that repeats the nonce it refuses, gets no third request (S86).
-func (a *Attempt) Nonce(h http.Header) (retry bool) {
+// Nonce adopts the nonce of any answer from the target, a success included (§8.2). fresh: it is not the one just used, so that
+// after a use_dpop_nonce error another request can fare better.
+func (p *Prover) Nonce(h http.Header) (fresh bool) {
 	nonce := nonceOf(h)
 	if nonce == "" {
 		return false
 	}
-	a.nonces.set(a.origin, nonce)
-	if nonce == a.used || a.retried {
-		return false
-	}
-	a.retried = true
-	return true
+	p.nonces.set(p.origin, nonce)
+	return nonce != p.used
 }
 
-// WantsNonce reports whether a resource server refused the request for its nonce (§9): 401 with a DPoP challenge that says use_dpop_nonce.
-func WantsNonce(status int, h http.Header) bool {
-	if status != http.StatusUnauthorized {
+// Retry adopts the nonce of a resource server's answer, and reports whether to prove and send the request once more (§9): it was refused
+// with 401 and a DPoP challenge that says use_dpop_nonce, and a fresh nonce came along. It is true once in a Prover's life: a
+// server that goes on asking gets no third request (S86).
+func (p *Prover) Retry(status int, h http.Header) bool {
+	if !p.Nonce(h) || p.retried || status != http.StatusUnauthorized {
 		return false
 	}
 	for _, c := range challenge.Parse(h) {
 		if c.Scheme == challenge.DPoP && c.Params["error"] == "use_dpop_nonce" {
+			p.retried = true
 			return true
 		}
 	}
