@@ -1,0 +1,53 @@
+package tokenstore
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nativeoauth/nativeoauth/internal/securefile"
+)
+
+// The index tells which keys have a value, for a store that cannot be asked itself. One empty file is one row: two
+// processes never write the same file over each other, and losing one loses no other. A row is there before its item
+// and goes after it, so that a crash leaves a row too many rather than a secret that nobody lists.
+
+// listRows implements [Lister].
+func (f folder) listRows(ctx context.Context, prefix string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	names, err := securefile.List(string(f))
+	if err != nil {
+		return nil, fmt.Errorf("tokenstore: index: %w", err)
+	}
+	var keys []string
+	for _, name := range names {
+		name, isRow := strings.CutSuffix(name, ".row")
+		key, ours := strings.CutPrefix(name, filePrefix)
+		if isRow && ours && CheckKey(key) == nil {
+			keys = append(keys, key)
+		}
+	}
+	return startingWith(prefix, keys), nil
+}
+
+// addRow does nothing where the row is there.
+func (f folder) addRow(key string) error {
+	row := f.file(key, "row")
+	if info, err := os.Lstat(row); err == nil && info.Mode().IsRegular() {
+		return nil
+	}
+	if err := securefile.WriteFile(row, nil); err != nil {
+		return fmt.Errorf("tokenstore: index: %w", err)
+	}
+	return nil
+}
+
+func (f folder) removeRow(key string) error {
+	if err := securefile.Remove(f.file(key, "row")); err != nil {
+		return fmt.Errorf("tokenstore: index: %w", err)
+	}
+	return nil
+}
