@@ -1,0 +1,13 @@
+//go:build windows || darwin
+
+package browser
+
+import "runtime"
+
+// available: Windows opens a URL by a system call, macOS by its own open.
+func available() error {
+	if runtime.GOOS == "darwin" && !lookPath("open") {
+		return none("open is not on the PATH; add /usr/bin to it, or open the URL by hand")
+	}
+	return nil
+}

@@ -1,0 +1,7 @@
+//go:build !linux && !freebsd && !netbsd && !openbsd && !windows && !darwin
+
+package browser
+
+func available() error {
+	return none("this operating system has no known launcher; open the URL by hand")
+}

@@ -1,0 +1,265 @@
+package browser_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/nativeoauth/nativeoauth/internal/browser"
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
+	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+)
+
+func TestMain(m *testing.M) {
+	if out := os.Getenv("BROWSER_TEST_OPEN"); out != "" { // the child of TestChatterStaysOffTheTerminal
+		if err := browser.Open(context.Background(), out); err != nil {
+			os.Exit(3)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// launcher puts script in as the browser of the real xdg-open, on a machine without a display and desktop.
+func launcher(t *testing.T, script string) {
+	t.Helper()
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		t.Skip("skipped: this system has no xdg-open, whose BROWSER this test sets")
+	}
+	realparts.Need(t, "xdg-open")
+	noDisplay(t)
+	path := filepath.Join(t.TempDir(), "browser")
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700))
+	t.Setenv("BROWSER", path)
+}
+
+func noDisplay(t *testing.T) {
+	for _, name := range []string{"DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "XDG_CURRENT_DESKTOP", "DESKTOP_SESSION", "KDE_FULL_SESSION", "GNOME_DESKTOP_SESSION_ID", "MATE_DESKTOP_SESSION_ID", "container"} {
+		t.Setenv(name, "")
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	require.NoError(t, err)
+	return string(b)
+}
+
+const patient = time.Minute
+
+// S1, S3: one launcher, one argument, nothing in it that a shell would act on, and no child of such a thing.
+func TestS1S3OneArgument(t *testing.T) {
+	dir := t.TempDir()
+	out, proof := filepath.Join(dir, "argv"), filepath.Join(dir, "proof")
+	launcher(t, `printf '%s\n' "$#" "$@" >>`+out)
+	evil := "https://h.example/$(touch${IFS}" + proof + ")/`touch " + "x`"
+	evil = strings.ReplaceAll(evil, " ", "%20") + "?a=1&touch%20" + proof + "&b=';|<>^\"(c)*!{}"
+	require.NoError(t, browser.OpenWatching(t.Context(), evil, patient))
+
+	lines := strings.Split(strings.TrimSpace(read(t, out)), "\n")
+	require.Len(t, lines, 2, "one call with one argument")
+	require.Equal(t, "1", lines[0])
+	require.True(t, strings.HasPrefix(lines[1], "https://h.example/%24%28"), lines[1])
+	require.NotRegexp(t, "[`$()'\";|<>^{}*!\\\\]", lines[1])
+	require.NoFileExists(t, proof)
+
+	want, err := url.Parse(evil)
+	require.NoError(t, err)
+	got, err := url.Parse(lines[1])
+	require.NoError(t, err)
+	require.Equal(t, want.Path, got.Path, "the server sees what was meant")
+	q, err := url.ParseQuery(got.RawQuery)
+	require.NoError(t, err)
+	require.Equal(t, "1", q.Get("a"))
+}
+
+// S2: an unsafe URL reaches no launcher.
+func TestS2Unsafe(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "argv")
+	launcher(t, `echo "$@" >>`+out)
+	for _, raw := range []string{
+		"", "javascript:x", "file://localhost/x", "ssh://127.0.0.1/x", "ms-msdt:", `\\h\s`, "-version", "https:x", "https:///p", "https://u:p@h", "https://h:99999",
+		"http://h.example/", "https://h/#f", "https://h/\x1b[2J", "https://h/a b",
+	} {
+		err := browser.Open(t.Context(), raw)
+		require.ErrorIs(t, err, safeurl.ErrUnsafe, "%q", raw)
+		if raw != "" && raw != "-version" {
+			require.NotContains(t, err.Error(), raw)
+		}
+	}
+	require.Empty(t, read(t, out))
+	require.NoError(t, browser.OpenWatching(t.Context(), "http://127.0.0.1:1/ticket", patient))
+	require.Equal(t, "http://127.0.0.1:1/ticket\n", read(t, out))
+}
+
+// S3: a launcher planted in the working directory is not run, whatever the PATH says.
+func TestS3Planted(t *testing.T) {
+	dir := t.TempDir()
+	real, planted := filepath.Join(dir, "real"), filepath.Join(dir, "planted")
+	launcher(t, "echo real >>"+real)
+	work := filepath.Join(dir, "work")
+	require.NoError(t, os.Mkdir(work, 0o700))
+	for _, name := range []string{"xdg-open", "open", "x-www-browser", "www-browser"} {
+		require.NoError(t, os.WriteFile(filepath.Join(work, name), []byte("#!/bin/sh\necho planted >>"+planted+"\n"), 0o700))
+	}
+	t.Chdir(work)
+
+	require.NoError(t, browser.OpenWatching(t.Context(), "https://h.example/", patient))
+	require.Equal(t, "real\n", read(t, real))
+
+	for _, path := range []string{".", "", ":/nonexistent", "./", "../work"} {
+		t.Setenv("PATH", path)
+		err := browser.OpenWatching(t.Context(), "https://h.example/", patient)
+		require.ErrorIs(t, err, browser.ErrNone, "%q", path)
+	}
+	require.Empty(t, read(t, planted))
+}
+
+func TestAvailable(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		require.NoError(t, browser.Available())
+		return
+	}
+	bin := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\nexit 0\n"), 0o700))
+	for name, tc := range map[string]struct {
+		path, display, wayland, chosen string
+		want                           string
+	}{
+		"no display: lynx or w3m would start": {path: bin, want: "DISPLAY"},
+		"X":                                   {path: bin, display: ":0"},
+		"Wayland":                             {path: bin, wayland: "wayland-0"},
+		"chosen by the person":                {path: bin, chosen: "lynx"},
+		"itself chosen":                       {path: bin, chosen: "xdg-open", want: "DISPLAY"},
+		"no launcher":                         {path: "/nonexistent", display: ":0", want: "xdg-utils"},
+		"chosen, no launcher":                 {path: "/nonexistent", chosen: "firefox", want: "xdg-utils"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noDisplay(t)
+			t.Setenv("PATH", tc.path)
+			t.Setenv("DISPLAY", tc.display)
+			t.Setenv("WAYLAND_DISPLAY", tc.wayland)
+			t.Setenv("BROWSER", tc.chosen)
+			err := browser.Available()
+			if tc.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, browser.ErrNone)
+			require.ErrorContains(t, err, tc.want)
+			require.ErrorIs(t, browser.Open(t.Context(), "https://h.example/"), browser.ErrNone)
+		})
+	}
+}
+
+// S5: a launcher that fails at once is reported, without the URL.
+func TestS5Failure(t *testing.T) {
+	launcher(t, "echo boom; echo boom >&2; exit 7")
+	err := browser.OpenWatching(t.Context(), "https://h.example/canary", patient)
+	require.ErrorIs(t, err, browser.ErrLauncher)
+	require.NotContains(t, err.Error(), "canary")
+	require.ErrorContains(t, err, "by hand")
+}
+
+// A browser in the foreground does not hold the program up, and ctx is obeyed.
+func TestForegroundLauncher(t *testing.T) {
+	dir := t.TempDir()
+	pids, gate := filepath.Join(dir, "pids"), filepath.Join(dir, "gate")
+	launcher(t, "echo $$ >>"+pids+"; read x <"+gate) // lives until somebody writes to the gate
+	require.NoError(t, mkfifo(gate))
+	t.Cleanup(func() {
+		for range strings.Fields(read(t, pids)) {
+			f, err := os.OpenFile(gate, os.O_WRONLY, 0)
+			if err == nil {
+				_, _ = f.WriteString("x\n")
+				f.Close()
+			}
+		}
+	})
+	require.NoError(t, browser.OpenWatching(t.Context(), "https://h.example/", 50*time.Millisecond))
+
+	require.Eventually(t, func() bool { return len(strings.Fields(read(t, pids))) == 1 }, patient, 5*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	require.ErrorIs(t, browser.OpenWatching(ctx, "https://h.example/", patient), context.Canceled)
+	require.Eventually(t, func() bool { return len(strings.Fields(read(t, pids))) == 2 }, patient, 5*time.Millisecond)
+	require.ErrorIs(t, browser.OpenWatching(ctx, "https://h.example/", patient), context.Canceled, "an ended ctx starts nothing")
+	require.Len(t, strings.Fields(read(t, pids)), 2)
+}
+
+// A launcher's chatter does not mix with the program's output: seen from outside, in a process of its own.
+func TestChatterStaysOffTheTerminal(t *testing.T) {
+	launcher(t, "echo chatter; echo chatter >&2")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "BROWSER_TEST_OPEN=https://h.example/")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Run(), out.String())
+	require.Empty(t, out.String())
+}
+
+func TestConcurrent(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "argv")
+	launcher(t, `echo "$1" >>`+out)
+	errs := make(chan error)
+	for i := range 4 {
+		go func() { errs <- browser.OpenWatching(t.Context(), "https://h.example/"+strconv.Itoa(i), patient) }()
+	}
+	for range 4 {
+		require.NoError(t, <-errs)
+	}
+	require.Len(t, strings.Fields(read(t, out)), 4)
+}
+
+// S1: the whole way, through the real xdg-open to the real Chromium.
+func TestS1Chromium(t *testing.T) {
+	chromium := realparts.Need(t, "chromium")[0]
+	dir := t.TempDir()
+	launcher(t, "exec "+chromium+" --headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --user-data-dir="+
+		dir+"/profile --dump-dom \"$@\" >"+dir+"/dom 2>/dev/null")
+	seen := make(chan *http.Request, 10)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen <- r
+		_, _ = w.Write([]byte("<p>hello"))
+	}))
+	defer srv.Close()
+	require.NoError(t, browser.OpenWatching(t.Context(), srv.URL+"/ticket?a=$(x)&b=`y`", 2*time.Minute)) // --dump-dom ends by itself
+	r := <-seen
+	require.Equal(t, "/ticket", r.URL.Path)
+	require.Equal(t, url.Values{"a": {"$(x)"}, "b": {"`y`"}}, r.URL.Query())
+	require.Contains(t, read(t, filepath.Join(dir, "dom")), "hello")
+}
+
+func FuzzEncode(f *testing.F) {
+	f.Add("https://h/$(x)?a=`b`&c='d'")
+	f.Add("https://例え.jp/ü?q=ü")
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(raw)
+		if err != nil {
+			return
+		}
+		s := browser.Encode(u)
+		require.NotRegexp(t, "[^!-~]|[`$()'\";|<>^{}*!\\\\]", s)
+		require.Regexp(t, "^https?://", s)
+	})
+}
