@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // Method is how a client authenticates. The zero Method is a public client: its client_id in the body and
@@ -89,6 +90,14 @@ func (m Method) Apply(clientID, issuer, endpoint string, supported, signingAlgs 
 		form.Set("client_assertion", assertion)
 	}
 	return nil
+}
+
+// Withhold returns s with the client secret taken out, for text of a server that may echo it.
+func (m Method) Withhold(s string) string {
+	if m.c == nil || m.c.secret == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, m.c.secret, redacted)
 }
 
 const redacted = "[redacted]"

@@ -2,13 +2,27 @@
 package metadata
 
 import (
-	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
 
-	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/nativeoauth/nativeoauth/internal/jwks"
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
 )
 
-// Document is an authorization server's metadata. Unknown members are in Raw only. Treat it as read-only.
+// Document is an authorization server's metadata: discovered, or written down for a provider without discovery. A nil list and an empty
+// string mean that the document is silent. Members that are not named here are in Raw only. Treat a Document as read-only.
+//
+// The endpoints and jwks_uri of a Document that passed [Document.Check] are safe to call. The pages for people (ServiceDocumentation,
+// OpPolicyURI, OpTosURI) are as the provider wrote them.
 type Document struct {
 	// RFC 8414 §2, OpenID Connect Discovery §3.
 	Issuer                                     string   `json:"issuer,omitempty"`
@@ -67,29 +81,144 @@ type Document struct {
 // ErrInvalid is matched by every refusal of a document. The message names the field.
 var ErrInvalid = errors.New("the provider's metadata is refused")
 
-// Options say how an issuer came to be known.
-type Options struct {
-	OpenID  bool // openid is asked for: OpenID Connect's well-known place first (S41)
-	Learned bool // the issuer was named by the network, not by the program: RFC 8414's order (MCP), https only
+func invalid(format string, a ...any) error {
+	return fmt.Errorf("%w: %w", ErrInvalid, fmt.Errorf(format, a...))
 }
 
-// Discover fetches and checks the metadata of issuer.
-func Discover(ctx context.Context, c *fetch.Client, issuer string, o Options) (*Document, error) {
-	return nil, errors.ErrUnsupported
+// Parse reads a document strictly: exact names, no duplicates, the right types. It is not checked yet.
+func Parse(data []byte) (*Document, error) {
+	d := &Document{Raw: data}
+	if err := strictjson.Unmarshal(data, d); err != nil {
+		if name := mistyped(data); name != "" {
+			return nil, invalid("%s has a value of the wrong type", name)
+		}
+		return nil, invalid("it is %w", err)
+	}
+	return d, nil
 }
 
-// Check checks d against the issuer that it must be of.
-func (d *Document) Check(issuer string) error { return nil }
+// mistyped finds the member that cannot be decoded, for the error alone; "": it is not that.
+func mistyped(data []byte) string {
+	var raw map[string]json.RawMessage
+	if strictjson.Unmarshal(data, &raw) != nil {
+		return ""
+	}
+	t := reflect.TypeFor[Document]()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if value, ok := raw[name]; ok && json.Unmarshal(value, reflect.New(t.Field(i).Type).Interface()) != nil {
+			return name
+		}
+	}
+	return ""
+}
 
-// Support says what metadata tells about a capability.
+// Check checks d against the issuer that it must be of: Config's, or, for a document written down by hand, its own.
+//
+// The issuers are identical, character for character (RFC 8414 §3.3, S38). Every endpoint is an https URL; if the issuer is http on a
+// loopback address, endpoints may be so too (S39). There is a token endpoint. What else a flow needs, the flow looks for:
+// a provider for devices alone has no authorization endpoint.
+func (d *Document) Check(issuer string) error {
+	if err := CheckIssuer(issuer); err != nil {
+		return invalid("issuer: %w", err)
+	}
+	if d.Issuer != issuer {
+		return d.mismatch(issuer)
+	}
+	policy := safeurl.Policy{LoopbackHTTP: strings.HasPrefix(strings.ToLower(issuer), "http:")}
+	endpoints := d.endpoints()
+	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
+		if endpoints[name] == "" {
+			continue
+		}
+		if _, err := policy.Parse(endpoints[name]); err != nil {
+			return invalid("%s: %w", name, err)
+		}
+	}
+	if d.TokenEndpoint == "" {
+		return invalid("token_endpoint is missing")
+	}
+	return nil
+}
+
+// endpoints names every URL that the SDK itself calls or opens.
+func (d *Document) endpoints() map[string]string {
+	return map[string]string{
+		"authorization_endpoint":                d.AuthorizationEndpoint,
+		"token_endpoint":                        d.TokenEndpoint,
+		"jwks_uri":                              d.JWKSURI,
+		"registration_endpoint":                 d.RegistrationEndpoint,
+		"revocation_endpoint":                   d.RevocationEndpoint,
+		"introspection_endpoint":                d.IntrospectionEndpoint,
+		"device_authorization_endpoint":         d.DeviceAuthorizationEndpoint,
+		"pushed_authorization_request_endpoint": d.PushedAuthorizationRequestEndpoint,
+		"userinfo_endpoint":                     d.UserinfoEndpoint,
+		"end_session_endpoint":                  d.EndSessionEndpoint,
+	}
+}
+
+// mismatch explains an issuer that is not the one asked for. Entra's documents for many tenants name a template, which is no issuer: tokens carry the
+// tenant's own. To take it, a program would have to say which tenants it trusts, so there is no silent leniency here; a named option
+// that fills the template in would go where this is called.
+func (d *Document) mismatch(issuer string) error {
+	switch {
+	case d.Issuer == "":
+		return invalid("issuer is missing")
+	case strings.ContainsAny(d.Issuer, "{}"):
+		return invalid("issuer is a template for many tenants (%s); configure the issuer of your own tenant", neutral.Text(d.Issuer, 0))
+	}
+	return invalid("issuer is %s, not %s; configure the issuer exactly as the provider writes it", neutral.Text(d.Issuer, 0), neutral.Text(issuer, 0))
+}
+
+// CheckIssuer checks an issuer identifier: https, or http on a loopback address, without query or fragment (RFC 8414 §2).
+func CheckIssuer(issuer string) error {
+	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(issuer)
+	if err != nil {
+		return err
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		return fmt.Errorf("%w: an issuer has no query", safeurl.ErrUnsafe)
+	}
+	return nil
+}
+
+// Host returns the host of issuer, in lower case, as [fetch.NewGuard] takes it; "" for what is no URL.
+func Host(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+// Support is what a document says of a capability.
 type Support int
 
 // What a document can say.
 const (
-	Unsaid  Support = iota // the document is silent
+	Unsaid  Support = iota // it is silent
 	Offered                // it is listed
-	Refused                // there is a list, without it
+	Refused                // there is a list without it
 )
 
-// S256 tells about PKCE's S256 (S25, S26).
-func (d *Document) S256() Support { return Unsaid }
+// S256 reports on PKCE's method S256. Unsaid is what Entra and others are; Refused is a reason not to log in (S25, S26).
+func (d *Document) S256() Support {
+	switch {
+	case d.CodeChallengeMethodsSupported == nil:
+		return Unsaid
+	case slices.Contains(d.CodeChallengeMethodsSupported, "S256"):
+		return Offered
+	}
+	return Refused
+}
+
+// IDTokenAlgorithms returns the algorithms that an ID token may be signed with: those advertised that can be verified (S72); all of these where the
+// document is silent. None: the provider signs with nothing that a native program can check.
+func (d *Document) IDTokenAlgorithms() []string {
+	return jwks.Algorithms(d.IDTokenSigningAlgValuesSupported)
+}
+
+// UserinfoAlgorithms is the same for a signed UserInfo answer.
+func (d *Document) UserinfoAlgorithms() []string {
+	return jwks.Algorithms(d.UserinfoSigningAlgValuesSupported)
+}

@@ -3,7 +3,6 @@ package tokenendpoint
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -45,12 +44,11 @@ func (r Request) Refusal(resp *fetch.Response) *Error {
 	if err != nil {
 		return e
 	}
-	sent := confidential(r.Form)
-	if code, ok := m.text("error"); ok && errorCode(code) && withhold(code, sent) == code {
+	if code, ok := m.text("error"); ok && errorCode(code) && r.withhold(code) == code {
 		e.Code = code
 	}
 	if description, ok := m.text("error_description"); ok {
-		e.Description = neutral.Text(withhold(description, sent), 0)
+		e.Description = neutral.Text(r.withhold(description), 0)
 	}
 	return e
 }
@@ -60,21 +58,14 @@ func errorCode(s string) bool {
 	return s != "" && len(s) <= 100 && strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }) < 0
 }
 
-// confidential lists what in form a server may echo ("refresh token xyz is expired") and nobody may print.
-func confidential(form url.Values) (values []string) {
-	for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "device_code", "client_secret", "client_assertion", "password", "assertion", "subject_token", "actor_token"} {
-		for _, v := range form[name] {
+// withhold takes out of s what was sent in confidence: a server may echo it ("refresh token xyz is expired").
+func (r Request) withhold(s string) string {
+	for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "device_code", "client_assertion", "assertion", "subject_token", "actor_token"} {
+		for _, v := range r.Form[name] {
 			if v != "" {
-				values = append(values, v)
+				s = strings.ReplaceAll(s, v, "[redacted]")
 			}
 		}
 	}
-	return values
-}
-
-func withhold(s string, values []string) string {
-	for _, v := range values {
-		s = strings.ReplaceAll(s, v, "[redacted]")
-	}
-	return s
+	return r.Auth.Withhold(s)
 }

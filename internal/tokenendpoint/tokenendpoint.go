@@ -43,7 +43,8 @@ func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, err
 			return nil, err
 		}
 		fresh := r.Nonce != nil && r.Nonce(resp.Header)
-		if attempt == 2 || !fresh || r.Prove == nil || r.Refusal(resp).Code != "use_dpop_nonce" || resp.Status != 400 && resp.Status != 401 {
+		refused := resp.Status == http.StatusBadRequest || resp.Status == http.StatusUnauthorized
+		if attempt == 2 || r.Prove == nil || !fresh || !refused || r.Refusal(resp).Code != "use_dpop_nonce" {
 			return resp, nil
 		}
 	}
