@@ -1,0 +1,91 @@
+package introspection_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/clientauth"
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/introspection"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
+)
+
+const canary = "access-canary"
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func ask(status int, ctype, body string, see func(*http.Request)) ([]byte, error) {
+	c := &fetch.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+		if see != nil {
+			see(r)
+		}
+		w := httptest.NewRecorder()
+		w.Header().Set("Content-Type", ctype)
+		w.WriteHeader(status)
+		_, _ = w.WriteString(body)
+		return w.Result(), nil
+	})}
+	r := tokenendpoint.Request{Endpoint: "https://as.example/introspect", ClientID: "my-cli", Auth: clientauth.Secret("s"), Form: url.Values{"x": {"y"}}}
+	return introspection.Introspect(context.Background(), c, r, secret.New(canary), "access_token")
+}
+
+func TestIntrospect(t *testing.T) {
+	// S55: the token is in the body only.
+	see := func(r *http.Request) {
+		require.NotContains(t, r.URL.String(), canary)
+		require.NotContains(t, fmt.Sprint(r.Header), canary)
+		require.NoError(t, r.ParseForm())
+		require.Equal(t, url.Values{"token": {canary}, "token_type_hint": {"access_token"}, "x": {"y"}}, r.PostForm)
+	}
+	body := `{"active":true,"sub":"alice","ext":{"a":1}}`
+	got, err := ask(200, "application/json; charset=utf-8", body, see)
+	require.NoError(t, err)
+	require.Equal(t, body, string(got))
+	got, err = ask(200, "application/json", `{"active":false}`, nil)
+	require.NoError(t, err)
+	require.Equal(t, `{"active":false}`, string(got))
+}
+
+func TestBadAnswers(t *testing.T) {
+	for _, body := range []string{``, `null`, `[]`, `{}`, `{"active":"true"}`, `{"active":1}`, `{"active":null}`, `{"Active":true}`, `{"active":false,"active":true}`, `{"active":true}x`} {
+		_, err := ask(200, "application/json", body, nil)
+		require.ErrorIs(t, err, introspection.ErrResponse, body)
+	}
+	_, err := ask(200, "text/html", `{"active":true}`, nil)
+	require.ErrorIs(t, err, introspection.ErrResponse)
+	_, err = ask(200, "application/token-introspection+jwt", `e30.e30.`, nil)
+	require.ErrorIs(t, err, introspection.ErrResponse)
+
+	// S50: no answer's text finds its way into an error whole, and the token never.
+	for _, status := range []int{201, 302, 400, 401, 403, 500, 503} {
+		_, err = ask(status, "application/json", `{"error":"invalid_client","error_description":"token `+canary+` unknown"}`, nil)
+		var refused *tokenendpoint.Error
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, status, refused.Status)
+		require.NotContains(t, err.Error(), canary)
+	}
+	_, err = introspection.Introspect(context.Background(), nil, tokenendpoint.Request{}, secret.String{}, "")
+	require.Error(t, err)
+}
+
+func FuzzIntrospect(f *testing.F) {
+	f.Add(`{"active":true}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		got, err := ask(200, "application/json", body, nil)
+		if err != nil {
+			require.ErrorIs(t, err, introspection.ErrResponse)
+			require.NotContains(t, err.Error(), canary)
+			return
+		}
+		require.Equal(t, body, string(got))
+	})
+}
