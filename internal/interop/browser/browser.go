@@ -1,0 +1,292 @@
+// Package browser drives a real Chromium through the pages of a login.
+//
+// Chromium is not started by the test. The program under test opens its browser as it does on a desktop, through xdg-open,
+// which honours $BROWSER; that names a wrapper made here. Asked for a first URL, the wrapper becomes Chromium, headless and with
+// a profile of its own; asked for another, it hands the URL to the one that runs, as a desktop browser does. The test then
+// attaches to the page that came up and clicks, see [Chromium.Drive].
+package browser
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/remote"
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
+	"github.com/stretchr/testify/require"
+)
+
+// patience bounds every wait on the browser. Two busy cores start Chromium in a few seconds.
+const patience = 60 * time.Second
+
+// Chromium is one browser profile, and the Chromium that runs on it once something was opened. It is for one goroutine.
+type Chromium struct {
+	tb      testing.TB
+	dir     string               // wrapper, profile, queue of URLs, log
+	first   context.Context      // the page that Chromium was started with; nil: not attached
+	page    context.Context      // the page driven last
+	opened  int                  // how many queued URLs were driven
+	cancels []context.CancelFunc // of every page
+}
+
+// New prepares a Chromium without starting it. The test skips or fails where Chromium or xdg-open is missing.
+func New(tb testing.TB) *Chromium {
+	tb.Helper()
+	paths := realparts.Need(tb, "chromium", "xdg-open")
+	// Not tb.TempDir: Chromium's last writes may come while it is removed, which would fail the test.
+	dir, err := os.MkdirTemp("", "nativeoauth-chromium-")
+	require.NoError(tb, err)
+	c := &Chromium{tb: tb, dir: dir}
+
+	// mkdir decides who is first. Chromium replaces the shell: the launcher ends when the browser does, as on a desktop.
+	script := fmt.Sprintf(`#!/bin/sh
+if mkdir '%[1]s/started' 2>/dev/null; then
+	mkdir '%[1]s/tmp'
+	export TMPDIR='%[1]s/tmp'
+	exec '%[2]s' --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
+		--disable-background-networking --disable-component-update --disable-sync --disable-extensions \
+		--password-store=basic --host-resolver-rules='MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE [::1]' \
+		--remote-debugging-port=0 --user-data-dir='%[1]s/profile' "$1" >'%[1]s/log' 2>&1
+fi
+printf '%%s\n' "$1" >>'%[1]s/urls'
+`, dir, paths[0])
+	require.NoError(tb, os.WriteFile(c.Wrapper(), []byte(script), 0o700))
+	tb.Cleanup(c.close)
+	return c
+}
+
+// Wrapper is the path that $BROWSER is to name.
+func (c *Chromium) Wrapper() string { return filepath.Join(c.dir, "open") }
+
+// Env is what a program's environment needs, for it to open its pages here.
+func (c *Chromium) Env() []string { return []string{"BROWSER=" + c.Wrapper()} }
+
+// Open opens url as a program without the SDK would, with xdg-open.
+func (c *Chromium) Open(url string) {
+	c.tb.Helper()
+	cmd := exec.Command("xdg-open", url)
+	cmd.Env = append(os.Environ(), c.Env()...)
+	require.NoError(c.tb, cmd.Start())
+	go func() { _ = cmd.Wait() }() // where it became Chromium, it ends with it
+}
+
+// Step is one thing that a person does, or sees, on a page.
+type Step struct {
+	Name string
+	Do   chromedp.Action[chromedp.Void]
+}
+
+// Fill types text into the field that the CSS selector names, in place of what is there.
+func Fill(selector, text string) Step {
+	return Step{fmt.Sprintf("fill %s", selector), chromedp.Steps(
+		chromedp.WaitVisible(chromedp.CSS(selector)),
+		chromedp.Clear(chromedp.CSS(selector)),
+		chromedp.SendKeys(chromedp.CSS(selector), text),
+	)}
+}
+
+// Click clicks the element that the CSS selector names, once it is visible.
+func Click(selector string) Step {
+	return Step{fmt.Sprintf("click %s", selector), chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)}
+}
+
+// See waits until the page's visible text holds text, through any number of navigations.
+func See(text string) Step {
+	return Step{fmt.Sprintf("see %q", text), func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		for {
+			// An error is a page on its way to the next.
+			if body, err := visibleText(ctx, t); err == nil && strings.Contains(body, text) {
+				return chromedp.Void{}, nil
+			}
+			select {
+			case <-ctx.Done():
+				return chromedp.Void{}, ctx.Err()
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}}
+}
+
+// Screenshot writes a picture of the page to path, as PNG.
+func Screenshot(path string) Step {
+	return Step{"take a screenshot", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		png, err := chromedp.CaptureScreenshot()(ctx, t)
+		if err == nil {
+			err = os.WriteFile(path, png, 0o600)
+		}
+		return chromedp.Void{}, err
+	}}
+}
+
+// Drive waits for the next page that a program opened, and does the steps there. It fails the test, showing what the page
+// said, where a step cannot be done.
+func (c *Chromium) Drive(steps ...Step) {
+	c.tb.Helper()
+	c.page = c.next()
+	c.Continue(steps...)
+}
+
+// Continue does more steps on the page that was driven last.
+func (c *Chromium) Continue(steps ...Step) {
+	c.tb.Helper()
+	for _, step := range steps {
+		ctx, cancel := context.WithTimeout(c.page, patience)
+		err := chromedp.Do(ctx, step.Do)
+		cancel()
+		if err != nil {
+			c.tb.Fatalf("browser: could not %s: %v\n%s", step.Name, err, c.describe())
+		}
+	}
+}
+
+// Location is the URL of the page that was driven last.
+func (c *Chromium) Location() string {
+	c.tb.Helper()
+	url, err := chromedp.Run(c.page, chromedp.Location())
+	require.NoError(c.tb, err)
+	return url
+}
+
+// next returns the context of the next opened page.
+func (c *Chromium) next() context.Context {
+	c.tb.Helper()
+	if c.first == nil {
+		c.attach()
+		return c.first
+	}
+	var url string
+	c.eventually("no further page was opened", func() bool {
+		data, _ := os.ReadFile(filepath.Join(c.dir, "urls"))
+		lines := strings.SplitAfter(string(data), "\n")
+		if len(lines)-1 <= c.opened { // the last piece has no newline yet
+			return false
+		}
+		url = strings.TrimSuffix(lines[c.opened], "\n")
+		return true
+	})
+	c.opened++
+	ctx, cancel := chromedp.NewContext(c.first)
+	c.cancels = append(c.cancels, cancel)
+	require.NoError(c.tb, chromedp.Do(ctx)) // opens the tab, which lives as long as ctx
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	require.NoError(c.tb, chromedp.Do(bounded, chromedp.Navigate(url)))
+	return ctx
+}
+
+// attach connects to the Chromium that the wrapper started, and to its first page.
+func (c *Chromium) attach() {
+	c.tb.Helper()
+	var socket string
+	var page target.ID
+	c.eventually("no page was opened", func() (ok bool) {
+		socket, page, ok = c.firstPage()
+		return ok
+	})
+	allocator, cancel := remote.NewAllocator(context.Background(), socket, remote.NoModifyURL)
+	c.cancels = append(c.cancels, cancel)
+	c.first, cancel = chromedp.NewContext(allocator, chromedp.WithTargetID(page))
+	c.cancels = append(c.cancels, cancel)
+	require.NoError(c.tb, chromedp.Do(c.first))
+}
+
+// firstPage asks Chromium, once it has written where it listens, for the page it shows.
+func (c *Chromium) firstPage() (socket string, page target.ID, ok bool) {
+	data, err := os.ReadFile(filepath.Join(c.dir, "profile", "DevToolsActivePort"))
+	port, path, found := strings.Cut(string(data), "\n")
+	if err != nil || !found {
+		return "", "", false
+	}
+	client := http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://127.0.0.1:" + port + "/json/list")
+	if err != nil {
+		return "", "", false
+	}
+	defer resp.Body.Close()
+	var pages []struct{ ID, Type, URL string }
+	if json.NewDecoder(resp.Body).Decode(&pages) != nil {
+		return "", "", false
+	}
+	for _, p := range pages { // Chromium's own bubbles are pages too
+		if p.Type == "page" && strings.HasPrefix(p.URL, "http") {
+			return "ws://127.0.0.1:" + port + path, target.ID(p.ID), true
+		}
+	}
+	return "", "", false
+}
+
+// eventually fails the test with what Chromium said, where ok does not come true.
+func (c *Chromium) eventually(otherwise string, ok func() bool) {
+	c.tb.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
+			c.tb.Fatalf("browser: %s. Chromium said:\n%s", otherwise, log)
+		}
+	}
+}
+
+// describe is what the current page shows, for a failure.
+func (c *Chromium) describe() string {
+	ctx, cancel := context.WithTimeout(c.page, 5*time.Second)
+	defer cancel()
+	location, _ := chromedp.Run(ctx, chromedp.Location())
+	text, err := chromedp.Run(ctx, visibleText)
+	if err != nil {
+		return "and the page does not answer: " + err.Error()
+	}
+	location, _, _ = strings.Cut(location, "?") // the query may hold a code
+	return fmt.Sprintf("the page %s says:\n%s", location, text)
+}
+
+// visibleText is what a person can read on the page.
+var visibleText = chromedp.Evaluate[string]("document.body ? document.body.innerText : ''")
+
+// close ends Chromium and removes its profile, which its children write to until they are gone too.
+func (c *Chromium) close() {
+	for _, cancel := range slices.Backward(c.cancels) {
+		cancel()
+	}
+	for range 200 {
+		left := c.processes()
+		if len(left) == 0 {
+			break
+		}
+		for _, process := range left {
+			_ = process.Kill()
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	_ = os.RemoveAll(c.dir)
+}
+
+// processes are those that were started on this profile, found by their command lines: children name it too, and one that has
+// ended but that nobody has waited for has none.
+func (c *Chromium) processes() []*os.Process {
+	var found []*os.Process
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		line, _ := os.ReadFile(name)
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil || !bytes.Contains(line, []byte(c.dir+"/")) {
+			continue
+		}
+		if process, err := os.FindProcess(pid); err == nil {
+			found = append(found, process)
+		}
+	}
+	return found
+}

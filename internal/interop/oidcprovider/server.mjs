@@ -1,0 +1,103 @@
+// The npm package oidc-provider on a free loopback port, with its own login and consent pages.
+//
+// Argument 1 is a JSON object of options (see Options in oidcprovider.go). On stdout there is one JSON object a line: first
+// {"event":"ready","issuer":…}, then one for each answered request and each event that a test counts. None holds a secret.
+// On stdin each line is a JSON object that changes options, answered by {"event":"set"}; when stdin ends, so does the server:
+// a test that was killed leaves nothing behind.
+
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
+import { Provider } from 'oidc-provider';
+
+const options = JSON.parse(process.argv[2] ?? '{}');
+const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
+
+const signingKey = (type, params, alg) => ({
+  ...generateKeyPairSync(type, params).privateKey.export({ format: 'jwk' }), kid: alg, alg, use: 'sig',
+});
+
+const configuration = {
+  clients: options.clients,
+  scopes: ['openid', 'offline_access', 'profile', 'email', 'api:read', 'api:write'],
+  claims: {
+    openid: ['sub'],
+    profile: ['name', 'preferred_username'],
+    email: ['email', 'email_verified'],
+  },
+  // Whoever signs in exists: the login page takes any name and password.
+  findAccount: (ctx, sub) => ({
+    accountId: sub,
+    claims: () => ({
+      sub, name: `Person ${sub}`, preferred_username: sub, email: `${sub}@example.com`, email_verified: true,
+    }),
+  }),
+  clockTolerance: 0, // 15 seconds otherwise, for which an expired token still works
+  cookies: { keys: [randomBytes(32).toString('hex')] },
+  jwks: { keys: [signingKey('rsa', { modulusLength: 2048 }, 'RS256'), signingKey('ec', { namedCurve: 'P-256' }, 'ES256')] },
+  pkce: { required: () => true },
+  rotateRefreshToken: () => true, // for confidential and sender-constrained clients too
+  ttl: {
+    AccessToken: () => options.accessTokenSeconds,
+    IdToken: () => options.idTokenSeconds,
+    RefreshToken: () => options.refreshTokenSeconds,
+    DeviceCode: 600,
+    Interaction: 600,
+    Session: 3600,
+    Grant: 3600,
+  },
+  features: {
+    devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
+    dPoP: {
+      enabled: true,
+      nonceSecret: options.requireDPoPNonce ? randomBytes(32) : undefined,
+      requireNonce: () => Boolean(options.requireDPoPNonce),
+    },
+    introspection: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(options.requirePAR) },
+    registration: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: (ctx, client, oneOf) => oneOf,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (ctx, resource) => ({ scope: 'api:read api:write', audience: resource, accessTokenFormat: 'opaque' }),
+    },
+    revocation: { enabled: true },
+    rpInitiatedLogout: { enabled: true },
+    userinfo: { enabled: true },
+  },
+};
+
+const server = createServer();
+server.listen(0, options.host, () => {
+  const { address, family, port } = server.address();
+  const issuer = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  const provider = new Provider(issuer, configuration);
+
+  provider.use(async (ctx, next) => {
+    await next();
+    say({
+      event: 'request',
+      route: ctx.oidc?.route ?? ctx.path,
+      grant: ctx.oidc?.params?.grant_type,
+      status: ctx.status,
+      error: ctx.body?.error,
+      detail: ctx.body?.error_description,
+      dpop: ctx.get('DPoP') !== '' || undefined,
+    });
+  });
+  provider.on('grant.revoked', () => say({ event: 'grant.revoked' }));
+  provider.on('refresh_token.consumed', () => say({ event: 'refresh_token.consumed' }));
+  provider.on('server_error', (ctx, err) => console.error(err));
+
+  server.on('request', provider.callback());
+  say({ event: 'ready', issuer });
+});
+
+const input = createInterface({ input: process.stdin });
+input.on('line', (line) => {
+  Object.assign(options, JSON.parse(line));
+  say({ event: 'set' });
+});
+input.on('close', () => process.exit(0));
