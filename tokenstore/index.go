@@ -18,19 +18,28 @@ func (f folder) listRows(ctx context.Context, prefix string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	names, err := securefile.List(string(f))
+	keys, err := f.keysOf("row")
 	if err != nil {
 		return nil, fmt.Errorf("tokenstore: index: %w", err)
 	}
+	return startingWith(prefix, keys), nil
+}
+
+// keysOf returns the keys that have a file of this kind.
+func (f folder) keysOf(kind string) ([]string, error) {
+	names, err := securefile.List(string(f))
+	if err != nil {
+		return nil, err
+	}
 	var keys []string
 	for _, name := range names {
-		name, isRow := strings.CutSuffix(name, ".row")
+		name, isKind := strings.CutSuffix(name, "."+kind)
 		key, ours := strings.CutPrefix(name, filePrefix)
-		if isRow && ours && CheckKey(key) == nil {
+		if isKind && ours && CheckKey(key) == nil {
 			keys = append(keys, key)
 		}
 	}
-	return startingWith(prefix, keys), nil
+	return keys, nil
 }
 
 // addRow does nothing where the row is there.

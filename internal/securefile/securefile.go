@@ -67,7 +67,17 @@ func EnsureDir(dir string) error {
 
 // ReadFile returns the contents of the file at path, at most max bytes. [fs.ErrNotExist]: there is no such file, or no directory.
 func ReadFile(path string, max int) ([]byte, error) {
-	root, name, err := openParent(path, openDir)
+	return read(path, max, openDir)
+}
+
+// ReadGiven is [ReadFile] for a file whose place is the user's choice, such as a key: its directory may be open to others,
+// and another's. Who may write there can take the file away; he cannot put in its place one that we own and nobody else may read.
+func ReadGiven(path string, max int) ([]byte, error) {
+	return read(path, max, os.OpenRoot)
+}
+
+func read(path string, max int, open func(dir string) (*os.Root, error)) ([]byte, error) {
+	root, name, err := openParent(path, open)
 	if err != nil {
 		return nil, err
 	}
