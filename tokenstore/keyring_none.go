@@ -1,0 +1,23 @@
+//go:build !(darwin || windows || linux || netbsd || openbsd || (cgo && (freebsd || dragonfly)))
+
+package tokenstore
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
+)
+
+func systemLimit(_, _ string) int { return MaxData }
+
+const probeByWriting = false
+
+func lookForKeychain(context.Context) (asks bool, err error) {
+	return false, fmt.Errorf("%w: programs built for %s without cgo have no keychain; keep the session in a tokenstore.File", ErrUnavailable, runtime.GOOS)
+}
+
+func keychainError(err error) error {
+	return fmt.Errorf("%w: %s", ErrUnavailable, neutral.Text(err.Error(), 0))
+}
