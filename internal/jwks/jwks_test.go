@@ -1,0 +1,484 @@
+package jwks_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/fetch/fetchtest"
+	"github.com/nativeoauth/nativeoauth/internal/jwks"
+	"github.com/nativeoauth/nativeoauth/internal/jwks/jwkstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const uri = "https://op.example/jwks"
+
+var claims = map[string]any{"sub": "alice"}
+
+func cache(keys ...*jwkstest.Key) *jwks.Cache {
+	return jwks.New(fetchtest.Client(jwkstest.Handler(keys...)), uri)
+}
+
+func verify(t *testing.T, c *jwks.Cache, token string, algs ...string) error {
+	t.Helper()
+	payload, _, err := c.Verify(t.Context(), token, algs)
+	require.Equal(t, err == nil, payload != nil, "a refused token gives no payload")
+	return err
+}
+
+func TestEveryAlgorithm(t *testing.T) {
+	t.Parallel()
+	for _, alg := range jwkstest.Algorithms {
+		k := jwkstest.New(t, alg, "k1")
+		for name, omit := range map[string][]string{"with alg": nil, "without alg": {"alg"}, "bare": {"alg", "use", "kid"}} { // S73: Entra's JWKs lack alg
+			k.Omit = omit
+			token := k.Sign(claims)
+			if name == "bare" {
+				token = k.SignWith(map[string]any{"kid": nil, "typ": nil}, claims)
+			}
+			payload, got, err := cache(k).Verify(t.Context(), token, []string{alg})
+			require.NoError(t, err, "%s %s", alg, name)
+			require.Equal(t, alg, got)
+			require.JSONEq(t, `{"sub":"alice"}`, string(payload))
+			require.NoError(t, verify(t, cache(k), token), "nil algorithms are all of them")
+		}
+		k.Omit = nil
+		other := jwkstest.New(t, alg, "k1")
+		require.ErrorIs(t, verify(t, cache(other), k.Sign(claims)), jwks.ErrInvalid, alg)
+		token := k.Sign(claims)
+		require.ErrorIs(t, verify(t, cache(k), token[:len(token)-4]+"AAAA"), jwks.ErrInvalid, alg)
+		parts := strings.Split(token, ".")
+		forged := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"mallory"}`)) + "." + parts[2]
+		require.ErrorIs(t, verify(t, cache(k), forged), jwks.ErrInvalid, alg)
+	}
+}
+
+// S72: the algorithm comes from the allowlist and the key, never from the token alone.
+func TestS72Algorithms(t *testing.T) {
+	t.Parallel()
+	rs := jwkstest.New(t, "RS256", "k1")
+	c := cache(rs)
+	der, err := x509.MarshalPKIXPublicKey(rs.Signer.Public())
+	require.NoError(t, err)
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	ps := *rs
+	ps.Alg = "PS256"
+	payload := jwkstest.JSON(claims)
+	for name, token := range map[string]string{
+		"none":                   strings.TrimRight(rs.SignRaw([]byte(`{"alg":"none"}`), payload), "-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"),
+		"none, signed":           rs.SignRaw([]byte(`{"alg":"none","kid":"k1"}`), payload),
+		"nOnE":                   rs.SignRaw([]byte(`{"alg":"nOnE","kid":"k1"}`), payload),
+		"rs256 in lower case":    rs.SignRaw([]byte(`{"alg":"rs256","kid":"k1"}`), payload),
+		"HS256 with public PEM":  jwkstest.HMAC(public, []byte(`{"alg":"HS256","kid":"k1"}`), payload),
+		"HS256 with public DER":  jwkstest.HMAC(der, []byte(`{"alg":"HS256","kid":"k1"}`), payload),
+		"PS256, key says RS256":  ps.Sign(claims),
+		"ES256, key is RSA":      rs.SignRaw([]byte(`{"alg":"ES256","kid":"k1"}`), payload),
+		"no alg":                 rs.SignRaw([]byte(`{"kid":"k1"}`), payload),
+		"alg null":               rs.SignRaw([]byte(`{"alg":null,"kid":"k1"}`), payload),
+		"alg a list":             rs.SignRaw([]byte(`{"alg":["RS256"],"kid":"k1"}`), payload),
+		"alg twice":              rs.SignRaw([]byte(`{"alg":"none","alg":"RS256","kid":"k1"}`), payload),
+		"ALG overrides alg":      rs.SignRaw([]byte(`{"alg":"none","ALG":"RS256","kid":"k1"}`), payload),
+		"header is null":         rs.SignRaw([]byte(`null`), payload),
+		"header is not JSON":     rs.SignRaw([]byte(`alg`), payload),
+		"RS384 with RS256's key": rs.SignRaw([]byte(`{"alg":"RS384","kid":"k1"}`), payload),
+	} {
+		require.ErrorIs(t, verify(t, c, token), jwks.ErrInvalid, name)
+		require.ErrorIs(t, verify(t, c, token, "RS256", "none", "HS256", "nOnE", ""), jwks.ErrInvalid, name)
+	}
+	require.NoError(t, verify(t, c, rs.Sign(claims)))
+
+	rs.Omit = []string{"alg"}
+	c = cache(rs)
+	require.NoError(t, verify(t, c, ps.Sign(claims), "RS256", "PS256"))
+	require.ErrorIs(t, verify(t, c, ps.Sign(claims), "RS256"), jwks.ErrInvalid, "unlisted PS256")
+	require.ErrorIs(t, verify(t, c, rs.Sign(claims), "none"), jwks.ErrInvalid)
+	require.Empty(t, jwks.Algorithms([]string{"none", "HS256", "ES256K", ""}))
+	require.Equal(t, []string{"RS256", "EdDSA"}, jwks.Algorithms([]string{"EdDSA", "HS256", "RS256"}))
+}
+
+// S73: a key that is weak, off its curve, or meant for something else verifies nothing.
+func TestS73Keys(t *testing.T) {
+	t.Parallel()
+	b64 := base64.RawURLEncoding.EncodeToString
+	rs, es, ed := jwkstest.New(t, "RS256", "k1"), jwkstest.New(t, "ES256", "k1"), jwkstest.New(t, "EdDSA", "k1")
+	for name, tc := range map[string]struct {
+		key  *jwkstest.Key
+		omit string
+		add  map[string]any
+	}{
+		"use enc":            {key: rs, add: map[string]any{"use": "enc"}},
+		"use SIG":            {key: rs, add: map[string]any{"use": "SIG"}},
+		"use 1":              {key: rs, add: map[string]any{"use": 1}},
+		"key_ops encrypt":    {key: rs, add: map[string]any{"key_ops": []string{"encrypt"}}},
+		"alg ES256":          {key: rs, add: map[string]any{"alg": "ES256"}},
+		"alg RS384":          {key: rs, add: map[string]any{"alg": "RS384"}},
+		"alg RSA-OAEP":       {key: rs, add: map[string]any{"alg": "RSA-OAEP"}},
+		"alg HS256":          {key: rs, add: map[string]any{"alg": "HS256"}},
+		"kty EC":             {key: rs, add: map[string]any{"kty": "EC"}},
+		"kty oct":            {key: rs, add: map[string]any{"kty": "oct", "k": "AAAA"}},
+		"private":            {key: rs, add: map[string]any{"d": "AQAB"}},
+		"e 1":                {key: rs, add: map[string]any{"e": "AQ"}},
+		"e even":             {key: rs, add: map[string]any{"e": "BA"}},
+		"e huge":             {key: rs, add: map[string]any{"e": b64([]byte(strings.Repeat("\xff", 16)))}},
+		"n missing":          {key: rs, omit: "n"},
+		"n of 9000 bits":     {key: rs, add: map[string]any{"n": b64([]byte(strings.Repeat("\xff", 1125)))}},
+		"point off curve":    {key: es, add: map[string]any{"y": b64([]byte(strings.Repeat("\x01", 32)))}},
+		"point at zero":      {key: es, add: map[string]any{"x": b64(make([]byte, 32)), "y": b64(make([]byte, 32))}},
+		"curve P-384":        {key: es, add: map[string]any{"crv": "P-384"}},
+		"curve secp256k1":    {key: es, add: map[string]any{"crv": "secp256k1"}},
+		"y missing":          {key: es, omit: "y"},
+		"Ed25519 too short":  {key: ed, add: map[string]any{"x": b64(make([]byte, 31))}},
+		"Ed25519 low order":  {key: ed, add: map[string]any{"x": b64(make([]byte, 32))}},
+		"X25519":             {key: ed, add: map[string]any{"crv": "X25519"}},
+		"KID instead of kid": {key: rs, omit: "kid", add: map[string]any{"KID": "k1"}},
+	} {
+		k := *tc.key
+		k.Add, k.Omit = tc.add, []string{tc.omit}
+		require.ErrorIs(t, verify(t, cache(&k), tc.key.Sign(claims)), jwks.ErrInvalid, name)
+		require.NoError(t, verify(t, cache(&k, tc.key), tc.key.Sign(claims)), "%s: a bad key does not spoil the set", name)
+	}
+
+	for _, bits := range []int{1024, 2047} {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err) // 1024 is still the least that crypto/rsa makes
+		}
+		weak := &jwkstest.Key{Alg: "RS256", ID: "k1", Signer: key}
+		require.ErrorIs(t, verify(t, cache(weak), weak.Sign(claims)), jwks.ErrInvalid, bits)
+	}
+}
+
+// S74: what the header says about keys is not looked at, and fetches nothing.
+func TestS74HeaderKeys(t *testing.T) {
+	t.Parallel()
+	good, evil := jwkstest.New(t, "RS256", "k1"), jwkstest.New(t, "RS256", "k1")
+	var asked []string
+	var mu sync.Mutex
+	c := jwks.New(fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked = append(asked, r.URL.String())
+		mu.Unlock()
+		jwkstest.Handler(good)(w, r)
+	}), uri)
+	for name, h := range map[string]map[string]any{
+		"jwk": {"jwk": evil.JWK()}, "jwk without kid": {"jwk": evil.JWK(), "kid": nil}, "jku": {"jku": "https://evil.example/jwks"},
+		"x5u": {"x5u": "https://evil.example/c"}, "x5c": {"x5c": []string{"AAAA"}},
+		"path": {"kid": "../../dev/null"}, "url": {"kid": "https://evil.example/k"}, "sql": {"kid": "x' OR 1=1 --"}, "nul": {"kid": "k1\x00"}, "kid a number": {"kid": 1},
+	} {
+		require.ErrorIs(t, verify(t, c, evil.SignWith(h, claims)), jwks.ErrInvalid, name)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	require.NotEmpty(t, asked)
+	for _, u := range asked {
+		require.Equal(t, uri, u)
+	}
+}
+
+// S75, S76, S77: the form of the token, before any of it is believed.
+func TestS75S76S77Form(t *testing.T) {
+	t.Parallel()
+	k := jwkstest.New(t, "ES256", "k1")
+	c := cache(k)
+	good := k.Sign(claims)
+	p := strings.Split(good, ".")
+	with := func(name string, v any) string { return k.SignWith(map[string]any{name: v}, claims) }
+	raw := func(h string) string { return k.SignRaw([]byte(h), jwkstest.JSON(claims)) }
+	for name, token := range map[string]string{
+		"S75 crit":                with("crit", []string{"exp"}),
+		"S75 crit b64":            k.SignWith(map[string]any{"crit": []string{"b64"}, "b64": true}, claims),
+		"S75 crit empty":          with("crit", []string{}),
+		"S75 crit null":           raw(`{"alg":"ES256","kid":"k1","crit":null}`),
+		"S76 b64 false":           with("b64", false),
+		"S76 zip":                 with("zip", "DEF"),
+		"S76 enc":                 with("enc", "A128GCM"),
+		"S76 at+jwt":              with("typ", "at+jwt"),
+		"S76 logout+jwt":          with("typ", "logout+jwt"),
+		"S76 dpop+jwt":            with("typ", "dpop+jwt"),
+		"S76 typ a number":        with("typ", 1),
+		"S76 empty":               "",
+		"S76 one part":            p[0],
+		"S76 two parts":           p[0] + "." + p[1],
+		"S76 four parts":          good + ".",
+		"S76 five parts":          good + ".AAAA.AAAA",
+		"S76 dots":                strings.Repeat(".", 100_000),
+		"S76 huge":                p[0] + "." + strings.Repeat("A", 1<<20) + "." + p[2],
+		"S76 huge header":         with("x", strings.Repeat("x", 10_000)),
+		"S76 JSON serialization":  `{"protected":"` + p[0] + `","payload":"` + p[1] + `","signature":"` + p[2] + `"}`,
+		"S76 no signature":        p[0] + "." + p[1] + ".",
+		"S77 padding":             good + "=",
+		"S77 line break":          p[0] + "." + p[1] + "\n." + p[2],
+		"S77 line break in sig":   p[0] + "." + p[1] + "." + p[2][:10] + "\r\n" + p[2][10:],
+		"S77 space":               good + " ",
+		"S77 base64":              p[0] + "." + p[1] + "+/." + p[2],
+		"S77 stray bits":          stray(good),
+		"S77 duplicate in header": raw(`{"alg":"ES256","kid":"k1","kid":"k1"}`),
+		"S77 duplicate unknown":   raw(`{"alg":"ES256","kid":"k1","x":1,"x":2}`),
+		"S77 bad UTF-8":           raw("{\"alg\":\"ES256\",\"kid\":\"k1\",\"x\":\"\xff\"}"),
+		"S77 trailing":            raw(`{"alg":"ES256","kid":"k1"}{}`),
+		"S77 deep":                raw(`{"alg":"ES256","kid":"k1","x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `}`),
+	} {
+		err := verify(t, c, token)
+		require.ErrorIs(t, err, jwks.ErrInvalid, name)
+		require.Less(t, len(err.Error()), 200, name)
+	}
+	require.NoError(t, verify(t, c, good))
+	require.NoError(t, verify(t, c, with("typ", nil)))
+	require.NoError(t, verify(t, c, with("typ", "jwt")))
+	require.NoError(t, verify(t, c, with("typ", "application/JWT")))
+	require.NoError(t, verify(t, c, with("x5t", "abc")))
+}
+
+// stray sets the unused low bits of the last character of a signature: the same bytes, spelt otherwise.
+func stray(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	i := strings.IndexByte(alphabet, token[len(token)-1])
+	return token[:len(token)-1] + string(alphabet[i|1])
+}
+
+func TestKidAbsent(t *testing.T) {
+	t.Parallel()
+	a, b, es := jwkstest.New(t, "RS256", "a"), jwkstest.New(t, "RS256", "b"), jwkstest.New(t, "ES256", "c")
+	none := map[string]any{"kid": nil}
+	require.NoError(t, verify(t, cache(a), a.SignWith(none, claims)))
+	require.NoError(t, verify(t, cache(es, a, b), b.SignWith(none, claims)), "every suitable key is tried")
+	require.ErrorIs(t, verify(t, cache(es, a), b.SignWith(none, claims)), jwks.ErrInvalid)
+	require.ErrorIs(t, verify(t, cache(a, b), a.SignWith(map[string]any{"kid": "b"}, claims)), jwks.ErrInvalid, "kid binds")
+	require.ErrorIs(t, verify(t, cache(a), a.SignWith(map[string]any{"kid": ""}, claims)), jwks.ErrInvalid, "an empty kid is a kid")
+	es.ID = "a" // one kid, two types (RFC 7517 §4.5 allows it)
+	require.NoError(t, verify(t, cache(es, a), a.Sign(claims)))
+}
+
+func TestKeySet(t *testing.T) {
+	t.Parallel()
+	k := jwkstest.New(t, "ES256", "k1")
+	many := make([]*jwkstest.Key, 101)
+	for i := range many {
+		many[i] = k
+	}
+	for name, body := range map[string]string{
+		"HTML": "<html>", "empty": "", "no keys": `{}`, "keys null": `{"keys":null}`, "keys an object": `{"keys":{}}`, "KEYS": `{"KEYS":[]}`, "twice": `{"keys":[],"keys":[]}`,
+		"a list": `[]`, "trailing": string(jwkstest.Set(k)) + "x", "too many": string(jwkstest.Set(many...)), "a duplicate in a key": `{"keys":[{"kty":"RSA","kty":"EC"}]}`,
+	} {
+		err := verify(t, jwks.New(fetchtest.JSON(200, body), uri), k.Sign(claims))
+		require.ErrorIs(t, err, jwks.ErrKeySet, name)
+		require.NotErrorIs(t, err, jwks.ErrInvalid, "%s: that says nothing about the token", name)
+	}
+	for _, status := range []int{302, 404, 500, 503} {
+		require.ErrorIs(t, verify(t, jwks.New(fetchtest.JSON(status, string(jwkstest.Set(k))), uri), k.Sign(claims)), jwks.ErrKeySet)
+	}
+	require.ErrorIs(t, verify(t, jwks.New(fetchtest.JSON(200, `{"keys":[]}`), uri), k.Sign(claims)), jwks.ErrInvalid)
+	require.ErrorIs(t, verify(t, jwks.New(fetchtest.JSON(200, `{"keys":[null,1,"x",[],{}]}`), uri), k.Sign(claims)), jwks.ErrInvalid)
+	require.Error(t, verify(t, jwks.New(fetchtest.JSON(200, "{}"), "http://op.example/jwks"), k.Sign(claims)))
+
+	down := errors.New("down")
+	err := verify(t, jwks.New(&fetch.Client{Transport: failing{down}}, uri), k.Sign(claims))
+	var fe *fetch.Error
+	require.ErrorAs(t, err, &fe, "the network's failure is told apart")
+	require.ErrorIs(t, err, down)
+}
+
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// S81: tokens with key IDs that nobody knows make at most one fetch a minute.
+func TestS81RandomKids(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := jwkstest.New(t, "ES256", "k1")
+		var fetches atomic.Int32
+		c := jwks.New(fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
+			fetches.Add(1)
+			jwkstest.Handler(k)(w, r)
+		}), uri)
+		require.NoError(t, c.Prefetch(t.Context()))
+		require.NoError(t, c.Prefetch(t.Context()))
+		require.EqualValues(t, 1, fetches.Load())
+
+		flood := func(n int) {
+			for range n {
+				require.ErrorIs(t, verify(t, c, k.SignWith(map[string]any{"kid": rand.Text()}, claims)), jwks.ErrInvalid)
+			}
+		}
+		flood(1000)
+		require.EqualValues(t, 2, fetches.Load(), "the prefetch does not count")
+		time.Sleep(59 * time.Second)
+		flood(10)
+		require.EqualValues(t, 2, fetches.Load())
+		time.Sleep(time.Second)
+		flood(10)
+		require.EqualValues(t, 3, fetches.Load())
+		require.NoError(t, verify(t, c, k.Sign(claims)), "and the good key still serves")
+		require.EqualValues(t, 3, fetches.Load())
+	})
+}
+
+// oidcc-client-test-signing-key-rotation and -just-before-signing.
+func TestRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := jwkstest.New(t, "ES256", "k1"), jwkstest.New(t, "ES256", "k2")
+		same := jwkstest.New(t, "ES256", "k2") // a careless server: a new key under the old ID
+		var now atomic.Pointer[jwkstest.Key]
+		now.Store(first)
+		c := jwks.New(fetchtest.Client(func(w http.ResponseWriter, r *http.Request) { jwkstest.Handler(now.Load())(w, r) }), uri)
+		require.NoError(t, c.Prefetch(t.Context()))
+		now.Store(second)
+		require.NoError(t, verify(t, c, second.Sign(claims)), "rotated between the prefetch and the signing")
+		require.ErrorIs(t, verify(t, c, first.Sign(claims)), jwks.ErrInvalid, "a key that is gone is gone")
+		time.Sleep(time.Minute)
+		now.Store(same)
+		require.NoError(t, verify(t, c, same.Sign(claims)))
+	})
+}
+
+func TestOldKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := jwkstest.New(t, "ES256", "k1")
+		var fetches atomic.Int32
+		var down, withdrawn atomic.Bool
+		c := jwks.New(fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
+			fetches.Add(1)
+			switch {
+			case down.Load():
+				w.WriteHeader(503)
+			case withdrawn.Load():
+				jwkstest.Handler()(w, r)
+			default:
+				jwkstest.Handler(k)(w, r)
+			}
+		}), uri)
+		ok := func() error { return verify(t, c, k.Sign(claims)) }
+		require.NoError(t, ok())
+		time.Sleep(time.Hour)
+		require.NoError(t, ok())
+		require.EqualValues(t, 1, fetches.Load())
+		time.Sleep(time.Second)
+		require.NoError(t, ok())
+		require.EqualValues(t, 2, fetches.Load(), "an hour old: asked again")
+
+		down.Store(true)
+		time.Sleep(2 * time.Hour)
+		for range 10 {
+			require.NoError(t, ok(), "the provider's outage does not stop a refresh")
+		}
+		require.EqualValues(t, 3, fetches.Load(), "nor is it asked more than once a minute")
+		time.Sleep(23 * time.Hour)
+		require.ErrorIs(t, ok(), jwks.ErrKeySet, "but a day is the end")
+		require.ErrorIs(t, ok(), jwks.ErrKeySet)
+		require.EqualValues(t, 4, fetches.Load())
+
+		down.Store(false)
+		withdrawn.Store(true)
+		time.Sleep(time.Minute)
+		require.ErrorIs(t, ok(), jwks.ErrInvalid, "a withdrawn key ends")
+	})
+}
+
+// S81: callers that overlap share one fetch, and one that goes away does not end it for the others.
+func TestS81Shared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := jwkstest.New(t, "ES256", "k1")
+		var fetches atomic.Int32
+		slow := slowly{time.Second, &fetches, jwkstest.Handler(k)}
+		c := jwks.New(&fetch.Client{Transport: slow}, uri)
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error)
+		go func() { gone <- c.Prefetch(ctx) }()
+		synctest.Wait()
+		results := make(chan error, 50)
+		for range 50 {
+			go func() {
+				_, _, err := c.Verify(t.Context(), k.Sign(claims), nil)
+				results <- err
+			}()
+		}
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-gone, context.Canceled)
+		for range 50 {
+			require.NoError(t, <-results)
+		}
+		require.EqualValues(t, 1, fetches.Load())
+	})
+}
+
+// A fetch that nobody waits for any more ends at once.
+func TestAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := jwkstest.New(t, "ES256", "k1")
+		var fetches atomic.Int32
+		c := jwks.New(&fetch.Client{Transport: slowly{20 * time.Second, &fetches, jwkstest.Handler(k)}}, uri)
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Prefetch(ctx), context.DeadlineExceeded)
+		synctest.Wait()
+		require.Equal(t, time.Second, time.Since(start))
+		require.NoError(t, verify(t, c, k.Sign(claims)), "the next caller begins anew")
+		require.EqualValues(t, 2, fetches.Load())
+	})
+}
+
+type slowly struct {
+	delay   time.Duration
+	fetches *atomic.Int32
+	handler http.HandlerFunc
+}
+
+func (s slowly) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.fetches.Add(1)
+	select {
+	case <-time.After(s.delay):
+		return fetchtest.Client(s.handler).Transport.RoundTrip(req)
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+}
+
+func TestPayload(t *testing.T) {
+	k := jwkstest.New(t, "EdDSA", "")
+	payload, err := jwks.Payload(k.Sign(claims))
+	require.NoError(t, err)
+	require.JSONEq(t, `{"sub":"alice"}`, string(payload))
+	_, err = jwks.Payload("x.y")
+	require.ErrorIs(t, err, jwks.ErrInvalid)
+}
+
+func FuzzJWKS(f *testing.F) {
+	k := jwkstest.New(f, "ES256", "k1")
+	token := k.Sign(claims)
+	other := jwkstest.New(f, "RS256", "k2")
+	f.Add(jwkstest.Set(k))
+	f.Add(jwkstest.Set(k, other))
+	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA","kid":"k1"},{"kty":"OKP","crv":"Ed25519","x":"AA"}]}`))
+	f.Fuzz(func(t *testing.T, set []byte) {
+		// Whatever the set says, only one that holds the signer's own point verifies.
+		c := jwks.New(fetchtest.JSON(200, string(set)), uri)
+		_, _, err := c.Verify(t.Context(), token, nil)
+		if err == nil {
+			var m map[string]any
+			require.NoError(t, json.Unmarshal(set, &m))
+			require.Contains(t, fmt.Sprint(m), k.JWK()["x"])
+			return
+		}
+		require.True(t, errors.Is(err, jwks.ErrInvalid) || errors.Is(err, jwks.ErrKeySet) || errors.Is(err, fetch.ErrTooLarge), "%v", err)
+	})
+}
