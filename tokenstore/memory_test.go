@@ -1,0 +1,14 @@
+package tokenstore_test
+
+import (
+	"testing"
+
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+	"github.com/nativeoauth/nativeoauth/tokenstore/storetest"
+)
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	var memory tokenstore.Memory
+	storetest.Run(t, func(*testing.T) tokenstore.Store { return &memory })
+}
