@@ -1,0 +1,201 @@
+// Package grant keeps what a sign-in left: it is the life of the refresh token, across goroutines, processes and crashes.
+//
+// Refresh, login and logout share one protocol. Rotating refresh tokens with reuse detection (RFC 9700 §4.14) turn every race and
+// every half-done save into a logout of the user, so each step below has its reason in an order of events that loses sessions without it. The
+// steps are numbered where they stand in [Keeper]. Words:
+//
+//   - The refresh lock and the login lock are the store's locks for a key. Login lock first, then refresh lock, never the reverse.
+//   - The [Record] is a small file beside the lock, without secrets, that only the holder of the refresh lock writes: it tells the next
+//     holder what was under way.
+//   - Every stored value carries its generation, allotted under the lock. Newer means a higher generation, never a later expiry.
+package grant
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+)
+
+// Format is the version of the stored value that this package writes.
+const Format = 1
+
+var (
+	// ErrNewerFormat means that a later version of the program stored the session. It is left as it is.
+	ErrNewerFormat = errors.New("the stored session was written by a newer version of this program: use that version, or sign out and in again")
+	// ErrCorrupt means that the stored value cannot be read as a session.
+	ErrCorrupt = errors.New("the stored session cannot be read")
+)
+
+// Grant is a sign-in and its tokens. A Grant that has been stored or loaded is never changed.
+type Grant struct {
+	Generation uint64
+	Issuer     string
+	ClientID   string
+	Account    string
+	Subject    string
+	Username   string
+	Scopes     []string // granted at the sign-in
+	Resources  []string // RFC 8707: what the sign-in asked for
+
+	RefreshToken secret.String
+	Tokens       []Token // the first is the sign-in's own; the others are for one resource or fewer scopes
+
+	// IDToken was verified. NewIDToken came with this generation's refresh and is verified only after the save (S59, S82): until
+	// then the tokens of this generation are not handed out.
+	IDToken    secret.String
+	NewIDToken secret.String
+
+	DPoPKey secret.String // RFC 9449; zero: bearer tokens
+}
+
+// Token is one access token.
+type Token struct {
+	Resource    string
+	Scopes      []string
+	AccessToken secret.String
+	Type        string // "Bearer" or "DPoP"
+	Obtained    time.Time
+	Expiry      time.Time
+}
+
+// promote returns g with its new ID token as the verified one.
+func (g *Grant) promote() *Grant {
+	p := *g
+	p.IDToken, p.NewIDToken = g.NewIDToken, secret.String{}
+	return &p
+}
+
+// Pending reports that g's tokens wait for the check of its new ID token.
+func (g *Grant) Pending() bool { return !g.NewIDToken.IsZero() }
+
+// Token returns the access token for resource and scopes, both as asked for; nil: there is none.
+func (g *Grant) Token(resource string, scopes []string) *Token {
+	if resource == "" && len(scopes) == 0 {
+		return &g.Tokens[0]
+	}
+	for i := range g.Tokens[1:] {
+		if t := &g.Tokens[1+i]; t.Resource == resource && slices.Equal(t.Scopes, scopes) {
+			return t
+		}
+	}
+	return nil
+}
+
+// hash names the refresh token in the record without being it.
+func (g *Grant) hash() string {
+	if g == nil || g.RefreshToken.IsZero() {
+		return ""
+	}
+	sum := sha256.Sum256([]byte("refresh token\x00" + g.RefreshToken.Reveal()))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Row is what may be listed without reading a secret.
+type Row struct {
+	Account     string    `json:"account,omitempty"`
+	Issuer      string    `json:"issuer"`
+	ClientID    string    `json:"client_id"`
+	Subject     string    `json:"sub,omitempty"`
+	Username    string    `json:"username,omitempty"`
+	Scopes      []string  `json:"scopes,omitempty"`
+	Expiry      time.Time `json:"expiry"`
+	Refreshable bool      `json:"refreshable"`
+}
+
+// Row returns g without its secrets.
+func (g *Grant) Row() Row {
+	r := Row{Account: g.Account, Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject, Username: g.Username, Scopes: g.Scopes, Refreshable: !g.RefreshToken.IsZero()}
+	r.Expiry = g.Tokens[0].Expiry
+	return r
+}
+
+// Prefix begins the keys of every account of one client at one issuer.
+func Prefix(issuer, clientID string) string {
+	return "s1." + digest(issuer, clientID) + "."
+}
+
+// Key names the session of one account. It is made of [a-z0-9.] alone, so no issuer, client or account can inject into a keychain or a path,
+// and two of them cannot collide.
+func Key(issuer, clientID, account string) string {
+	return Prefix(issuer, clientID) + digest(account)
+}
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+type storedGrant struct {
+	Version      int           `json:"v"`
+	Generation   uint64        `json:"gen"`
+	Issuer       string        `json:"issuer"`
+	ClientID     string        `json:"client_id"`
+	Account      string        `json:"account,omitempty"`
+	Subject      string        `json:"sub,omitempty"`
+	Username     string        `json:"username,omitempty"`
+	Scopes       []string      `json:"scopes,omitempty"`
+	Resources    []string      `json:"resources,omitempty"`
+	RefreshToken string        `json:"refresh_token,omitempty"`
+	Tokens       []storedToken `json:"tokens"`
+	IDToken      string        `json:"id_token,omitempty"`
+	NewIDToken   string        `json:"new_id_token,omitempty"`
+	DPoPKey      string        `json:"dpop_key,omitempty"`
+}
+
+type storedToken struct {
+	Resource    string   `json:"resource,omitempty"`
+	Scopes      []string `json:"scopes,omitempty"`
+	AccessToken string   `json:"access_token"`
+	Type        string   `json:"type"`
+	Obtained    int64    `json:"obtained"` // Unix milliseconds
+	Expiry      int64    `json:"expiry"`
+}
+
+// encode is the one place where the secrets become bytes, for the store.
+func (g *Grant) encode() ([]byte, error) {
+	s := storedGrant{
+		Version: Format, Generation: g.Generation, Issuer: g.Issuer, ClientID: g.ClientID, Account: g.Account, Subject: g.Subject,
+		Username: g.Username, Scopes: g.Scopes, Resources: g.Resources, RefreshToken: g.RefreshToken.Reveal(),
+		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), DPoPKey: g.DPoPKey.Reveal(),
+	}
+	for _, t := range g.Tokens {
+		s.Tokens = append(s.Tokens, storedToken{t.Resource, t.Scopes, t.AccessToken.Reveal(), t.Type, t.Obtained.UnixMilli(), t.Expiry.UnixMilli()})
+	}
+	return json.Marshal(s)
+}
+
+// decode reads a stored value, of this format or an earlier one.
+func decode(data []byte) (*Grant, error) {
+	var v struct {
+		Version int `json:"v"`
+	}
+	if err := strictjson.Unmarshal(data, &v); err != nil || v.Version < 1 {
+		return nil, ErrCorrupt
+	}
+	if v.Version > Format {
+		return nil, ErrNewerFormat
+	}
+	var s storedGrant
+	if err := strictjson.Unmarshal(data, &s); err != nil || len(s.Tokens) == 0 || s.Generation == 0 {
+		return nil, ErrCorrupt
+	}
+	g := &Grant{
+		Generation: s.Generation, Issuer: s.Issuer, ClientID: s.ClientID, Account: s.Account, Subject: s.Subject, Username: s.Username,
+		Scopes: s.Scopes, Resources: s.Resources, RefreshToken: secret.New(s.RefreshToken),
+		IDToken: secret.New(s.IDToken), NewIDToken: secret.New(s.NewIDToken), DPoPKey: secret.New(s.DPoPKey),
+	}
+	for _, t := range s.Tokens {
+		g.Tokens = append(g.Tokens, Token{t.Resource, t.Scopes, secret.New(t.AccessToken), t.Type, time.UnixMilli(t.Obtained), time.UnixMilli(t.Expiry)})
+	}
+	return g, nil
+}

@@ -1,0 +1,607 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+var (
+	// ErrAbsent means that there is no session: none was stored, it was signed out, or it cannot be read any more.
+	ErrAbsent = errors.New("no session is stored")
+	// ErrDead means that the provider refused the session's refresh token for good.
+	ErrDead = errors.New("the provider has ended the session")
+	// ErrNoRefreshToken means that the access token has expired and nothing can renew it.
+	ErrNoRefreshToken = errors.New("the session has no refresh token")
+	// ErrRejected means that the refreshed ID token failed its checks. The refresh token is kept.
+	ErrRejected = errors.New("the refreshed ID token failed its checks")
+	// ErrBusy means that another process held the session's lock to the deadline.
+	ErrBusy = fmt.Errorf("another process is refreshing the session and does not finish; try again: %w", tokenstore.ErrBusy)
+)
+
+// PauseError means that the provider asked for a pause (Retry-After), here or in another process, and it is not over.
+type PauseError struct {
+	Status int
+	After  time.Duration
+}
+
+func (e *PauseError) Error() string {
+	return "the provider asked to wait before the next refresh; try again in " + e.After.Round(time.Second).String()
+}
+
+// Outcome says what a failed attempt to send the refresh token means for that token.
+type Outcome int
+
+// The outcomes. The zero Outcome is the careful one.
+const (
+	Unknown Outcome = iota // it may have been used: reset, timeout or 5xx after sending
+	NotSent                // nothing left this machine
+	Paused                 // 429 or 503: the provider asked for a pause
+	Refused                // the provider refused the request, not the refresh token
+	Dead                   // invalid_grant
+)
+
+// SendError is what Attempt.Send returns on failure.
+type SendError struct {
+	Outcome Outcome
+	After   time.Duration // with Paused
+	Status  int           // with Paused
+	Err     error
+}
+
+func (e *SendError) Error() string { return e.Err.Error() }
+
+func (e *SendError) Unwrap() error { return e.Err }
+
+// Keeper runs the protocol over a store. It is safe for concurrent use and holds no session itself.
+type Keeper struct {
+	Store tokenstore.Store
+	// Verify checks g.NewIDToken against g.IDToken. An error that matches ErrRejected is final; another may pass later.
+	Verify func(ctx context.Context, g *Grant) error
+	// Revoke tells the provider that g has ended, once; it is bounded.
+	Revoke func(ctx context.Context, g *Grant) error
+	Logger *slog.Logger
+	// LockWait bounds the wait for the refresh lock. It is longer than two calls of the token endpoint and the store's bounds.
+	LockWait time.Duration
+
+	mu    sync.Mutex
+	locks map[string]chan struct{} // for a store without Locker: one process, this one
+}
+
+// tryWait is how long an early refresh waits for the lock: it is for the one that comes first.
+const tryWait = 250 * time.Millisecond
+
+// Seen is what a look at the store without the lock shows.
+type Seen struct {
+	Grant *Grant // nil: there is none
+	Dead  bool   // its refresh token is known to be refused
+	// Open: a refresh that sent this refresh token has not ended. A sibling is at it, or died in it.
+	Open bool
+}
+
+// Look reads record and value without a lock (step 2). An error means that the store could not be read, never that there is no session.
+func (k *Keeper) Look(ctx context.Context, key string) (Seen, error) {
+	rec, g, err := k.read(ctx, key)
+	if err != nil || g == nil {
+		return Seen{}, err
+	}
+	return Seen{Grant: g, Dead: rec.dead(g), Open: rec.names(g)}, nil
+}
+
+// read returns the record, and the grant where there is one: a value at or below the tombstone does not exist.
+func (k *Keeper) read(ctx context.Context, key string) (Record, *Grant, error) {
+	rec, err := k.readRecord(ctx, key)
+	if err != nil {
+		return rec, nil, err
+	}
+	data, err := k.Store.Get(ctx, key)
+	if errors.Is(err, tokenstore.ErrNotFound) {
+		return rec, nil, nil
+	}
+	if err != nil {
+		return rec, nil, err
+	}
+	g, err := decode(data)
+	if errors.Is(err, ErrCorrupt) { // a torn or foreign value means "sign in again", never a program that cannot start
+		k.log().Warn("the stored session cannot be read", "key", key)
+		return rec, nil, nil
+	}
+	if err != nil || Key(g.Issuer, g.ClientID, g.Account) != key {
+		return rec, nil, err
+	}
+	if g.Generation <= rec.Tombstone {
+		return rec, nil, nil
+	}
+	if !g.NewIDToken.IsZero() && rec.Verified == g.Generation {
+		g = g.promote()
+	}
+	return rec, g, nil
+}
+
+// Attempt is one wish for a token.
+type Attempt struct {
+	Key string
+	// Early: the caller's token is still valid, so the lock is only tried.
+	Early bool
+	// Serves reports whether a stored grant is what the caller wants, so that nothing has to be sent.
+	Serves func(*Grant) bool
+	// Send sends g's refresh token and returns g's successor, with every token that goes on living. Its errors are *SendError.
+	Send func(ctx context.Context, g *Grant) (*Grant, error)
+	// Stalled is told that the new tokens cannot be stored at present. Refresh goes on trying, with the lock held.
+	Stalled func(error)
+}
+
+// Refresh returns a stored grant that serves, by adopting what another process stored or by refreshing. It returns when the
+// matter is settled: ctx is not one caller's but the life of the client.
+func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
+	// 2: without the lock.
+	rec, g, err := k.read(ctx, a.Key)
+	if err != nil {
+		return nil, err
+	}
+	if g := k.adopt(ctx, rec, g, a); g != nil {
+		return g, nil
+	}
+	if g == nil {
+		if rec.Open == nil || rec.Open.Kind != opLogout {
+			return nil, ErrAbsent
+		}
+		// A logout has not ended: finish it under the lock, if its process died.
+	}
+
+	// 3: the lock.
+	wait := k.LockWait
+	if a.Early {
+		wait = tryWait
+	}
+	held, unlock, err := k.lock(ctx, a.Key, wait)
+	if err != nil {
+		if rec, g, lookErr := k.read(ctx, a.Key); lookErr == nil {
+			if g := k.adopt(ctx, rec, g, a); g != nil {
+				return g, nil
+			}
+		}
+		return nil, err
+	}
+	defer unlock()
+	return k.refreshLocked(held, a, false)
+}
+
+// adopt returns the stored grant if it serves and no open refresh has sent its refresh token; otherwise the grace period
+// would pass while everyone goes on with the old tokens, and the next refresh would be a reuse.
+func (k *Keeper) adopt(ctx context.Context, rec Record, g *Grant, a Attempt) *Grant {
+	if g == nil || rec.names(g) || !a.Serves(g) {
+		return nil
+	}
+	if g, err := k.verify(ctx, g, &rec); err == nil {
+		return g
+	}
+	return nil
+}
+
+func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Grant, error) {
+	// 4: what is true now.
+	rec, g, err := k.read(ctx, a.Key)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Open != nil && rec.Open.Kind == opLogout {
+		if err := k.finishLogout(ctx, a.Key, &rec); err != nil {
+			return nil, err
+		}
+		return nil, ErrAbsent
+	}
+	if g == nil {
+		return nil, ErrAbsent
+	}
+	if rec.Open != nil && rec.Open.Generation == g.Generation { // 4b: it landed
+		rec.Open, rec.Row = nil, rowOf(g)
+		verified, verr := k.verify(ctx, g, &rec)
+		if err := k.writeRecord(ctx, a.Key, rec); err != nil {
+			return nil, err
+		}
+		if verr == nil {
+			g = verified
+		}
+	}
+	if !rec.names(g) && a.Serves(g) { // 4c
+		switch verified, err := k.verify(ctx, g, &rec); {
+		case err == nil:
+			return verified, nil
+		case !errors.Is(err, ErrRejected):
+			return nil, err
+		}
+	}
+	switch {
+	case rec.dead(g): // 4a
+		return nil, ErrDead
+	case g.RefreshToken.IsZero():
+		return nil, ErrNoRefreshToken
+	}
+	if after := rec.pause(time.Now()); after > 0 {
+		return nil, &PauseError{Status: rec.Status, After: after}
+	}
+	recovery := rec.names(g) // 4d
+
+	// 5: say what is about to be sent, durably, before it is.
+	if err := k.probe(ctx); err != nil {
+		return nil, err
+	}
+	rec.Open = &Operation{Kind: opRefresh, Generation: rec.allot(g), Hash: g.hash(), At: time.Now().UnixMilli()}
+	rec.NotBefore, rec.Status = 0, 0
+	if err := k.writeRecord(ctx, a.Key, rec); err != nil {
+		return nil, err
+	}
+
+	// 6: send, and once more if nobody knows what became of it.
+	next, err := a.Send(ctx, g)
+	if outcome(err) == Unknown && err != nil && ctx.Err() == nil {
+		k.log().Info("the refresh was sent and its outcome is unknown; sending once more", "key", a.Key)
+		next, err = a.Send(ctx, g)
+		recovery = true
+	}
+	if err != nil {
+		return k.failed(ctx, a, &rec, g, err, recovery, again)
+	}
+
+	// 7: durable before anybody sees it.
+	next.Generation = rec.Open.Generation
+	if next.RefreshToken.IsZero() {
+		next.RefreshToken = g.RefreshToken
+	}
+	if err := k.save(ctx, a.Key, next, a.Stalled); err != nil { // 9
+		rec.Open.Settled = true
+		k.note(ctx, a.Key, rec)
+		return nil, err
+	}
+	rec.Dead = ""
+	verified, verr := k.verify(ctx, next, &rec)
+	k.closeOperation(ctx, a.Key, &rec, next) // 8
+	return verified, verr
+}
+
+// failed is 6a to 6c: what a failure to refresh leaves behind. Nothing is deleted.
+func (k *Keeper) failed(ctx context.Context, a Attempt, rec *Record, g *Grant, err error, recovery, again bool) (*Grant, error) {
+	settle := func() {
+		rec.Open.Settled = true
+		if !recovery {
+			rec.Open = nil
+		}
+		k.note(ctx, a.Key, *rec)
+	}
+	switch outcome(err) {
+	case NotSent, Refused:
+		settle()
+	case Paused:
+		var se *SendError
+		errors.As(err, &se)
+		rec.NotBefore, rec.Status = time.Now().Add(se.After).UnixMilli(), se.Status
+		settle()
+	case Dead:
+		// 6c: perhaps a sibling without our lock (another machine, an older program) was first.
+		_, now, rerr := k.read(ctx, a.Key)
+		if rerr == nil && now != nil && now.Generation > g.Generation && !again {
+			settle()
+			return k.refreshLocked(ctx, a, true)
+		}
+		rec.Dead, recovery = g.hash(), false
+		settle()
+		return nil, fmt.Errorf("%w: %w", ErrDead, err)
+	default:
+		recovery = true
+		settle()
+	}
+	return nil, err
+}
+
+func outcome(err error) Outcome {
+	var se *SendError
+	if errors.As(err, &se) {
+		return se.Outcome
+	}
+	return Unknown
+}
+
+// save stores g and does not come back before it is stored, or ctx has ended and no call of the store is outstanding: with the lock given back
+// earlier, a late write would put an old refresh token over a sibling's new one.
+func (k *Keeper) save(ctx context.Context, key string, g *Grant, stalled func(error)) error {
+	data, err := g.encode()
+	if err != nil {
+		return err
+	}
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := k.put(ctx, key, data, stalled)
+		if err == nil {
+			return nil
+		}
+		k.log().Warn("the session cannot be stored; trying again", "key", key, "err", err)
+		if stalled != nil {
+			stalled(err)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// put stores data once, and waits for a call that was given up on.
+func (k *Keeper) put(ctx context.Context, key string, data []byte, stalled func(error)) error {
+	// Not ctx's end: whatever ends, tokens that the provider has issued are stored once more.
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), putWait)
+	defer cancel()
+	err := k.Store.Put(bounded, key, data)
+	if !k.wait(err, stalled) {
+		return err
+	}
+	if got, gerr := k.Store.Get(context.WithoutCancel(ctx), key); gerr == nil && string(got) == string(data) {
+		return nil // it landed after all
+	}
+	return err
+}
+
+// wait waits for a call of the store that was given up on, and reports whether there was one.
+func (k *Keeper) wait(err error, stalled func(error)) bool {
+	var p *tokenstore.Pending
+	if !errors.As(err, &p) {
+		return false
+	}
+	if stalled != nil {
+		stalled(err)
+	}
+	<-p.Done
+	return true
+}
+
+// closeOperation is 8. The value is stored by now; a record that stays open says so itself, by its generation (4b).
+func (k *Keeper) closeOperation(ctx context.Context, key string, rec *Record, g *Grant) {
+	rec.Open, rec.Row = nil, rowOf(g)
+	k.note(ctx, key, *rec)
+}
+
+// note writes what has happened already, so neither the end of the client nor a failure undoes it.
+func (k *Keeper) note(ctx context.Context, key string, rec Record) {
+	if err := k.writeRecord(context.WithoutCancel(ctx), key, rec); err != nil {
+		k.log().Warn("the session's record cannot be written", "key", key, "err", err)
+	}
+}
+
+func rowOf(g *Grant) *Row {
+	r := g.Row()
+	return &r
+}
+
+// verify checks the ID token that came with g, unless the record says how that ended, and returns g with that token as its own.
+func (k *Keeper) verify(ctx context.Context, g *Grant, rec *Record) (*Grant, error) {
+	if g.NewIDToken.IsZero() {
+		return g, nil
+	}
+	if rec.Rejected == g.Generation {
+		return nil, ErrRejected
+	}
+	if rec.Verified != g.Generation {
+		err := k.Verify(ctx, g)
+		if errors.Is(err, ErrRejected) {
+			rec.Rejected = g.Generation
+		}
+		if err != nil {
+			return nil, err
+		}
+		rec.Verified = g.Generation
+	}
+	return g.promote(), nil
+}
+
+// Save stores the grant of a new sign-in as one operation of the record (step 11), over whatever the account held. accept is asked under the lock about the
+// grant that is there (nil: none) and may refuse. Save is bounded: where the store fails, it gives up.
+func (k *Keeper) Save(ctx context.Context, key string, g *Grant, accept func(prev *Grant) error) (*Grant, error) {
+	held, unlock, err := k.lock(ctx, key, k.LockWait)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	rec, prev, err := k.read(held, key)
+	if err != nil {
+		return nil, err
+	}
+	if rec.Open != nil && rec.Open.Kind == opLogout {
+		if err := k.finishLogout(held, key, &rec); err != nil {
+			return nil, err
+		}
+		prev = nil
+	}
+	if err := accept(prev); err != nil {
+		return nil, err
+	}
+	stored := *g
+	rec.Open = &Operation{Kind: opLogin, Generation: rec.allot(prev), At: time.Now().UnixMilli()}
+	stored.Generation = rec.Open.Generation
+	rec.NotBefore, rec.Status = 0, 0
+	if err := k.writeRecord(held, key, rec); err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(held, saveWait)
+	defer cancel()
+	if err := k.save(bounded, key, &stored, nil); err != nil {
+		rec.Open = nil
+		k.note(held, key, rec)
+		return nil, err
+	}
+	rec.Dead = ""
+	k.closeOperation(held, key, &rec, &stored)
+	return &stored, nil
+}
+
+// putWait bounds one Put of a store that has no bound of its own; a keychain's, with a person to answer a prompt, is a minute.
+const putWait = 90 * time.Second
+
+// saveWait is how long a login tries to store what the person has just signed in for.
+const saveWait = 10 * time.Second
+
+// Logout ends the session for everyone (step 12), also one that cannot be read. revoked is why the provider was not told, if it was not; err is
+// why the session is still here.
+func (k *Keeper) Logout(ctx context.Context, key string) (had bool, revoked, err error) {
+	held, unlock, err := k.lock(ctx, key, k.LockWait)
+	if err != nil {
+		return false, nil, err
+	}
+	defer unlock()
+	rec, g, err := k.read(held, key)
+	if err != nil && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, tokenstore.ErrWrongKey) {
+		return false, nil, err
+	}
+	if err != nil {
+		g = nil // it does not load, and goes all the same
+	}
+	had = g != nil || err != nil || rec.Open != nil && rec.Open.Kind == opLogout
+	gen := rec.allot(g)
+	rec.Tombstone, rec.Row, rec.Dead = gen, nil, ""
+	rec.Open = &Operation{Kind: opLogout, Generation: gen, At: time.Now().UnixMilli()}
+	if err := k.writeRecord(held, key, rec); err != nil {
+		return had, nil, err
+	}
+	if g != nil {
+		revoked = k.Revoke(held, g)
+	}
+	return had, revoked, k.remove(held, key, &rec)
+}
+
+// finishLogout ends a logout whose process died: it revokes and deletes what is still there.
+func (k *Keeper) finishLogout(ctx context.Context, key string, rec *Record) error {
+	if data, err := k.Store.Get(ctx, key); err == nil {
+		if g, err := decode(data); err == nil && g.Generation <= rec.Tombstone {
+			if err := k.Revoke(ctx, g); err != nil {
+				k.log().Warn("the provider did not confirm the revocation", "key", key, "err", err)
+			}
+		}
+	}
+	return k.remove(ctx, key, rec)
+}
+
+func (k *Keeper) remove(ctx context.Context, key string, rec *Record) error {
+	err := k.Store.Delete(ctx, key)
+	if k.wait(err, nil) {
+		if _, gerr := k.Store.Get(ctx, key); errors.Is(gerr, tokenstore.ErrNotFound) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return err // the tombstone stands; the next holder finishes
+	}
+	rec.Open = nil
+	return k.writeRecord(ctx, key, *rec)
+}
+
+// Rows lists the accounts of one client in one pass (step 15). No secret is read where the rows are whole.
+func (k *Keeper) Rows(ctx context.Context, issuer, clientID string) ([]Row, error) {
+	lister, ok := k.Store.(tokenstore.Lister)
+	if !ok {
+		return nil, fmt.Errorf("this store cannot list its accounts: %w", errors.ErrUnsupported)
+	}
+	keys, err := lister.List(ctx, Prefix(issuer, clientID))
+	if err != nil {
+		return nil, err
+	}
+	var rows []Row
+	for _, key := range keys {
+		if strings.HasSuffix(key, recordSuffix) || strings.HasSuffix(key, loginSuffix) {
+			continue
+		}
+		rec, err := k.readRecord(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if rec.Row == nil || rec.Open != nil { // lost, or something is under way: the value decides
+			_, g, err := k.read(ctx, key)
+			if err != nil {
+				return nil, err
+			}
+			if g == nil {
+				continue
+			}
+			rec.Row = rowOf(g)
+		}
+		rows = append(rows, *rec.Row)
+	}
+	return rows, nil
+}
+
+// lock takes the lock of key, for at most wait (0: as long as ctx lives). held ends with ctx, or when the lock is lost.
+func (k *Keeper) lock(ctx context.Context, key string, wait time.Duration) (held context.Context, unlock func(), err error) {
+	bounded := ctx
+	if wait > 0 {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
+	if l, ok := k.Store.(tokenstore.Locker); ok {
+		lease, release, err := l.Lock(bounded, key)
+		if err == nil {
+			// The lease carries the store's own values and outlives bounded; it shall end with ctx too.
+			held, cancel := context.WithCancel(lease)
+			stop := context.AfterFunc(ctx, cancel)
+			return held, func() {
+				stop()
+				cancel()
+				if err := release(); err != nil {
+					k.log().Warn("the session's lock was not given back cleanly", "key", key, "err", err)
+				}
+			}, nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return nil, nil, busy(ctx, err)
+		}
+	}
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]chan struct{}{}
+	}
+	own := k.locks[key]
+	if own == nil {
+		own = make(chan struct{}, 1)
+		k.locks[key] = own
+	}
+	k.mu.Unlock()
+	select {
+	case own <- struct{}{}:
+		return ctx, func() { <-own }, nil
+	case <-bounded.Done():
+		return nil, nil, busy(ctx, bounded.Err())
+	}
+}
+
+// busy tells the end of our own wait from the end of the caller's.
+func busy(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return ErrBusy
+	}
+	return err
+}
+
+// Probe reports whether a session could be stored now.
+func (k *Keeper) Probe(ctx context.Context) error { return k.probe(ctx) }
+
+func (k *Keeper) probe(ctx context.Context) error {
+	p, ok := k.Store.(tokenstore.Prober)
+	if !ok {
+		return nil
+	}
+	if err := p.Probe(ctx); !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+func (k *Keeper) log() *slog.Logger {
+	if k.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return k.Logger
+}

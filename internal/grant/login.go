@@ -1,0 +1,57 @@
+package grant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+// loginSuffix names the login lock of a key, and beside it the outcome of the last login that failed.
+const loginSuffix = ".login"
+
+// Lead takes the login lock (step 10): its holder alone asks the person. elsewhere is told when somebody else holds it.
+func (k *Keeper) Lead(ctx context.Context, key string, elsewhere func()) (unlock func(), err error) {
+	_, unlock, err = k.lock(ctx, key+loginSuffix, tryWait)
+	if !errors.Is(err, ErrBusy) {
+		return unlock, err
+	}
+	elsewhere()
+	_, unlock, err = k.lock(ctx, key+loginSuffix, 0)
+	return unlock, err
+}
+
+type storedOutcome struct {
+	At      int64           `json:"at"` // Unix nanoseconds
+	Failure json.RawMessage `json:"failure"`
+}
+
+// LeaveFailure tells those who wait for the login lock how the login ended. Only a failure is told: a success is in the store.
+func (k *Keeper) LeaveFailure(ctx context.Context, key string, failure []byte) {
+	data, err := json.Marshal(storedOutcome{time.Now().UnixNano(), failure})
+	if err == nil {
+		err = k.putRecordBytes(ctx, key+loginSuffix, data)
+	}
+	if err != nil {
+		k.log().Warn("the outcome of the login cannot be left for other processes", "err", err)
+	}
+}
+
+// Failure returns the failure that was left after since; nil: none.
+func (k *Keeper) Failure(ctx context.Context, key string, since time.Time) []byte {
+	data, err := k.recordBytes(ctx, key+loginSuffix)
+	if err != nil {
+		if !errors.Is(err, tokenstore.ErrNotFound) {
+			k.log().Warn("the outcome of another login cannot be read", "err", err)
+		}
+		return nil
+	}
+	var o storedOutcome
+	if strictjson.Unmarshal(data, &o) != nil || o.At <= since.UnixNano() || o.At > time.Now().Add(time.Minute).UnixNano() {
+		return nil
+	}
+	return o.Failure
+}

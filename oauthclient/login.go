@@ -1,0 +1,242 @@
+package oauthclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/idtoken"
+)
+
+// LoginOptions say what one login asks for. The zero LoginOptions signs in to the default account.
+type LoginOptions struct {
+	// Account is the program's own name for the session. "": the default account.
+	Account string
+	// ReplaceUser lets another user take the account; else that is [ErrAccountMismatch].
+	ReplaceUser bool
+	// Flow chooses how the person is reached. Zero: by what is there.
+	Flow Flow
+	// Scopes are asked for besides Config.Scopes and what the account was granted. [ErrStepUp]: they were not granted.
+	Scopes []string
+	// ACRValues are the authentication contexts of which one is wanted (RFC 9470). It is checked afterwards: [ErrStepUp].
+	ACRValues []string
+	// MaxAge is how long ago the person may have signed in. 0: any time; negative: sign in again now (max_age=0).
+	MaxAge time.Duration
+	// Prompt is OpenID Connect's prompt: "login", "consent", "select_account", "none". LoginHint names the user to the provider.
+	Prompt, LoginHint string
+	// AuthParams are more parameters of the authorization request, over Config.AuthParams; never what the flow sets.
+	AuthParams url.Values
+	// ResourceMetadata is where the resource describes itself, from a challenge (RFC 9728). "": the well-known place.
+	ResourceMetadata string
+}
+
+// Flow is a way to reach the person.
+type Flow int
+
+// The flows.
+const (
+	FlowAuto    Flow = iota // by what is there: a browser, a paste, a device code
+	FlowBrowser             // the system's browser, on this machine (RFC 8252)
+	FlowPaste               // the person opens the URL anywhere, and pastes the one it ends at
+	FlowDevice              // a code to type on another device (RFC 8628)
+)
+
+// loginWait bounds a login whose ctx has no deadline.
+const loginWait = 5 * time.Minute
+
+// Login asks the person to sign in, always, and stores the session over the account's earlier one. Without a deadline in ctx it waits five minutes.
+// nil opts: the zero LoginOptions. Nothing is stored unless every check has passed.
+func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error) {
+	return c.login(ctx, opts, false)
+}
+
+// SessionOrLogin returns the stored session if it satisfies opts (scopes, ACRValues, MaxAge), else it logs in. However many goroutines
+// and processes call it at once, one asks the person; the others wait and adopt its outcome. A refresh that fails never opens a browser, unless
+// the provider has ended the session.
+func (c *Client) SessionOrLogin(ctx context.Context, opts *LoginOptions) (*Session, error) {
+	return c.login(ctx, opts, true)
+}
+
+func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Session, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	defer c.done()
+	var o LoginOptions
+	if opts != nil {
+		o = *opts
+	}
+	for _, s := range o.Scopes {
+		if err := checkScope(s); err != nil {
+			return nil, fmt.Errorf("LoginOptions.Scopes: %w", err)
+		}
+	}
+	if err := checkAuthParams(o.AuthParams); err != nil {
+		return nil, fmt.Errorf("LoginOptions.%w", err)
+	}
+	started := time.Now()
+	a := c.account(o.Account)
+	if adopt {
+		if s, err := a.satisfying(ctx, &o); s != nil || err != nil {
+			return s, err
+		}
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, loginWait)
+		defer cancel()
+	}
+
+	unlock, err := c.keeper.Lead(ctx, a.key, func() { c.cfg.UI.progress(StepElsewhere) })
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the login of another process: %w", err)
+	}
+	defer unlock()
+	if adopt {
+		if s, err := a.satisfying(ctx, &o); s != nil || err != nil {
+			return s, err
+		}
+		if failure := c.keeper.Failure(ctx, a.key, started); failure != nil {
+			if err := decodeFailure(failure); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s, err := c.lead(ctx, a, &o)
+	if err != nil {
+		if data := encodeFailure(err); data != nil {
+			c.keeper.LeaveFailure(context.WithoutCancel(ctx), a.key, data)
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// satisfying returns the stored session if it does for o; nil, nil: a login is needed.
+func (a *account) satisfying(ctx context.Context, o *LoginOptions) (*Session, error) {
+	err := a.load(ctx)
+	if errors.Is(err, ErrLoginRequired) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := a.session("", nil)
+	g := a.grant.Load()
+	if g == nil || !a.suffices(g, o) {
+		return nil, nil
+	}
+	if h := s.slot.current.Load(); h == nil || !h.valid(time.Now()) {
+		if _, err := s.Token(ctx); errors.Is(err, ErrLoginRequired) {
+			return nil, nil
+		}
+		// Another error is passing, and the session is what it was.
+	}
+	return s, nil
+}
+
+func (a *account) suffices(g *grant.Grant, o *LoginOptions) bool {
+	for _, s := range o.Scopes {
+		if !slices.Contains(g.Scopes, s) {
+			return false
+		}
+	}
+	if len(o.ACRValues) == 0 && o.MaxAge == 0 {
+		return true
+	}
+	if g.IDToken.IsZero() {
+		return false
+	}
+	claims, err := idtoken.Parse(g.IDToken.Reveal())
+	if err != nil || len(o.ACRValues) > 0 && !slices.Contains(o.ACRValues, claims.ACR) {
+		return false
+	}
+	if o.MaxAge == 0 {
+		return true
+	}
+	return o.MaxAge > 0 && !claims.AuthTime.IsZero() && time.Since(claims.AuthTime) <= o.MaxAge
+}
+
+// lead asks the person. The login lock is held.
+func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Session, error) {
+	c.cfg.UI.progress(StepDiscover)
+	p, err := c.provider(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.keeper.Probe(ctx); err != nil { // before anything is shown: nobody signs in for nothing
+		return nil, err
+	}
+	seen, err := c.keeper.Look(ctx, a.key)
+	if err != nil {
+		return nil, c.failure(err)
+	}
+	scopes := union(c.cfg.Scopes, o.Scopes)
+	if seen.Grant != nil && len(o.Scopes) > 0 {
+		scopes = union(scopes, seen.Grant.Scopes)
+	}
+	return c.browserLogin(ctx, a, o, p, scopes)
+}
+
+func union(lists ...[]string) []string {
+	var out []string
+	for _, list := range lists {
+		for _, s := range list {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// keep checks a new grant against what the login wanted, stores it and publishes it.
+func (c *Client) keep(ctx context.Context, a *account, o *LoginOptions, g *grant.Grant) (*Session, error) {
+	stored, err := func() (*grant.Grant, error) {
+		for _, s := range o.Scopes {
+			if !slices.Contains(g.Scopes, s) {
+				return nil, fmt.Errorf("%w: scope %q was not granted", ErrStepUp, s)
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c.cfg.UI.progress(StepStore)
+		return c.keeper.Save(ctx, a.key, g, func(prev *grant.Grant) error {
+			if prev != nil && prev.Subject != g.Subject && !o.ReplaceUser {
+				return fmt.Errorf("%w: the account%s belongs to %s; sign in as that user, name another account, or set ReplaceUser",
+					ErrAccountMismatch, quoted(a.name), who(prev))
+			}
+			return nil
+		})
+	}()
+	if err != nil {
+		if rerr := c.revoke(ctx, g); rerr != nil {
+			c.log.Info("the tokens of a login that was not kept were not revoked", "err", rerr)
+		}
+		return nil, c.failure(err)
+	}
+	a.publish(stored)
+	return a.session("", nil), nil
+}
+
+func quoted(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(" %q", name)
+}
+
+func who(g *grant.Grant) string {
+	if g.Username != "" {
+		return g.Username
+	}
+	if g.Subject != "" {
+		return "user " + g.Subject
+	}
+	return "another user"
+}

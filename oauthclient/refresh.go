@@ -1,0 +1,315 @@
+package oauthclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+)
+
+// account is what all Sessions of one account share: the stored grant as last seen, and the one refresh under way.
+type account struct {
+	client *Client
+	name   string
+	key    string
+
+	grant     atomic.Pointer[grant.Grant] // nil: not loaded, or gone. Only what is known to be stored.
+	flight    atomic.Pointer[flight]
+	nextEarly atomic.Int64 // Unix nanoseconds: no early refresh before it
+
+	mu    sync.Mutex
+	slots map[string]*slot
+}
+
+// slot holds the token for one resource or set of scopes; the first slot is the sign-in's own.
+type slot struct {
+	resource string
+	scopes   []string
+	current  atomic.Pointer[held]
+}
+
+// held is an immutable token with the moments that matter. They are Unix nanoseconds of the wall clock, for a monotonic clock stops while
+// a computer sleeps and the token's life does not; since and left guard against a wall clock that is set back.
+type held struct {
+	token      *oauth2.Token
+	generation uint64
+	refresh    int64         // from here on it is refreshed early
+	expiry     int64         // from here on it is not handed out
+	settled    int64         // a process that has held it until here may refresh early
+	since      time.Time     // when this process got it
+	left       time.Duration // from since to refresh
+}
+
+// fresh reports whether the token is handed out without another thought. It is the warm path: no lock, no allocation.
+func (h *held) fresh(now time.Time) bool {
+	return now.UnixNano() < h.refresh && now.Sub(h.since) < h.left
+}
+
+// valid reports whether the token may be handed out.
+func (h *held) valid(now time.Time) bool { return now.UnixNano() < h.expiry }
+
+// flight is one refresh, shared by everybody who wants one.
+type flight struct {
+	slot    *slot
+	early   bool
+	done    chan struct{}
+	err     error         // after done
+	stalled chan struct{} // closed when the new tokens cannot be stored at present
+	stall   error         // after stalled
+	once    sync.Once
+}
+
+func (a *account) slot(resource string, scopes []string) *slot {
+	name := resource + "\x00" + strings.Join(scopes, " ")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.slots[name]
+	if s == nil {
+		s = &slot{resource: resource, scopes: slices.Clone(scopes)}
+		if a.slots == nil {
+			a.slots = map[string]*slot{}
+		}
+		a.slots[name] = s
+		if g := a.grant.Load(); g != nil {
+			a.fill(s, g, time.Now())
+		}
+	}
+	return s
+}
+
+// publish makes g, which is stored, what every Session of the account sees. nil: there is no session any more.
+func (a *account) publish(g *grant.Grant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.grant.Load(); g != nil && old != nil && g.Generation < old.Generation && g.Subject == old.Subject {
+		return // somebody was faster
+	}
+	a.grant.Store(g)
+	now := time.Now()
+	for _, s := range a.slots {
+		a.fill(s, g, now)
+	}
+}
+
+func (a *account) fill(s *slot, g *grant.Grant, now time.Time) {
+	if g == nil || g.Pending() {
+		s.current.Store(nil)
+		return
+	}
+	t := g.Token(s.resource, s.scopes)
+	if t == nil || t.AccessToken.IsZero() {
+		s.current.Store(nil)
+		return
+	}
+	if h := s.current.Load(); h != nil && h.generation == g.Generation {
+		return
+	}
+	s.current.Store(a.client.hold(t, g.Generation, now))
+}
+
+// hold computes when t is refreshed. Early enough that nobody waits, late enough that it is worth it, and with jitter, so that processes do not
+// come all at once.
+func (c *Client) hold(t *grant.Token, generation uint64, now time.Time) *held {
+	life := t.Expiry.Sub(t.Obtained)
+	before := c.cfg.RefreshBefore
+	if before == 0 {
+		before = min(max(life/10, min(30*time.Second, life/2)), 5*time.Minute)
+	}
+	before -= time.Duration(rand.Int64N(int64(before/5) + 1))
+	skew := min(life/20, 5*time.Second) // for the way to the API
+	refresh := t.Expiry.Add(-max(before, skew))
+	if t.Obtained.After(now.Add(time.Minute)) {
+		refresh = now // this machine's clock was set back: nobody knows how old the token is
+	}
+	return &held{
+		token: &oauth2.Token{
+			AccessToken: t.AccessToken.Reveal(), TokenType: t.Type, Expiry: t.Expiry, ExpiresIn: int64(life / time.Second),
+		},
+		generation: generation,
+		refresh:    refresh.UnixNano(),
+		expiry:     t.Expiry.Add(-skew).UnixNano(),
+		settled:    now.Add(min(settleAfter, life/2)).UnixNano(),
+		since:      now,
+		left:       refresh.Sub(now),
+	}
+}
+
+// settleAfter is how long a process holds a session before it refreshes early. One that exits a second later would leave a rotation half done.
+const settleAfter = 10 * time.Second
+
+// load reads the stored session. If a refresh was left half done by a process that died, it is finished now: the grace that a provider gives is short.
+func (a *account) load(ctx context.Context) error {
+	seen, err := a.client.keeper.Look(ctx, a.key)
+	if err != nil {
+		return a.client.failure(err)
+	}
+	if seen.Grant == nil {
+		a.publish(nil)
+		return &loginRequired{why: "no session is stored" + forAccount(a.name), cause: grant.ErrAbsent}
+	}
+	a.publish(seen.Grant)
+	if seen.Open && !seen.Dead {
+		f := a.refresh(a.slot("", nil), true, 0)
+		select {
+		case <-f.done:
+		case <-f.stalled:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func forAccount(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(" for account %q", name)
+}
+
+// token is the slow path of Session.Token: h has reached its refresh time, or is nil.
+func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*oauth2.Token, error) {
+	if h != nil && h.valid(now) {
+		// Nobody waits while the token is valid.
+		if wall := now.UnixNano(); a.flight.Load() == nil && wall >= h.settled && wall >= a.nextEarly.Load() {
+			a.refresh(s, true, h.generation)
+		}
+		return h.token, nil
+	}
+	for range 4 { // a flight for another slot may come first
+		h, err := a.wait(ctx, s, 0)
+		if h != nil || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			return h.token, nil
+		}
+	}
+	return nil, errors.New("the session's tokens expire as fast as they are issued; check this machine's clock")
+}
+
+// wait joins or starts a refresh for s, and returns a valid token of a generation above after; nil, nil: the refresh that was
+// joined was for another slot, or an early one that gave way.
+func (a *account) wait(ctx context.Context, s *slot, after uint64) (*held, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f := a.refresh(s, false, after)
+	select {
+	case <-f.done:
+	case <-f.stalled:
+		return nil, fmt.Errorf("the refreshed session cannot be stored, and is not used before it is: %w", f.stall)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if h := s.current.Load(); h != nil && h.generation > after && h.valid(time.Now()) {
+		return h, nil
+	}
+	if f.slot == s && !f.early && f.err != nil {
+		return nil, f.err
+	}
+	return nil, nil
+}
+
+// refresh joins the refresh under way, or starts one in the background. after is the generation that is not good enough any more.
+func (a *account) refresh(s *slot, early bool, after uint64) *flight {
+	f := &flight{slot: s, early: early, done: make(chan struct{}), stalled: make(chan struct{})}
+	for {
+		if a.flight.CompareAndSwap(nil, f) {
+			break
+		}
+		if now := a.flight.Load(); now != nil {
+			return now
+		}
+	}
+	end := func(err error) *flight {
+		f.err = err
+		a.flight.Store(nil)
+		close(f.done)
+		return f
+	}
+	if err := a.client.begin(); err != nil {
+		return end(err)
+	}
+	go func() {
+		defer a.client.done()
+		err := a.run(f, early, after)
+		if err != nil {
+			a.nextEarly.Store(time.Now().Add(earlyPause(err)).UnixNano())
+		}
+		end(a.client.failure(err))
+	}()
+	return f
+}
+
+// earlyPause is how soon a failed early refresh is tried again. While a sibling holds the lock it is looked at every few seconds, well within
+// the grace that providers give.
+func earlyPause(err error) time.Duration {
+	var pause *grant.PauseError
+	if errors.As(err, &pause) {
+		return pause.After
+	}
+	if errors.Is(err, grant.ErrBusy) {
+		return 2 * time.Second
+	}
+	return 5 * time.Second
+}
+
+func (a *account) run(f *flight, early bool, after uint64) error {
+	c := a.client
+	serves := func(g *grant.Grant) bool {
+		t := g.Token(f.slot.resource, f.slot.scopes)
+		if t == nil || t.AccessToken.IsZero() {
+			return false
+		}
+		now := time.Now()
+		h := c.hold(t, g.Generation, now)
+		return g.Generation > after && h.valid(now) && (!early || h.fresh(now))
+	}
+	g, err := c.keeper.Refresh(c.life, grant.Attempt{
+		Key: a.key, Early: early, Serves: serves,
+		Send: func(ctx context.Context, g *grant.Grant) (*grant.Grant, error) { return c.sendRefresh(ctx, g, f.slot) },
+		Stalled: func(err error) {
+			f.once.Do(func() {
+				f.stall = c.failure(err)
+				close(f.stalled)
+			})
+		},
+	})
+	if errors.Is(err, grant.ErrAbsent) {
+		a.publish(nil)
+	}
+	if err != nil {
+		c.log.Info("the session was not refreshed", "account", a.name, "err", err)
+		return err
+	}
+	a.publish(g)
+	return nil
+}
+
+// failure turns what the keeper reports into what a program decides on.
+func (c *Client) failure(err error) error {
+	var pause *grant.PauseError
+	switch {
+	case errors.Is(err, grant.ErrAbsent):
+		return &loginRequired{why: "the session is gone: it was signed out, or never stored", cause: err}
+	case errors.Is(err, grant.ErrDead):
+		return &loginRequired{why: "the provider has ended the session", cause: err}
+	case errors.Is(err, grant.ErrNoRefreshToken):
+		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token (offline_access or Prompt \"consent\" may bring one)", cause: err}
+	case errors.Is(err, grant.ErrRejected) && !errors.Is(err, ErrInvalidResponse):
+		return invalid("%w", err)
+	case errors.As(err, &pause):
+		return &Error{Endpoint: "token", Status: pause.Status, RetryAfter: pause.After}
+	}
+	return err
+}

@@ -1,0 +1,169 @@
+package oauthclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/idtoken"
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+)
+
+// Session is a signed-in user. It never opens a browser, and has no goroutine while idle. It is safe for concurrent use.
+type Session struct {
+	account *account
+	slot    *slot
+	err     error // of For
+
+	once sync.Once
+	http *http.Client
+}
+
+func (a *account) session(resource string, scopes []string) *Session {
+	return &Session{account: a, slot: a.slot(resource, scopes)}
+}
+
+// Account describes the session as last seen. No I/O.
+func (s *Session) Account() Account {
+	g := s.account.grant.Load()
+	if g == nil {
+		return Account{Name: s.account.name, Issuer: s.account.client.issuer, Store: s.account.client.where()}
+	}
+	return s.account.client.describe(g.Row())
+}
+
+// Token returns a valid access token: from memory, or refreshed. Near expiry one goroutine refreshes while every caller goes on with
+// the token that is still valid. The token is shared: do not change it. There is no refresh token in it.
+//
+// [ErrLoginRequired]: only signing in again helps. Other errors are passing: the session stays.
+func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
+	now := time.Now()
+	h := s.slot.current.Load()
+	if h != nil && h.fresh(now) {
+		return h.token, nil
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.account.token(ctx, s.slot, h, now)
+}
+
+// TokenSource returns the session as an [oauth2.TokenSource]. It captures no context: a refresh is bounded by its own deadline and by
+// [Client.Close]. Under DPoP its Token is an error that names HTTPClient, for a token without a proof is refused.
+func (s *Session) TokenSource() oauth2.TokenSource { return tokenSource{s} }
+
+type tokenSource struct{ session *Session }
+
+func (t tokenSource) Token() (*oauth2.Token, error) {
+	tok, err := t.session.Token(context.Background())
+	if err == nil && tok.TokenType == "DPoP" {
+		return nil, errors.New("this session's tokens are bound to a key (DPoP), and a token alone is refused: use Session.HTTPClient, which sends the proof too")
+	}
+	return tok, err
+}
+
+// Refresh gets new tokens now, whatever the age of the ones there are. Calls that overlap share one refresh.
+func (s *Session) Refresh(ctx context.Context) error {
+	if s.err != nil {
+		return s.err
+	}
+	var after uint64
+	if h := s.slot.current.Load(); h != nil {
+		after = h.generation
+	} else if g := s.account.grant.Load(); g != nil {
+		after = g.Generation
+	}
+	return s.refreshAfter(ctx, after)
+}
+
+// refreshAfter returns when there is a token of a generation above after.
+func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
+	for range 4 {
+		if h, err := s.account.wait(ctx, s.slot, after); h != nil || err != nil {
+			return err
+		}
+	}
+	return errors.New("the session could not be refreshed; try again")
+}
+
+// For returns the same sign-in with tokens for one of Config.Resources ("": for none), or for fewer scopes (nil: all). What is
+// impossible is Token's error.
+func (s *Session) For(resource string, scopes ...string) *Session {
+	a := s.account
+	if resource != "" && !slices.Contains(a.client.cfg.Resources, resource) {
+		return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: %q is none of Config.Resources", resource)}
+	}
+	for _, sc := range scopes {
+		if err := checkScope(sc); err != nil {
+			return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: %w", err)}
+		}
+		if g := a.grant.Load(); g != nil && !slices.Contains(g.Scopes, sc) { // S62
+			return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: scope %q was not granted at the sign-in; ask for it with Login: %w", sc, ErrStepUp)}
+		}
+	}
+	scopes = slices.Clone(scopes)
+	slices.Sort(scopes)
+	return a.session(resource, slices.Compact(scopes))
+}
+
+// IDToken returns the verified ID token while it is unexpired, refreshing if need be, and its expiry. It is for APIs that want one (Kubernetes); who the
+// user is tells [Session.Claims]. An error where the provider gives none at a refresh.
+func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, err error) {
+	for attempt := range 2 {
+		g := s.account.grant.Load()
+		if g == nil {
+			return "", time.Time{}, s.account.client.failure(grant.ErrAbsent)
+		}
+		if g.IDToken.IsZero() {
+			return "", time.Time{}, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
+		}
+		claims, err := idtoken.Parse(g.IDToken.Reveal())
+		if err != nil {
+			return "", time.Time{}, invalid("stored ID token: %w", err)
+		}
+		if !g.Pending() && time.Until(claims.Expiry) > 10*time.Second {
+			return g.IDToken.Reveal(), claims.Expiry, nil
+		}
+		if attempt == 0 {
+			if err := s.refreshAfter(ctx, g.Generation); err != nil {
+				return "", time.Time{}, err
+			}
+		}
+	}
+	return "", time.Time{}, &loginRequired{why: "the ID token has expired, and the provider gives none at a refresh"}
+}
+
+// Claims decodes the latest verified ID token into v (a pointer to a struct or map), even if the token has expired since: it says who signed in.
+// Names match exactly. No I/O.
+func (s *Session) Claims(v any) error {
+	claims, err := s.claims()
+	if err != nil {
+		return err
+	}
+	if err := strictjson.Unmarshal(claims.Raw, v); err != nil {
+		return invalid("claims: %w", err)
+	}
+	return nil
+}
+
+func (s *Session) claims() (*idtoken.Claims, error) {
+	g := s.account.grant.Load()
+	if g == nil {
+		return nil, s.account.client.failure(grant.ErrAbsent)
+	}
+	if g.IDToken.IsZero() {
+		return nil, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
+	}
+	claims, err := idtoken.Parse(g.IDToken.Reveal())
+	if err != nil {
+		return nil, invalid("stored ID token: %w", err)
+	}
+	return claims, nil
+}

@@ -1,0 +1,277 @@
+package oauthclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/idtoken"
+	"github.com/nativeoauth/nativeoauth/internal/metadata"
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/revocation"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
+)
+
+// fromMetadata types a failure of discovery.
+func fromMetadata(err error) error {
+	if errors.Is(err, metadata.ErrInvalid) {
+		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+	}
+	return err
+}
+
+func (c *Client) tokenRequest(p *provider, form url.Values) tokenendpoint.Request {
+	return tokenendpoint.Request{
+		Endpoint: p.doc.TokenEndpoint, ClientID: c.cfg.ClientID, Issuer: c.issuer, Auth: c.cfg.ClientAuth.method,
+		AuthMethods: p.doc.TokenEndpointAuthMethodsSupported, AuthAlgs: p.doc.TokenEndpointAuthSigningAlgValuesSupported, Form: form,
+	}
+}
+
+// exchange trades the code for tokens, once, and checks everything before anything is used (RFC 6749 §4.1.3, RFC 7636 §4.5).
+func (c *Client) exchange(ctx context.Context, t *transaction, code, account string) (*grant.Grant, error) {
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {t.redirectURI}, "code_verifier": {t.verifier.Reveal()},
+	}
+	if len(t.resources) > 0 {
+		form["resource"] = t.resources
+	}
+	resp, err := tokenendpoint.Send(ctx, c.fetch, c.tokenRequest(t.provider, form))
+	if err != nil {
+		return nil, fromEndpoint("token", err)
+	}
+	g, err := c.accept(ctx, t, resp, account)
+	if err != nil {
+		c.discard(ctx, resp)
+		return nil, err
+	}
+	return g, nil
+}
+
+// accept checks the answer to a login's token request and makes a grant of it.
+func (c *Client) accept(ctx context.Context, t *transaction, resp *tokenendpoint.Response, account string) (*grant.Grant, error) {
+	now := time.Now()
+	g := &grant.Grant{
+		Issuer: c.issuer, ClientID: t.clientID, Account: account, Scopes: granted(resp, t.scopes), Resources: t.resources,
+		RefreshToken: resp.RefreshToken,
+		Tokens:       []grant.Token{c.newToken(resp, now)},
+	}
+	if !t.nonce.IsZero() {
+		if resp.IDToken.IsZero() {
+			return nil, invalid("openid was asked for and the token endpoint sent no id_token")
+		}
+		claims, err := c.verifyIDToken(ctx, t.provider, resp.IDToken.Reveal(), idtoken.Expect{
+			Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge, Started: t.started,
+			ACRValues: t.acrValues,
+		})
+		if err != nil {
+			return nil, err
+		}
+		g.IDToken, g.Subject, g.Username = resp.IDToken, claims.Subject, username(claims)
+	} else if len(t.acrValues) > 0 || t.hasMaxAge {
+		return nil, fmt.Errorf("%w: ACRValues and MaxAge can only be checked in an ID token; add \"openid\" to the scopes", ErrStepUp)
+	}
+	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
+		c.log.Warn("offline_access was asked for and no refresh token came; LoginOptions{Prompt: \"consent\"} may bring one", "issuer", c.issuer)
+	}
+	return g, nil
+}
+
+func (c *Client) verifyIDToken(ctx context.Context, p *provider, raw string, want idtoken.Expect) (*idtoken.Claims, error) {
+	if p.keys == nil {
+		return nil, invalid("the metadata have no jwks_uri, so the ID token cannot be verified")
+	}
+	want.Issuer, want.ClientID, want.TrustedAudiences = c.issuer, c.cfg.ClientID, c.cfg.TrustedAudiences
+	want.Algorithms, want.Now = p.doc.IDTokenSigningAlgValuesSupported, time.Now()
+	claims, err := idtoken.Verify(ctx, raw, p.keys, want)
+	switch {
+	case err == nil:
+		return claims, nil
+	case errors.Is(err, idtoken.ErrStepUp):
+		return nil, fmt.Errorf("%w: %w", ErrStepUp, err)
+	case errors.Is(err, idtoken.ErrInvalid):
+		return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+	}
+	return nil, fmt.Errorf("the provider's keys: %w", err)
+}
+
+// granted returns the scopes of an answer: those asked for where it does not say (RFC 6749 §5.1).
+func granted(resp *tokenendpoint.Response, asked []string) []string {
+	if !resp.HasScope {
+		return slices.Clone(asked)
+	}
+	return strings.Fields(resp.Scope)
+}
+
+func (c *Client) newToken(resp *tokenendpoint.Response, now time.Time) grant.Token {
+	life := resp.ExpiresIn
+	if !resp.HasExpiry {
+		life = c.cfg.AssumeLifetime
+		if life == 0 {
+			life = time.Hour
+		}
+	}
+	return grant.Token{AccessToken: resp.AccessToken, Type: resp.TokenType, Obtained: now, Expiry: now.Add(life)}
+}
+
+// username picks what to show of a person.
+func username(claims *idtoken.Claims) string {
+	var v struct {
+		Preferred any `json:"preferred_username"`
+		Email     any `json:"email"`
+		Name      any `json:"name"`
+	}
+	if strictjson.Unmarshal(claims.Raw, &v) != nil {
+		return ""
+	}
+	for _, candidate := range []any{v.Preferred, v.Email, v.Name} {
+		if s, ok := candidate.(string); ok && s != "" {
+			return neutral.Text(s, 100)
+		}
+	}
+	return ""
+}
+
+// discard revokes tokens that were issued and will not be used, as well as can be.
+func (c *Client) discard(ctx context.Context, resp *tokenendpoint.Response) {
+	g := &grant.Grant{RefreshToken: resp.RefreshToken, Tokens: []grant.Token{c.newToken(resp, time.Now())}}
+	if err := c.revoke(ctx, g); err != nil {
+		c.log.Info("unused tokens were not revoked", "err", err)
+	}
+}
+
+// refreshTimeout bounds one call of the token endpoint for a refresh.
+const refreshTimeout = 20 * time.Second
+
+// sendRefresh sends g's refresh token for slot's token (RFC 6749 §6), and returns what is to be stored.
+func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*grant.Grant, error) {
+	// Once sent it is seen through: a caller that goes away must not lose the answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	p, err := c.provider(ctx)
+	if err != nil {
+		return nil, &grant.SendError{Outcome: grant.NotSent, Err: err}
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken.Reveal()}}
+	switch {
+	case s.resource != "":
+		form.Set("resource", s.resource)
+	case len(g.Resources) > 0:
+		form["resource"] = g.Resources
+	}
+	if len(s.scopes) > 0 {
+		form.Set("scope", strings.Join(s.scopes, " "))
+	}
+	resp, err := tokenendpoint.Send(ctx, c.fetch, c.tokenRequest(p, form))
+	if err != nil {
+		return nil, classify(err)
+	}
+	return c.successor(g, s, resp), nil
+}
+
+// successor is g after a refresh: the new token in its place, the others while they live.
+func (c *Client) successor(g *grant.Grant, s *slot, resp *tokenendpoint.Response) *grant.Grant {
+	now := time.Now()
+	next := *g
+	next.NewIDToken = secret.String{}
+	if !g.IDToken.IsZero() { // else it was never asked for: not checked, not kept
+		next.NewIDToken = resp.IDToken
+	}
+	if !resp.RefreshToken.IsZero() {
+		next.RefreshToken = resp.RefreshToken
+	}
+	tok := c.newToken(resp, now)
+	tok.Resource, tok.Scopes = s.resource, s.scopes
+	main := s.resource == "" && len(s.scopes) == 0
+	next.Tokens = nil
+	for i, old := range g.Tokens {
+		switch {
+		case i == 0 && main, i > 0 && old.Resource == s.resource && slices.Equal(old.Scopes, s.scopes):
+			continue
+		case i == 0 || now.Before(old.Expiry):
+			next.Tokens = append(next.Tokens, old)
+		}
+	}
+	if main {
+		next.Tokens = append([]grant.Token{tok}, next.Tokens...)
+		next.Scopes = granted(resp, g.Scopes)
+	} else {
+		next.Tokens = append(next.Tokens, tok)
+	}
+	return &next
+}
+
+// classify tells the keeper what a failed refresh means for the refresh token.
+func classify(err error) error {
+	out := &grant.SendError{Outcome: grant.Unknown, Err: fromEndpoint("token", err)}
+	var te *tokenendpoint.Error
+	var fe *fetch.Error
+	switch {
+	case errors.As(err, &te):
+		switch {
+		case te.Code == "invalid_grant":
+			out.Outcome = grant.Dead
+		case te.Status == 429 || te.Status == 503:
+			out.Outcome, out.Status, out.After = grant.Paused, te.Status, max(te.RetryAfter, 2*time.Second)
+		case te.Status < 500:
+			out.Outcome = grant.Refused
+		}
+	case errors.As(err, &fe) && !fe.Sent:
+		out.Outcome = grant.NotSent
+	}
+	return out
+}
+
+// verifyRefreshed checks the ID token that a refresh brought against the session's (OpenID Connect Core §12.2, S82).
+func (c *Client) verifyRefreshed(ctx context.Context, g *grant.Grant) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	p, err := c.provider(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := idtoken.Parse(g.IDToken.Reveal())
+	if err != nil {
+		return fmt.Errorf("%w: stored ID token: %w", grant.ErrRejected, err)
+	}
+	_, err = c.verifyIDToken(ctx, p, g.NewIDToken.Reveal(), idtoken.Expect{AccessToken: g.Tokens[0].AccessToken, Refreshed: before})
+	if errors.Is(err, ErrInvalidResponse) {
+		return fmt.Errorf("%w: %w", grant.ErrRejected, err)
+	}
+	return err
+}
+
+// revoke tells the provider that g has ended (RFC 7009): the refresh token, which takes the access tokens with it, else they themselves.
+func (c *Client) revoke(ctx context.Context, g *grant.Grant) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	p, err := c.provider(ctx)
+	if err != nil {
+		return err
+	}
+	if p.doc.RevocationEndpoint == "" {
+		return unsupported("the provider has no revocation_endpoint")
+	}
+	req := c.tokenRequest(p, nil)
+	req.Endpoint, req.AuthMethods, req.AuthAlgs = p.doc.RevocationEndpoint, p.doc.RevocationEndpointAuthMethodsSupported, p.doc.RevocationEndpointAuthSigningAlgValuesSupported
+	if req.AuthMethods == nil {
+		req.AuthMethods, req.AuthAlgs = p.doc.TokenEndpointAuthMethodsSupported, p.doc.TokenEndpointAuthSigningAlgValuesSupported
+	}
+	var errs []error
+	if !g.RefreshToken.IsZero() {
+		errs = append(errs, fromEndpoint("revocation", revocation.Revoke(ctx, c.fetch, req, g.RefreshToken, "refresh_token")))
+	}
+	for _, t := range g.Tokens {
+		if !t.AccessToken.IsZero() && time.Now().Before(t.Expiry) {
+			errs = append(errs, fromEndpoint("revocation", revocation.Revoke(ctx, c.fetch, req, t.AccessToken, "access_token")))
+		}
+	}
+	return errors.Join(errs...)
+}
