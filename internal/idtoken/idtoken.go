@@ -115,7 +115,7 @@ func (want Expect) check(c *Claims, alg string) error {
 	switch {
 	case want.HasMaxAge && c.AuthTime.IsZero():
 		return fmt.Errorf("%w: auth_time is missing, though max_age was sent", ErrStepUp)
-	case want.HasMaxAge && c.AuthTime.Before(started.Add(-max(want.MaxAge, 0)-skew)):
+	case want.HasMaxAge && c.AuthTime.Before(started.Add(-skew).Add(-max(want.MaxAge, 0))):
 		return fmt.Errorf("%w: auth_time is too long ago", ErrStepUp)
 	case len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, c.ACR):
 		return fmt.Errorf("%w: acr is none of those that were asked for", ErrStepUp)

@@ -1,0 +1,521 @@
+package idtoken_test
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"errors"
+	"maps"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/fetch/fetchtest"
+	"github.com/nativeoauth/nativeoauth/internal/idtoken"
+	"github.com/nativeoauth/nativeoauth/internal/jwks"
+	"github.com/nativeoauth/nativeoauth/internal/jwks/jwkstest"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	issuer = "https://op.example/tenant"
+	client = "my-cli"
+	nonce  = "n-0S6_WzA2Mj"
+	access = "access-token-canary"
+)
+
+var now = time.Unix(1_800_000_000, 0)
+
+type claims = map[string]any
+
+func good() claims {
+	return claims{"iss": issuer, "sub": "alice", "aud": client, "exp": now.Unix() + 300, "iat": now.Unix(), "nonce": nonce}
+}
+
+// with returns good claims with some replaced, or left out where nil.
+func with(changes claims) claims {
+	c := good()
+	for name, v := range changes {
+		c[name] = v
+		if v == nil {
+			delete(c, name)
+		}
+	}
+	return c
+}
+
+func want() idtoken.Expect {
+	return idtoken.Expect{Issuer: issuer, ClientID: client, Nonce: nonce, AccessToken: secret.New(access), Now: now}
+}
+
+func cache(keys ...*jwkstest.Key) *jwks.Cache {
+	return jwks.New(fetchtest.Client(jwkstest.Handler(keys...)), "https://op.example/jwks")
+}
+
+type provider struct {
+	*jwkstest.Key
+	cache *jwks.Cache
+}
+
+func newProvider(tb testing.TB, alg string) provider {
+	k := jwkstest.New(tb, alg, "k1")
+	return provider{k, cache(k)}
+}
+
+// verify signs c as it stands, a map or raw JSON, and verifies it.
+func (p provider) verify(t *testing.T, c any, want idtoken.Expect) (*idtoken.Claims, error) {
+	t.Helper()
+	got, err := idtoken.Verify(t.Context(), p.Sign(c), p.cache, want)
+	if err != nil {
+		require.ErrorIs(t, err, idtoken.ErrInvalid)
+		require.Nil(t, got, "S79: nothing comes of a refused token")
+		require.NotContains(t, err.Error(), "canary")
+	}
+	return got, err
+}
+
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "ES256")
+	auth := now.Unix() - 10
+	c, err := p.verify(t, with(claims{"azp": client, "acr": "loa2", "auth_time": auth, "email": "a@example"}), want())
+	require.NoError(t, err)
+	require.Equal(t, []any{issuer, "alice", client, nonce, "loa2", []string{client}}, []any{c.Issuer, c.Subject, c.AuthorizedParty, c.Nonce, c.ACR, c.Audience})
+	require.Equal(t, []time.Time{now.Add(5 * time.Minute), now, now.Add(-10 * time.Second)}, []time.Time{c.Expiry, c.IssuedAt, c.AuthTime})
+	require.Contains(t, string(c.Raw), `"email":"a@example"`)
+}
+
+// Each row is refused for the reason in its error, and for that alone: the same token without the row's change passes above.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "ES256")
+	sub := func(old, new string) []byte {
+		return []byte(strings.Replace(string(jwkstest.JSON(good())), old, new, 1))
+	}
+	for name, tc := range map[string]struct {
+		claims any
+		error  string
+	}{
+		"S70 prefix":           {with(claims{"iss": issuer + "/x"}), "iss"},
+		"S70 shorter":          {with(claims{"iss": "https://op.example"}), "iss"},
+		"S70 slash":            {with(claims{"iss": issuer + "/"}), "iss"},
+		"S70 case":             {with(claims{"iss": "https://OP.example/tenant"}), "iss"},
+		"S70 array":            {with(claims{"iss": []string{issuer}}), "type"},
+		"S70 missing":          {with(claims{"iss": nil}), "iss is missing"},
+		"S71 other":            {with(claims{"aud": "other"}), "aud"},
+		"S71 missing":          {with(claims{"aud": nil}), "aud is missing"},
+		"S71 empty":            {with(claims{"aud": []string{}}), "aud"},
+		"S71 null":             {sub(`"aud":"my-cli"`, `"aud":null`), "aud is missing"},
+		"S71 extra":            {with(claims{"aud": []string{client, "other"}}), "others"},
+		"S71 extra, azp right": {with(claims{"aud": []string{client, "other"}, "azp": client}), "others"},
+		"S71 numbers":          {with(claims{"aud": []any{client, 1}}), "aud"},
+		"S71 null in list":     {with(claims{"aud": []any{client, nil}}), "aud"},
+		"S71 object":           {with(claims{"aud": claims{client: 1}}), "aud"},
+		"S71 prefix":           {with(claims{"aud": client + "-2"}), "aud"},
+		"S71 azp":              {with(claims{"azp": "other"}), "azp"},
+		"S71 azp empty":        {with(claims{"azp": ""}), "azp"},
+		"S77 two iss":          {sub(`"iss"`, `"iss":"https://evil.example","iss"`), "duplicate"},
+		"S77 two deep":         {sub(`"iss"`, `"x":{"a":1,"a":2},"iss"`), "duplicate"},
+		"S77 ISS for iss":      {sub(`"iss"`, `"ISS"`), "iss is missing"},
+		"S77 bad UTF-8":        {sub(`alice`, "ali\xff"), "UTF-8"},
+		"S77 no object":        {[]byte(`"x"`), "claims"},
+		"S77 null":             {[]byte(`null`), "missing"},
+		"S77 trailing":         {append(jwkstest.JSON(good()), '{', '}'), "claims"},
+		"S78 no exp":           {with(claims{"exp": nil}), "exp is missing"},
+		"S78 no iat":           {with(claims{"iat": nil}), "iat is missing"},
+		"S78 no sub":           {with(claims{"sub": nil}), "sub is missing"},
+		"S78 sub empty":        {with(claims{"sub": ""}), "sub is missing"},
+		"S78 sub a number":     {with(claims{"sub": 7}), "type"},
+		"S78 exp a string":     {with(claims{"exp": "1800000300"}), "type"},
+		"S78 exp 1e400":        {sub(`1800000300`, `1e400`), "type"},
+		"S78 exp 1e30":         {sub(`1800000300`, `1e30`), "exp is no date"},
+		"S78 exp -1":           {with(claims{"exp": -1}), "exp is no date"},
+		"S78 exp past":         {with(claims{"exp": now.Unix() - 60}), "exp has passed"},
+		"S78 iat + 1 h":        {with(claims{"iat": now.Unix() + 3600}), "iat"},
+		"S78 iat + 61 s":       {with(claims{"iat": now.Unix() + 61}), "iat"},
+		"S78 nbf":              {with(claims{"nbf": now.Unix() + 240}), "nbf"},
+		"S78 nbf a string":     {with(claims{"nbf": "0"}), "type"},
+		"S78 auth_time":        {with(claims{"auth_time": now.Unix() + 3600}), "auth_time"},
+		"S79 nonce missing":    {with(claims{"nonce": nil}), "nonce is missing"},
+		"S79 nonce empty":      {with(claims{"nonce": ""}), "nonce is missing"},
+		"S79 nonce other":      {with(claims{"nonce": nonce + "x"}), "nonce"},
+		"S79 nonce prefix":     {with(claims{"nonce": nonce[:5]}), "nonce"},
+		"S79 nonce array":      {with(claims{"nonce": []string{nonce}}), "type"},
+		"S80 at_hash":          {with(claims{"at_hash": atHash256("another")}), "at_hash"},
+		"S80 at_hash empty":    {with(claims{"at_hash": ""}), "at_hash"},
+		"S80 at_hash whole":    {with(claims{"at_hash": whole256(access)}), "at_hash"},
+		"S80 at_hash padded":   {with(claims{"at_hash": atHash256(access) + "=="}), "at_hash"},
+	} {
+		_, err := p.verify(t, tc.claims, want())
+		require.ErrorContains(t, err, tc.error, name)
+		require.NotErrorIs(t, err, idtoken.ErrStepUp, name)
+	}
+	for name, c := range map[string]claims{
+		"S71 array":          with(claims{"aud": []string{client}}),
+		"S78 skew":           with(claims{"exp": now.Unix() - 59, "iat": now.Unix() + 60, "nbf": now.Unix() + 60}),
+		"S78 fractions":      with(claims{"exp": float64(now.Unix()) + 0.5, "iat": float64(now.Unix()) - 0.25}),
+		"S77 ISS beside iss": with(claims{"ISS": "https://evil.example"}),
+		"S80 at_hash":        with(claims{"at_hash": atHash256(access)}),
+	} {
+		_, err := p.verify(t, c, want())
+		require.NoError(t, err, name)
+	}
+	trusting := want()
+	trusting.TrustedAudiences = []string{"other"}
+	_, err := p.verify(t, with(claims{"aud": []string{client, "other"}}), trusting)
+	require.NoError(t, err)
+	_, err = p.verify(t, with(claims{"aud": []string{client, "other", "third"}}), trusting)
+	require.Error(t, err)
+	_, err = p.verify(t, with(claims{"aud": "other"}), trusting)
+	require.Error(t, err, "a trusted audience does not stand for this client")
+
+	for name, none := range map[string]idtoken.Expect{"issuer": {ClientID: client, Now: now}, "client": {Issuer: issuer, Now: now}} {
+		_, err := p.verify(t, with(claims{"nonce": nil}), none)
+		require.ErrorContains(t, err, "nothing to check", name)
+	}
+}
+
+func TestS79NonceUnasked(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "ES256")
+	w := want()
+	w.Nonce = ""
+	_, err := p.verify(t, with(claims{"nonce": nil}), w)
+	require.NoError(t, err, "the device flow has no nonce")
+	_, err = p.verify(t, good(), w)
+	require.ErrorContains(t, err, "nonce")
+}
+
+func whole256(token string) string {
+	h := sha256.Sum256([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(h[:])
+}
+
+func atHash256(token string) string {
+	h := sha256.Sum256([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(h[:16])
+}
+
+// S80: at_hash is the left half of the hash that belongs to the algorithm.
+func TestS80AtHash(t *testing.T) {
+	t.Parallel()
+	h384, h512 := sha512.Sum384([]byte(access)), sha512.Sum512([]byte(access))
+	halves := map[string]string{
+		"256": atHash256(access), "384": base64.RawURLEncoding.EncodeToString(h384[:24]), "512": base64.RawURLEncoding.EncodeToString(h512[:32]),
+	}
+	for _, alg := range jwkstest.Algorithms {
+		p := newProvider(t, alg)
+		right := alg[2:]
+		if alg == "EdDSA" {
+			right = "512"
+		}
+		for size, half := range halves {
+			_, err := p.verify(t, with(claims{"at_hash": half}), want())
+			require.Equal(t, size == right, err == nil, "%s with SHA-%s: %v", alg, size, err)
+		}
+		altered := want()
+		altered.AccessToken = secret.New(access + "x")
+		_, err := p.verify(t, with(claims{"at_hash": halves[right]}), altered)
+		require.ErrorContains(t, err, "at_hash", alg)
+	}
+	p := newProvider(t, "ES256")
+	unknown := want()
+	unknown.AccessToken = secret.String{}
+	_, err := p.verify(t, with(claims{"at_hash": "whatever"}), unknown)
+	require.NoError(t, err, "no access token to compare with")
+}
+
+// S36, S80: max_age and acr.
+func TestS36S80StepUp(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "ES256")
+	aged := func(d time.Duration) idtoken.Expect {
+		w := want()
+		w.MaxAge, w.HasMaxAge, w.Started = d, true, now.Add(-10*time.Minute) // the person took ten minutes
+		return w
+	}
+	began := now.Unix() - 600
+	for name, tc := range map[string]struct {
+		authTime any
+		maxAge   time.Duration
+		ok       bool
+	}{
+		"missing":                    {nil, time.Hour, false},
+		"zero":                       {0, time.Hour, false},
+		"signed in again":            {began + 300, 0, true},
+		"signed in again, skew":      {began - 60, 0, true},
+		"an old sign-in":             {began - 61, 0, false},
+		"within max_age":             {began - 3600, time.Hour, true},
+		"beyond max_age":             {began - 3661, time.Hour, false},
+		"negative max_age is zero":   {began + 1, -time.Hour, true},
+		"negative max_age, too old":  {began - 61, -time.Hour, false},
+		"max_age beyond all history": {began - 100_000, math.MaxInt64, true},
+	} {
+		_, err := p.verify(t, with(claims{"auth_time": tc.authTime}), aged(tc.maxAge))
+		if tc.ok {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorIs(t, err, idtoken.ErrStepUp, name)
+		}
+	}
+	acr := want()
+	acr.ACRValues = []string{"loa3", "loa2"}
+	for value, ok := range map[any]bool{"loa2": true, "loa3": true, "loa1": false, "LOA2": false, nil: false, "": false} {
+		_, err := p.verify(t, with(claims{"acr": value}), acr)
+		require.Equal(t, ok, err == nil, "%v", value)
+		require.Equal(t, !ok, errors.Is(err, idtoken.ErrStepUp))
+	}
+	acr.Issuer = "https://other.example"
+	_, err := p.verify(t, with(claims{"acr": "loa1"}), acr)
+	require.NotErrorIs(t, err, idtoken.ErrStepUp, "a token that is bad altogether asks for no step-up")
+}
+
+// S82: a refreshed ID token is about the same sign-in.
+func TestS82Refreshed(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "ES256")
+	login := with(claims{"azp": client, "auth_time": now.Unix() - 1000, "aud": []string{client, "api"}})
+	first := want()
+	first.TrustedAudiences = []string{"api", "more"}
+	earlier, err := p.verify(t, login, first)
+	require.NoError(t, err)
+	w := first
+	w.Nonce, w.Refreshed = "", earlier
+	changed := func(c claims) claims {
+		out := maps.Clone(login)
+		for name, v := range c {
+			out[name] = v
+			if v == nil {
+				delete(out, name)
+			}
+		}
+		return out
+	}
+	for name, c := range map[string]claims{
+		"unchanged": {}, "without nonce": {"nonce": nil}, "nonce empty": {"nonce": ""}, "without auth_time": {"auth_time": nil}, "more audience": {"aud": []string{"more", "api", client}},
+		"issued later": {"iat": now.Unix() + 30},
+	} {
+		_, err := p.verify(t, changed(c), w)
+		require.NoError(t, err, name)
+	}
+	for name, tc := range map[string]struct {
+		change claims
+		error  string
+	}{
+		"sub":            {claims{"sub": "mallory"}, "sub"},
+		"iss":            {claims{"iss": "https://op.example/other"}, "iss"},
+		"nonce":          {claims{"nonce": "other"}, "nonce"},
+		"audience":       {claims{"aud": client}, "aud"},
+		"azp":            {claims{"azp": "other"}, "azp"},
+		"azp gone":       {claims{"azp": nil}, "azp"},
+		"auth_time":      {claims{"auth_time": now.Unix()}, "auth_time"},
+		"expired":        {claims{"exp": now.Unix() - 100}, "exp"},
+		"at_hash is new": {claims{"at_hash": atHash256("the old access token")}, "at_hash"},
+	} {
+		_, err := p.verify(t, changed(tc.change), w)
+		require.ErrorContains(t, err, tc.error, name)
+	}
+	// A login without nonce or azp gains neither.
+	device := want()
+	device.Nonce = ""
+	earlier, err = p.verify(t, with(claims{"nonce": nil}), device)
+	require.NoError(t, err)
+	device.Refreshed = earlier
+	_, err = p.verify(t, with(claims{"nonce": "new"}), device)
+	require.ErrorContains(t, err, "nonce")
+	_, err = p.verify(t, with(claims{"nonce": nil, "azp": client}), device)
+	require.ErrorContains(t, err, "azp")
+	// The issuer that the session has is the one that is expected, but what is stored may be older than the configuration.
+	moved := *earlier
+	moved.Issuer = "https://old.example"
+	device.Refreshed = &moved
+	_, err = p.verify(t, with(claims{"nonce": nil}), device)
+	require.ErrorContains(t, err, "iss")
+}
+
+// The rows of the OpenID Foundation's relying-party plans that concern the ID token, under their own names.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	rs, other := jwkstest.New(t, "RS256", "k1"), jwkstest.New(t, "RS256", "k2")
+	es, ps := jwkstest.New(t, "ES256", "e1"), jwkstest.New(t, "PS256", "p1")
+	all := cache(rs, other, es, ps)
+	spoilt := func(token string) string {
+		b := []byte(token)
+		at := strings.LastIndexByte(token, '.') + 10
+		if b[at] == 'A' {
+			b[at] = 'B'
+		} else {
+			b[at] = 'A'
+		}
+		return string(b)
+	}
+	unsigned := func(header string, c claims) string {
+		return base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString(jwkstest.JSON(c)) + "."
+	}
+	none := claims{"kid": nil}
+	only := func(algs ...string) idtoken.Expect {
+		w := want()
+		w.Algorithms = algs
+		return w
+	}
+	const oidcc, fapi = "oidcc-client-test", "fapi2-security-profile-final-client-test-"
+	type row struct {
+		token  string
+		want   idtoken.Expect
+		keys   *jwks.Cache
+		accept bool
+	}
+	for name, tc := range map[string]row{
+		oidcc:                               {rs.Sign(good()), want(), all, true},
+		oidcc + "-idtoken-sig-rs256":        {rs.Sign(good()), only("RS256"), all, true},
+		oidcc + "-invalid-iss":              {rs.Sign(with(claims{"iss": "https://op.example/tenant1"})), want(), all, false},
+		oidcc + "-invalid-aud":              {rs.Sign(with(claims{"aud": client + "1"})), want(), all, false},
+		oidcc + "-missing-aud":              {rs.Sign(with(claims{"aud": nil})), want(), all, false},
+		oidcc + "-missing-sub":              {rs.Sign(with(claims{"sub": nil})), want(), all, false},
+		oidcc + "-missing-iat":              {rs.Sign(with(claims{"iat": nil})), want(), all, false},
+		oidcc + "-nonce-invalid":            {rs.Sign(with(claims{"nonce": nonce + "1"})), want(), all, false},
+		oidcc + "-idtoken-sig-none":         {unsigned(`{"alg":"none"}`, good()), want(), all, false},
+		oidcc + "-invalid-sig-rs256":        {spoilt(rs.Sign(good())), want(), all, false},
+		oidcc + "-invalid-sig-es256":        {spoilt(es.Sign(good())), want(), all, false},
+		oidcc + "-invalid-sig-hs256":        {jwkstest.HMAC([]byte("not the secret"), []byte(`{"alg":"HS256"}`), jwkstest.JSON(good())), want(), all, false},
+		oidcc + "-kid-absent-single-jwks":   {rs.SignWith(none, good()), want(), cache(rs), true},
+		oidcc + "-kid-absent-multiple-jwks": {rs.SignWith(none, good()), want(), all, true}, // we try all suitable keys
+		oidcc + "-invalid-athash":           {rs.Sign(with(claims{"at_hash": atHash256(access + "1")})), want(), all, false},
+		oidcc + "-missing-athash":           {rs.Sign(good()), want(), all, true},
+		oidcc + "-aggregated-claims":        {rs.Sign(with(claims{"_claim_names": claims{"a": "src1"}, "_claim_sources": claims{"src1": claims{"JWT": "x"}}})), want(), all, true},
+		fapi + "happy-path":                 {ps.Sign(good()), only("PS256", "ES256"), all, true},
+		fapi + "invalid-iss":                {ps.Sign(with(claims{"iss": issuer + "/"})), want(), all, false},
+		fapi + "invalid-aud":                {ps.Sign(with(claims{"aud": "other"})), want(), all, false},
+		fapi + "invalid-missing-iss":        {ps.Sign(with(claims{"iss": nil})), want(), all, false},
+		fapi + "invalid-missing-aud":        {ps.Sign(with(claims{"aud": nil})), want(), all, false},
+		fapi + "invalid-secondary-aud":      {ps.Sign(with(claims{"aud": []string{client, "other"}})), want(), all, false},
+		fapi + "valid-aud-as-array":         {ps.Sign(with(claims{"aud": []string{client}})), want(), all, true},
+		fapi + "invalid-expired-exp":        {ps.Sign(with(claims{"exp": now.Unix() - 300})), want(), all, false},
+		fapi + "invalid-missing-exp":        {ps.Sign(with(claims{"exp": nil})), want(), all, false},
+		fapi + "invalid-nonce":              {ps.Sign(with(claims{"nonce": "other"})), want(), all, false},
+		fapi + "invalid-null-alg":           {unsigned(`{"alg":"none","kid":"p1"}`, good()), want(), all, false},
+		fapi + "invalid-alternate-alg":      {rs.Sign(good()), only("PS256"), all, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := idtoken.Verify(t.Context(), tc.token, tc.keys, tc.want)
+			if tc.accept {
+				require.NoError(t, err)
+				require.Equal(t, "alice", got.Subject)
+				return
+			}
+			require.ErrorIs(t, err, idtoken.ErrInvalid)
+			require.Nil(t, got)
+		})
+	}
+	t.Run(oidcc+"-refresh-token", func(t *testing.T) {
+		login, err := idtoken.Verify(t.Context(), rs.Sign(good()), all, want())
+		require.NoError(t, err)
+		w := want()
+		w.Refreshed = login
+		_, err = idtoken.Verify(t.Context(), rs.Sign(with(claims{"nonce": nil})), all, w)
+		require.NoError(t, err)
+		for row, change := range map[string]claims{"-invalid-issuer": {"iss": issuer + "1"}, "-invalid-sub": {"sub": "bob"}} {
+			t.Run(row[1:], func(t *testing.T) {
+				_, err := idtoken.Verify(t.Context(), rs.Sign(with(change)), all, w)
+				require.ErrorIs(t, err, idtoken.ErrInvalid)
+			})
+		}
+	})
+}
+
+// A failure to fetch the keys says nothing about the token, and can be told from a refusal.
+func TestKeysUnavailable(t *testing.T) {
+	t.Parallel()
+	k := jwkstest.New(t, "ES256", "k1")
+	down := &fetch.Client{Transport: failing{}}
+	_, err := idtoken.Verify(t.Context(), k.Sign(good()), jwks.New(down, "https://op.example/jwks"), want())
+	var fe *fetch.Error
+	require.ErrorAs(t, err, &fe)
+	require.NotErrorIs(t, err, idtoken.ErrInvalid)
+	_, err = idtoken.Verify(t.Context(), k.Sign(good()), jwks.New(fetchtest.JSON(503, ""), "https://op.example/jwks"), want())
+	require.ErrorIs(t, err, jwks.ErrKeySet)
+	require.NotErrorIs(t, err, idtoken.ErrInvalid)
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "ES256")
+	raw := p.Sign(with(claims{"auth_time": now.Unix() - 5.0}))
+	verified, err := idtoken.Verify(t.Context(), raw, p.cache, want())
+	require.NoError(t, err)
+	parsed, err := idtoken.Parse(raw)
+	require.NoError(t, err)
+	require.Equal(t, verified, parsed)
+	for _, raw := range []string{"", "a.b", "a.b.c", p.Sign([]byte(`{}`)), rand.Text()} {
+		_, err := idtoken.Parse(raw)
+		require.ErrorIs(t, err, idtoken.ErrInvalid)
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	k := jwkstest.New(f, "ES256", "k1")
+	keys := cache(k)
+	f.Add(`{"alg":"ES256","kid":"k1"}`, string(jwkstest.JSON(good())), "")
+	f.Add(`{"alg":"none"}`, string(jwkstest.JSON(good())), "x.y.z")
+	f.Add(`{"alg":"ES256","jwk":{}}`, `{"aud":["my-cli",null]}`, k.Sign(good()))
+	f.Add(`{"alg":"ES256","ALG":"none"}`, `{"exp":1e400,"iat":-0.0}`, "..")
+	f.Fuzz(func(t *testing.T, header, payload, raw string) {
+		// Signed by the real key, any bytes: what passes has the claims, exactly.
+		if c, err := idtoken.Verify(t.Context(), k.SignRaw([]byte(header), []byte(payload)), keys, want()); err == nil {
+			require.Equal(t, issuer, c.Issuer)
+			require.NotEmpty(t, c.Subject)
+			require.Contains(t, c.Audience, client)
+			require.Equal(t, nonce, c.Nonce)
+			require.True(t, c.Expiry.After(now.Add(-time.Minute)))
+			require.False(t, c.IssuedAt.After(now.Add(time.Minute)))
+			require.Equal(t, payload, string(c.Raw))
+		} else {
+			require.ErrorIs(t, err, idtoken.ErrInvalid)
+		}
+		// Not signed by anyone: nothing passes. (The seed's own signature is new in every process, so raw cannot hold it later.)
+		if raw != "" && strings.Count(raw, ".") == 2 {
+			if c, err := idtoken.Verify(t.Context(), raw+"A", keys, want()); err == nil {
+				t.Fatalf("accepted %+v", c)
+			}
+		}
+		_, _ = idtoken.Parse(raw)
+	})
+}
+
+type failing struct{}
+
+func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("down") }
+
+func BenchmarkVerify(b *testing.B) {
+	for _, alg := range []string{"RS256", "PS256", "ES256", "ES384", "EdDSA"} {
+		p := newProvider(b, alg)
+		raw, w := p.Sign(with(claims{"azp": client, "email": "alice@example.com", "name": "Alice"})), want()
+		b.Run(alg, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := idtoken.Verify(b.Context(), raw, p.cache, w); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	p := newProvider(b, "ES256")
+	raw := jwkstest.HMAC([]byte("secret"), []byte(`{"alg":"HS256"}`), jwkstest.JSON(good()))
+	b.Run("refused", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := idtoken.Verify(b.Context(), raw, p.cache, want()); err == nil {
+				b.Fatal("accepted")
+			}
+		}
+	})
+}
