@@ -534,6 +534,7 @@ func (s *suite) lockExcludes() {
 		if err != nil || len(data) != 4 {
 			return fmt.Errorf("Get under the lock: %d bytes, %w", len(data), err)
 		}
+		time.Sleep(time.Millisecond) // so that whoever can come between does
 		return store.Put(held, key, binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(data)+1))
 	}
 	for range handles {
