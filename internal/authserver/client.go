@@ -1,0 +1,302 @@
+package authserver
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+)
+
+// How a client authenticates (RFC 6749 §2.3, RFC 7523 §2.2, RFC 7591 §2).
+const (
+	AuthNone          = "none"
+	AuthBasic         = "client_secret_basic"
+	AuthPost          = "client_secret_post"
+	AuthPrivateKeyJWT = "private_key_jwt"
+)
+
+// The grants a client may use.
+const (
+	grantCode    = "authorization_code"
+	grantRefresh = "refresh_token"
+	grantDevice  = "urn:ietf:params:oauth:grant-type:device_code"
+)
+
+// Client is a program that people sign in to.
+type Client struct {
+	ID   string
+	Name string // shown to people; "": ID
+	// RedirectURIs are compared as strings. In those on http://127.0.0.1, http://[::1] and http://localhost any port will do
+	// (RFC 8252 §7.3).
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+
+	// Auth is one of the Auth constants; "": AuthNone. A client authenticates in this way and in no other.
+	Auth   string
+	Secret secret.String       // for AuthBasic and AuthPost
+	Keys   *jose.JSONWebKeySet // for AuthPrivateKeyJWT
+
+	// Grants are the grant types it may use; nil: authorization_code, refresh_token and the device flow.
+	Grants []string
+	// RequirePAR and RequireDPoP are as in [Config], for this client alone.
+	RequirePAR, RequireDPoP bool
+	// SignedUserinfo answers with a signed JWT (OpenID Connect Core §5.3.2).
+	SignedUserinfo bool
+}
+
+func (c *Client) check() error {
+	if c.ID == "" {
+		return errors.New("ID is empty")
+	}
+	switch c.auth() {
+	case AuthNone:
+	case AuthBasic, AuthPost:
+		if c.Secret.IsZero() {
+			return errors.New("Secret is empty, and Auth needs one")
+		}
+	case AuthPrivateKeyJWT:
+		if c.Keys == nil || len(c.Keys.Keys) == 0 {
+			return errors.New("Keys is empty, and Auth needs one")
+		}
+		for _, k := range c.Keys.Keys {
+			if !k.Valid() || !k.IsPublic() {
+				return errors.New("Keys holds one that is not a valid public key")
+			}
+		}
+	default:
+		return errors.New("Auth is unknown")
+	}
+	for _, raw := range slices.Concat(c.RedirectURIs, c.PostLogoutRedirectURIs) {
+		if err := checkRedirectURI(raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkRedirectURI takes https, http on loopback, and private-use schemes with a dot (RFC 8252 §7).
+func checkRedirectURI(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || strings.Contains(raw, "#") {
+		return errors.New("a redirect URI is malformed or has a fragment")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" && strings.Contains(u.Scheme, ".") {
+		return nil
+	}
+	if _, err := (safeurl.Policy{LoopbackHTTP: true}).Parse(raw); err != nil {
+		return errors.New("a redirect URI is neither https, nor http on a loopback address, nor of a private scheme like com.example.app (RFC 8252 §7)")
+	}
+	return nil
+}
+
+func (c *Client) auth() string {
+	if c.Auth == "" {
+		return AuthNone
+	}
+	return c.Auth
+}
+
+func (c *Client) title() string {
+	if c.Name == "" {
+		return c.ID
+	}
+	return c.Name
+}
+
+func (c *Client) may(grant string) bool {
+	return c.Grants == nil || slices.Contains(c.Grants, grant)
+}
+
+// registeredURI reports whether uri is one of registered: the same string, but for the port on loopback.
+func registeredURI(registered []string, uri string) bool {
+	return slices.ContainsFunc(registered, func(r string) bool {
+		if r == uri {
+			return true
+		}
+		host, path, ok := splitLoopback(r)
+		otherHost, otherPath, otherOK := splitLoopback(uri)
+		return ok && otherOK && host == otherHost && path == otherPath
+	})
+}
+
+// splitLoopback parts http://127.0.0.1:1234/callback into "127.0.0.1" and "/callback". It cuts the text and does not normalise
+// it, so that nothing but the port can differ.
+func splitLoopback(uri string) (host, rest string, ok bool) {
+	authority, ok := strings.CutPrefix(uri, "http://")
+	if !ok {
+		return "", "", false
+	}
+	if i := strings.IndexAny(authority, "/?#"); i >= 0 {
+		authority, rest = authority[:i], authority[i:]
+	}
+	if h, port, err := net.SplitHostPort(authority); err == nil {
+		if _, err := (safeurl.Policy{LoopbackHTTP: true}).Parse("http://127.0.0.1:" + port + "/"); err != nil {
+			return "", "", false
+		}
+		authority = h
+	}
+	host = strings.Trim(authority, "[]")
+	return host, rest, host == "127.0.0.1" || host == "::1" || host == "localhost"
+}
+
+func (s *Server) client(id string) *Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clients[id]
+}
+
+// authenticate finds out which client sent form, and has it prove that in the one way that it is registered for.
+func (s *Server) authenticate(r *http.Request, form url.Values) (*Client, *refusal) {
+	invalid := &refusal{status: http.StatusUnauthorized, code: "invalid_client", description: "the client is unknown, or its authentication failed"}
+	id, given, method := form.Get("client_id"), "", AuthNone
+
+	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
+		invalid.basic = true
+		user, pass, ok := r.BasicAuth()
+		if !ok || len(headers) > 1 {
+			return nil, invalid
+		}
+		// Both are form-encoded before they are joined (RFC 6749 §2.3.1).
+		user, err1 := url.QueryUnescape(user)
+		pass, err2 := url.QueryUnescape(pass)
+		if err1 != nil || err2 != nil || id != "" && id != user {
+			return nil, invalid
+		}
+		id, given, method = user, pass, AuthBasic
+	}
+	if form.Has("client_secret") {
+		if method != AuthNone {
+			return nil, invalidRequest("the client authenticated in two ways at once")
+		}
+		given, method = form.Get("client_secret"), AuthPost
+	}
+	if form.Has("client_assertion") || form.Has("client_assertion_type") {
+		if method != AuthNone {
+			return nil, invalidRequest("the client authenticated in two ways at once")
+		}
+		if form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+			return nil, invalidRequest("client_assertion_type is not jwt-bearer")
+		}
+		given, method = form.Get("client_assertion"), AuthPrivateKeyJWT
+		if id == "" {
+			id = unverifiedSubject(given)
+		}
+	}
+
+	c := s.client(id)
+	if c == nil || c.auth() != method {
+		return nil, invalid
+	}
+	switch method {
+	case AuthBasic, AuthPost:
+		if !c.Secret.Equal(secret.New(given)) {
+			return nil, invalid
+		}
+	case AuthPrivateKeyJWT:
+		if why := s.checkAssertion(c, given); why != "" {
+			invalid.description = "client_assertion: " + why
+			return nil, invalid
+		}
+	}
+	return c, nil
+}
+
+// asymmetric are the algorithms that are taken from clients, in assertions and DPoP proofs.
+var asymmetric = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.PS256, jose.RS256}
+
+func algorithmNames() []string {
+	names := make([]string, len(asymmetric))
+	for i, a := range asymmetric {
+		names[i] = string(a)
+	}
+	return names
+}
+
+type assertionClaims struct {
+	Issuer    string   `json:"iss"`
+	Subject   string   `json:"sub"`
+	Audience  any      `json:"aud"`
+	Expiry    *float64 `json:"exp"`
+	NotBefore *float64 `json:"nbf"`
+	ID        string   `json:"jti"`
+}
+
+func unverifiedSubject(assertion string) string {
+	jws, err := jose.ParseSignedCompact(assertion, asymmetric)
+	if err != nil {
+		return ""
+	}
+	var claims assertionClaims
+	_ = strictjson.Unmarshal(jws.UnsafePayloadWithoutVerification(), &claims)
+	return claims.Subject
+}
+
+// checkAssertion returns what is wrong with a client's assertion (RFC 7523 §3). Its audience must be the issuer and nothing
+// else: one that names an endpoint could have been asked for by another server.
+func (s *Server) checkAssertion(c *Client, assertion string) string {
+	jws, err := jose.ParseSignedCompact(assertion, asymmetric)
+	if err != nil {
+		return "it is no JWT signed with an accepted algorithm"
+	}
+	header := jws.Signatures[0].Protected
+	var payload []byte
+	for _, k := range c.Keys.Keys {
+		if header.KeyID != "" && k.KeyID != "" && header.KeyID != k.KeyID || k.Algorithm != "" && k.Algorithm != header.Algorithm {
+			continue
+		}
+		if p, err := jws.Verify(k.Key); err == nil {
+			payload = p
+		}
+	}
+	if payload == nil {
+		return "none of the client's keys verifies its signature"
+	}
+	var claims assertionClaims
+	if strictjson.Unmarshal(payload, &claims) != nil {
+		return "its claims are malformed"
+	}
+	now := s.now()
+	switch {
+	case claims.Issuer != c.ID || claims.Subject != c.ID:
+		return "iss and sub must be the client_id"
+	case claims.Audience != s.cfg.Issuer:
+		return "aud must be the issuer, as a single string"
+	case claims.Expiry == nil || now.After(unixTime(*claims.Expiry)):
+		return "it has expired"
+	case unixTime(*claims.Expiry).After(now.Add(10 * time.Minute)):
+		return "exp is too far away"
+	case claims.NotBefore != nil && unixTime(*claims.NotBefore).After(now.Add(maxSkew)):
+		return "nbf lies ahead"
+	case claims.ID == "" || len(claims.ID) > 256:
+		return "jti is missing or too long"
+	case !s.firstSight("assertion "+c.ID+" "+claims.ID, unixTime(*claims.Expiry)):
+		return "it was used before"
+	}
+	return ""
+}
+
+// firstSight remembers id until then, and reports whether it was new.
+func (s *Server) firstSight(id string, until time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, now := hash(id), s.now()
+	if _, again := s.seen.get(key, now); again {
+		return false
+	}
+	s.seen.put(key, struct{}{}, now, until)
+	return true
+}
+
+func unixTime(f float64) time.Time {
+	const year9999 = 253402300799
+	return time.Unix(int64(min(max(f, 0), year9999)), 0)
+}

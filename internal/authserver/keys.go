@@ -1,0 +1,121 @@
+package authserver
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	stdhash "hash"
+	"net/http"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// keptKeys is how many signing keys are published: the current one and those before it.
+const keptKeys = 3
+
+type signingKey struct {
+	alg    jose.SignatureAlgorithm
+	id     string
+	signer crypto.Signer
+}
+
+func newSigningKey(alg string) (k signingKey, err error) {
+	k = signingKey{alg: jose.SignatureAlgorithm(alg), id: newToken("key_")[:12]}
+	switch k.alg {
+	case jose.ES256:
+		k.signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case jose.EdDSA:
+		_, k.signer, err = ed25519.GenerateKey(rand.Reader)
+	case jose.RS256, jose.PS256:
+		k.signer, err = rsa.GenerateKey(rand.Reader, 2048)
+	default:
+		err = fmt.Errorf("authserver: SigningAlg %q is not ES256, RS256, PS256 or EdDSA", alg)
+	}
+	return k, err
+}
+
+func (k signingKey) public() jose.JSONWebKey {
+	return jose.JSONWebKey{Key: k.signer.Public(), KeyID: k.id, Algorithm: string(k.alg), Use: "sig"}
+}
+
+// sign returns claims as a compact JWS.
+func (k signingKey) sign(typ string, claims any) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: jose.JSONWebKey{Key: k.signer, KeyID: k.id}}, options)
+	if err != nil {
+		return "", err
+	}
+	jws, err := signer.Sign(payload)
+	if err != nil {
+		return "", err
+	}
+	return jws.CompactSerialize()
+}
+
+// RotateKey makes a new signing key; "" keeps the algorithm. The keys before it stay published for a while.
+func (s *Server) RotateKey(alg string) error {
+	if alg == "" {
+		alg = string(s.key().alg)
+	}
+	k, err := newSigningKey(alg)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = append(s.keys, k)
+	s.keys = s.keys[max(0, len(s.keys)-keptKeys):]
+	return nil
+}
+
+// SigningKey returns the key that signs, its id and its algorithm, for tests that forge what it would not sign.
+func (s *Server) SigningKey() (key crypto.Signer, keyID, alg string) {
+	k := s.key()
+	return k.signer, k.id, string(k.alg)
+}
+
+func (s *Server) key() signingKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys[len(s.keys)-1]
+}
+
+func (s *Server) publicKeys() jose.JSONWebKeySet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var set jose.JSONWebKeySet
+	for _, k := range s.keys {
+		set.Keys = append(set.Keys, k.public())
+	}
+	return set
+}
+
+func (s *Server) serveJWKS(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet) {
+		return
+	}
+	answer(w, http.StatusOK, s.publicKeys())
+}
+
+// halfHash is at_hash: the left half of the hash that belongs to alg (OpenID Connect Core §3.1.3.6).
+func halfHash(alg jose.SignatureAlgorithm, text string) string {
+	var h stdhash.Hash = sha256.New()
+	if alg == jose.EdDSA {
+		h = sha512.New() // Ed25519 hashes with SHA-512 (RFC 8032 §5.1)
+	}
+	h.Write([]byte(text))
+	sum := h.Sum(nil)
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
