@@ -118,6 +118,7 @@ func (c *Client) newToken(resp *tokenendpoint.Response, now time.Time) grant.Tok
 			life = time.Hour
 		}
 	}
+	now = now.Truncate(time.Millisecond) // as it is stored
 	return grant.Token{AccessToken: resp.AccessToken, Type: resp.TokenType, Obtained: now, Expiry: now.Add(life)}
 }
 
