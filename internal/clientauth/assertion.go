@@ -48,7 +48,7 @@ func algorithms(key crypto.Signer) ([]string, error) {
 
 // assertion makes the JWT of RFC 7523 §3: fresh jti, one audience, a minute's life.
 func (c *credential) assertion(clientID, audience string, offered []string) (string, error) {
-	algs, err := algorithms(c.key)
+	algs, err := algorithms(*c.key)
 	if err != nil {
 		return "", err
 	}
@@ -82,7 +82,7 @@ func (c *credential) assertion(clientID, audience string, offered []string) (str
 	}
 	b64 := base64.RawURLEncoding.EncodeToString
 	input := b64(header) + "." + b64(claims)
-	sig, err := sign(c.key, alg, []byte(input))
+	sig, err := sign(*c.key, alg, []byte(input))
 	if err != nil {
 		return "", fmt.Errorf("the client's private key did not sign: %w", err)
 	}

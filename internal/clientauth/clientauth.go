@@ -13,32 +13,35 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/nativeoauth/nativeoauth/internal/secret"
 )
 
 // Method is how a client authenticates. The zero Method is a public client: its client_id in the body and
 // nothing else (S49). A Method never prints what it holds (S66), is immutable, and is safe for concurrent use.
 type Method struct{ c *credential }
 
-// credential stands behind a pointer, because fmt prints unexported fields without asking their methods.
+// credential keeps what is secret behind pointers of its own: fmt prints unexported fields without asking their methods, and for
+// a verb that does not fit it follows a pointer to a struct as well, but never one to a string or an interface.
 type credential struct {
-	secret string
-	key    crypto.Signer
+	secret secret.String
+	key    *crypto.Signer // where there is no secret
 	keyID  string
 }
 
 // Secret authenticates with a client secret; "" gives the zero Method.
-func Secret(secret string) Method {
-	if secret == "" {
+func Secret(text string) Method {
+	if text == "" {
 		return Method{}
 	}
-	return Method{&credential{secret: secret}}
+	return Method{&credential{secret: secret.New(text)}}
 }
 
 // PrivateKey authenticates with an assertion signed by key (RSA of 2048 bits or more, P-256, P-384, P-521
 // or Ed25519). keyID is the kid under which the server knows the key; "": none is sent. A nil key gives a Method
 // that [Method.Check] refuses.
 func PrivateKey(key crypto.Signer, keyID string) Method {
-	return Method{&credential{key: key, keyID: keyID}}
+	return Method{&credential{key: &key, keyID: keyID}}
 }
 
 // IsPublic reports whether m is the zero Method.
@@ -46,10 +49,10 @@ func (m Method) IsPublic() bool { return m.c == nil }
 
 // Check reports a key that cannot sign, without any I/O.
 func (m Method) Check() error {
-	if m.c == nil || m.c.secret != "" {
+	if m.c == nil || m.c.key == nil {
 		return nil
 	}
-	_, err := algorithms(m.c.key)
+	_, err := algorithms(*m.c.key)
 	return err
 }
 
@@ -65,14 +68,14 @@ func (m Method) Apply(clientID, issuer, endpoint string, supported, signingAlgs 
 	switch {
 	case m.c == nil:
 		form.Set("client_id", clientID)
-	case m.c.secret != "" && offers("client_secret_basic"):
+	case m.c.key == nil && offers("client_secret_basic"):
 		// §2.3.1: both are form-encoded before they are joined, so a colon in either is no ambiguity.
-		pair := url.QueryEscape(clientID) + ":" + url.QueryEscape(m.c.secret)
+		pair := url.QueryEscape(clientID) + ":" + url.QueryEscape(m.c.secret.Reveal())
 		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
-	case m.c.secret != "" && offers("client_secret_post"):
+	case m.c.key == nil && offers("client_secret_post"):
 		form.Set("client_id", clientID)
-		form.Set("client_secret", m.c.secret)
-	case m.c.secret != "":
+		form.Set("client_secret", m.c.secret.Reveal())
+	case m.c.key == nil:
 		return fmt.Errorf("%w: the provider takes no client secret here; set up the authentication that it offers", errors.ErrUnsupported)
 	case !offers("private_key_jwt"):
 		return fmt.Errorf("%w: the provider takes no private_key_jwt here; set up the authentication that it offers", errors.ErrUnsupported)
@@ -94,10 +97,10 @@ func (m Method) Apply(clientID, issuer, endpoint string, supported, signingAlgs 
 
 // Withhold returns s with the client secret taken out, for text of a server that may echo it.
 func (m Method) Withhold(s string) string {
-	if m.c == nil || m.c.secret == "" {
+	if m.c == nil || m.c.key != nil {
 		return s
 	}
-	return strings.ReplaceAll(s, m.c.secret, redacted)
+	return strings.ReplaceAll(s, m.c.secret.Reveal(), redacted)
 }
 
 const redacted = "[redacted]"
@@ -106,7 +109,7 @@ func (m Method) text() string {
 	switch {
 	case m.c == nil:
 		return "none"
-	case m.c.secret != "":
+	case m.c.key == nil:
 		return "client secret " + redacted
 	}
 	return "private key " + redacted
