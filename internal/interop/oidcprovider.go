@@ -167,6 +167,12 @@ func (p *OIDCProvider) SetAccessToken(lifetime time.Duration) {
 	p.tell(map[string]any{"accessTokenSeconds": int(lifetime / time.Second)})
 }
 
+// EndAccessTokens ends every access token before its time, as an administrator may.
+func (p *OIDCProvider) EndAccessTokens() {
+	p.tb.Helper()
+	p.tell(map[string]any{"endAccessTokens": true})
+}
+
 // Events are all so far: a request is in them before its answer reaches the client.
 func (p *OIDCProvider) Events() []Event {
 	p.tb.Helper()

@@ -160,11 +160,7 @@ func TestOIDCProviderRequiresPARAndDPoP(t *testing.T) {
 
 func TestOIDCProviderOnIPv6(t *testing.T) {
 	t.Parallel()
-	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skip("skipped: this machine has no IPv6 loopback")
-	} else {
-		l.Close()
-	}
+	needIPv6(t)
 	p := StartOIDCProvider(t, Options{Host: "::1"})
 	resp := get(t, p.Issuer+"/auth?"+url.Values{"client_id": {NativeClient}, "response_type": {"code"}, "scope": {"openid"},
 		"redirect_uri": {"http://[::1]:4242/callback"}}.Encode())
@@ -206,6 +202,16 @@ func TestBrowserIsSharedByLogins(t *testing.T) {
 
 // steps are the login page and the consent page.
 func (p *OIDCProvider) steps(user string) []browser.Step { return append(p.SignIn(user), p.Consent()) }
+
+// needIPv6 skips where there is no [::1]: a container's network, often.
+func needIPv6(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("skipped: this machine has no IPv6 loopback")
+	}
+	l.Close()
+}
 
 func plainConfig(t *testing.T, issuer string) *oauth2.Config {
 	t.Helper()

@@ -50,15 +50,16 @@ func New(tb testing.TB) *Chromium {
 	require.NoError(tb, err)
 	c := &Chromium{tb: tb, dir: dir}
 
-	// mkdir decides who is first. Chromium replaces the shell: the launcher ends when the browser does, as on a desktop.
+	// mkdir decides who is first; it stays until the browser ends, as on a desktop. It never fails: xdg-open would try again.
 	script := fmt.Sprintf(`#!/bin/sh
 if mkdir '%[1]s/started' 2>/dev/null; then
 	mkdir '%[1]s/tmp'
 	export TMPDIR='%[1]s/tmp'
-	exec '%[2]s' --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
+	'%[2]s' --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
 		--disable-background-networking --disable-component-update --disable-sync --disable-extensions \
-		--password-store=basic --host-resolver-rules='MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE [::1]' \
-		--remote-debugging-port=0 --user-data-dir='%[1]s/profile' "$1" >'%[1]s/log' 2>&1
+		--password-store=basic --host-resolver-rules='MAP *.* ~NOTFOUND, EXCLUDE 127.0.0.1' \
+		--window-size=1024,768 --remote-debugging-port=0 --user-data-dir='%[1]s/profile' "$1" >'%[1]s/log' 2>&1
+	exit 0
 fi
 printf '%%s\n' "$1" >>'%[1]s/urls'
 `, dir, paths[0])
@@ -119,14 +120,18 @@ func See(text string) Step {
 	}}
 }
 
-// Screenshot writes a picture of the page to path, as PNG.
+// Screenshot writes a picture of the page to path, as PNG, once nothing moves on it.
 func Screenshot(path string) Step {
 	return Step{"take a screenshot", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		png, err := chromedp.CaptureScreenshot()(ctx, t)
-		if err == nil {
-			err = os.WriteFile(path, png, 0o600)
+		const still = "Promise.allSettled(document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 1e4).map(a => a.finished)).then(() => 0)"
+		if _, err := chromedp.Evaluate[int](still, chromedp.EvalAwaitPromise)(ctx, t); err != nil {
+			return chromedp.Void{}, err
 		}
-		return chromedp.Void{}, err
+		png, err := chromedp.CaptureScreenshot()(ctx, t)
+		if err != nil {
+			return chromedp.Void{}, err
+		}
+		return chromedp.Void{}, os.WriteFile(path, png, 0o600)
 	}}
 }
 
@@ -273,15 +278,15 @@ func (c *Chromium) close() {
 	_ = os.RemoveAll(c.dir)
 }
 
-// processes are those that were started on this profile, found by their command lines: children name it too, and one that has
-// ended but that nobody has waited for has none.
+// processes are those that were started on this profile, found by their command lines: children name it too, and a process
+// that has ended has none, even where nobody has waited for it yet.
 func (c *Chromium) processes() []*os.Process {
 	var found []*os.Process
 	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, name := range names {
 		line, _ := os.ReadFile(name)
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if err != nil || !bytes.Contains(line, []byte(c.dir+"/")) {
+		if err != nil || !bytes.Contains(line, []byte(c.dir+"/profile")) {
 			continue
 		}
 		if process, err := os.FindProcess(pid); err == nil {

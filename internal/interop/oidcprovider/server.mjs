@@ -2,8 +2,9 @@
 //
 // Argument 1 is a JSON object of options (see Options in oidcprovider.go). On stdout there is one JSON object a line: first
 // {"event":"ready","issuer":…}, then one for each answered request and each event that a test counts. None holds a secret.
-// On stdin each line is a JSON object that changes options, answered by {"event":"set"}; when stdin ends, so does the server:
-// a test that was killed leaves nothing behind.
+// On stdin each line is a JSON object that changes options, answered by {"event":"set"}; endAccessTokens is a command: every
+// access token issued so far ends, and nothing else, as an administrator may do. When stdin ends, so does the server: a test that
+// was killed leaves nothing behind.
 
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -69,6 +70,7 @@ const configuration = {
   },
 };
 
+const accessTokens = [];
 const server = createServer();
 server.listen(0, options.host, () => {
   const { address, family, port } = server.address();
@@ -89,6 +91,7 @@ server.listen(0, options.host, () => {
   });
   provider.on('grant.revoked', () => say({ event: 'grant.revoked' }));
   provider.on('refresh_token.consumed', () => say({ event: 'refresh_token.consumed' }));
+  provider.on('access_token.issued', (token) => accessTokens.push(token));
   provider.on('server_error', (ctx, err) => console.error(err));
 
   server.on('request', provider.callback());
@@ -96,8 +99,10 @@ server.listen(0, options.host, () => {
 });
 
 const input = createInterface({ input: process.stdin });
-input.on('line', (line) => {
-  Object.assign(options, JSON.parse(line));
+input.on('line', async (line) => {
+  const { endAccessTokens, ...changed } = JSON.parse(line);
+  Object.assign(options, changed);
+  if (endAccessTokens) await Promise.all(accessTokens.splice(0).map((token) => token.destroy()));
   say({ event: 'set' });
 });
 input.on('close', () => process.exit(0));
