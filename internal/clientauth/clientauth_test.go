@@ -176,7 +176,7 @@ func (b broken) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { ret
 func TestS66Redacted(t *testing.T) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
-	for m, word := range map[clientauth.Method]string{clientauth.Secret("canary-5c1d"): "client secret", clientauth.PrivateKey(key, "canary-5c1d"): "private key", {}: "none"} {
+	for m, word := range map[clientauth.Method]string{clientauth.Secret("canary-5c1d"): "client secret", clientauth.PrivateKey(key, "key-1"): "private key", {}: "none"} {
 		type holder struct{ m clientauth.Method }
 		for _, v := range []any{m, &m, holder{m}, &holder{m}, []clientauth.Method{m}, map[string]any{"m": m}} {
 			var out bytes.Buffer
