@@ -149,6 +149,10 @@ func (c *Chromium) Continue(steps ...Step) {
 	for _, step := range steps {
 		ctx, cancel := context.WithTimeout(c.page, patience)
 		err := chromedp.Do(ctx, step.Do)
+		for tries := 0; err != nil && ctx.Err() == nil && tries < 20; tries++ { // the document went away under it
+			time.Sleep(100 * time.Millisecond)
+			err = chromedp.Do(ctx, step.Do)
+		}
 		cancel()
 		if err != nil {
 			c.tb.Fatalf("browser: could not %s: %v\n%s", step.Name, err, c.describe())
@@ -202,9 +206,15 @@ func (c *Chromium) attach() {
 	})
 	allocator, cancel := remote.NewAllocator(context.Background(), socket, remote.NoModifyURL)
 	c.cancels = append(c.cancels, cancel)
-	c.first, cancel = chromedp.NewContext(allocator, chromedp.WithTargetID(page))
+	c.eventually("its page could not be attached to", func() bool { // while it goes from one document to the next, it cannot
+		c.first, cancel = chromedp.NewContext(allocator, chromedp.WithTargetID(page), chromedp.WithDetachOnCancel())
+		if chromedp.Do(c.first) != nil {
+			cancel()
+			return false
+		}
+		return true
+	})
 	c.cancels = append(c.cancels, cancel)
-	require.NoError(c.tb, chromedp.Do(c.first))
 }
 
 // firstPage asks Chromium, once it has written where it listens, for the page it shows.

@@ -91,7 +91,7 @@ server.listen(0, options.host, () => {
   });
   provider.on('grant.revoked', () => say({ event: 'grant.revoked' }));
   provider.on('refresh_token.consumed', () => say({ event: 'refresh_token.consumed' }));
-  provider.on('access_token.issued', (token) => accessTokens.push(token));
+  provider.on('access_token.saved', (token) => accessTokens.push(token));
   provider.on('server_error', (ctx, err) => console.error(err));
 
   server.on('request', provider.callback());
