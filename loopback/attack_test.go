@@ -1,0 +1,283 @@
+package loopback_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/loopback"
+)
+
+// attacker is what a second process does to target, "host:port path?query". It ends when its standard input does.
+func attacker(attack, target string) {
+	host, path, _ := strings.Cut(target, " ")
+	request := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
+	switch attack {
+	case "get": // one request; the status it got
+		say(status(host, request))
+	case "vanish": // sends, and is gone before anybody can look whose it was
+		for _, linger := range []int{-1, 0} {
+			for range 20 {
+				if c, err := net.Dial("tcp", host); err == nil {
+					_ = c.(*net.TCPConn).SetLinger(linger)
+					_, _ = io.WriteString(c, request)
+					_ = c.Close()
+				}
+			}
+		}
+		say("vanished")
+	case "flood":
+		flood(host, request)
+	case "slow": // connections that send a request a byte at a time
+		n := 0
+		for range 50 {
+			if c, err := net.Dial("tcp", host); err == nil {
+				n++
+				go func() {
+					for _, b := range []byte(request) {
+						if _, err := c.Write([]byte{b}); err != nil {
+							return
+						}
+						time.Sleep(200 * time.Millisecond)
+					}
+				}()
+			}
+		}
+		say(n)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	}
+}
+
+func status(host, request string) string {
+	c, err := net.Dial("tcp", host)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(soon))
+	_, _ = io.WriteString(c, request)
+	s, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(s)
+}
+
+// flood sends junk of every kind as fast as it can, from 64 goroutines, without waiting for answers where it can help it. It says the
+// number sent once a second.
+func flood(host, request string) {
+	var sent atomic.Int64
+	for i := range 64 {
+		go func() {
+			for n := 0; ; n++ {
+				c, err := net.Dial("tcp", host)
+				if err != nil {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				switch (i + n) % 8 {
+				case 0: // waits
+					_, _ = io.WriteString(c, request)
+					_ = c.SetReadDeadline(time.Now().Add(time.Second))
+					_, _ = io.Copy(io.Discard, c)
+				case 1: // says nothing
+				default:
+					_, _ = io.WriteString(c, request)
+				}
+				sent.Add(1)
+				_ = c.(*net.TCPConn).SetLinger(0) // or the machine runs out of ports
+				_ = c.Close()
+			}
+		}()
+	}
+	tick := time.NewTicker(time.Second)
+	ended := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	for {
+		select {
+		case <-tick.C:
+			say(sent.Swap(0))
+		case <-ended:
+			return
+		}
+	}
+}
+
+// S17: 50 connections that drip, from another process, and as many that say nothing; the answer still gets through at once.
+func TestS17Slowloris(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	_, out, _ := again(t, "slow", addr(t, s)+" /callback?code=c&state=wrong", nil)
+	require.Equal(t, "50", line(t, out))
+	for range 50 {
+		c, err := net.Dial("tcp", addr(t, s))
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
+	complete(t, s)
+}
+
+// S17: more silent connections than the listener keeps: the oldest make room, and what it keeps is bounded.
+func TestS17Bounded(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	var conns []net.Conn
+	for range 2 * loopback.MaxConns {
+		c, err := net.Dial("tcp", addr(t, s))
+		require.NoError(t, err)
+		defer c.Close()
+		conns = append(conns, c)
+	}
+	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
+	for _, c := range conns[:loopback.MaxConns] {
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(soon)))
+		_, err := c.Read(make([]byte, 1))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "closed by the listener")
+	}
+	complete(t, s)
+}
+
+// S17: a browser that is held for its page is not among those that make room.
+func TestS17HeldIsPinned(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	held := make(chan *http.Response, 1)
+	go func() {
+		resp, _ := try("GET", good(s), "")
+		held <- resp
+	}()
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	for range 2 * loopback.MaxConns {
+		c, err := net.Dial("tcp", addr(t, s))
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	send(t, "GET", s.RedirectURI(), "") // by now all of them were let in
+	r.Finish("alice", nil)
+	resp := <-held
+	require.NotNil(t, resp)
+	require.Equal(t, 303, resp.StatusCode)
+}
+
+// S17: what is too large is refused.
+func TestS17Headers(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	big := strings.Repeat("x", 17<<10)
+	require.Contains(t, raw(t, addr(t, s), "GET /callback?"+big+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "431")
+	require.Contains(t, raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big+"\r\n\r\n"), "431")
+	require.Contains(t, raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big[:14<<10]+"\r\n\r\n"), "400", "a browser with many cookies is fine")
+	pending(t, s)
+	complete(t, s)
+}
+
+// S17: another process throws as much junk as it can, more than 10,000 requests a second; logins complete all the same.
+func TestS17Flood(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: -short")
+	}
+	s, ticket := start(t, loopback.Config{})
+	// The machine itself is busy with the attacker: what that costs alone is measured on a bare listener beside.
+	bare, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer bare.Close()
+	beside := &http.Server{Handler: http.NotFoundHandler()}
+	go func() { _ = beside.Serve(bare) }()
+	defer beside.Close()
+
+	_, out, in := again(t, "flood", addr(t, s)+" /callback?code=junk&state=junk", nil)
+	rate := 0
+	for range 2 {
+		n, err := strconv.Atoi(line(t, out))
+		require.NoError(t, err)
+		rate = max(rate, n)
+	}
+	var ours, control []time.Duration
+	most := 0
+	for range 50 {
+		begun := time.Now()
+		require.Equal(t, 404, send(t, "GET", "http://"+bare.Addr().String(), "").StatusCode)
+		control = append(control, time.Since(begun))
+		begun = time.Now()
+		require.Equal(t, 400, send(t, "GET", s.RedirectURI()+"?code=c&state=wrong", "").StatusCode)
+		ours = append(ours, time.Since(begun))
+		most = max(most, runtime.NumGoroutine())
+	}
+	begun := time.Now()
+	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
+	require.Contains(t, complete(t, s), "alice@example.com")
+	whole := time.Since(begun)
+	begun = time.Now()
+	require.NoError(t, s.Close())
+	closed := time.Since(begun)
+	require.NoError(t, in.Close())
+	slices.Sort(ours)
+	slices.Sort(control)
+	t.Logf("junk requests a second: %d; a request: median %v, slowest %v (a bare listener beside: %v, %v); whole login %v; Close %v; goroutines at most %d",
+		rate, ours[25], ours[49], control[25], control[49], whole, closed, most)
+	require.Less(t, most, 4*loopback.MaxConns, "what is kept is bounded")
+	require.Less(t, whole, soon)
+}
+
+// Chromium opens a connection ahead and says nothing on it. Neither an answer nor Close waits for it.
+func TestPreconnected(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	for range 6 {
+		c, err := net.Dial("tcp", addr(t, s))
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	begun := time.Now()
+	complete(t, s)
+	require.NoError(t, s.Close())
+	require.Less(t, time.Since(begun), 4*time.Second, "less than the time a silent connection is given")
+}
+
+// Junk from many sides while the login runs: nothing races, nothing is decided by it.
+func TestConcurrentJunk(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{FormPost: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				switch (i + n) % 4 {
+				case 0:
+					_, _ = try("GET", s.RedirectURI()+"?state=x&code="+strconv.Itoa(n), "")
+				case 1:
+					_, _ = try("POST", s.RedirectURI(), "state=x", "Content-Type", "application/x-www-form-urlencoded")
+				case 2:
+					_, _ = try("HEAD", ticket, "")
+				case 3:
+					_ = s.Paste(fmt.Sprint("code=c&state=", n))
+				}
+			}
+		})
+	}
+	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
+	complete(t, s)
+	cancel()
+	wg.Wait()
+}

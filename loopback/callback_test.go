@@ -1,0 +1,586 @@
+package loopback_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/loopback"
+)
+
+// S4: what is opened holds nothing of the authorization request, works once, and leads nowhere else.
+func TestS4Ticket(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	require.NotContains(t, ticket, state)
+	require.NotContains(t, ticket, "as.example")
+
+	for _, method := range []string{"HEAD", "POST", "OPTIONS"} {
+		require.Equal(t, 405, send(t, method, ticket, "").StatusCode)
+	}
+	require.Equal(t, 404, send(t, "GET", ticket+"x", "").StatusCode)
+	require.Equal(t, 404, send(t, "GET", ticket+"/", "").StatusCode)
+	require.Equal(t, 403, send(t, "GET", ticket, "", "Sec-Purpose", "prefetch;prerender").StatusCode)
+	require.Equal(t, 403, send(t, "GET", ticket, "", "Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors").StatusCode)
+	require.Equal(t, 421, send(t, "GET", ticket, "", "Host", "evil.example").StatusCode)
+
+	first := send(t, "GET", ticket, "", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none")
+	require.Equal(t, 302, first.StatusCode, "none of the above used it up")
+	require.Equal(t, authURL, first.Header.Get("Location"))
+	require.Equal(t, "no-store", first.Header.Get("Cache-Control"))
+	require.Equal(t, "no-referrer", first.Header.Get("Referrer-Policy"))
+
+	second := send(t, "GET", ticket, "")
+	require.Equal(t, 410, second.StatusCode)
+	require.Empty(t, second.Header.Get("Location"))
+	complete(t, s)
+}
+
+// S11: DNS rebinding. Only the redirect URI's own authority is answered.
+func TestS11Host(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	_, port, err := net.SplitHostPort(addr(t, s))
+	require.NoError(t, err)
+	for _, host := range []string{"evil.example", "evil.example:" + port, "localhost:" + port, "127.0.0.1", "127.0.0.1:1", "127.0.0.1:" + port + ".evil.example", "0.0.0.0:" + port, "127.1:" + port} {
+		require.Equal(t, 421, send(t, "GET", good(s), "", "Host", host).StatusCode, host)
+		pending(t, s)
+	}
+	path := strings.TrimPrefix(good(s), "http://"+addr(t, s))
+	require.Contains(t, raw(t, addr(t, s), "GET "+path+" HTTP/1.0\r\n\r\n"), "421")
+	require.Contains(t, raw(t, addr(t, s), "GET "+path+" HTTP/1.1\r\n\r\n"), "400")
+	require.Contains(t, raw(t, addr(t, s), "GET "+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nHost: evil.example\r\n\r\n"), "400")
+	require.Contains(t, raw(t, addr(t, s), "GET http://evil.example"+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "421")
+	require.Contains(t, raw(t, addr(t, s), "GET "+good(s)+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "404", "a proxy's form of request")
+	require.Contains(t, raw(t, addr(t, s), "GARBAGE\r\n\r\n"), "400")
+	require.Contains(t, raw(t, addr(t, s), "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"+strings.Repeat("\x00\r\n", 20)), "400")
+	pending(t, s)
+	complete(t, s)
+}
+
+// S12: GET on the exact path and nothing else.
+func TestS12Exact(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	for _, method := range []string{"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get"} {
+		resp := send(t, method, good(s), "")
+		require.Equal(t, 405, resp.StatusCode, method)
+		require.Equal(t, "GET", resp.Header.Get("Allow"))
+		require.Empty(t, resp.Header.Get("Access-Control-Allow-Origin"))
+		require.Empty(t, resp.Header.Get("Access-Control-Allow-Private-Network"))
+	}
+	for _, path := range []string{"/callback/", "/Callback", "/%63allback", "//callback", "/./callback", "/callback/..", "/callback;x", "/", "/favicon.ico", "/robots.txt", "/cb"} {
+		q := "?" + strings.SplitN(good(s), "?", 2)[1]
+		require.Contains(t, raw(t, addr(t, s), "GET "+path+q+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "404", path)
+	}
+	require.Equal(t, 405, send(t, "GET", good(s), "body").StatusCode, "a GET with a body")
+	pending(t, s)
+	complete(t, s)
+}
+
+// S13: what is not a person going to a page does not consume the answer.
+func TestS13Fetch(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	for _, h := range [][]string{
+		{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"},
+		{"Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"},
+		{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"},
+		{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Dest", "iframe"},
+		{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "embed"},
+		{"Sec-Fetch-Dest", "script"},
+		{"Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Purpose", "prefetch"},
+		{"Sec-Purpose", "prefetch;prerender"},
+		{"Purpose", "prefetch"},
+		{"X-Moz", "prefetch"},
+	} {
+		require.Equal(t, 403, send(t, "GET", good(s), "", h...).StatusCode, h)
+		pending(t, s)
+	}
+	complete(t, s)
+}
+
+// S14, S16, S31, S32: a bad answer is refused, echoes nothing, and the wait goes on to the right one.
+func TestS14S16S31S32Bad(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	long := strings.Repeat("x", 9000)
+	for name, query := range map[string]string{
+		"S14 no query":            "",
+		"S14 no state":            "code=c",
+		"S14 empty state":         "code=c&state=",
+		"S14 wrong state":         "code=c&state=wrong",
+		"S14 prefix of the state": "code=c&state=" + state[:len(state)-1],
+		"S14 longer state":        "code=c&state=" + state + "x",
+		"S14 other case":          "code=c&state=" + strings.ToUpper(state),
+		"S14 error, wrong state":  "error=access_denied&state=wrong",
+		"S14 error, no state":     "error=access_denied",
+		"S14 State":               "code=c&State=" + state,
+		"S16 two states":          "code=c&state=" + state + "&state=" + state,
+		"S16 two states, wrong":   "code=c&state=wrong&state=" + state,
+		"S16 two codes":           "code=a&code=b&state=" + state,
+		"S16 two iss":             "code=c&iss=" + issuer + "&iss=https://evil.example&state=" + state,
+		"S16 two errors":          "error=a&error=b&state=" + state,
+		"S16 two of another":      "code=c&x=1&x=2&state=" + state,
+		"S16 code and error":      "code=c&error=access_denied&state=" + state,
+		"S16 malformed":           "code=a%zz&state=" + state,
+		"S16 malformed elsewhere": "code=c&state=" + state + "&x=%",
+		"S16 semicolon":           "code=c;state=" + state,
+		"S16 neither":             "state=" + state,
+		"S31 access_token":        "code=c&access_token=t&state=" + state,
+		"S31 id_token":            "id_token=t&state=" + state,
+		"S32 empty code":          "code=&state=" + state,
+		"S32 code with control":   "code=a%00b&state=" + state,
+		"S32 code with newline":   "code=a%0Ab&state=" + state,
+		"S32 code not ASCII":      "code=%C3%A9&state=" + state,
+		"S32 code not UTF-8":      "code=%FF&state=" + state,
+		"S32 code too long":       "code=" + long + "&state=" + state,
+		"S32 empty error":         "error=&state=" + state,
+		"S32 error with escape":   "error=%1B%5B2J&state=" + state,
+		"S32 error too long":      "error=" + long[:201] + "&state=" + state,
+		"S32 description UTF-8":   "error=x&error_description=%FF&state=" + state,
+	} {
+		resp := send(t, "GET", s.RedirectURI()+"?"+query, "")
+		require.Equal(t, 400, resp.StatusCode, name)
+		body := text(t, resp)
+		require.NotContains(t, body, state, name)
+		require.Empty(t, resp.Header.Get("Location"))
+		pending(t, s)
+		if query != "" {
+			require.Error(t, s.Paste(s.RedirectURI()+"?"+query), name)
+			pending(t, s)
+		}
+	}
+	complete(t, s)
+}
+
+// S15: of 50 valid answers at once one counts.
+func TestS15Once(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	var wg sync.WaitGroup
+	status := make(chan int, 50)
+	for range 50 {
+		wg.Go(func() {
+			resp, err := try("GET", good(s), "")
+			if err != nil {
+				status <- -1
+				return
+			}
+			status <- resp.StatusCode
+		})
+	}
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	for range 49 {
+		require.Equal(t, http.StatusGone, <-status, "all but one are refused while that one is still held")
+	}
+	r.Finish("", nil)
+	require.Equal(t, http.StatusSeeOther, <-status)
+	wg.Wait()
+	require.Equal(t, http.StatusGone, send(t, "GET", good(s), "").StatusCode)
+	require.Error(t, s.Paste(good(s)))
+}
+
+// S18: what comes after the deadline is refused, and the error says how far the browser came.
+func TestS18Timeout(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		before func(s *loopback.Server, ticket string)
+		want   string
+	}{
+		"nothing":    {func(*loopback.Server, string) {}, "did not ask"},
+		"opened":     {func(_ *loopback.Server, ticket string) { send(t, "GET", ticket, "") }, "did not come back"},
+		"wrong":      {func(s *loopback.Server, _ string) { send(t, "GET", s.RedirectURI()+"?code=c&state=old", "") }, "state is not this sign-in's"},
+		"duplicates": {func(s *loopback.Server, _ string) { send(t, "GET", good(s)+"&code=2", "") }, "more than once"},
+		"stray last": {func(s *loopback.Server, _ string) {
+			send(t, "GET", good(s)+"&code=2", "")
+			send(t, "GET", s.RedirectURI()+"?code=c&state=old", "")
+			send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", "/favicon.ico", 1), "")
+		}, "more than once"},
+		"path": {func(s *loopback.Server, _ string) {
+			send(t, "GET", strings.Replace(good(s), "/callback", "/cb", 1), "")
+		}, "path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, ticket := start(t, loopback.Config{})
+			tc.before(s, ticket)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			_, err := s.Wait(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorContains(t, err, tc.want)
+			for _, leak := range []string{state, code, "code=", "as.example"} {
+				require.NotContains(t, err.Error(), leak)
+			}
+			require.Equal(t, 410, send(t, "GET", good(s), "").StatusCode, "late")
+			require.Equal(t, 410, send(t, "GET", ticket, "").StatusCode, "late")
+			_, again := s.Wait(t.Context())
+			require.Equal(t, err, again)
+			require.Error(t, s.Paste(good(s)))
+		})
+	}
+}
+
+// S21: the page says signed in only where Finish did.
+func TestS21Page(t *testing.T) {
+	t.Parallel()
+	denied := "?error=access_denied&error_description=%3Csvg+onload%3D1%3E&error_uri=https://evil.example&state=" + state
+	for name, tc := range map[string]struct {
+		query, user string
+		err         error
+		want        string
+	}{
+		"done":            {"?code=c&state=" + state, "alice@example.com", nil, "alice@example.com"},
+		"done, nobody":    {"?code=c&state=" + state, "", nil, "signed in"},
+		"S19 markup":      {"?code=c&state=" + state, "<svg onload=1>\"'&{{title}}", nil, "&lt;svg onload=1&gt;&#34;&#39;&amp;{{title}}"},
+		"S5 controls":     {"?code=c&state=" + state, "al\x1b]0;x\x07ice\u202e", nil, "al�]0;x�ice�"},
+		"failed":          {"?code=c&state=" + state, "alice@example.com", errors.New("<b>token endpoint 400"), "finish"},
+		"denied":          {denied, "", errors.New("denied"), "declined"},
+		"another refusal": {strings.Replace(denied, "access_denied", "server_error", 1), "", errors.New("x"), "finish"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := start(t, loopback.Config{})
+			go func() {
+				if r, err := s.Wait(t.Context()); err == nil {
+					r.Finish(tc.user, tc.err)
+					r.Finish("mallory", nil) // the first call counts
+				}
+			}()
+			held := send(t, "GET", s.RedirectURI()+tc.query, "")
+			require.Equal(t, 303, held.StatusCode)
+			require.Equal(t, loopback.PagePath(s)+"#", held.Header.Get("Location"), "S20: no parameter; and no fragment is carried over")
+			body := text(t, send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
+			require.Contains(t, body, tc.want)
+			require.NotContains(t, body, "mallory")
+			require.NotContains(t, body, "token endpoint")
+			require.NotContains(t, body, "<svg onload") // S19
+			require.NotContains(t, body, "evil.example")
+			if tc.err != nil {
+				require.NotContains(t, body, "signed in<")
+				require.NotContains(t, body, "alice")
+			}
+		})
+	}
+}
+
+// S19: the headers of every kind of answer.
+func TestS19Headers(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
+	all := map[string]*http.Response{
+		"404":    send(t, "GET", s.RedirectURI()+"x", ""),
+		"405":    send(t, "POST", s.RedirectURI(), ""),
+		"421":    send(t, "GET", s.RedirectURI(), "", "Host", "x"),
+		"400":    send(t, "GET", s.RedirectURI(), "", "Origin", "https://evil.example"),
+		"403":    send(t, "GET", s.RedirectURI(), "", "Sec-Fetch-Dest", "image"),
+		"ticket": send(t, "GET", ticket, ""),
+		"410":    send(t, "GET", ticket, ""),
+	}
+	complete(t, s)
+	all["page"] = send(t, "GET", page, "")
+	all["page by POST"] = send(t, "POST", page, "")
+	for name, resp := range all {
+		h := resp.Header
+		require.Equal(t, "no-store", h.Get("Cache-Control"), name)
+		require.Equal(t, "no-referrer", h.Get("Referrer-Policy"), name)
+		require.Equal(t, "nosniff", h.Get("X-Content-Type-Options"), name)
+		require.Equal(t, "DENY", h.Get("X-Frame-Options"), name)
+		require.Equal(t, "same-origin", h.Get("Cross-Origin-Opener-Policy"), name)
+		require.Equal(t, "same-origin", h.Get("Cross-Origin-Resource-Policy"), name)
+		csp := h.Get("Content-Security-Policy")
+		require.True(t, strings.HasPrefix(csp, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"), name)
+		require.NotContains(t, csp, "unsafe")
+		require.NotContains(t, csp, "img-src")
+		for _, absent := range []string{"Set-Cookie", "Access-Control-Allow-Origin", "Server", "Refresh"} {
+			require.Empty(t, h.Get(absent), name)
+		}
+		require.True(t, resp.Close || h.Get("Connection") == "close", "S17 no keep-alive: %s", name)
+	}
+	require.NotContains(t, text(t, all["page"]), "<script")
+}
+
+// S22: nothing in a request says where a browser is sent.
+func TestS22NoRedirector(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	evil := "next=https://evil.example&redirect_uri=https://evil.example&error_uri=https://evil.example"
+	require.Equal(t, authURL, send(t, "GET", ticket+"?"+evil, "").Header.Get("Location"))
+	go func() {
+		if r, err := s.Wait(t.Context()); err == nil {
+			r.Finish("", nil)
+		}
+	}()
+	require.Equal(t, loopback.PagePath(s)+"#", send(t, "GET", good(s)+"&"+evil, "").Header.Get("Location"))
+}
+
+// S23: a password that a 307 sends here is not read, kept or shown.
+func TestS23PasswordCanary(t *testing.T) {
+	t.Parallel()
+	for _, form := range []bool{false, true} {
+		s, _ := start(t, loopback.Config{FormPost: form})
+		resp := send(t, "POST", good(s), "username=alice&password=password-canary", "Content-Type", "application/x-www-form-urlencoded")
+		require.Contains(t, []int{400, 405}, resp.StatusCode)
+		require.Equal(t, form, resp.StatusCode == 400)
+		require.NotContains(t, text(t, resp), "canary")
+		pending(t, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := s.Wait(ctx)
+		require.NotContains(t, err.Error(), "canary")
+	}
+}
+
+func TestFormPost(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{FormPost: true})
+	form := strings.SplitN(good(s), "?", 2)[1]
+	urlencoded := []string{"Content-Type", "application/x-www-form-urlencoded"}
+	for name, tc := range map[string]struct {
+		url, body string
+		header    []string
+		want      int
+	}{
+		"no type":        {s.RedirectURI(), form, nil, 415},
+		"json":           {s.RedirectURI(), form, []string{"Content-Type", "application/json"}, 415},
+		"multipart":      {s.RedirectURI(), form, []string{"Content-Type", "multipart/form-data; boundary=x"}, 415},
+		"text/plain":     {s.RedirectURI(), form, []string{"Content-Type", "text/plain"}, 415},
+		"both":           {good(s), form, urlencoded, 400},
+		"query only":     {good(s), "", urlencoded, 400},
+		"empty":          {s.RedirectURI(), "", urlencoded, 400},
+		"large":          {s.RedirectURI(), form + strings.Repeat("&", 17<<10), urlencoded, 413},
+		"S14":            {s.RedirectURI(), "code=c&state=wrong", urlencoded, 400},
+		"S16":            {s.RedirectURI(), form + "&code=2", urlencoded, 400},
+		"S13 fetch()":    {s.RedirectURI(), form, append([]string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "empty"}, urlencoded...), 403},
+		"S12 put":        {s.RedirectURI(), "", []string{"X-HTTP-Method-Override", "GET"}, 400},
+		"S11 other host": {s.RedirectURI(), form, append([]string{"Host", "evil.example"}, urlencoded...), 421},
+	} {
+		method := "POST"
+		if name == "S12 put" {
+			tc.want, method = 405, "PUT"
+		}
+		require.Equal(t, tc.want, send(t, method, tc.url, tc.body, tc.header...).StatusCode, name)
+		pending(t, s)
+	}
+	held := make(chan *http.Response, 1)
+	go func() {
+		resp, _ := try("POST", s.RedirectURI(), form, append([]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Origin", "null"}, urlencoded...)...)
+		held <- resp
+	}()
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	got, err := r.Code()
+	require.NoError(t, err)
+	require.Equal(t, code, got)
+	r.Finish("alice", nil)
+	require.Equal(t, 303, (<-held).StatusCode)
+}
+
+// A posted form that drips in, or whose sender goes away, does not stop the login.
+func TestFormPostDrip(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{FormPost: true})
+	for range 20 {
+		c, err := net.Dial("tcp", addr(t, s))
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = fmt.Fprintf(c, "POST /callback HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\ncode=", addr(t, s))
+		require.NoError(t, err)
+	}
+	complete(t, s)
+}
+
+// S29: RFC 9207's table, for answers whose state is right.
+func TestS29Issuer(t *testing.T) {
+	t.Parallel()
+	const ok, over = "taken", "over"
+	for _, tc := range []struct {
+		iss     string // "-": absent
+		require bool
+		want    string
+	}{
+		{issuer, false, ok}, {issuer, true, ok}, {"-", false, ok},
+		{"-", true, over}, {"", false, over}, {"", true, over},
+		{issuer + "/", false, over}, {"https://AS.example", false, over}, {"HTTPS://as.example", false, over}, {"https://as.example:443", false, over},
+		{"https://evil.example", false, over}, {"https://evil.example", true, over}, {issuer + " ", false, over}, {"https://as.exampl", false, over},
+	} {
+		for _, kind := range []string{"code=c", "error=access_denied"} {
+			for _, paste := range []bool{false, true} {
+				s := listen(t, loopback.Config{})
+				_, err := s.Start(authURL, loopback.Expect{State: state, Issuer: issuer, RequireIssuer: tc.require})
+				require.NoError(t, err)
+				query := kind + "&state=" + state
+				if tc.iss != "-" {
+					query += "&iss=" + url.QueryEscape(tc.iss)
+				}
+				wrong := strings.Replace(query, state, "wrong", 1)
+				require.Equal(t, 400, send(t, "GET", s.RedirectURI()+"?"+wrong, "").StatusCode)
+				pending(t, s) // S14 comes first
+
+				go func() {
+					if r, err := s.Wait(t.Context()); err == nil {
+						r.Finish("", nil)
+					}
+				}()
+				if paste {
+					err := s.Paste(s.RedirectURI() + "?" + query)
+					require.Equal(t, tc.want == over, errors.Is(err, loopback.ErrIssuer))
+				} else {
+					held := send(t, "GET", s.RedirectURI()+"?"+query, "")
+					require.Equal(t, 303, held.StatusCode)
+					body := text(t, send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
+					require.Equal(t, tc.want == ok, strings.Contains(body, "signed in<"), body)
+				}
+				r, err := s.Wait(t.Context())
+				if tc.want == ok {
+					require.NoError(t, err)
+					require.NotNil(t, r)
+				} else {
+					require.ErrorIs(t, err, loopback.ErrIssuer, tc.iss)
+					require.NotContains(t, err.Error(), "evil")
+					require.Nil(t, r)
+				}
+				require.Equal(t, 410, send(t, "GET", good(s), "").StatusCode)
+				require.NoError(t, s.Close())
+			}
+		}
+	}
+}
+
+// S32: a provider's refusal is a typed error, its text fit for a terminal.
+func TestS32Error(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	require.NoError(t, s.Paste("error=access_denied&error_description=no%0D%0Ado%1B%5D0%3Bx%07&state="+state))
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	got, err := r.Code()
+	require.Empty(t, got)
+	var refused *loopback.Error
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, &loopback.Error{Code: "access_denied", Description: "no  do�]0;x�"}, refused)
+	require.EqualError(t, err, "the provider refused the sign-in: access_denied: no  do�]0;x�")
+}
+
+func TestPaste(t *testing.T) {
+	t.Parallel()
+	unstarted := listen(t, loopback.Config{})
+	require.Error(t, unstarted.Paste("code=c&state="+state))
+	for _, form := range []string{"%s", "  %s \n", "%s#", "%s#_=_"} {
+		s, _ := start(t, loopback.Config{})
+		for _, bad := range []string{"", "hello", "https://evil.example/callback?code=c&state=" + state, code, strings.Repeat("x", 1<<20)} {
+			err := s.Paste(bad)
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "evil")
+			pending(t, s)
+		}
+		require.NoError(t, s.Paste(fmt.Sprintf(form, good(s))))
+		r, err := s.Wait(t.Context())
+		require.NoError(t, err)
+		got, err := r.Code()
+		require.NoError(t, err)
+		require.Equal(t, code, got)
+		r.Finish("", nil)
+		started := time.Now()
+		require.NoError(t, s.Close())
+		require.Less(t, time.Since(started), soon, "no browser waits for a page")
+	}
+}
+
+// Before Start, an answer is nobody's.
+func TestBeforeStart(t *testing.T) {
+	t.Parallel()
+	s := listen(t, loopback.Config{})
+	require.Equal(t, 404, send(t, "GET", good(s), "").StatusCode)
+	pending(t, s)
+	_, err := s.Start(authURL, loopback.Expect{State: state, Issuer: issuer})
+	require.NoError(t, err)
+	complete(t, s)
+}
+
+// Close while a browser is held: it still gets a page, the failure page, and Close does not wait for one that has left.
+func TestCloseDelivers(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	held := make(chan *http.Response, 1)
+	go func() {
+		resp, _ := try("GET", good(s), "")
+		held <- resp
+	}()
+	_, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	resp := <-held
+	require.Equal(t, 303, resp.StatusCode)
+	location, err := resp.Location()
+	require.NoError(t, err)
+	// A browser that is slower than a second may find the door shut; this one is at once.
+	if page, err := try("GET", location.String(), "", "Accept-Language", "de"); err == nil {
+		require.Contains(t, text(t, page), "nicht abgeschlossen")
+	}
+	require.NoError(t, <-closed)
+}
+
+func TestCloseDoesNotWaitForOneWhoLeft(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	c, err := net.Dial("tcp", addr(t, s))
+	require.NoError(t, err)
+	_, err = io.WriteString(c, "GET "+strings.TrimPrefix(good(s), "http://"+addr(t, s))+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n")
+	require.NoError(t, err)
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { return loopback.Settled(s) }, soon, time.Millisecond)
+	r.Finish("alice", nil)
+	require.NoError(t, s.Close())
+}
+
+// S66: printing shows neither state nor code nor ticket.
+func TestS66Redacted(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	require.NoError(t, s.Paste(good(s)))
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	expect := loopback.Expect{State: state, Issuer: issuer}
+	for _, v := range []any{s, r, *r, expect, &expect, struct{ E loopback.Expect }{expect}, struct{ R *loopback.Response }{r}, []any{s, r, expect}} {
+		var out bytes.Buffer
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+			fmt.Fprintf(&out, verb, v)
+		}
+		slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
+		if b, err := json.Marshal(v); err == nil {
+			out.Write(b)
+		}
+		for _, leak := range []string{state, code, ticket[strings.LastIndex(ticket, "/")+1:], fmt.Sprintf("%x", state)} {
+			require.NotContains(t, out.String(), leak, "%T", v)
+		}
+	}
+}
+
+func TestWaitAfterClose(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	go s.Close()
+	_, err := s.Wait(t.Context())
+	require.ErrorIs(t, err, os.ErrClosed)
+}

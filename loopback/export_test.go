@@ -1,0 +1,44 @@
+package loopback
+
+// Answered is closed when the login is decided.
+func Answered(s *Server) <-chan struct{} { return s.answered }
+
+// Policy is the page's Content-Security-Policy.
+func Policy(s *Server) string { return s.look.policy }
+
+// PagePath is where the browser is sent at the end.
+func PagePath(s *Server) string { return s.page }
+
+// Languages are those of the pages.
+func Languages() []string {
+	var tags []string
+	for _, l := range languages {
+		tags = append(tags, l.lang)
+	}
+	return tags
+}
+
+// LanguageFor is the one an Accept-Language header gets.
+func LanguageFor(accept string) string { return textsFor(accept).lang }
+
+// Check is what decides on an answer's parameters; ok: taken.
+func Check(query string, want Expect) (ok, wrongIssuer bool) {
+	_, wrongIssuer, no := check(query, want)
+	return no.status == 0, wrongIssuer
+}
+
+// MaxConns is the bound of open connections.
+const MaxConns = maxConns
+
+// Bound is the address that is listened on.
+func Bound(s *Server) string { return s.bound }
+
+// Settled reports that no browser waits for a page any more.
+func Settled(s *Server) bool {
+	select {
+	case <-s.settled:
+		return true
+	default:
+		return false
+	}
+}
