@@ -269,7 +269,7 @@ func (s *Server) needsLogin(sess *session, req *authRequest) bool {
 	switch {
 	case sess == nil,
 		slices.Contains(req.prompt, "login"), slices.Contains(req.prompt, "select_account"),
-		req.hasMaxAge && s.now().Sub(sess.authTime) >= max(req.maxAge, time.Nanosecond),
+		req.hasMaxAge && (req.maxAge == 0 || s.now().Sub(sess.authTime) > req.maxAge),
 		req.hintSubject != "" && req.hintSubject != s.subject(sess.user):
 		return true
 	}
