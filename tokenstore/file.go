@@ -147,7 +147,7 @@ func (f files) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := checkCall(ctx, key); err != nil {
 		return nil, err
 	}
-	data, err := securefile.ReadFile(f.file(key, sealedKind), MaxData+sealOverhead)
+	data, err := securefile.ReadFile(f.file(key, sealedKind), maxPut+sealOverhead)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}

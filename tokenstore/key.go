@@ -25,7 +25,13 @@ import (
 //
 // A key kept beside what it seals protects nothing: let it come from where the store's files do not, such as a
 // secret of the CI system, or a file on another volume.
-type Key struct{ state *keyState }
+type Key struct {
+	// A pointer to a pointer, because fmt follows one to a struct: as an unexported field under a verb that does not fit
+	// pointers (%s), it would print all of it.
+	state **keyState
+}
+
+func newKey(state *keyState) Key { return Key{&state} }
 
 // ParseKey returns the key that s tells: 32 bytes in base64 (standard or URL alphabet, with or without padding) or in
 // hex, as "openssl rand -base64 32" makes them. Space around it is ignored. It is not for passphrases: see [Passphrase].
@@ -38,7 +44,7 @@ func ParseKey(s string) (Key, error) {
 	if state.key == [32]byte{} {
 		return Key{}, errors.New("tokenstore: the key is all zeros: make one with openssl rand -base64 32")
 	}
-	return Key{state}, nil
+	return newKey(state), nil
 }
 
 func decodeKey(key *[32]byte, s string) bool {
@@ -91,11 +97,11 @@ func Passphrase(ask func(ctx context.Context, create bool) ([]byte, error)) Key 
 	if ask == nil {
 		return Key{}
 	}
-	return Key{&keyState{
+	return newKey(&keyState{
 		ask:  ask,
 		turn: make(chan struct{}, 1),
 		cost: derivation{time: 3, memory: 64 << 10, threads: 4},
-	}}
+	})
 }
 
 // keyState is what the copies of a Key share.

@@ -34,7 +34,7 @@ func (op *operation) writeSealed(key string, data []byte) (item, error) {
 
 // readSealed's error is fs.ErrNotExist where there is no such file.
 func (op *operation) readSealed(key string, it item) ([]byte, error) {
-	sealed, err := securefile.ReadFile(op.sealedFile(key, it.file), MaxData+1024)
+	sealed, err := securefile.ReadFile(op.sealedFile(key, it.file), maxPut+sealOverhead)
 	if err != nil {
 		return nil, fmt.Errorf("tokenstore: sealed file: %w", err)
 	}

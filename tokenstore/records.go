@@ -14,7 +14,7 @@ func (f folder) readRecord(ctx context.Context, key string) ([]byte, error) {
 	if err := checkCall(ctx, key); err != nil {
 		return nil, err
 	}
-	data, err := securefile.ReadFile(f.file(key, "record"), MaxData)
+	data, err := securefile.ReadFile(f.file(key, "record"), maxPut)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}

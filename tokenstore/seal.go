@@ -179,8 +179,8 @@ var (
 // nothing. Names, and the records of [Recorder], which hold no secrets, stay in clear.
 //
 // Sealed lists, locks, probes and keeps records as inner does, and returns [errors.ErrUnsupported] where inner cannot.
-// A passphrase is proven against a value of inner's own named "seal.passphrase", which Sealed keeps to itself. An
-// inner store that takes no more than MaxData bytes takes that much less the seal, which is at most 67 bytes.
+// A seal adds at most 67 bytes to a value. A passphrase is proven against a value of inner's named "seal.passphrase", which
+// Sealed keeps to itself.
 //
 // A nil inner or a zero key is an error at the first Probe or use. Its methods are safe for concurrent use.
 func Seal(inner Store, key Key) *Sealed { return &Sealed{inner: inner, key: key} }
@@ -312,7 +312,7 @@ func (s *Sealed) open(ctx context.Context, h header, key string) ([]byte, error)
 		return nil, fmt.Errorf("%w: this value was sealed with a key, not with a passphrase", ErrWrongKey)
 	}
 	// Another salt or cost: older parameters, or the proof was lost and made anew.
-	k := s.key.state
+	k := *s.key.state
 	end, err := k.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -330,7 +330,7 @@ func (s *Sealed) open(ctx context.Context, h header, key string) ([]byte, error)
 
 // sealingKey is the key for new values. With a passphrase it is proven first, once a process.
 func (s *Sealed) sealingKey(ctx context.Context) (secret [32]byte, from derivation, err error) {
-	k := s.key.state
+	k := *s.key.state
 	if k.ask == nil {
 		return k.key, derivation{}, nil
 	}
@@ -381,7 +381,7 @@ func (s *Sealed) prove(ctx context.Context) (derivation, error) {
 	if err != nil {
 		return derivation{}, err
 	}
-	secret, err := s.key.state.derive(ctx, from, true)
+	secret, err := (*s.key.state).derive(ctx, from, true)
 	if err != nil {
 		return derivation{}, err
 	}
@@ -396,12 +396,12 @@ func (s *Sealed) proveWith(ctx context.Context, name string, sealed []byte) (der
 	if h.from == (derivation{}) {
 		return derivation{}, fmt.Errorf("%w: what is here was sealed with a key, not with a passphrase", ErrWrongKey)
 	}
-	secret, err := s.key.state.derive(ctx, h.from, false)
+	secret, err := (*s.key.state).derive(ctx, h.from, false)
 	if err != nil {
 		return derivation{}, err
 	}
 	if _, err := h.open(secret, name); err != nil {
-		s.key.state.forget(h.from)
+		(*s.key.state).forget(h.from)
 		return derivation{}, err
 	}
 	return h.from, nil
@@ -425,5 +425,5 @@ func (s *Sealed) proveWithoutProof(ctx context.Context) (derivation, error) {
 			return s.proveWith(ctx, key, sealed)
 		}
 	}
-	return s.key.state.newDerivation(), nil
+	return (*s.key.state).newDerivation(), nil
 }

@@ -49,7 +49,8 @@ var (
 // outlives one.
 //
 // A key is 1 to 128 bytes of [a-z0-9.-] (see [CheckKey]); another is refused with an error. A value is any bytes, up to
-// [MaxData]; nil is the empty value. Errors never carry a value.
+// [MaxData], to which a store allows 1 KiB more, so that a wrapper such as [Seal] can add to it; nil is the empty value.
+// Errors never carry a value.
 //
 // Every method returns soon after ctx ends, with an error that matches ctx's. What a Put or Delete has already sent may
 // outlive it: see [Pending].
@@ -156,9 +157,12 @@ func checkCall(ctx context.Context, key string) error {
 	return ctx.Err()
 }
 
+// maxPut is what a store takes: a value, and what wrappers add.
+const maxPut = MaxData + 1<<10
+
 // checkData refuses a value that is too large for Put.
 func checkData(data []byte) error {
-	if len(data) > MaxData {
+	if len(data) > maxPut {
 		return fmt.Errorf("tokenstore: a value has at most %d bytes, this one %d", MaxData, len(data))
 	}
 	return nil

@@ -276,7 +276,7 @@ func (s *suite) keysApart() {
 func (s *suite) tooLarge() {
 	key := s.key("a")
 	s.put(s.store, key, []byte("before"))
-	if err := s.store.Put(s.Context(), key, make([]byte, tokenstore.MaxData+1)); err == nil {
+	if err := s.store.Put(s.Context(), key, make([]byte, tokenstore.MaxData+2<<10)); err == nil {
 		s.Error("Put takes more than MaxData")
 	}
 	s.want(s.store, key, []byte("before"))

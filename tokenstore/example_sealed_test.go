@@ -1,0 +1,86 @@
+package tokenstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+// A machine without a keychain, and a key from outside: a secret of the CI system, in the environment.
+func ExampleFile() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+
+	key, err := tokenstore.ParseKey("q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=") // os.Getenv("MY_CLI_KEY")
+	if err != nil {
+		log.Fatal(err)
+	}
+	store := &tokenstore.File{Dir: filepath.Join(dir, "my-cli"), Key: key}
+	ctx := context.Background()
+	if err := store.Put(ctx, "session", []byte("secret")); err != nil {
+		log.Fatal(err)
+	}
+	data, err := store.Get(ctx, "session")
+	fmt.Println(string(data), err)
+	fmt.Println(store.Key)
+	// Output:
+	// secret <nil>
+	// [redacted]
+}
+
+// A passphrase is asked for once a process, and a wrong one opens and seals nothing.
+func ExamplePassphrase() {
+	shared := &tokenstore.Memory{}
+	ctx := context.Background()
+	typed := func(passphrase string) tokenstore.Key {
+		return tokenstore.Passphrase(func(_ context.Context, create bool) ([]byte, error) {
+			if create {
+				fmt.Println("Choose a passphrase:", passphrase)
+			} else {
+				fmt.Println("Passphrase:", passphrase)
+			}
+			return []byte(passphrase), nil
+		})
+	}
+	first := tokenstore.Seal(shared, typed("correct horse"))
+	fmt.Println(first.Put(ctx, "a", []byte("secret")), first.Put(ctx, "b", []byte("secret")))
+
+	second := tokenstore.Seal(shared, typed("corect horse"))
+	_, err := second.Get(ctx, "a")
+	fmt.Println(errors.Is(err, tokenstore.ErrWrongKey))
+	// Output:
+	// Choose a passphrase: correct horse
+	// <nil> <nil>
+	// Passphrase: corect horse
+	// true
+}
+
+// The keychain where there is one, else a sealed file; whichever it was the first time, it stays.
+func ExampleChooser() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+
+	store := &tokenstore.Chooser{
+		Stores: []tokenstore.Store{
+			&tokenstore.File{Dir: filepath.Join(dir, "sealed")}, // there is no key for it here
+			&tokenstore.Memory{},
+		},
+		Dir: filepath.Join(dir, "chosen"),
+	}
+	if err := store.Probe(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(store)
+	// Output: memory
+}
