@@ -56,11 +56,11 @@ func Discover(ctx context.Context, c *fetch.Client, issuer string, o Options) (*
 			}
 			return d, nil
 		case resp.Status == http.StatusOK:
-			tried = append(tried, req.URL.Path+": no JSON")
+			tried = append(tried, req.URL.EscapedPath()+": no JSON")
 		case resp.Status >= 300 && resp.Status < 400:
-			tried = append(tried, req.URL.Path+": a redirect, which is not followed")
+			tried = append(tried, req.URL.EscapedPath()+": a redirect, which is not followed")
 		case resp.Status >= 400 && resp.Status < 500 && resp.Status != http.StatusTooManyRequests:
-			tried = append(tried, fmt.Sprintf("%s: HTTP %d", req.URL.Path, resp.Status))
+			tried = append(tried, fmt.Sprintf("%s: HTTP %d", req.URL.EscapedPath(), resp.Status))
 		default:
 			return nil, &StatusError{Status: resp.Status}
 		}
@@ -83,7 +83,7 @@ func places(issuer string, o Options) []string {
 		return nil
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	origin := strings.TrimSuffix(issuer, u.EscapedPath())
+	origin := u.Scheme + "://" + u.Host
 	appended := origin + path + openid
 	list := []string{origin + oauth + path, origin + openid + path, appended}
 	if o.OpenID && !o.Learned {
