@@ -12,7 +12,7 @@ import (
 
 // browserLogin is the authorization code flow with a loopback redirect (RFC 8252 §7.3): the listener is there before anything is shown, and
 // the page says "signed in" only after everything was checked and stored.
-func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, p *provider, scopes []string) (*Session, error) {
+func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, p *provider, clientID string, scopes []string) (*Session, error) {
 	if p.doc.AuthorizationEndpoint == "" {
 		return nil, unsupported("the provider has no authorization_endpoint")
 	}
@@ -47,13 +47,16 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 		}()
 	}()
 
-	t := c.newTransaction(p, srv.RedirectURI(), o, scopes)
-	authURL, err := t.url(t.request())
+	t, err := c.newTransaction(p, clientID, srv.RedirectURI(), o, scopes)
+	if err != nil {
+		return nil, err
+	}
+	authURL, err := c.authorizationURL(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	ticket, err := srv.Start(authURL, loopback.Expect{
-		State: t.state.Reveal(), Issuer: c.issuer, RequireIssuer: p.doc.AuthorizationResponseIssParameterSupported,
+		State: t.state.Reveal(), Issuer: p.issuer, RequireIssuer: p.doc.AuthorizationResponseIssParameterSupported,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: authorization_endpoint: %w", ErrInvalidResponse, err)

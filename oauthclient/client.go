@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -23,10 +23,11 @@ type Client struct {
 	issuer string
 	log    *slog.Logger
 	store  tokenstore.Store
-	fetch  *fetch.Client
 	keeper *grant.Keeper
+	nonces dpop.Nonces
 
-	discovery discovery
+	providers    providers
+	ownTransport bool
 
 	mu       sync.Mutex
 	accounts map[string]*account // by name
@@ -49,9 +50,10 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("oauthclient: %w", err)
 	}
 	c := &Client{cfg: cfg.clone(), issuer: cfg.Issuer, log: cfg.Logger, store: cfg.Store, accounts: map[string]*account{}}
-	if c.issuer == "" {
+	if c.issuer == "" && cfg.Metadata != nil {
 		c.issuer = cfg.Metadata.Issuer
 	}
+	c.providers.known = map[string]*lookup{}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -59,9 +61,8 @@ func New(cfg Config) (*Client, error) {
 		c.store = &tokenstore.Keyring{}
 	}
 	if c.cfg.Transport == nil {
-		c.cfg.Transport = fetch.NewTransport()
+		c.cfg.Transport, c.ownTransport = fetch.NewTransport(), true
 	}
-	c.fetch = &fetch.Client{Transport: c.cfg.Transport}
 	c.keeper = &grant.Keeper{Store: c.store, Verify: c.verifyRefreshed, Revoke: c.revoke, Logger: c.log, LockWait: lockWait}
 	c.life, c.end = context.WithCancel(context.Background())
 	return c, nil
@@ -91,9 +92,7 @@ func (c *Client) Close() error {
 		c.end()
 		err = errors.New("oauthclient: a refresh was still under way at Close; the next process to use the session will finish it")
 	}
-	if t, ok := c.cfg.Transport.(*http.Transport); ok {
-		t.CloseIdleConnections()
-	}
+	c.closeIdle()
 	return err
 }
 
@@ -112,7 +111,23 @@ func (c *Client) done() { c.working.Done() }
 
 func (c *Client) openID() bool { return slices.Contains(c.cfg.Scopes, "openid") }
 
-func (c *Client) key(account string) string { return grant.Key(c.issuer, c.cfg.ClientID, account) }
+// realm is what the sessions of this client are stored under: the issuer, or the resource where that names the issuer.
+func (c *Client) realm() string {
+	if c.issuer != "" {
+		return c.issuer
+	}
+	return "resource " + c.cfg.Resources[0]
+}
+
+// party is the client that they are stored under: its ID, or how it registers.
+func (c *Client) party() string {
+	if c.cfg.ClientID != "" {
+		return c.cfg.ClientID
+	}
+	return "registered"
+}
+
+func (c *Client) key(account string) string { return grant.Key(c.realm(), c.party(), account) }
 
 // Session returns the stored session of account ("" is the default account). It reads the store only. [ErrLoginRequired]: there
 // is none. All Sessions of one account share what they know: a Login is seen by all.
@@ -134,7 +149,7 @@ func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 		return nil, err
 	}
 	defer c.done()
-	rows, err := c.keeper.Rows(ctx, c.issuer, c.cfg.ClientID)
+	rows, err := c.keeper.Rows(ctx, c.realm(), c.party())
 	if err != nil {
 		return nil, err
 	}

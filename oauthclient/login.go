@@ -164,7 +164,7 @@ func (a *account) suffices(g *grant.Grant, o *LoginOptions) bool {
 // lead asks the person. The login lock is held.
 func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Session, error) {
 	c.cfg.UI.progress(StepDiscover)
-	p, err := c.provider(ctx)
+	p, err := c.home(ctx, o.ResourceMetadata)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Sessio
 	if seen.Grant != nil && len(o.Scopes) > 0 {
 		scopes = union(scopes, seen.Grant.Scopes)
 	}
-	return c.browserLogin(ctx, a, o, p, scopes)
+	return c.browserLogin(ctx, a, o, p, c.cfg.ClientID, scopes)
 }
 
 func union(lists ...[]string) []string {
@@ -215,9 +215,7 @@ func (c *Client) keep(ctx context.Context, a *account, o *LoginOptions, g *grant
 		})
 	}()
 	if err != nil {
-		if rerr := c.revoke(ctx, g); rerr != nil {
-			c.log.Info("the tokens of a login that was not kept were not revoked", "err", rerr)
-		}
+		c.discard(ctx, g)
 		return nil, c.failure(err)
 	}
 	a.publish(stored)

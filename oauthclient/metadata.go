@@ -1,74 +1,14 @@
 package oauthclient
 
-import (
-	"context"
-	"sync"
-	"time"
-
-	"github.com/nativeoauth/nativeoauth/internal/jwks"
-	"github.com/nativeoauth/nativeoauth/internal/metadata"
-)
-
-// provider is what is known of the authorization server: its metadata and its keys.
-type provider struct {
-	doc     *metadata.Document
-	keys    *jwks.Cache // nil: the metadata name none
-	fetched time.Time
-}
-
-// providerAge is how long metadata are trusted without another look.
-const providerAge = 24 * time.Hour
-
-// discovery fetches the metadata once for all who ask.
-type discovery struct {
-	mu      sync.Mutex // held while fetching: the others wait for the same answer
-	current *provider
-}
-
-func (c *Client) provider(ctx context.Context) (*provider, error) {
-	c.discovery.mu.Lock()
-	defer c.discovery.mu.Unlock()
-	p := c.discovery.current
-	if p != nil && (c.cfg.Metadata != nil || time.Since(p.fetched) < providerAge) {
-		return p, nil
-	}
-	doc, err := c.discover(ctx)
-	if err != nil {
-		if p != nil && ctx.Err() == nil {
-			c.log.Warn("the provider's metadata cannot be renewed; going on with the earlier ones", "err", err)
-			return p, nil
-		}
-		return nil, err
-	}
-	next := &provider{doc: doc, fetched: time.Now()}
-	switch {
-	case p != nil && p.doc.JWKSURI == doc.JWKSURI:
-		next.keys = p.keys // with its limit on refetches
-	case doc.JWKSURI != "":
-		next.keys = jwks.New(c.fetch, doc.JWKSURI)
-	}
-	c.discovery.current = next
-	return next, nil
-}
-
-func (c *Client) discover(ctx context.Context) (*metadata.Document, error) {
-	if c.cfg.Metadata != nil {
-		doc := metadata.Document(*c.cfg.Metadata)
-		if err := doc.Check(c.issuer); err != nil {
-			return nil, invalid("Config.Metadata: %w", err)
-		}
-		return &doc, nil
-	}
-	doc, err := metadata.Discover(ctx, c.fetch, c.issuer, metadata.Options{OpenID: c.openID()})
-	if err != nil {
-		return nil, fromMetadata(err)
-	}
-	return doc, nil
-}
+import "context"
 
 // Metadata returns what the provider says about itself, fetched and checked once and kept for a day.
 func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
-	p, err := c.provider(ctx)
+	if err := c.begin(); err != nil {
+		return nil, err
+	}
+	defer c.done()
+	p, err := c.home(ctx, "")
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 )
 
@@ -42,6 +43,7 @@ type slot struct {
 type held struct {
 	token      *oauth2.Token
 	generation uint64
+	key        dpop.Key      // zero: a bearer token
 	refresh    int64         // from here on it is refreshed early
 	expiry     int64         // from here on it is not handed out
 	settled    int64         // a process that has held it until here may refresh early
@@ -113,7 +115,11 @@ func (a *account) fill(s *slot, g *grant.Grant, now time.Time) {
 	if h := s.current.Load(); h != nil && h.generation == g.Generation {
 		return
 	}
-	s.current.Store(a.client.hold(t, g.Generation, now))
+	h := a.client.hold(t, g.Generation, now)
+	if key, err := proofKey(g); err == nil {
+		h.key = key
+	}
+	s.current.Store(h)
 }
 
 // hold computes when t is refreshed. Early enough that nobody waits, late enough that it is worth it, and with jitter, so that processes do not
@@ -176,22 +182,18 @@ func forAccount(name string) string {
 	return fmt.Sprintf(" for account %q", name)
 }
 
-// token is the slow path of Session.Token: h has reached its refresh time, or is nil.
-func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*oauth2.Token, error) {
+// token is the slow path of Session.current: h has reached its refresh time, or is nil.
+func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*held, error) {
 	if h != nil && h.valid(now) {
 		// Nobody waits while the token is valid.
 		if wall := now.UnixNano(); a.flight.Load() == nil && wall >= h.settled && wall >= a.nextEarly.Load() {
 			a.refresh(s, true, h.generation)
 		}
-		return h.token, nil
+		return h, nil
 	}
 	for range 4 { // a flight for another slot may come first
-		h, err := a.wait(ctx, s, 0)
-		if h != nil || err != nil {
-			if err != nil {
-				return nil, err
-			}
-			return h.token, nil
+		if h, err := a.wait(ctx, s, 0); h != nil || err != nil {
+			return h, err
 		}
 	}
 	return nil, errors.New("the session's tokens expire as fast as they are issued; check this machine's clock")

@@ -44,15 +44,11 @@ func (s *Session) Account() Account {
 //
 // [ErrLoginRequired]: only signing in again helps. Other errors are passing: the session stays.
 func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
-	now := time.Now()
-	h := s.slot.current.Load()
-	if h != nil && h.fresh(now) {
-		return h.token, nil
+	h, err := s.current(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if s.err != nil {
-		return nil, s.err
-	}
-	return s.account.token(ctx, s.slot, h, now)
+	return h.token, nil
 }
 
 // TokenSource returns the session as an [oauth2.TokenSource]. It captures no context: a refresh is bounded by its own deadline and by

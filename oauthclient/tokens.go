@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/internal/idtoken"
-	"github.com/nativeoauth/nativeoauth/internal/metadata"
 	"github.com/nativeoauth/nativeoauth/internal/neutral"
 	"github.com/nativeoauth/nativeoauth/internal/revocation"
 	"github.com/nativeoauth/nativeoauth/internal/secret"
@@ -20,19 +21,19 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
 )
 
-// fromMetadata types a failure of discovery.
-func fromMetadata(err error) error {
-	if errors.Is(err, metadata.ErrInvalid) {
-		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
-	}
-	return err
-}
-
-func (c *Client) tokenRequest(p *provider, form url.Values) tokenendpoint.Request {
-	return tokenendpoint.Request{
-		Endpoint: p.doc.TokenEndpoint, ClientID: c.cfg.ClientID, Issuer: c.issuer, Auth: c.cfg.ClientAuth.method,
+// request is a form for one of the provider's endpoints, with the client's authentication, and proofs by key unless it is zero.
+func (c *Client) request(p *provider, clientID, endpoint string, form url.Values, key dpop.Key) tokenendpoint.Request {
+	r := tokenendpoint.Request{
+		Endpoint: endpoint, ClientID: clientID, Issuer: p.issuer, Auth: c.cfg.ClientAuth.method,
 		AuthMethods: p.doc.TokenEndpointAuthMethodsSupported, AuthAlgs: p.doc.TokenEndpointAuthSigningAlgValuesSupported, Form: form,
 	}
+	if !key.IsZero() {
+		if target, err := url.Parse(endpoint); err == nil {
+			prover := c.nonces.Prover(key, http.MethodPost, target, secret.String{})
+			r.Prove, r.Nonce = prover.Prove, prover.Nonce
+		}
+	}
+	return r
 }
 
 // exchange trades the code for tokens, once, and checks everything before anything is used (RFC 6749 §4.1.3, RFC 7636 §4.5).
@@ -43,53 +44,65 @@ func (c *Client) exchange(ctx context.Context, t *transaction, code, account str
 	if len(t.resources) > 0 {
 		form["resource"] = t.resources
 	}
-	resp, err := tokenendpoint.Send(ctx, c.fetch, c.tokenRequest(t.provider, form))
+	resp, err := tokenendpoint.Send(ctx, t.provider.fetch, c.request(t.provider, t.clientID, t.provider.doc.TokenEndpoint, form, t.key))
 	if err != nil {
 		return nil, fromEndpoint("token", err)
 	}
-	g, err := c.accept(ctx, t, resp, account)
-	if err != nil {
-		c.discard(ctx, resp)
-		return nil, err
-	}
-	return g, nil
+	return c.accept(ctx, t, resp, account)
 }
 
-// accept checks the answer to a login's token request and makes a grant of it.
+// accept makes a grant of the answer to a login's token request, if that passes every check. What is refused is revoked, as well as can be.
 func (c *Client) accept(ctx context.Context, t *transaction, resp *tokenendpoint.Response, account string) (*grant.Grant, error) {
-	now := time.Now()
-	g := &grant.Grant{
-		Issuer: c.issuer, ClientID: t.clientID, Account: account, Scopes: granted(resp, t.scopes), Resources: t.resources,
-		RefreshToken: resp.RefreshToken,
-		Tokens:       []grant.Token{c.newToken(resp, now)},
-	}
-	if !t.nonce.IsZero() {
-		if resp.IDToken.IsZero() {
-			return nil, invalid("openid was asked for and the token endpoint sent no id_token")
-		}
-		claims, err := c.verifyIDToken(ctx, t.provider, resp.IDToken.Reveal(), idtoken.Expect{
-			Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge, Started: t.started,
-			ACRValues: t.acrValues,
-		})
-		if err != nil {
+	var key secret.String
+	if !t.key.IsZero() {
+		var err error
+		if key, err = t.key.Marshal(); err != nil {
 			return nil, err
 		}
-		g.IDToken, g.Subject, g.Username = resp.IDToken, claims.Subject, username(claims)
-	} else if len(t.acrValues) > 0 || t.hasMaxAge {
-		return nil, fmt.Errorf("%w: ACRValues and MaxAge can only be checked in an ID token; add \"openid\" to the scopes", ErrStepUp)
+	}
+	g := &grant.Grant{
+		Realm: c.realm(), Party: c.party(), Account: account, Issuer: t.provider.issuer, ClientID: t.clientID,
+		Scopes: granted(resp, t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
+		Tokens: []grant.Token{c.newToken(resp, time.Now())}, DPoPKey: key,
+	}
+	if err := c.identify(ctx, t, resp, g); err != nil {
+		c.discard(ctx, g)
+		return nil, err
 	}
 	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
-		c.log.Warn("offline_access was asked for and no refresh token came; LoginOptions{Prompt: \"consent\"} may bring one", "issuer", c.issuer)
+		c.log.Warn("offline_access was asked for and no refresh token came; LoginOptions{Prompt: \"consent\"} may bring one", "issuer", g.Issuer)
 	}
 	return g, nil
 }
 
-func (c *Client) verifyIDToken(ctx context.Context, p *provider, raw string, want idtoken.Expect) (*idtoken.Claims, error) {
+// identify learns from the ID token who signed in, and how.
+func (c *Client) identify(ctx context.Context, t *transaction, resp *tokenendpoint.Response, g *grant.Grant) error {
+	if !t.openID {
+		if len(t.acrValues) > 0 || t.hasMaxAge {
+			return fmt.Errorf("%w: ACRValues and MaxAge can only be checked in an ID token; add \"openid\" to the scopes", ErrStepUp)
+		}
+		return nil
+	}
+	if resp.IDToken.IsZero() {
+		return invalid("openid was asked for and the token endpoint sent no id_token")
+	}
+	claims, err := c.verifyIDToken(ctx, t.provider, t.clientID, resp.IDToken.Reveal(), idtoken.Expect{
+		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge, Started: t.started,
+		ACRValues: t.acrValues,
+	})
+	if err != nil {
+		return err
+	}
+	g.IDToken, g.Subject, g.Username = resp.IDToken, claims.Subject, username(claims)
+	return nil
+}
+
+func (c *Client) verifyIDToken(ctx context.Context, p *provider, clientID, raw string, want idtoken.Expect) (*idtoken.Claims, error) {
 	if p.keys == nil {
 		return nil, invalid("the metadata have no jwks_uri, so the ID token cannot be verified")
 	}
-	want.Issuer, want.ClientID, want.TrustedAudiences = c.issuer, c.cfg.ClientID, c.cfg.TrustedAudiences
-	want.Algorithms, want.Now = p.doc.IDTokenSigningAlgValuesSupported, time.Now()
+	want.Issuer, want.ClientID, want.TrustedAudiences = p.issuer, clientID, c.cfg.TrustedAudiences
+	want.Algorithms, want.Now = p.doc.IDTokenAlgorithms(), time.Now()
 	claims, err := idtoken.Verify(ctx, raw, p.keys, want)
 	switch {
 	case err == nil:
@@ -141,8 +154,7 @@ func username(claims *idtoken.Claims) string {
 }
 
 // discard revokes tokens that were issued and will not be used, as well as can be.
-func (c *Client) discard(ctx context.Context, resp *tokenendpoint.Response) {
-	g := &grant.Grant{RefreshToken: resp.RefreshToken, Tokens: []grant.Token{c.newToken(resp, time.Now())}}
+func (c *Client) discard(ctx context.Context, g *grant.Grant) {
 	if err := c.revoke(ctx, g); err != nil {
 		c.log.Info("unused tokens were not revoked", "err", err)
 	}
@@ -156,9 +168,13 @@ func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*gra
 	// Once sent it is seen through: a caller that goes away must not lose the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
-	p, err := c.provider(ctx)
+	p, err := c.provider(ctx, g.Issuer)
 	if err != nil {
 		return nil, &grant.SendError{Outcome: grant.NotSent, Err: err}
+	}
+	key, err := proofKey(g)
+	if err != nil {
+		return nil, &grant.SendError{Outcome: grant.Refused, Err: err}
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken.Reveal()}}
 	switch {
@@ -170,11 +186,23 @@ func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*gra
 	if len(s.scopes) > 0 {
 		form.Set("scope", strings.Join(s.scopes, " "))
 	}
-	resp, err := tokenendpoint.Send(ctx, c.fetch, c.tokenRequest(p, form))
+	resp, err := tokenendpoint.Send(ctx, p.fetch, c.request(p, g.ClientID, p.doc.TokenEndpoint, form, key))
 	if err != nil {
 		return nil, classify(err)
 	}
 	return c.successor(g, s, resp), nil
+}
+
+// proofKey returns the key that g's tokens are bound to, zero for bearer tokens. Without it the tokens are of no use (S87).
+func proofKey(g *grant.Grant) (dpop.Key, error) {
+	if g.DPoPKey.IsZero() {
+		return dpop.Key{}, nil
+	}
+	key, err := dpop.ParseKey(g.DPoPKey)
+	if err != nil {
+		return dpop.Key{}, &loginRequired{why: "the key that the session's tokens are bound to is damaged", cause: err}
+	}
+	return key, nil
 }
 
 // successor is g after a refresh: the new token in its place, the others while they live.
@@ -234,7 +262,7 @@ func classify(err error) error {
 func (c *Client) verifyRefreshed(ctx context.Context, g *grant.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
-	p, err := c.provider(ctx)
+	p, err := c.provider(ctx, g.Issuer)
 	if err != nil {
 		return err
 	}
@@ -242,7 +270,7 @@ func (c *Client) verifyRefreshed(ctx context.Context, g *grant.Grant) error {
 	if err != nil {
 		return fmt.Errorf("%w: stored ID token: %w", grant.ErrRejected, err)
 	}
-	_, err = c.verifyIDToken(ctx, p, g.NewIDToken.Reveal(), idtoken.Expect{AccessToken: g.Tokens[0].AccessToken, Refreshed: before})
+	_, err = c.verifyIDToken(ctx, p, g.ClientID, g.NewIDToken.Reveal(), idtoken.Expect{AccessToken: g.Tokens[0].AccessToken, Refreshed: before})
 	if errors.Is(err, ErrInvalidResponse) {
 		return fmt.Errorf("%w: %w", grant.ErrRejected, err)
 	}
@@ -253,25 +281,24 @@ func (c *Client) verifyRefreshed(ctx context.Context, g *grant.Grant) error {
 func (c *Client) revoke(ctx context.Context, g *grant.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
-	p, err := c.provider(ctx)
+	p, err := c.provider(ctx, g.Issuer)
 	if err != nil {
 		return err
 	}
 	if p.doc.RevocationEndpoint == "" {
 		return unsupported("the provider has no revocation_endpoint")
 	}
-	req := c.tokenRequest(p, nil)
-	req.Endpoint, req.AuthMethods, req.AuthAlgs = p.doc.RevocationEndpoint, p.doc.RevocationEndpointAuthMethodsSupported, p.doc.RevocationEndpointAuthSigningAlgValuesSupported
-	if req.AuthMethods == nil {
-		req.AuthMethods, req.AuthAlgs = p.doc.TokenEndpointAuthMethodsSupported, p.doc.TokenEndpointAuthSigningAlgValuesSupported
+	req := c.request(p, g.ClientID, p.doc.RevocationEndpoint, nil, dpop.Key{})
+	if p.doc.RevocationEndpointAuthMethodsSupported != nil {
+		req.AuthMethods, req.AuthAlgs = p.doc.RevocationEndpointAuthMethodsSupported, p.doc.RevocationEndpointAuthSigningAlgValuesSupported
 	}
 	var errs []error
 	if !g.RefreshToken.IsZero() {
-		errs = append(errs, fromEndpoint("revocation", revocation.Revoke(ctx, c.fetch, req, g.RefreshToken, "refresh_token")))
+		errs = append(errs, fromEndpoint("revocation", revocation.Revoke(ctx, p.fetch, req, g.RefreshToken, "refresh_token")))
 	}
 	for _, t := range g.Tokens {
 		if !t.AccessToken.IsZero() && time.Now().Before(t.Expiry) {
-			errs = append(errs, fromEndpoint("revocation", revocation.Revoke(ctx, c.fetch, req, t.AccessToken, "access_token")))
+			errs = append(errs, fromEndpoint("revocation", revocation.Revoke(ctx, p.fetch, req, t.AccessToken, "access_token")))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,6 +1,7 @@
 package oauthclient
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"maps"
@@ -10,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/metadata"
+	"github.com/nativeoauth/nativeoauth/internal/par"
 	"github.com/nativeoauth/nativeoauth/internal/secret"
 	"github.com/nativeoauth/nativeoauth/pkce"
 )
@@ -24,6 +27,9 @@ type transaction struct {
 	state       secret.String
 	nonce       secret.String // zero: no openid asked
 	verifier    pkce.Verifier
+	key         dpop.Key // zero: bearer tokens
+	formPost    bool
+	openID      bool
 	scopes      []string
 	resources   []string
 	acrValues   []string
@@ -33,14 +39,24 @@ type transaction struct {
 	started     time.Time
 }
 
-func (c *Client) newTransaction(p *provider, redirectURI string, opts *LoginOptions, scopes []string) *transaction {
+func (c *Client) newTransaction(p *provider, clientID, redirectURI string, opts *LoginOptions, scopes []string) (*transaction, error) {
 	t := &transaction{
-		provider: p, clientID: c.cfg.ClientID, redirectURI: redirectURI, state: random(), verifier: pkce.New(),
+		provider: p, clientID: clientID, redirectURI: redirectURI, state: random(), verifier: pkce.New(),
+		formPost: c.cfg.Loopback.FormPost, openID: slices.Contains(scopes, "openid"),
 		scopes: scopes, resources: c.cfg.Resources, acrValues: slices.Clone(opts.ACRValues),
 		maxAge: max(opts.MaxAge, 0), hasMaxAge: opts.MaxAge != 0, params: url.Values{}, started: time.Now(),
 	}
-	if slices.Contains(scopes, "openid") {
+	if t.openID {
 		t.nonce = random()
+	}
+	if c.cfg.DPoP {
+		if algs := p.doc.DPoPSigningAlgValuesSupported; algs != nil && !slices.Contains(algs, dpop.Algorithm) {
+			return nil, unsupported("the provider's dpop_signing_alg_values_supported has no %s", dpop.Algorithm)
+		}
+		var err error
+		if t.key, err = dpop.NewKey(); err != nil {
+			return nil, err
+		}
 	}
 	maps.Copy(t.params, cloneValues(c.cfg.AuthParams))
 	maps.Copy(t.params, cloneValues(opts.AuthParams))
@@ -55,7 +71,7 @@ func (c *Client) newTransaction(p *provider, redirectURI string, opts *LoginOpti
 	if t.hasMaxAge {
 		set("max_age", strconv.FormatInt(int64(t.maxAge/time.Second), 10))
 	}
-	return t
+	return t, nil
 }
 
 // request returns the parameters of the authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
@@ -73,21 +89,47 @@ func (t *transaction) request() url.Values {
 	if !t.nonce.IsZero() {
 		q.Set("nonce", t.nonce.Reveal())
 	}
+	if !t.key.IsZero() {
+		q.Set("dpop_jkt", t.key.Thumbprint()) // RFC 9449 §10: the code is bound too
+	}
+	if t.formPost {
+		q.Set("response_mode", "form_post")
+	}
 	for _, r := range t.resources {
 		q.Add("resource", r)
 	}
 	return q
 }
 
-// url joins the authorization endpoint, which may have a query of its own, and parameters.
-func (t *transaction) url(params url.Values) (string, error) {
-	u, err := url.Parse(t.provider.doc.AuthorizationEndpoint)
+// authorizationURL is where the browser goes. The request is pushed to the provider first where that is offered (RFC 9126): nothing of it can then
+// be read or changed on its way through the browser.
+func (c *Client) authorizationURL(ctx context.Context, t *transaction) (string, error) {
+	doc := t.provider.doc
+	if doc.PushedAuthorizationRequestEndpoint != "" {
+		req := c.request(t.provider, t.clientID, doc.PushedAuthorizationRequestEndpoint, t.request(), t.key)
+		pushed, err := par.Push(ctx, t.provider.fetch, req)
+		if err != nil {
+			return "", fromEndpoint("pushed_authorization_request", err)
+		}
+		u, err := pushed.URL(doc.AuthorizationEndpoint, t.clientID)
+		if err != nil {
+			return "", invalid("authorization_endpoint: %w", err)
+		}
+		return u, nil
+	}
+	switch {
+	case c.cfg.RequirePAR:
+		return "", unsupported("RequirePAR is set, and the provider has no pushed_authorization_request_endpoint")
+	case doc.RequirePushedAuthorizationRequests:
+		return "", invalid("the provider requires pushed authorization requests, and names no endpoint for them")
+	}
+	u, err := url.Parse(doc.AuthorizationEndpoint)
 	if err != nil {
 		return "", invalid("authorization_endpoint cannot be parsed")
 	}
 	q := u.Query()
-	for name := range params {
-		q[name] = params[name]
+	for name, values := range t.request() {
+		q[name] = values
 	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil

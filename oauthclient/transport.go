@@ -8,11 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-
-	"golang.org/x/oauth2"
+	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/challenge"
+	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
 )
 
 // HTTPClient returns a client that sends the session's token where it belongs and nowhere else: see [Session.Transport]. It is the same each
@@ -36,12 +37,16 @@ func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
 }
 
 type transport struct {
-	session *Session
-	base    http.RoundTripper
+	session  *Session
+	base     http.RoundTripper
+	provider bool // for the provider's own endpoints: not bound to Origins
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	send, err := t.session.belongs(req)
+	send, err := true, error(nil)
+	if !t.provider {
+		send, err = t.session.belongs(req)
+	}
 	if err != nil {
 		closeBody(req)
 		return nil, err
@@ -52,52 +57,102 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		plain.Header.Del("DPoP")
 		return t.base.RoundTrip(plain)
 	}
-	s := t.session.forRequest(req.URL)
-	tok, err := s.Token(req.Context())
+	s := t.session
+	if !t.provider {
+		s = s.forRequest(req.URL)
+	}
+	h, err := s.current(req.Context())
 	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	resp, err := t.send(req, req.Body, s, tok)
+	resp, err := t.send(req, req.Body, h)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !tokenRefused(resp) {
 		return resp, err
 	}
-	body, ok := replay(req)
-	if !ok {
+	body, err := replay(req)
+	if err != nil {
 		return resp, nil
 	}
-	fresh, err := s.replace(req.Context(), tok)
+	fresh, err := s.replace(req.Context(), h)
 	if err != nil {
-		if body != nil {
-			_ = body.Close()
-		}
+		_ = body.Close()
 		return resp, nil // a RoundTripper that has a response returns it
 	}
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	_ = resp.Body.Close()
-	return t.send(req, body, s, fresh)
+	drain(resp)
+	return t.send(req, body, fresh)
 }
 
-func (t *transport) send(req *http.Request, body io.ReadCloser, s *Session, tok *oauth2.Token) (*http.Response, error) {
-	out := req.Clone(req.Context())
-	out.Body = body
-	out.Header.Set("Authorization", tok.TokenType+" "+tok.AccessToken)
-	return t.base.RoundTrip(out)
+// send sends req with h's token, and under DPoP once more where the server asks for a nonce (RFC 9449 §9).
+func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.Response, error) {
+	var prover *dpop.Prover
+	if !h.key.IsZero() {
+		prover = t.session.account.client.nonces.Prover(h.key, req.Method, target(req), secret.New(h.token.AccessToken))
+	}
+	for {
+		out := req.Clone(req.Context())
+		out.Body = body
+		out.Header.Set("Authorization", h.token.TokenType+" "+h.token.AccessToken)
+		if prover != nil {
+			if err := prover.Prove(req.Context(), out.Header); err != nil {
+				if body != nil {
+					_ = body.Close()
+				}
+				return nil, err
+			}
+		}
+		resp, err := t.base.RoundTrip(out)
+		if err != nil || prover == nil || !prover.Retry(resp.StatusCode, resp.Header) {
+			return resp, err
+		}
+		again, err := replay(req)
+		if err != nil {
+			return resp, nil
+		}
+		body = again
+		drain(resp)
+	}
+}
+
+// target is what a proof names: the URL with the Host that is sent.
+func target(req *http.Request) *url.URL {
+	u := *req.URL
+	if req.Host != "" {
+		u.Host = req.Host
+	}
+	return &u
+}
+
+func drain(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	_ = resp.Body.Close()
+}
+
+// current returns the token to send now.
+func (s *Session) current(ctx context.Context) (*held, error) {
+	now := time.Now()
+	h := s.slot.current.Load()
+	if h != nil && h.fresh(now) {
+		return h, nil
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.account.token(ctx, s.slot, h, now)
 }
 
 // replace returns a token newer than the one that was refused.
-func (s *Session) replace(ctx context.Context, refused *oauth2.Token) (*oauth2.Token, error) {
-	h := s.slot.current.Load()
-	if h != nil && h.token.AccessToken == refused.AccessToken {
-		if err := s.refreshAfter(ctx, h.generation); err != nil {
+func (s *Session) replace(ctx context.Context, refused *held) (*held, error) {
+	if h := s.slot.current.Load(); h == nil || h.generation <= refused.generation {
+		if err := s.refreshAfter(ctx, refused.generation); err != nil {
 			return nil, err
 		}
 	}
-	tok, err := s.Token(ctx)
-	if err == nil && tok.AccessToken == refused.AccessToken {
+	h, err := s.current(ctx)
+	if err == nil && h.token.AccessToken == refused.token.AccessToken {
 		return nil, errors.New("the provider issues the refused token again")
 	}
-	return tok, err
+	return h, err
 }
 
 func tokenRefused(resp *http.Response) bool {
@@ -105,15 +160,15 @@ func tokenRefused(resp *http.Response) bool {
 	return ok && demand.Error == "invalid_token"
 }
 
-func replay(req *http.Request) (io.ReadCloser, bool) {
+// replay returns req's body from its beginning.
+func replay(req *http.Request) (io.ReadCloser, error) {
 	if req.Body == nil || req.Body == http.NoBody {
-		return req.Body, true
+		return http.NoBody, nil
 	}
 	if req.GetBody == nil {
-		return nil, false
+		return nil, errors.New("the body cannot be sent again")
 	}
-	body, err := req.GetBody()
-	return body, err == nil
+	return req.GetBody()
 }
 
 func closeBody(req *http.Request) {

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
+	"github.com/nativeoauth/nativeoauth/internal/dpop"
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/introspection"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
 	"github.com/nativeoauth/nativeoauth/internal/strictjson"
 	"github.com/nativeoauth/nativeoauth/internal/userinfo"
 )
@@ -22,46 +26,73 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.provider(ctx)
+	p, err := c.provider(ctx, claims.Issuer)
 	if err != nil {
 		return err
 	}
 	if p.doc.UserinfoEndpoint == "" {
 		return unsupported("the provider has no userinfo_endpoint")
 	}
-	ask := func() ([]byte, error) {
-		tok, err := s.Token(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return userinfo.Fetch(ctx, c.fetch, userinfo.Request{
-			Endpoint: p.doc.UserinfoEndpoint, Subject: claims.Subject, Issuer: c.issuer, ClientID: c.cfg.ClientID, Keys: p.keys,
-			Algorithms: p.doc.UserinfoSigningAlgValuesSupported,
-			Authorize: func(req *http.Request) error {
-				req.Header.Set("Authorization", tok.TokenType+" "+tok.AccessToken)
-				return nil
-			},
-		})
+	if _, err := s.Token(ctx); err != nil {
+		return err
 	}
-	data, err := ask()
+	way := &fetch.Client{Transport: &transport{session: s.account.session("", nil), base: p.fetch.Transport, provider: true}}
+	data, err := userinfo.Fetch(ctx, way, userinfo.Request{
+		Endpoint: p.doc.UserinfoEndpoint, Subject: claims.Subject, Issuer: p.issuer, ClientID: s.account.grant.Load().ClientID,
+		Keys: p.keys, Algorithms: p.doc.UserinfoAlgorithms(),
+	})
 	var ue *userinfo.Error
-	if errors.As(err, &ue) && ue.Code == "invalid_token" {
-		if rerr := s.Refresh(ctx); rerr != nil {
-			return rerr
-		}
-		data, err = ask()
-	}
-	if errors.As(err, &ue) {
+	switch {
+	case errors.As(err, &ue):
 		return &Error{Endpoint: "userinfo", Code: ue.Code, Description: ue.Description, Status: ue.Status, RetryAfter: ue.RetryAfter}
-	}
-	if errors.Is(err, userinfo.ErrResponse) {
+	case errors.Is(err, userinfo.ErrResponse):
 		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+	case err != nil:
+		return err
 	}
+	return decode("userinfo", data, v)
+}
+
+func decode(what string, data []byte, v any) error {
+	if err := strictjson.Unmarshal(data, v); err != nil {
+		return invalid("%s: %w", what, err)
+	}
+	return nil
+}
+
+// Introspect asks the provider what it makes of the access token and decodes the answer into v (RFC 7662); for debugging. A token that it
+// does not honour is {"active": false}. Many providers refuse public clients. [errors.ErrUnsupported]: there is no such endpoint.
+func (s *Session) Introspect(ctx context.Context, v any) error {
+	c := s.account.client
+	if err := c.begin(); err != nil {
+		return err
+	}
+	defer c.done()
+	tok, err := s.Token(ctx)
 	if err != nil {
 		return err
 	}
-	if err := strictjson.Unmarshal(data, v); err != nil {
-		return invalid("userinfo: %w", err)
+	g := s.account.grant.Load()
+	if g == nil {
+		return c.failure(grant.ErrAbsent)
 	}
-	return nil
+	p, err := c.provider(ctx, g.Issuer)
+	if err != nil {
+		return err
+	}
+	if p.doc.IntrospectionEndpoint == "" {
+		return unsupported("the provider has no introspection_endpoint")
+	}
+	req := c.request(p, g.ClientID, p.doc.IntrospectionEndpoint, nil, dpop.Key{})
+	if p.doc.IntrospectionEndpointAuthMethodsSupported != nil {
+		req.AuthMethods, req.AuthAlgs = p.doc.IntrospectionEndpointAuthMethodsSupported, p.doc.IntrospectionEndpointAuthSigningAlgValuesSupported
+	}
+	data, err := introspection.Introspect(ctx, p.fetch, req, secret.New(tok.AccessToken), "access_token")
+	if errors.Is(err, introspection.ErrResponse) {
+		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+	}
+	if err != nil {
+		return fromEndpoint("introspection", err)
+	}
+	return decode("introspection", data, v)
 }

@@ -36,9 +36,11 @@ var (
 // Grant is a sign-in and its tokens. A Grant that has been stored or loaded is never changed.
 type Grant struct {
 	Generation uint64
+	Realm      string // with Party and Account what the key is made of: the issuer and the client, or how those are found
+	Party      string
+	Account    string
 	Issuer     string
 	ClientID   string
-	Account    string
 	Subject    string
 	Username   string
 	Scopes     []string // granted at the sign-in
@@ -116,15 +118,15 @@ func (g *Grant) Row() Row {
 	return r
 }
 
-// Prefix begins the keys of every account of one client at one issuer.
-func Prefix(issuer, clientID string) string {
-	return "s1." + digest(issuer, clientID) + "."
+// Prefix begins the keys of every account of one client (party) at one issuer (realm).
+func Prefix(realm, party string) string {
+	return "s1." + digest(realm, party) + "."
 }
 
 // Key names the session of one account. It is made of [a-z0-9.] alone, so no issuer, client or account can inject into a keychain or a path,
 // and two of them cannot collide.
-func Key(issuer, clientID, account string) string {
-	return Prefix(issuer, clientID) + digest(account)
+func Key(realm, party, account string) string {
+	return Prefix(realm, party) + digest(account)
 }
 
 func digest(parts ...string) string {
@@ -138,9 +140,11 @@ func digest(parts ...string) string {
 type storedGrant struct {
 	Version      int           `json:"v"`
 	Generation   uint64        `json:"gen"`
+	Realm        string        `json:"realm"`
+	Party        string        `json:"party"`
+	Account      string        `json:"account,omitempty"`
 	Issuer       string        `json:"issuer"`
 	ClientID     string        `json:"client_id"`
-	Account      string        `json:"account,omitempty"`
 	Subject      string        `json:"sub,omitempty"`
 	Username     string        `json:"username,omitempty"`
 	Scopes       []string      `json:"scopes,omitempty"`
@@ -164,7 +168,7 @@ type storedToken struct {
 // encode is the one place where the secrets become bytes, for the store.
 func (g *Grant) encode() ([]byte, error) {
 	s := storedGrant{
-		Version: Format, Generation: g.Generation, Issuer: g.Issuer, ClientID: g.ClientID, Account: g.Account, Subject: g.Subject,
+		Version: Format, Generation: g.Generation, Realm: g.Realm, Party: g.Party, Account: g.Account, Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject,
 		Username: g.Username, Scopes: g.Scopes, Resources: g.Resources, RefreshToken: g.RefreshToken.Reveal(),
 		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), DPoPKey: g.DPoPKey.Reveal(),
 	}
@@ -190,7 +194,7 @@ func decode(data []byte) (*Grant, error) {
 		return nil, ErrCorrupt
 	}
 	g := &Grant{
-		Generation: s.Generation, Issuer: s.Issuer, ClientID: s.ClientID, Account: s.Account, Subject: s.Subject, Username: s.Username,
+		Generation: s.Generation, Realm: s.Realm, Party: s.Party, Account: s.Account, Issuer: s.Issuer, ClientID: s.ClientID, Subject: s.Subject, Username: s.Username,
 		Scopes: s.Scopes, Resources: s.Resources, RefreshToken: secret.New(s.RefreshToken),
 		IDToken: secret.New(s.IDToken), NewIDToken: secret.New(s.NewIDToken), DPoPKey: secret.New(s.DPoPKey),
 	}

@@ -112,7 +112,7 @@ func (k *Keeper) read(ctx context.Context, key string) (Record, *Grant, error) {
 		k.log().Warn("the stored session cannot be read", "key", key)
 		return rec, nil, nil
 	}
-	if err != nil || Key(g.Issuer, g.ClientID, g.Account) != key {
+	if err != nil || Key(g.Realm, g.Party, g.Account) != key {
 		return rec, nil, err
 	}
 	if g.Generation <= rec.Tombstone {
@@ -499,13 +499,13 @@ func (k *Keeper) remove(ctx context.Context, key string, rec *Record) error {
 	return k.writeRecord(ctx, key, *rec)
 }
 
-// Rows lists the accounts of one client in one pass (step 15). No secret is read where the rows are whole.
-func (k *Keeper) Rows(ctx context.Context, issuer, clientID string) ([]Row, error) {
+// Rows lists the accounts under one realm and party in one pass (step 15). No secret is read where the rows are whole.
+func (k *Keeper) Rows(ctx context.Context, realm, party string) ([]Row, error) {
 	lister, ok := k.Store.(tokenstore.Lister)
 	if !ok {
 		return nil, fmt.Errorf("this store cannot list its accounts: %w", errors.ErrUnsupported)
 	}
-	keys, err := lister.List(ctx, Prefix(issuer, clientID))
+	keys, err := lister.List(ctx, Prefix(realm, party))
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ var key = Key(issuer, client, "")
 
 func signedIn(p *provider, life time.Duration) *Grant {
 	p.current = "r0"
-	return &Grant{Issuer: issuer, ClientID: client, Subject: "alice", RefreshToken: secret.New("r0"), Tokens: []Token{token2("a0", life)}, IDToken: secret.New("id0")}
+	return &Grant{Realm: issuer, Party: client, Issuer: issuer, ClientID: client, Subject: "alice", RefreshToken: secret.New("r0"), Tokens: []Token{token2("a0", life)}, IDToken: secret.New("id0")}
 }
 
 func anyone(*Grant) error { return nil }
@@ -527,7 +527,7 @@ func TestFailureIsAdoptedOnlyIfLater(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"v":1,"gen":3,"issuer":"i","client_id":"c","tokens":[{"access_token":"a","type":"Bearer","obtained":1,"expiry":2}]}`))
+	f.Add([]byte(`{"v":1,"gen":3,"realm":"i","party":"c","issuer":"i","client_id":"c","tokens":[{"access_token":"a","type":"Bearer","obtained":1,"expiry":2}]}`))
 	f.Add([]byte(`{"v":2}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		g, err := decode(data)

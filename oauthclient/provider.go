@@ -1,0 +1,145 @@
+package oauthclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/jwks"
+	"github.com/nativeoauth/nativeoauth/internal/metadata"
+)
+
+// provider is what is known of an authorization server: its metadata, its keys, and the guarded way to it.
+type provider struct {
+	issuer  string
+	doc     *metadata.Document
+	keys    *jwks.Cache // nil: the metadata name none
+	fetch   *fetch.Client
+	fetched time.Time
+}
+
+// providerAge is how long metadata are trusted without another look.
+const providerAge = 24 * time.Hour
+
+// providers are kept by issuer. There is one, unless the issuer is learned from a resource that changes its mind.
+type providers struct {
+	mu    sync.Mutex
+	known map[string]*lookup
+}
+
+// lookup is one issuer's metadata, fetched once for all who ask at the same time.
+type lookup struct {
+	turn    chan struct{} // holds one token
+	current *provider
+}
+
+// provider returns what is known of issuer, discovering it if need be.
+func (c *Client) provider(ctx context.Context, issuer string) (*provider, error) {
+	c.providers.mu.Lock()
+	l := c.providers.known[issuer]
+	if l == nil {
+		l = &lookup{turn: make(chan struct{}, 1)}
+		c.providers.known[issuer] = l
+	}
+	c.providers.mu.Unlock()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p := l.current
+	if p != nil && (c.cfg.Metadata != nil || time.Since(p.fetched) < providerAge) {
+		return p, nil
+	}
+	next, err := c.discover(ctx, issuer, p)
+	if err != nil {
+		if p != nil && ctx.Err() == nil {
+			c.log.Warn("the provider's metadata cannot be renewed; going on with the earlier ones", "err", err)
+			return p, nil
+		}
+		return nil, err
+	}
+	l.current = next
+	return next, nil
+}
+
+func (c *Client) discover(ctx context.Context, issuer string, before *provider) (*provider, error) {
+	next := &provider{issuer: issuer, fetched: time.Now()}
+	if before != nil {
+		next.fetch = before.fetch
+	} else {
+		next.fetch = &fetch.Client{Transport: c.guard(issuer)}
+	}
+	if c.cfg.Metadata != nil {
+		doc := metadata.Document(*c.cfg.Metadata)
+		if err := doc.Check(issuer); err != nil {
+			return nil, invalid("Config.Metadata: %w", err)
+		}
+		next.doc = &doc
+	} else {
+		doc, err := metadata.Discover(ctx, next.fetch, issuer, metadata.Options{OpenID: c.openID(), Learned: c.cfg.Issuer == ""})
+		if errors.Is(err, metadata.ErrInvalid) || errors.Is(err, metadata.ErrNotFound) {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the provider's metadata: %w", err)
+		}
+		next.doc = doc
+	}
+	switch {
+	case before != nil && before.doc.JWKSURI == next.doc.JWKSURI:
+		next.keys = before.keys // with its limit on refetches
+	case next.doc.JWKSURI != "":
+		next.keys = jwks.New(next.fetch, next.doc.JWKSURI)
+	}
+	return next, nil
+}
+
+// guard keeps a provider from naming servers inside this machine's network (S43).
+func (c *Client) guard(issuer string) http.RoundTripper {
+	switch {
+	case c.issuer != "":
+		return fetch.NewGuard(c.cfg.Transport, metadata.Host(issuer))
+	case c.cfg.AllowPrivate:
+		return c.cfg.Transport
+	}
+	return fetch.NewGuard(c.cfg.Transport, "")
+}
+
+// home returns the provider of a new sign-in.
+func (c *Client) home(ctx context.Context, resourceMetadata string) (*provider, error) {
+	if c.issuer != "" {
+		return c.provider(ctx, c.issuer)
+	}
+	issuer, err := c.learn(ctx, resourceMetadata)
+	if err != nil {
+		return nil, err
+	}
+	return c.provider(ctx, issuer)
+}
+
+// closeIdle closes the connections that are kept open to providers.
+func (c *Client) closeIdle() {
+	c.providers.mu.Lock()
+	defer c.providers.mu.Unlock()
+	for _, l := range c.providers.known {
+		select {
+		case l.turn <- struct{}{}:
+			if l.current != nil {
+				if t, ok := l.current.fetch.Transport.(interface{ CloseIdleConnections() }); ok {
+					t.CloseIdleConnections()
+				}
+			}
+			<-l.turn
+		default: // in use: its own end closes it
+		}
+	}
+	if t, ok := c.cfg.Transport.(*http.Transport); ok && c.ownTransport {
+		t.CloseIdleConnections()
+	}
+}
