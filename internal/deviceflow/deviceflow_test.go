@@ -275,6 +275,12 @@ func TestS88Backoff(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []time.Duration{6 * time.Second, 100 * time.Second, 6 * time.Second}, gaps(p))
 	})
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{answers: []answer{{status: 503, header: http.Header{"Retry-After": {"100"}}}, broken, {status: 200, body: granted}}}
+		_, err := run(t, p)
+		require.NoError(t, err)
+		require.Equal(t, []time.Duration{6 * time.Second, 100 * time.Second, 24 * time.Second}, gaps(p))
+	})
 	synctest.Test(t, func(t *testing.T) { // nobody there until the end: the error says why
 		p := &provider{answers: []answer{broken}}
 		_, err := run(t, p)
