@@ -45,6 +45,8 @@ type Keyring struct {
 
 	gate  gate
 	limit int // of an item's text, in bytes; 0: the system's
+
+	beforeChange func() // nil but in tests, which stop the daemon here
 }
 
 var (
@@ -268,6 +270,8 @@ type operation struct {
 	files   folder
 	bound   time.Duration
 	asks    bool // the keychain is going to ask a person
+
+	beforeChange func()
 }
 
 // errTimeUp is the cause of an operation's ctx where it was not the caller's.
@@ -284,15 +288,14 @@ func (k *Keyring) begin(ctx context.Context) (*operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	op := &operation{turn: turn, service: service, files: files, bound: k.Timeout}
+	op := &operation{turn: turn, service: service, files: files, bound: k.Timeout, beforeChange: k.beforeChange}
 	if op.bound <= 0 {
 		op.bound = unattended
 	}
 	started := time.Now()
 	op.ctx, op.cancel = context.WithTimeoutCause(ctx, op.bound, errTimeUp)
-	var asks bool
-	probing := op.ctx
-	if err := op.run(func() (err error) { asks, err = lookForKeychain(probing); return err }); err != nil {
+	asks, err := op.look()
+	if err != nil {
 		op.end()
 		return nil, err
 	}
@@ -310,6 +313,29 @@ func (op *operation) end() {
 	op.leave()
 }
 
+// look ends by itself soon after the time is up, unlike go-keyring's calls, and gets a moment for that: the gate stays open.
+func (op *operation) look() (asks bool, err error) {
+	waiting, stop := context.WithCancel(context.WithoutCancel(op.ctx))
+	defer stop()
+	defer context.AfterFunc(op.ctx, func() {
+		select {
+		case <-time.After(200 * time.Millisecond):
+			stop()
+		case <-waiting.Done():
+		}
+	})()
+	var found bool
+	looking := op.ctx
+	err, done := op.call(waiting, func() (err error) { found, err = lookForKeychain(looking); return err })
+	switch {
+	case done != nil, err != nil && op.ctx.Err() != nil:
+		return false, op.timeUp()
+	case err != nil:
+		return false, err
+	}
+	return found, nil
+}
+
 // run is call for what changes nothing.
 func (op *operation) run(f func() error) error {
 	err, _ := op.attempt(f)
@@ -318,6 +344,9 @@ func (op *operation) run(f func() error) error {
 
 // change is call for what may still change something after op has given it up.
 func (op *operation) change(f func() error) error {
+	if op.beforeChange != nil {
+		op.beforeChange()
+	}
 	err, done := op.attempt(f)
 	if done != nil {
 		return &Pending{Err: err, Done: done}

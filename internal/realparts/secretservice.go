@@ -61,8 +61,12 @@ func StartableService(tb testing.TB, exec string) *Session {
 func start(tb testing.TB, state Keyring, activate string) *Session {
 	tb.Helper()
 	Need(tb, "dbus-daemon", "gnome-keyring-daemon")
-	// Not tb.TempDir, whose long names do not fit into a socket's address.
-	dir, err := os.MkdirTemp("", "session")
+	// Not tb.TempDir, whose long names do not fit into a socket's address. In memory if that can be, for gnome-keyring writes
+	// and flushes its whole file at each change.
+	dir, err := os.MkdirTemp("/dev/shm", "session")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "session")
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -259,17 +259,17 @@ func (s *suite) keysApart() {
 			if round == 0 {
 				key = s.key(name)
 			}
-			s.put(s.store, key, slices.Repeat([]byte(key), 1000))
+			s.put(s.store, key, slices.Repeat([]byte(key), 100))
 		}
 		for _, name := range names {
-			s.want(s.store, s.prefix+name, slices.Repeat([]byte(s.prefix+name), 1000))
+			s.want(s.store, s.prefix+name, slices.Repeat([]byte(s.prefix+name), 100))
 		}
 	}
 	if err := s.store.Delete(s.Context(), s.prefix+"a"); err != nil {
 		s.Fatalf("Delete: %v", err)
 	}
 	for _, name := range names[1:] {
-		s.want(s.store, s.prefix+name, slices.Repeat([]byte(s.prefix+name), 1000))
+		s.want(s.store, s.prefix+name, slices.Repeat([]byte(s.prefix+name), 100))
 	}
 }
 

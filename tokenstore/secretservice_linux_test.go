@@ -1,0 +1,281 @@
+package tokenstore_test
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+// prompting is a secret service with a person before it who does what a test needs, which no headless gnome-keyring can be
+// brought to. It keeps one item. On a real session bus, under the real name.
+type prompting struct {
+	conn *dbus.Conn
+
+	mu       sync.Mutex
+	locked   bool
+	secret   []byte      // nil: no item
+	onUnlock func() bool // the person's answer to each prompt; false: dismissed
+	onCreate func() bool // nil: no prompt
+	onDelete func() bool
+	prompted chan struct{} // one element for each prompt shown
+	pending  func()        // what the prompt's answer does
+	answer   func() bool
+}
+
+const (
+	fakeService    = dbus.ObjectPath("/org/freedesktop/secrets")
+	fakeCollection = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
+	fakeItem       = dbus.ObjectPath("/org/freedesktop/secrets/collection/login/1")
+	fakePrompt     = dbus.ObjectPath("/org/freedesktop/secrets/prompt/p1")
+	fakeSession    = dbus.ObjectPath("/org/freedesktop/secrets/session/s1")
+)
+
+type fakeSecret struct {
+	Session     dbus.ObjectPath
+	Parameters  []byte
+	Value       []byte
+	ContentType string
+}
+
+// promptingSession puts the test into a session with such a service, and a display.
+func promptingSession(t *testing.T) (*realparts.Session, *prompting) {
+	t.Helper()
+	s := realparts.SecretService(t, realparts.NoService)
+	s.Setenv(t)
+	t.Setenv("DISPLAY", ":99")
+	conn, err := dbus.Connect(s.Address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	p := &prompting{conn: conn, prompted: make(chan struct{}, 100)}
+	require.NoError(t, conn.Export(fakeServiceAPI{p}, fakeService, "org.freedesktop.Secret.Service"))
+	require.NoError(t, conn.Export(fakePropertiesAPI{p}, fakeService, "org.freedesktop.DBus.Properties"))
+	require.NoError(t, conn.Export(fakeCollectionAPI{p}, fakeCollection, "org.freedesktop.Secret.Collection"))
+	require.NoError(t, conn.Export(fakePropertiesAPI{p}, fakeCollection, "org.freedesktop.DBus.Properties"))
+	require.NoError(t, conn.Export(fakeItemAPI{p}, fakeItem, "org.freedesktop.Secret.Item"))
+	require.NoError(t, conn.Export(fakePromptAPI{p}, fakePrompt, "org.freedesktop.Secret.Prompt"))
+	require.NoError(t, conn.Export(fakeSessionAPI{}, fakeSession, "org.freedesktop.Secret.Session"))
+	_, err = conn.RequestName("org.freedesktop.secrets", dbus.NameFlagDoNotQueue)
+	require.NoError(t, err)
+	return s, p
+}
+
+// set changes how the service behaves from now on.
+func (p *prompting) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+func (p *prompting) ask(answer func() bool, then func()) dbus.ObjectPath {
+	p.answer, p.pending = answer, then
+	return fakePrompt
+}
+
+type fakeServiceAPI struct{ p *prompting }
+
+func (fakeServiceAPI) OpenSession(string, dbus.Variant) (dbus.Variant, dbus.ObjectPath, *dbus.Error) {
+	return dbus.MakeVariant(""), fakeSession, nil
+}
+
+func (fakeServiceAPI) ReadAlias(string) (dbus.ObjectPath, *dbus.Error) { return fakeCollection, nil }
+
+func (f fakeServiceAPI) Unlock(objects []dbus.ObjectPath) ([]dbus.ObjectPath, dbus.ObjectPath, *dbus.Error) {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if !f.p.locked {
+		return objects, "/", nil
+	}
+	return nil, f.p.ask(f.p.onUnlock, func() { f.p.locked = false }), nil
+}
+
+type fakePropertiesAPI struct{ p *prompting }
+
+func (f fakePropertiesAPI) Get(_, name string) (dbus.Variant, *dbus.Error) {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if name == "Locked" {
+		return dbus.MakeVariant(f.p.locked), nil
+	}
+	return dbus.MakeVariant([]dbus.ObjectPath{fakeCollection}), nil
+}
+
+type fakeCollectionAPI struct{ p *prompting }
+
+func (f fakeCollectionAPI) SearchItems(map[string]string) ([]dbus.ObjectPath, *dbus.Error) {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if f.p.secret == nil {
+		return nil, nil
+	}
+	return []dbus.ObjectPath{fakeItem}, nil
+}
+
+func (f fakeCollectionAPI) CreateItem(_ map[string]dbus.Variant, secret fakeSecret, _ bool) (dbus.ObjectPath, dbus.ObjectPath, *dbus.Error) {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	store := func() { f.p.secret = secret.Value }
+	if f.p.onCreate != nil {
+		return "/", f.p.ask(f.p.onCreate, store), nil
+	}
+	store()
+	return fakeItem, "/", nil
+}
+
+type fakeItemAPI struct{ p *prompting }
+
+func (f fakeItemAPI) GetSecret(session dbus.ObjectPath) (fakeSecret, *dbus.Error) {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	return fakeSecret{session, []byte{}, f.p.secret, "text/plain"}, nil
+}
+
+func (f fakeItemAPI) Delete() (dbus.ObjectPath, *dbus.Error) {
+	f.p.mu.Lock()
+	defer f.p.mu.Unlock()
+	if f.p.onDelete != nil {
+		return f.p.ask(f.p.onDelete, func() { f.p.secret = nil }), nil
+	}
+	f.p.secret = nil
+	return "/", nil
+}
+
+type fakePromptAPI struct{ p *prompting }
+
+func (f fakePromptAPI) Prompt(string) *dbus.Error {
+	f.p.mu.Lock()
+	answer, then := f.p.answer, f.p.pending
+	f.p.mu.Unlock()
+	f.p.prompted <- struct{}{}
+	go func() {
+		granted := answer()
+		f.p.mu.Lock()
+		if granted {
+			then()
+		}
+		f.p.mu.Unlock()
+		result := []dbus.ObjectPath{}
+		if granted {
+			result = append(result, fakeCollection)
+		}
+		_ = f.p.conn.Emit(fakePrompt, "org.freedesktop.Secret.Prompt.Completed", !granted, dbus.MakeVariant(result))
+	}()
+	return nil
+}
+
+type fakeSessionAPI struct{}
+
+func (fakeSessionAPI) Close() *dbus.Error { return nil }
+
+func dismiss() bool { return false }
+func allow() bool   { return true }
+
+// A dismissed prompt makes go-keyring's Set and Delete report success. Nothing was stored, and nothing is claimed.
+func TestKeyringDismissedPrompt(t *testing.T) {
+	_, p := promptingSession(t)
+	store := &tokenstore.Keyring{}
+	p.set(func() { p.onCreate = dismiss })
+	err := store.Put(t.Context(), "a", []byte("new"))
+	require.ErrorIs(t, err, tokenstore.ErrLocked)
+	require.ErrorContains(t, err, "confirm it")
+	_, err = store.Get(t.Context(), "a")
+	require.ErrorIs(t, err, tokenstore.ErrNotFound)
+
+	p.set(func() { p.onCreate = allow })
+	require.NoError(t, store.Put(t.Context(), "a", []byte("old")))
+	p.set(func() { p.onCreate = dismiss })
+	require.ErrorIs(t, store.Put(t.Context(), "a", []byte("new")), tokenstore.ErrLocked)
+	got, err := store.Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, "old", string(got))
+
+	p.set(func() { p.onDelete = dismiss })
+	require.ErrorIs(t, store.Delete(t.Context(), "a"), tokenstore.ErrLocked)
+	_, err = store.Get(t.Context(), "a")
+	require.NoError(t, err)
+	keys, err := store.List(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, keys)
+	p.set(func() { p.onDelete = allow })
+	require.NoError(t, store.Delete(t.Context(), "a"))
+}
+
+// Locked, with a person before the display: Probe and the first call ask, and go by the answer.
+func TestKeyringUnlockPrompt(t *testing.T) {
+	_, p := promptingSession(t)
+	store := &tokenstore.Keyring{}
+	p.set(func() { p.locked, p.onUnlock = true, dismiss })
+	for _, err := range []error{store.Probe(t.Context()), store.Put(t.Context(), "a", nil), store.Delete(t.Context(), "a")} {
+		require.ErrorIs(t, err, tokenstore.ErrLocked)
+		require.ErrorContains(t, err, "unlock it and try again")
+	}
+	// Longer than an unattended call may take: a person answers.
+	p.set(func() {
+		p.onUnlock = func() bool { time.Sleep(tokenstore.Unattended + 500*time.Millisecond); return true }
+	})
+	require.NoError(t, store.Probe(t.Context()))
+	p.set(func() { require.False(t, p.locked, "asked before anything depends on it") })
+	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
+}
+
+// Nobody answers. The call ends in time; the prompt, and what waits for it, end when the bus dies: there go-keyring
+// dereferences nil, which must not end the program.
+func TestKeyringBusDiesUnderPrompt(t *testing.T) {
+	s, p := promptingSession(t)
+	store := &tokenstore.Keyring{Timeout: 500 * time.Millisecond}
+	never, end := context.WithCancel(t.Context())
+	defer end()
+	wait := func() bool { <-never.Done(); return false }
+	p.set(func() { p.locked, p.onUnlock = true, wait })
+
+	err := store.Put(t.Context(), "a", []byte("x"))
+	require.ErrorIs(t, err, tokenstore.ErrLocked)
+	require.ErrorContains(t, err, "nobody answered the keychain's prompt within 500ms")
+	var pending *tokenstore.Pending
+	require.ErrorAs(t, err, &pending)
+	<-p.prompted
+	before := runtime.NumGoroutine()
+	for range 100 {
+		require.ErrorIs(t, store.Put(t.Context(), "a", nil), tokenstore.ErrBusy)
+	}
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
+	require.Empty(t, p.prompted, "one prompt, not a hundred")
+	s.StopBus()
+	within(t, pending.Done)
+
+	// And while a caller still waits.
+	s, p = promptingSession(t)
+	store = &tokenstore.Keyring{Timeout: time.Minute}
+	p.set(func() { p.locked, p.onUnlock = true, wait })
+	failed := make(chan error, 1)
+	go func() {
+		_, err := store.Get(context.WithoutCancel(t.Context()), "a")
+		failed <- err
+	}()
+	<-p.prompted
+	s.StopBus()
+	select {
+	case err := <-failed:
+		require.ErrorIs(t, err, tokenstore.ErrUnavailable)
+		require.ErrorContains(t, err, "connection to the keychain broke")
+	case <-time.After(30 * time.Second):
+		t.Fatal("the call outlives the bus")
+	}
+}
+
+// A display on which gnome-keyring can show nothing.
+func TestKeyringPromptCannotBeShown(t *testing.T) {
+	realparts.SecretService(t, realparts.Locked).Setenv(t)
+	t.Setenv("DISPLAY", ":99")
+	store := &tokenstore.Keyring{Timeout: 20 * time.Second}
+	_, err := store.Get(t.Context(), "a")
+	require.ErrorIs(t, err, tokenstore.ErrLocked)
+	require.ErrorIs(t, store.Probe(t.Context()), tokenstore.ErrLocked)
+}
