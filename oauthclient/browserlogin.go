@@ -5,46 +5,39 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nativeoauth/nativeoauth/internal/browser"
 	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
+// ways are the means by which a person is asked.
+type ways struct {
+	open   func(ctx context.Context, url string) error // nil: no browser here
+	paste  bool                                        // the person may open the URL elsewhere and paste the one it ends at
+	device bool                                        // a device code is offered beside that, where the provider has it
+}
+
 // browserLogin is the authorization code flow with a loopback redirect (RFC 8252 §7.3): the listener is there before anything is shown, and
 // the page says "signed in" only after everything was checked and stored.
-func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, p *provider, clientID string, scopes []string) (*Session, error) {
+func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, p *provider, clientID string, scopes []string, w ways) (*Session, error) {
 	if p.doc.AuthorizationEndpoint == "" {
 		return nil, unsupported("the provider has no authorization_endpoint")
 	}
 	if err := c.pkceSupport(p.doc); err != nil {
 		return nil, err
 	}
-	open := c.cfg.UI.OpenURL
-	if open == nil {
-		open = browser.Open
-		if err := browser.Available(); err != nil {
-			if c.cfg.UI.Instruct == nil {
-				return nil, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine", ErrNoBrowser, err)
-			}
-			open = nil
-		}
-	}
 	srv, err := loopback.Listen(ctx, c.cfg.Loopback)
 	if err != nil {
 		return nil, err
 	}
-	var finished bool
+	answered := false
 	defer func() {
-		if !finished {
+		if !answered {
 			_ = srv.Close()
 			return
 		}
 		// The browser still loads its page; the program goes on meanwhile, and Close waits for it.
-		c.working.Add(1)
-		go func() {
-			defer c.working.Done()
-			_ = srv.Close()
-		}()
+		c.working.Go(func() { _ = srv.Close() })
 	}()
 
 	t, err := c.newTransaction(p, clientID, srv.RedirectURI(), o, scopes)
@@ -61,39 +54,63 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 	if err != nil {
 		return nil, fmt.Errorf("%w: authorization_endpoint: %w", ErrInvalidResponse, err)
 	}
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	c.working.Go(func() { c.warm(ctx, p) }) // while the person is busy
-	c.cfg.UI.progress(StepPerson)
-	opened := false
-	if open != nil {
-		if err := open(ctx, ticket); err != nil {
-			c.log.Warn("the browser was not opened", "err", err)
-			if c.cfg.UI.Instruct == nil {
-				return nil, fmt.Errorf("%w: %w", ErrNoBrowser, err)
-			}
-		} else {
-			opened = true
+	var dev *device
+	if w.device && p.doc.DeviceAuthorizationEndpoint != "" {
+		if dev, err = c.startDevice(ctx, o, p, clientID, scopes); err != nil {
+			c.log.Warn("no device code is offered", "err", err)
 		}
+	}
+
+	asking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c.working.Go(func() { c.warm(asking, p) }) // while the person is busy
+	c.cfg.UI.progress(StepPerson)
+	do := Instructions{URL: authURL, Paste: w.paste}
+	if w.open != nil {
+		if err := w.open(asking, ticket); err == nil {
+			do.Opened = true
+		} else if c.log.Warn("the browser was not opened", "err", err); c.cfg.UI.Instruct == nil {
+			return nil, fmt.Errorf("%w: %w", ErrNoBrowser, err)
+		}
+	}
+	do.Expiry, _ = ctx.Deadline()
+	if dev != nil {
+		dev.instruct(&do)
 	}
 	if c.cfg.UI.Instruct != nil {
-		do := Instructions{URL: authURL, Opened: opened, Paste: true}
-		if deadline, ok := ctx.Deadline(); ok {
-			do.Expiry = deadline
-		}
-		c.working.Go(func() { c.instruct(ctx, cancel, do, srv) })
+		c.working.Go(func() { c.instruct(asking, cancel, do, srv) })
+	}
+	confirmed := make(chan *tokenendpoint.Response, 1)
+	if dev != nil {
+		c.working.Go(func() {
+			resp, err := dev.poll(asking)
+			switch {
+			case err == nil:
+				confirmed <- resp
+				if cancel(errConfirmed); !errors.Is(context.Cause(asking), errConfirmed) {
+					c.log.Info("the device code was confirmed after the browser's answer; its tokens are not used")
+				}
+			case errors.Is(err, ErrAccessDenied): // said no there: that is an answer too
+				cancel(err)
+			case asking.Err() == nil:
+				c.log.Info("the device code is no longer of use", "err", err)
+			}
+		})
 	}
 
-	resp, err := srv.Wait(ctx)
+	resp, err := srv.Wait(asking)
+	if errors.Is(err, errConfirmed) {
+		return c.confirmed(ctx, a, o, dev, <-confirmed)
+	}
+	if errors.Is(err, loopback.ErrIssuer) {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+	}
 	if err != nil {
-		if errors.Is(err, loopback.ErrIssuer) {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
-		}
 		return nil, err
 	}
+	answered = true
+	cancel(nil)
 	g, session, err := c.complete(ctx, a, o, t, resp)
-	finished = true
 	if err != nil {
 		resp.Finish("", err)
 		return nil, err
@@ -101,6 +118,9 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 	resp.Finish(g.Username, nil)
 	return session, nil
 }
+
+// errConfirmed ends the wait for the browser when the device code was confirmed first.
+var errConfirmed = errors.New("confirmed with the device code")
 
 // complete turns a checked authorization response into a stored session.
 func (c *Client) complete(ctx context.Context, a *account, o *LoginOptions, t *transaction, resp *loopback.Response) (*grant.Grant, *Session, error) {

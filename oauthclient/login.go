@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/browser"
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/internal/idtoken"
 )
@@ -179,7 +180,32 @@ func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Sessio
 	if seen.Grant != nil && len(o.Scopes) > 0 {
 		scopes = union(scopes, seen.Grant.Scopes)
 	}
-	return c.browserLogin(ctx, a, o, p, c.cfg.ClientID, scopes)
+	return c.ask(ctx, a, o, p, c.cfg.ClientID, scopes)
+}
+
+// ask reaches the person by the flow that was chosen, or by what is there.
+func (c *Client) ask(ctx context.Context, a *account, o *LoginOptions, p *provider, clientID string, scopes []string) (*Session, error) {
+	w := ways{open: c.cfg.UI.OpenURL, paste: c.cfg.UI.Instruct != nil}
+	var none error
+	if w.open == nil {
+		w.open, none = browser.Open, browser.Available()
+	}
+	if o.Flow == FlowDevice || o.Flow == FlowAuto && none != nil && p.doc.AuthorizationEndpoint == "" {
+		return c.deviceLogin(ctx, a, o, p, clientID, scopes)
+	}
+	if o.Flow == FlowPaste {
+		none = errors.New("the paste flow was chosen")
+	}
+	if none != nil {
+		if c.cfg.UI.Instruct == nil {
+			return nil, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine", ErrNoBrowser, none)
+		}
+		if o.Flow == FlowBrowser {
+			return nil, fmt.Errorf("%w: %w", ErrNoBrowser, none)
+		}
+		w.open, w.device = nil, o.Flow == FlowAuto
+	}
+	return c.browserLogin(ctx, a, o, p, clientID, scopes, w)
 }
 
 func union(lists ...[]string) []string {

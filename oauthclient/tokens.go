@@ -270,7 +270,8 @@ func (c *Client) verifyRefreshed(ctx context.Context, g *grant.Grant) error {
 	if err != nil {
 		return fmt.Errorf("%w: stored ID token: %w", grant.ErrRejected, err)
 	}
-	_, err = c.verifyIDToken(ctx, p, g.ClientID, g.NewIDToken.Reveal(), idtoken.Expect{AccessToken: g.Tokens[0].AccessToken, Refreshed: before})
+	newest := slices.MaxFunc(g.Tokens, func(a, b grant.Token) int { return a.Obtained.Compare(b.Obtained) }) // the one that came with it
+	_, err = c.verifyIDToken(ctx, p, g.ClientID, g.NewIDToken.Reveal(), idtoken.Expect{AccessToken: newest.AccessToken, Refreshed: before})
 	if errors.Is(err, ErrInvalidResponse) {
 		return fmt.Errorf("%w: %w", grant.ErrRejected, err)
 	}

@@ -1,0 +1,41 @@
+package oauthclient
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/challenge"
+)
+
+// ParseChallenge reads what a resource asks for in a 401 or 403 (RFC 6750 §3, RFC 9470 §3, RFC 9728 §5.1). ok: signing in with opts, which the
+// caller may complete, may help. resp.Body is left alone.
+//
+//	opts, ok := oauthclient.ParseChallenge(resp)
+//	if ok {
+//		session, err = client.SessionOrLogin(ctx, opts) // adopts a session that suffices: no storm
+//	}
+func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
+	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+		return nil, false
+	}
+	d, ok := challenge.Pick(challenge.Parse(resp.Header), "")
+	if !ok {
+		return nil, false
+	}
+	opts = &LoginOptions{Scopes: d.Scope, ACRValues: d.ACRValues, ResourceMetadata: d.ResourceMetadata}
+	if d.HasMaxAge {
+		opts.MaxAge = max(d.MaxAge, time.Second)
+		if d.MaxAge == 0 {
+			opts.MaxAge = -1
+		}
+	}
+	switch d.Error {
+	case "insufficient_user_authentication":
+		return opts, len(opts.ACRValues) > 0 || opts.MaxAge != 0
+	case "insufficient_scope":
+		return opts, len(opts.Scopes) > 0
+	case "", "invalid_token":
+		return opts, resp.StatusCode == http.StatusUnauthorized
+	}
+	return nil, false
+}
