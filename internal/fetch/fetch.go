@@ -140,7 +140,7 @@ func (e *Error) cause() string {
 		return "the server's certificate is for another name"
 	case errors.As(e.Err, &cert):
 		return "the server's certificate is not trusted; check the clock, or whether something intercepts TLS"
-	case errors.As(e.Err, &record):
+	case errors.As(e.Err, &record), errors.Is(e.Err, http.ErrSchemeMismatch):
 		return "the server does not speak TLS on this port"
 	case errors.As(e.Err, &alert):
 		return "no TLS connection (" + alert.Error() + ")"
@@ -192,6 +192,10 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Err: err, host: req.URL.Host} // not yet sent, which the trace could not tell
+	}
 
 	var sent, traced atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
