@@ -2,10 +2,10 @@ package authserver
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -128,24 +128,23 @@ func registeredURI(registered []string, uri string) bool {
 	})
 }
 
-// splitLoopback parts http://127.0.0.1:1234/callback into "127.0.0.1" and "/callback". It cuts the text and does not normalise
-// it, so that nothing but the port can differ.
+// splitLoopback parts http://127.0.0.1:1234/callback into "http://127.0.0.1" and "/callback". It cuts the text and does not
+// normalise it, so that nothing but the port can differ.
 func splitLoopback(uri string) (host, rest string, ok bool) {
-	authority, ok := strings.CutPrefix(uri, "http://")
-	if !ok {
-		return "", "", false
-	}
-	if i := strings.IndexAny(authority, "/?#"); i >= 0 {
-		authority, rest = authority[:i], authority[i:]
-	}
-	if h, port, err := net.SplitHostPort(authority); err == nil {
-		if _, err := (safeurl.Policy{LoopbackHTTP: true}).Parse("http://127.0.0.1:" + port + "/"); err != nil {
-			return "", "", false
+	for _, host := range []string{"http://127.0.0.1", "http://[::1]", "http://localhost"} {
+		rest, ok := strings.CutPrefix(uri, host)
+		if !ok {
+			continue
 		}
-		authority = h
+		if digits, ok := strings.CutPrefix(rest, ":"); ok {
+			rest = strings.TrimLeft(digits, "0123456789")
+			if port, err := strconv.ParseUint(digits[:len(digits)-len(rest)], 10, 16); err != nil || port == 0 {
+				return "", "", false
+			}
+		}
+		return host, rest, rest == "" || rest[0] == '/' || rest[0] == '?'
 	}
-	host = strings.Trim(authority, "[]")
-	return host, rest, host == "127.0.0.1" || host == "::1" || host == "localhost"
+	return "", "", false
 }
 
 func (s *Server) client(id string) *Client {

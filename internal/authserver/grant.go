@@ -125,6 +125,10 @@ func (s *Server) redeemRefresh(c *Client, presented, jkt string, check func(*gra
 	}
 	s.stats.Refreshes++
 	found.presented++
+	again := !found.consumed.IsZero()
+	if again {
+		s.stats.Reuses++
+	}
 	g = found.grant
 	if g.jkt != "" && g.jkt != jkt {
 		return nil, "", invalidGrant("the refresh token is bound to another DPoP key")
@@ -132,13 +136,9 @@ func (s *Server) redeemRefresh(c *Client, presented, jkt string, check func(*gra
 	if !s.live(g) {
 		return nil, "", invalidGrant("the grant was revoked")
 	}
-	again := !found.consumed.IsZero()
-	if again {
-		s.stats.Reuses++
-		if !s.inGrace(found, now) {
-			s.revokeFamily(g)
-			return nil, "", invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
-		}
+	if again && !s.inGrace(found, now) {
+		s.revokeFamily(g)
+		return nil, "", invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
 	}
 	// A request that asks for too much is refused before the token is used up.
 	if e := check(g); e != nil {
