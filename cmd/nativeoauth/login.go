@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+)
+
+// loginFlags are the flags of login that are not remembered.
+type loginFlags struct {
+	demo              bool
+	noBrowser, device bool
+	prompt, hint      string
+	acr               []string
+	maxAge, timeout   time.Duration
+	replaceUser       bool
+}
+
+func (a *app) loginCmd() *cobra.Command {
+	var l loginFlags
+	cmd := &cobra.Command{
+		Use:   "login",
+		Short: "Sign in with your browser",
+		Long: `login opens your browser at the provider, waits until you have signed in, checks everything that comes back, and keeps the session.
+
+What it was given is remembered under the profile (never a secret), so that later commands, and the next login, need no flags.
+Without --scope it asks for openid, and for offline_access where the provider offers that.`,
+		Example: `  nativeoauth login --demo
+  nativeoauth login --issuer https://login.example.com --client-id my-cli
+  nativeoauth login --profile work --issuer https://login.example.com --client-id my-cli --scope openid --scope email
+  nativeoauth login --no-browser          # on a machine without one: open the address elsewhere, paste the one it ends at
+  nativeoauth login --client-secret-file - < secret`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if l.demo {
+				return a.demo(cmd.Context())
+			}
+			return a.login(cmd, l)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&l.demo, "demo", false, "show a whole sign-in on this machine, with a provider made for it")
+	f.BoolVar(&l.noBrowser, "no-browser", false, "open no browser: show the address, and take the pasted one that it ends at")
+	f.BoolVar(&l.device, "device", false, "sign in on another device with a code (RFC 8628)")
+	f.StringVar(&l.prompt, "prompt", "", "what the provider asks: login, consent, select_account or none")
+	f.StringVar(&l.hint, "login-hint", "", "who is expected to sign in, such as an e-mail address")
+	f.StringArrayVar(&l.acr, "acr", nil, "an authentication context class of which one is required; may be repeated")
+	f.DurationVar(&l.maxAge, "max-age", 0, "how long ago you may have signed in at the provider, such as 10m; negative: sign in anew")
+	f.DurationVar(&l.timeout, "timeout", 5*time.Minute, "how long to wait for you")
+	f.BoolVar(&l.replaceUser, "replace-user", false, "let another user take over this account's session")
+	f.StringArrayVar(&a.flags.Scopes, "scope", nil, "a scope to ask for; may be repeated")
+	f.StringArrayVar(&a.flags.Resources, "resource", nil, "an API that the tokens are for (RFC 8707); may be repeated")
+	f.StringArrayVar(&a.flags.Origins, "origin", nil, "where `request` may send the token, as https://api.example.com; may be repeated")
+	f.StringArrayVar(&a.flags.TrustedAudiences, "trusted-audience", nil, "another audience that the ID token may name; may be repeated")
+	f.StringArrayVar(&a.flags.AuthParams, "auth-param", nil, "one more parameter for the provider, as audience=https://api; may be repeated")
+	f.BoolVar(&a.flags.DPoP, "dpop", false, "bind the tokens to a key of this session (RFC 9449)")
+	f.BoolVar(&a.flags.RequirePAR, "par", false, "fail unless the request can be pushed (RFC 9126)")
+	f.IntVar(&a.flags.Port, "port", 0, "the port of the redirect URI, for providers that insist on a registered one (default: a free one)")
+	f.StringVar(&a.flags.RedirectPath, "redirect-path", "", "the path of the redirect URI (default /callback)")
+	f.StringVar(&a.flags.RedirectURI, "redirect-uri", "", "the redirect URI, where a proxy or container maps it to this machine")
+	f.BoolVar(&a.flags.Localhost, "localhost", false, "write localhost in the redirect URI, for providers that refuse 127.0.0.1")
+	f.BoolVar(&a.flags.FormPost, "form-post", false, "take the answer as a POST too")
+	f.BoolVar(&a.flags.AllowOtherUsers, "allow-other-users", false, "take a browser that another user of this computer runs")
+	cmd.MarkFlagsMutuallyExclusive("no-browser", "device")
+	return cmd
+}
+
+func (a *app) login(cmd *cobra.Command, l loginFlags) error {
+	ctx := cmd.Context()
+	if l.timeout <= 0 {
+		return usage("--timeout must be positive")
+	}
+	if a.flags.Port < 0 || a.flags.Port > 65535 {
+		return usage("--port %d is no port", a.flags.Port)
+	}
+	s, err := a.resolve(cmd)
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(s)
+	if err != nil {
+		return err
+	}
+	cfg, err := a.config(ctx, s, store)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	if s.Scopes == nil && len(s.Resources) == 0 {
+		if err := a.chooseScopes(ctx, &cfg); err != nil {
+			return err
+		}
+	}
+	ui := &loginUI{person: a.person, openURL: nil, noBrowser: l.noBrowser}
+	ui.base = oauthclient.TerminalUI(a.person, nil)
+	if s.ClientSecretFile != "-" && (l.noBrowser || a.interactive()) {
+		ui.base = oauthclient.TerminalUI(a.person, a.stdin)
+	}
+	cfg.UI = ui.ui()
+	c, err := oauthclient.New(cfg)
+	if err != nil {
+		return usageError{err}
+	}
+	defer a.close(c)
+	opts := &oauthclient.LoginOptions{
+		Account: s.Account, ReplaceUser: l.replaceUser, ACRValues: l.acr, MaxAge: l.maxAge, Prompt: l.prompt, LoginHint: l.hint,
+	}
+	switch {
+	case l.noBrowser:
+		opts.Flow = oauthclient.FlowPaste
+	case l.device:
+		opts.Flow = oauthclient.FlowDevice
+	}
+	session, err := c.Login(ctx, opts)
+	ui.done()
+	if err != nil {
+		return err
+	}
+	acc := session.Account()
+	a.person.say("Signed in%s at %s.", asWhom(acc), s.Issuer)
+	if s.Store == storeMemory {
+		// The tokens are lost with this process: they should not live on at the provider.
+		a.person.say("--store memory keeps nothing: the session is signed out again.")
+		return a.signOut(ctx, c, s.Account, nil)
+	}
+	if s.ClientSecretFile == "-" {
+		if err := store.Put(ctx, secretKey(s), []byte(s.secret.Reveal())); err != nil {
+			return fmt.Errorf("you are signed in, but the client secret was not kept, and the session cannot be refreshed without it: %w", err)
+		}
+		s.ClientSecretFile, s.ClientSecretStored = "", true
+	}
+	s.Scopes = cfg.Scopes
+	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
+		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
+	}
+	a.person.say("The session is in the %s%s.", acc.Store, profileNote(s))
+	switch {
+	case acc.Refreshable:
+		a.person.say("It is refreshed by itself. Try: nativeoauth token%s", profileFlag(s))
+	default:
+		a.person.say("The provider gave no refresh token: it ends at %s. --scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
+	}
+	return nil
+}
+
+// interactive reports whether somebody can type.
+func (a *app) interactive() bool {
+	f, ok := a.stdin.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// chooseScopes asks for an ID token and a session that lasts, as far as the provider knows these words: Google refuses offline_access.
+func (a *app) chooseScopes(ctx context.Context, cfg *oauthclient.Config) error {
+	look := *cfg
+	look.Scopes = []string{"openid"} // the order in which the metadata are looked for
+	c, err := oauthclient.New(look)
+	if err != nil {
+		return usageError{err}
+	}
+	defer a.close(c)
+	m, err := c.Metadata(ctx)
+	if err != nil {
+		return err
+	}
+	for _, scope := range []string{"openid", "offline_access"} {
+		if slices.Contains(m.ScopesSupported, scope) || scope == "openid" && m.ScopesSupported == nil && m.JWKSURI != "" {
+			cfg.Scopes = append(cfg.Scopes, scope)
+		}
+	}
+	cfg.Metadata = m
+	return nil
+}
+
+// loginUI tells what happens while a login waits.
+type loginUI struct {
+	person    *person
+	base      oauthclient.UI
+	openURL   func(context.Context, string) error
+	noBrowser bool
+	stop      func()
+}
+
+var errNoBrowserWanted = errors.New("--no-browser")
+
+func (u *loginUI) ui() oauthclient.UI {
+	return oauthclient.UI{OpenURL: u.open(), Instruct: u.instruct, Progress: u.progress}
+}
+
+func (u *loginUI) open() func(context.Context, string) error {
+	if u.noBrowser {
+		return func(context.Context, string) error { return errNoBrowserWanted }
+	}
+	return u.openURL
+}
+
+func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
+	if do.Opened && u.person.terminal && !do.Expiry.IsZero() {
+		stop := u.person.wait("Waiting for you in the browser", do.Expiry)
+		context.AfterFunc(ctx, stop) // a line that counts down says when
+		do.Expiry = time.Time{}
+	}
+	return u.base.Instruct(ctx, do)
+}
+
+func (u *loginUI) progress(step oauthclient.Step) {
+	switch step {
+	case oauthclient.StepElsewhere:
+		u.person.say("Another nativeoauth is signing in to this account; waiting for it.")
+	case oauthclient.StepExchange:
+		u.person.say("The browser came back; checking what the provider says.")
+	}
+}
+
+func (u *loginUI) done() {
+	if u.stop != nil {
+		u.stop()
+	}
+}
+
+func asWhom(acc oauthclient.Account) string {
+	who := acc.Username
+	if who == "" {
+		who = acc.Subject
+	}
+	if who == "" {
+		return ""
+	}
+	return " as " + neutral.Text(who, 100)
+}
+
+func profileNote(s *settings) string {
+	if s.name == defaultProfile {
+		return ""
+	}
+	return fmt.Sprintf(" and under the profile %q", s.name)
+}
+
+func profileFlag(s *settings) string {
+	if s.name == defaultProfile {
+		return ""
+	}
+	return " --profile " + quote(s.name)
+}
+
+// clock is a time as a person reads it.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "an unknown time"
+	}
+	t = t.Local()
+	if time.Until(t) < 20*time.Hour && time.Until(t) > -20*time.Hour {
+		return t.Format("15:04:05")
+	}
+	return t.Format("2006-01-02 15:04")
+}
+
+// left is the time until t in words.
+func left(t time.Time) string {
+	d := time.Until(t).Round(time.Second)
+	if d <= 0 {
+		return "expired"
+	}
+	if d > 48*time.Hour {
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Second).String(), "0s"), "0m")
+}

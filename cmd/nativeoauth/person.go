@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// person is how the command talks to whoever runs it: on stderr, in plain lines. On a terminal the last line may count down
+// while something is awaited; elsewhere, and for a screen reader (TERM=dumb), nothing moves. It is an [io.Writer] for lines.
+type person struct {
+	terminal bool // stderr is one that can erase a line
+	colour   bool
+
+	mu      sync.Mutex
+	w       io.Writer
+	waiting string // the line that is rewritten; "": none
+}
+
+func newPerson(w io.Writer, env environ) *person {
+	p := &person{w: w}
+	if f, ok := w.(*os.File); ok {
+		p.terminal = term.IsTerminal(int(f.Fd())) && env["TERM"] != "dumb"
+	}
+	p.colour = p.terminal && env["NO_COLOR"] == ""
+	return p
+}
+
+const eraseLine = "\r\x1b[K"
+
+// Write writes whole lines above the one that counts down. A terminal that has gone away is no reason to stop what is under way.
+func (p *person) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting != "" {
+		_, _ = io.WriteString(p.w, eraseLine)
+	}
+	_, _ = p.w.Write(b)
+	if p.waiting != "" {
+		_, _ = io.WriteString(p.w, p.waiting)
+	}
+	return len(b), nil
+}
+
+func (p *person) say(format string, args ...any) { _, _ = fmt.Fprintf(p, format+"\n", args...) }
+
+func (p *person) warn(format string, args ...any) {
+	p.say("nativeoauth: warning: %s", fmt.Sprintf(format, args...))
+}
+
+func (p *person) fail(text string) { p.say("nativeoauth: %s", text) }
+
+// bold is text as a terminal stresses it.
+func (p *person) bold(text string) string {
+	if !p.colour {
+		return text
+	}
+	return "\x1b[1m" + text + "\x1b[0m"
+}
+
+func (p *person) dim(text string) string {
+	if !p.colour {
+		return text
+	}
+	return "\x1b[2m" + text + "\x1b[0m"
+}
+
+// wait shows what is awaited and the time that is left, until stop is called. Where stderr is no terminal it does nothing.
+func (p *person) wait(what string, until time.Time) (stop func()) {
+	if !p.terminal {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	show := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		left := max(time.Until(until), 0).Round(time.Second)
+		p.waiting = fmt.Sprintf("%s: %d:%02d left, Ctrl-C cancels", what, int(left.Minutes()), int(left.Seconds())%60)
+		_, _ = io.WriteString(p.w, eraseLine+p.waiting)
+	}
+	show()
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				show()
+			case <-done:
+				p.mu.Lock()
+				p.waiting = ""
+				_, _ = io.WriteString(p.w, eraseLine)
+				p.mu.Unlock()
+				return
+			}
+		}
+	}()
+	return sync.OnceFunc(func() {
+		close(done)
+		<-ended
+	})
+}
+
+// width is that of the terminal, in columns; 100 where there is none.
+func (p *person) width() int {
+	if f, ok := p.w.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return min(w, 120)
+		}
+	}
+	return 100
+}
+
+// wrap breaks text at spaces into lines of at most width columns; a longer word, such as a URL, stays whole.
+func wrap(text string, width int) []string {
+	width = max(width, 20)
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+			lines, line = append(lines, line), word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nativeoauth/nativeoauth/internal/securefile"
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+)
+
+// profile is what a login is remembered by. It holds no secret.
+type profile struct {
+	Issuer   string   `json:"issuer"`
+	ClientID string   `json:"client_id"`
+	Scopes   []string `json:"scopes,omitempty"`
+	Account  string   `json:"account,omitempty"`
+
+	Resources        []string `json:"resources,omitempty"`
+	Origins          []string `json:"origins,omitempty"`
+	TrustedAudiences []string `json:"trusted_audiences,omitempty"`
+	AuthParams       []string `json:"auth_params,omitempty"` // name=value
+	DPoP             bool     `json:"dpop,omitempty"`
+	RequirePAR       bool     `json:"require_par,omitempty"`
+
+	Store              string `json:"store,omitempty"`
+	KeyFile            string `json:"key_file,omitempty"`
+	ClientSecretFile   string `json:"client_secret_file,omitempty"`
+	ClientSecretStored bool   `json:"client_secret_stored,omitempty"` // beside the session
+
+	Port            int    `json:"port,omitempty"`
+	RedirectPath    string `json:"redirect_path,omitempty"`
+	RedirectURI     string `json:"redirect_uri,omitempty"`
+	Localhost       bool   `json:"localhost,omitempty"`
+	FormPost        bool   `json:"form_post,omitempty"`
+	AllowOtherUsers bool   `json:"allow_other_users,omitempty"`
+}
+
+const (
+	defaultProfile = "default"
+	maxConfig      = 1 << 20
+)
+
+// config is the configuration file.
+type config struct {
+	Profiles map[string]profile `json:"profiles"`
+}
+
+// configPath is nativeoauth/config.json in the configuration directory of the person (XDG Base Directory). A relative directory would be one of
+// wherever the command is started, and whoever wrote there would choose the provider (S44); the XDG specification ignores them too.
+func configPath(env environ) (string, error) {
+	dir := env["XDG_CONFIG_HOME"]
+	if !filepath.IsAbs(dir) {
+		dir = ""
+	}
+	if dir == "" {
+		var err error
+		if home := env["HOME"]; filepath.IsAbs(home) && env["XDG_CONFIG_HOME"] != "" {
+			dir = filepath.Join(home, ".config")
+		} else if dir, err = os.UserConfigDir(); err != nil {
+			return "", fmt.Errorf("there is no place for the configuration: %w; set HOME", err)
+		}
+	}
+	if !filepath.IsAbs(dir) {
+		return "", errors.New("the home directory is not an absolute path; set HOME to one")
+	}
+	return filepath.Join(dir, "nativeoauth", "config.json"), nil
+}
+
+// readConfig returns the configuration; there being none is an empty one.
+func readConfig(env environ) (config, error) {
+	path, err := configPath(env)
+	if err != nil {
+		return config{}, err
+	}
+	data, err := securefile.ReadFile(path, maxConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return config{}, nil
+	}
+	if err != nil {
+		return config{}, fmt.Errorf("configuration: %w", err)
+	}
+	var c config
+	if err := strictjson.Unmarshal(data, &c); err != nil {
+		return config{}, fmt.Errorf("configuration %s: %w; mend or remove it", path, err)
+	}
+	return c, nil
+}
+
+// remember writes p under name. Other processes' profiles stay.
+func remember(ctx context.Context, env environ, name string, p profile) error {
+	path, err := configPath(env)
+	if err != nil {
+		return err
+	}
+	if err := securefile.EnsureDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	unlock, err := securefile.Lock(ctx, path+".lock")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unlock() }()
+	c, err := readConfig(env)
+	if err != nil {
+		return err
+	}
+	if c.Profiles == nil {
+		c.Profiles = map[string]profile{}
+	}
+	c.Profiles[name] = p
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return securefile.WriteFile(path, append(data, '\n'))
+}
+
+// names returns the profiles' names in order.
+func (c config) names() []string { return slices.Sorted(maps.Keys(c.Profiles)) }
+
+// pick chooses the profile that is meant when none is named: "default", else the only one.
+func (c config) pick() (name string) {
+	if _, ok := c.Profiles[defaultProfile]; !ok && len(c.Profiles) == 1 {
+		return c.names()[0]
+	}
+	return defaultProfile
+}
+
+func checkProfileName(name string) error {
+	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r > 0x7f }) {
+		return usage("the profile name %q is not usable; give letters, digits and punctuation without spaces", name)
+	}
+	return nil
+}

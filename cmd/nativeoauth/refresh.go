@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+)
+
+func (a *app) refreshCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "refresh",
+		Short:   "Get new tokens now",
+		Long:    `refresh gets new tokens, whatever the age of the present ones. The other commands do so by themselves when it is time. It prints no token.`,
+		Example: `  nativeoauth refresh`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
+				if err := s.Refresh(ctx); err != nil {
+					return err
+				}
+				acc := s.Account()
+				a.person.say("Refreshed: the access token is good until %s (%s).", clock(acc.Expiry), left(acc.Expiry))
+				return nil
+			})
+		},
+	}
+}

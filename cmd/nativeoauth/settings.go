@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/loopback"
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+// settings are what one run works with: flags over environment over profile.
+type settings struct {
+	profile
+	name        string // of the profile
+	known       bool   // it is in the configuration
+	fromProfile bool   // issuer and client are the profile's
+	secret      secret.String
+}
+
+// resolve finds out which provider, client and account are meant.
+func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
+	c, err := readConfig(a.env)
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{name: a.profile}
+	if s.name == "" {
+		s.name = a.env["NATIVEOAUTH_PROFILE"]
+	}
+	named := s.name != ""
+	if named {
+		if err := checkProfileName(s.name); err != nil {
+			return nil, err
+		}
+	} else {
+		s.name = c.pick()
+	}
+	s.profile, s.known = c.Profiles[s.name]
+	a.used = s
+
+	flags := cmd.Flags()
+	given := func(flag, variable string, value string) string {
+		if flags.Changed(flag) {
+			return value
+		}
+		return a.env[variable]
+	}
+	issuer, client := given("issuer", "NATIVEOAUTH_ISSUER", a.flags.Issuer), given("client-id", "NATIVEOAUTH_CLIENT_ID", a.flags.ClientID)
+	s.fromProfile = s.known
+	if issuer != "" && issuer != s.Issuer || client != "" && client != s.ClientID {
+		// What a profile says belongs to its provider and client: its secret, above all, goes nowhere else (S44).
+		s.fromProfile = false
+		s.profile = profile{Issuer: issuer, ClientID: client}
+	}
+	for _, o := range []struct {
+		flag, variable, value string
+		to                    *string
+	}{
+		{"account", "NATIVEOAUTH_ACCOUNT", a.flags.Account, &s.Account},
+		{"store", "NATIVEOAUTH_STORE", a.flags.Store, &s.Store},
+		{"key-file", "NATIVEOAUTH_KEY_FILE", a.flags.KeyFile, &s.KeyFile},
+		{"client-secret-file", "NATIVEOAUTH_CLIENT_SECRET_FILE", a.flags.ClientSecretFile, &s.ClientSecretFile},
+	} {
+		if value := given(o.flag, o.variable, o.value); value != "" || flags.Changed(o.flag) {
+			*o.to = value
+		}
+	}
+	s.overlay(flags, &a.flags)
+
+	switch {
+	case named && !s.known && s.Issuer == "":
+		return nil, usage("there is no profile %q%s", s.name, known(c))
+	case s.Issuer == "" && len(c.Profiles) > 0 && s.ClientID == "":
+		return nil, usage("which of your profiles? Give --profile%s", known(c))
+	case s.Issuer == "":
+		return nil, usage("which provider? Give --issuer and --client-id; a login is remembered")
+	case s.ClientID == "":
+		return nil, usage("--client-id is missing: give the client ID that the provider registered")
+	}
+	if strings.Contains(s.Issuer, "/.well-known/") {
+		issuer, _, _ := strings.Cut(s.Issuer, "/.well-known/")
+		return nil, usage("--issuer is the address of a metadata document; give the issuer itself, probably %s", issuer)
+	}
+	for _, path := range []*string{&s.KeyFile, &s.ClientSecretFile} {
+		if *path == "" || *path == "-" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil { // as the profile outlives the working directory
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func known(c config) string {
+	if len(c.Profiles) == 0 {
+		return "; there are none yet: give --issuer and --client-id to make it"
+	}
+	return "; there are: " + strings.Join(c.names(), ", ")
+}
+
+// overlay takes the flags of login that were given.
+func (p *profile) overlay(flags *pflag.FlagSet, f *profile) {
+	take(flags, "scope", &p.Scopes, f.Scopes)
+	take(flags, "resource", &p.Resources, f.Resources)
+	take(flags, "origin", &p.Origins, f.Origins)
+	take(flags, "trusted-audience", &p.TrustedAudiences, f.TrustedAudiences)
+	take(flags, "auth-param", &p.AuthParams, f.AuthParams)
+	take(flags, "dpop", &p.DPoP, f.DPoP)
+	take(flags, "par", &p.RequirePAR, f.RequirePAR)
+	take(flags, "port", &p.Port, f.Port)
+	take(flags, "redirect-path", &p.RedirectPath, f.RedirectPath)
+	take(flags, "redirect-uri", &p.RedirectURI, f.RedirectURI)
+	take(flags, "localhost", &p.Localhost, f.Localhost)
+	take(flags, "form-post", &p.FormPost, f.FormPost)
+	take(flags, "allow-other-users", &p.AllowOtherUsers, f.AllowOtherUsers)
+}
+
+func take[T any](flags *pflag.FlagSet, name string, to *T, value T) {
+	if flags.Changed(name) {
+		*to = value
+	}
+}
+
+// config returns the Config of a client for s. Sessions are in store.
+func (a *app) config(ctx context.Context, s *settings, store tokenstore.Store) (oauthclient.Config, error) {
+	params, err := s.authParams()
+	if err != nil {
+		return oauthclient.Config{}, err
+	}
+	s.secret, err = a.clientSecret(ctx, s, store)
+	if err != nil {
+		return oauthclient.Config{}, err
+	}
+	var auth oauthclient.ClientAuth
+	if !s.secret.IsZero() {
+		auth = oauthclient.ClientSecret(s.secret.Reveal())
+	}
+	cfg := oauthclient.Config{
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientAuth: auth,
+		Scopes: s.Scopes, Resources: s.Resources, Origins: s.Origins, AuthParams: params, TrustedAudiences: s.TrustedAudiences,
+		DPoP: s.DPoP, RequirePAR: s.RequirePAR,
+		Store: store,
+		Loopback: loopback.Config{
+			Path: s.RedirectPath, Localhost: s.Localhost, RedirectURI: s.RedirectURI, FormPost: s.FormPost, AllowOtherUsers: s.AllowOtherUsers,
+			Page: loopback.Page{AppName: "nativeoauth"},
+		},
+		Logger: a.logger(),
+	}
+	if s.Port != 0 {
+		cfg.Loopback.Addr = "127.0.0.1:" + strconv.Itoa(s.Port)
+	}
+	return cfg, nil
+}
+
+func (s *settings) authParams() (url.Values, error) {
+	var params url.Values
+	for _, kv := range s.AuthParams {
+		name, value, ok := strings.Cut(kv, "=")
+		if !ok || name == "" {
+			return nil, usage("--auth-param %q is not name=value", kv)
+		}
+		if params == nil {
+			params = url.Values{}
+		}
+		params.Add(name, value)
+	}
+	return params, nil
+}
+
+// withSession runs do with the stored session that is meant.
+func (a *app) withSession(cmd *cobra.Command, do func(ctx context.Context, s *oauthclient.Session) error) error {
+	return a.withClient(cmd, func(ctx context.Context, s *settings, c *oauthclient.Client) error {
+		session, err := c.Session(ctx, s.Account)
+		if err != nil {
+			return a.otherAccounts(ctx, s, c, err)
+		}
+		return do(ctx, session)
+	})
+}
+
+// withClient runs do with the client that is meant, and closes it.
+func (a *app) withClient(cmd *cobra.Command, do func(context.Context, *settings, *oauthclient.Client) error) error {
+	ctx := cmd.Context()
+	s, err := a.resolve(cmd)
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(s)
+	if err != nil {
+		return err
+	}
+	cfg, err := a.config(ctx, s, store)
+	if err != nil {
+		return err
+	}
+	c, err := oauthclient.New(cfg)
+	if err != nil {
+		return usageError{err}
+	}
+	defer a.close(c)
+	return do(ctx, s, c)
+}
+
+// otherAccounts adds to a missing session which ones there are.
+func (a *app) otherAccounts(ctx context.Context, s *settings, c *oauthclient.Client, cause error) error {
+	accounts, err := c.Accounts(ctx)
+	if err != nil || len(accounts) == 0 {
+		return cause
+	}
+	names := make([]string, 0, len(accounts))
+	for _, acc := range accounts {
+		if acc.Name != s.Account {
+			names = append(names, fmt.Sprintf("%q", acc.Name))
+		}
+	}
+	if len(names) == 0 {
+		return cause
+	}
+	return fmt.Errorf("%w (--account may be %s)", cause, strings.Join(names, " or "))
+}
