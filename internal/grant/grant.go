@@ -114,7 +114,7 @@ type Row struct {
 // Row returns g without its secrets.
 func (g *Grant) Row() Row {
 	r := Row{Account: g.Account, Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject, Username: g.Username, Scopes: g.Scopes, Refreshable: !g.RefreshToken.IsZero()}
-	r.Expiry = g.Tokens[0].Expiry
+	r.Expiry = g.Tokens[0].Expiry.UTC()
 	return r
 }
 
