@@ -107,6 +107,7 @@ func TestS13Fetch(t *testing.T) {
 		{"Sec-Purpose", "prefetch;prerender"},
 		{"Purpose", "prefetch"},
 		{"X-Moz", "prefetch"},
+		{"Upgrade", "websocket", "Connection", "Upgrade"},
 	} {
 		require.Equal(t, 403, send(t, "GET", good(s), "", h...).StatusCode, h)
 		pending(t, s)

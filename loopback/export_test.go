@@ -1,5 +1,7 @@
 package loopback
 
+import "bytes"
+
 // Answered is closed when the login is decided.
 func Answered(s *Server) <-chan struct{} { return s.answered }
 
@@ -41,4 +43,27 @@ func Settled(s *Server) bool {
 	default:
 		return false
 	}
+}
+
+// Pages are all pages in one language, by kind.
+func Pages(t interface{ Fatal(...any) }, p Page, lang, user string) map[string]string {
+	l, err := newLook(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.style = ""
+	out := map[string]string{}
+	for kind, name := range map[pageKind]string{pageDone: "done", pageDenied: "denied", pageFailed: "failed", pageWaiting: "waiting", pageUsed: "used", pageRefused: "refused"} {
+		var b bytes.Buffer
+		l.render(&b, lang, outcome{kind: kind, user: user, again: "/again"})
+		out[name] = b.String()
+	}
+	return out
+}
+
+// LastRefused says why the last request was refused; "": none was.
+func LastRefused(s *Server) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last.why
 }

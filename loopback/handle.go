@@ -40,9 +40,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // navigation tells whether a person's browser is going to a page: not a script, image or frame, nor a guess ahead. Where the
-// Sec-Fetch headers are absent, nothing is known.
+// Sec-Fetch headers are absent, nothing is known; a WebSocket's handshake is a GET without them in Chromium.
 func navigation(h http.Header) bool {
-	return among(h, "Sec-Fetch-Mode", "navigate") && among(h, "Sec-Fetch-Dest", "document") &&
+	return h.Get("Upgrade") == "" && among(h, "Sec-Fetch-Mode", "navigate") && among(h, "Sec-Fetch-Dest", "document") &&
 		h.Get("Sec-Purpose") == "" && h.Get("Purpose") == "" && h.Get("X-Moz") == ""
 }
 

@@ -224,12 +224,13 @@ func validPath(p string) bool {
 func (s *Server) serve(listeners []net.Listener) {
 	s.gate = newGate(maxConns)
 	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.handle),
-		ReadHeaderTimeout: readTimeout,
-		WriteTimeout:      readTimeout,
-		MaxHeaderBytes:    maxHeader - 4096, // net/http adds as much
-		ErrorLog:          log.New(io.Discard, "", 0),
-		ConnContext:       pinnable,
+		Handler:                      http.HandlerFunc(s.handle),
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
+		ReadHeaderTimeout:            readTimeout,
+		WriteTimeout:                 readTimeout,
+		MaxHeaderBytes:               maxHeader - 4096, // net/http adds as much
+		ErrorLog:                     log.New(io.Discard, "", 0),
+		ConnContext:                  pinnable,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
