@@ -68,8 +68,8 @@ func (c *Client) check() error {
 			return errors.New("Keys is empty, and Auth needs one")
 		}
 		for _, k := range c.Keys.Keys {
-			if !k.Valid() || !k.IsPublic() {
-				return errors.New("Keys holds one that is not a valid public key")
+			if !goodKey(&k) {
+				return errors.New("Keys holds one that is weak, or not a valid public key")
 			}
 		}
 	default:

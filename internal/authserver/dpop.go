@@ -72,8 +72,8 @@ func (s *Server) checkProof(r *http.Request, target, accessToken string, role no
 		return "", badProof("typ is not dpop+jwt")
 	}
 	key := header.JSONWebKey
-	if key == nil || !key.Valid() || !key.IsPublic() {
-		return "", badProof("jwk is missing, or is no public key")
+	if !goodKey(key) {
+		return "", badProof("jwk is missing, weak, or no public key")
 	}
 	payload, err := jws.Verify(key.Key)
 	if err != nil {

@@ -109,6 +109,15 @@ func (s *Server) serveJWKS(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, s.publicKeys())
 }
 
+// goodKey reports whether k is a public key that a client may use: RSA keys have 2048 bits or more (RFC 7518 §3.3).
+func goodKey(k *jose.JSONWebKey) bool {
+	if k == nil || !k.Valid() || !k.IsPublic() {
+		return false
+	}
+	r, isRSA := k.Key.(*rsa.PublicKey)
+	return !isRSA || r.N.BitLen() >= 2048
+}
+
 // halfHash is at_hash: the left half of the hash that belongs to alg (OpenID Connect Core §3.1.3.6).
 func halfHash(alg jose.SignatureAlgorithm, text string) string {
 	var h stdhash.Hash = sha256.New()
