@@ -71,7 +71,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 // explain is err in one line, with the next step in the words of this command: the packages' errors name their own API.
 func (a *app) explain(err error) string {
 	var use usageError
-	text := strings.TrimPrefix(err.Error(), "oauthclient: ")
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "oauthclient: "), "tokenstore: ")
 	switch {
 	case errors.As(err, &use):
 		text += "; " + a.helpCommand() + " tells more"
@@ -89,5 +89,13 @@ func (a *app) explain(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
-	return neutral.Text(text, 2000)
+	return neutral.Text(flagWords.Replace(text), 2000)
 }
+
+// flagWords are the packages' names for things, and this command's.
+var flagWords = strings.NewReplacer(
+	"Config.Issuer", "--issuer", "Config.ClientID", "--client-id", "Config.ClientAuth", "--client-secret-file",
+	"Config.Scopes", "--scope", "Config.Resources", "--resource", "Config.Origins", "--origin",
+	"Config.AuthParams", "--auth-param", "LoginOptions.AuthParams", "--auth-param", "AuthParams", "--auth-param",
+	`LoginOptions{Prompt: "consent"}`, "--prompt consent", `Prompt "consent"`, "--prompt consent", "a tokenstore.File", "a sealed file",
+)

@@ -60,7 +60,7 @@ Without --scope it asks for openid, and for offline_access where the provider of
 	f.BoolVar(&l.replaceUser, "replace-user", false, "let another user take over this account's session")
 	f.StringArrayVar(&a.flags.Scopes, "scope", nil, "a scope to ask for; may be repeated")
 	f.StringArrayVar(&a.flags.Resources, "resource", nil, "an API that the tokens are for (RFC 8707); may be repeated")
-	f.StringArrayVar(&a.flags.Origins, "origin", nil, "where `request` may send the token, as https://api.example.com; may be repeated")
+	f.StringArrayVar(&a.flags.Origins, "origin", nil, "where nativeoauth request may send the token, as https://api.example.com; may be repeated")
 	f.StringArrayVar(&a.flags.TrustedAudiences, "trusted-audience", nil, "another audience that the ID token may name; may be repeated")
 	f.StringArrayVar(&a.flags.AuthParams, "auth-param", nil, "one more parameter for the provider, as audience=https://api; may be repeated")
 	f.BoolVar(&a.flags.DPoP, "dpop", false, "bind the tokens to a key of this session (RFC 9449)")
@@ -71,7 +71,6 @@ Without --scope it asks for openid, and for offline_access where the provider of
 	f.BoolVar(&a.flags.Localhost, "localhost", false, "write localhost in the redirect URI, for providers that refuse 127.0.0.1")
 	f.BoolVar(&a.flags.FormPost, "form-post", false, "take the answer as a POST too")
 	f.BoolVar(&a.flags.AllowOtherUsers, "allow-other-users", false, "take a browser that another user of this computer runs")
-	cmd.MarkFlagsMutuallyExclusive("no-browser", "device")
 	return cmd
 }
 
@@ -79,6 +78,9 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	ctx := cmd.Context()
 	if l.timeout <= 0 {
 		return usage("--timeout must be positive")
+	}
+	if l.noBrowser && l.device {
+		return usage("--no-browser and --device do not go together: both do without a browser here")
 	}
 	if a.flags.Port < 0 || a.flags.Port > 65535 {
 		return usage("--port %d is no port", a.flags.Port)
@@ -95,6 +97,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err != nil {
 		return err
 	}
+	s.settle()
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	if s.Scopes == nil && len(s.Resources) == 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -21,8 +22,10 @@ import (
 type settings struct {
 	profile
 	name        string // of the profile
+	named       bool   // by the person, and not picked
 	known       bool   // it is in the configuration
-	fromProfile bool   // issuer and client are the profile's
+	stored      profile
+	fromProfile bool // issuer and client are the profile's
 	secret      secret.String
 }
 
@@ -44,7 +47,8 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	} else {
 		s.name = c.pick()
 	}
-	s.profile, s.known = c.Profiles[s.name]
+	s.stored, s.known = c.Profiles[s.name]
+	s.profile, s.named = s.stored, named
 	a.used = s
 
 	flags := cmd.Flags()
@@ -59,7 +63,7 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	if issuer != "" && issuer != s.Issuer || client != "" && client != s.ClientID {
 		// What a profile says belongs to its provider and client: its secret, above all, goes nowhere else (S44).
 		s.fromProfile = false
-		s.profile = profile{Issuer: issuer, ClientID: client}
+		s.profile = profile{Issuer: cmp.Or(issuer, s.Issuer), ClientID: client}
 	}
 	for _, o := range []struct {
 		flag, variable, value string
@@ -99,6 +103,14 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 		}
 	}
 	return s, nil
+}
+
+// settle chooses the profile that a login is remembered under: one that the person did not name is not given another provider, client or account,
+// unless it is the default one.
+func (s *settings) settle() {
+	if !s.named && (s.Issuer != s.stored.Issuer || s.ClientID != s.stored.ClientID || s.Account != s.stored.Account) {
+		s.name = defaultProfile
+	}
 }
 
 func known(c config) string {
