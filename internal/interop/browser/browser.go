@@ -1,9 +1,9 @@
 // Package browser drives a real Chromium through the pages of a login.
 //
 // Chromium is not started by the test. The program under test opens its browser as it does on a desktop, through xdg-open,
-// which honours $BROWSER; that names a wrapper made here. Asked for a first URL, the wrapper becomes Chromium, headless and with
-// a profile of its own; asked for another, it hands the URL to the one that runs, as a desktop browser does. The test then
-// attaches to the page that came up and clicks, see [Chromium.Drive].
+// which honours $BROWSER; that names a wrapper made here. The first time, the wrapper starts Chromium, headless and with a profile
+// of its own, and stays while it runs; later it hands its URL to the one that runs, as a desktop browser does. [Chromium.Drive]
+// opens each URL in a tab and clicks. (Chromium itself starts on a blank page: chromedp cannot attach safely to one that loads.)
 package browser
 
 import (
@@ -35,7 +35,7 @@ const patience = 60 * time.Second
 type Chromium struct {
 	tb      testing.TB
 	dir     string               // wrapper, profile, queue of URLs, log
-	first   context.Context      // the page that Chromium was started with; nil: not attached
+	blank   context.Context      // the page that Chromium was started with; nil: not attached
 	page    context.Context      // the page driven last
 	opened  int                  // how many queued URLs were driven
 	cancels []context.CancelFunc // of every page
@@ -52,16 +52,16 @@ func New(tb testing.TB) *Chromium {
 
 	// mkdir decides who is first; it stays until the browser ends, as on a desktop. It never fails: xdg-open would try again.
 	script := fmt.Sprintf(`#!/bin/sh
-if mkdir '%[1]s/started' 2>/dev/null; then
+printf '%%s\n' "$1" >>'%[1]s/urls'
+if mkdir '%[1]s/home' 2>/dev/null; then
 	mkdir '%[1]s/tmp'
-	export TMPDIR='%[1]s/tmp'
+	export HOME='%[1]s/home' XDG_CONFIG_HOME= XDG_CACHE_HOME= TMPDIR='%[1]s/tmp'
 	'%[2]s' --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run \
 		--disable-background-networking --disable-component-update --disable-sync --disable-extensions \
 		--password-store=basic --host-resolver-rules='MAP *.* ~NOTFOUND, EXCLUDE 127.0.0.1' \
-		--window-size=1024,768 --remote-debugging-port=0 --user-data-dir='%[1]s/profile' "$1" >'%[1]s/log' 2>&1
-	exit 0
+		--window-size=1024,768 --remote-debugging-port=0 --user-data-dir='%[1]s/profile' about:blank >'%[1]s/log' 2>&1
 fi
-printf '%%s\n' "$1" >>'%[1]s/urls'
+exit 0
 `, dir, paths[0])
 	require.NoError(tb, os.WriteFile(c.Wrapper(), []byte(script), 0o700))
 	tb.Cleanup(c.close)
@@ -168,15 +168,11 @@ func (c *Chromium) Location() string {
 	return url
 }
 
-// next returns the context of the next opened page.
+// next opens the next URL that the wrapper was handed, in a tab of its own.
 func (c *Chromium) next() context.Context {
 	c.tb.Helper()
-	if c.first == nil {
-		c.attach()
-		return c.first
-	}
 	var url string
-	c.eventually("no further page was opened", func() bool {
+	c.eventually("no page was opened", func() bool {
 		data, _ := os.ReadFile(filepath.Join(c.dir, "urls"))
 		lines := strings.SplitAfter(string(data), "\n")
 		if len(lines)-1 <= c.opened { // the last piece has no newline yet
@@ -186,39 +182,36 @@ func (c *Chromium) next() context.Context {
 		return true
 	})
 	c.opened++
-	ctx, cancel := chromedp.NewContext(c.first)
+	if c.blank == nil {
+		c.attach()
+	}
+	page, cancel := chromedp.NewContext(c.blank)
 	c.cancels = append(c.cancels, cancel)
-	require.NoError(c.tb, chromedp.Do(ctx)) // opens the tab, which lives as long as ctx
-	bounded, cancel := context.WithTimeout(ctx, patience)
+	require.NoError(c.tb, chromedp.Do(page)) // opens the tab, which lives as long as page
+	bounded, cancel := context.WithTimeout(page, patience)
 	defer cancel()
 	require.NoError(c.tb, chromedp.Do(bounded, chromedp.Navigate(url)))
-	return ctx
+	return page
 }
 
-// attach connects to the Chromium that the wrapper started, and to its first page.
+// attach connects to the Chromium that the wrapper started, and to the blank page it shows.
 func (c *Chromium) attach() {
 	c.tb.Helper()
 	var socket string
 	var page target.ID
-	c.eventually("no page was opened", func() (ok bool) {
-		socket, page, ok = c.firstPage()
+	c.eventually("Chromium did not start", func() (ok bool) {
+		socket, page, ok = c.blankPage()
 		return ok
 	})
 	allocator, cancel := remote.NewAllocator(context.Background(), socket, remote.NoModifyURL)
 	c.cancels = append(c.cancels, cancel)
-	c.eventually("its page could not be attached to", func() bool { // while it goes from one document to the next, it cannot
-		c.first, cancel = chromedp.NewContext(allocator, chromedp.WithTargetID(page), chromedp.WithDetachOnCancel())
-		if chromedp.Do(c.first) != nil {
-			cancel()
-			return false
-		}
-		return true
-	})
+	c.blank, cancel = chromedp.NewContext(allocator, chromedp.WithTargetID(page), chromedp.WithDetachOnCancel())
 	c.cancels = append(c.cancels, cancel)
+	require.NoError(c.tb, chromedp.Do(c.blank))
 }
 
-// firstPage asks Chromium, once it has written where it listens, for the page it shows.
-func (c *Chromium) firstPage() (socket string, page target.ID, ok bool) {
+// blankPage asks Chromium, once it has written where it listens, for the page it started with.
+func (c *Chromium) blankPage() (socket string, page target.ID, ok bool) {
 	data, err := os.ReadFile(filepath.Join(c.dir, "profile", "DevToolsActivePort"))
 	port, path, found := strings.Cut(string(data), "\n")
 	if err != nil || !found {
@@ -236,7 +229,7 @@ func (c *Chromium) firstPage() (socket string, page target.ID, ok bool) {
 		return "", "", false
 	}
 	for _, p := range pages { // Chromium's own bubbles are pages too
-		if p.Type == "page" && strings.HasPrefix(p.URL, "http") {
+		if p.Type == "page" && p.URL == "about:blank" {
 			return "ws://127.0.0.1:" + port + path, target.ID(p.ID), true
 		}
 	}
