@@ -19,7 +19,8 @@ type ways struct {
 
 // browserLogin is the authorization code flow with a loopback redirect (RFC 8252 §7.3): the listener is there before anything is shown, and
 // the page says "signed in" only after everything was checked and stored.
-func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, p *provider, clientID string, scopes []string, w ways) (*Session, error) {
+func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Session, error) {
+	p := at.provider
 	if p.doc.AuthorizationEndpoint == "" {
 		return nil, unsupported("the provider has no authorization_endpoint")
 	}
@@ -40,7 +41,7 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 		c.working.Go(func() { _ = srv.Close() })
 	}()
 
-	t, err := c.newTransaction(p, clientID, srv.RedirectURI(), o, scopes)
+	t, err := c.newTransaction(at, srv.RedirectURI())
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 	}
 	var dev *device
 	if w.device && p.doc.DeviceAuthorizationEndpoint != "" {
-		if dev, err = c.startDevice(ctx, o, p, clientID, scopes); err != nil {
+		if dev, err = c.startDevice(ctx, at); err != nil {
 			c.log.Warn("no device code is offered", "err", err)
 		}
 	}
@@ -100,7 +101,7 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 
 	resp, err := srv.Wait(asking)
 	if errors.Is(err, errConfirmed) {
-		return c.confirmed(ctx, a, o, dev, <-confirmed)
+		return c.confirmed(ctx, at, dev, <-confirmed)
 	}
 	if errors.Is(err, loopback.ErrIssuer) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
@@ -110,7 +111,7 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 	}
 	answered = true
 	cancel(nil)
-	g, session, err := c.complete(ctx, a, o, t, resp)
+	g, session, err := c.complete(ctx, at, t, resp)
 	if err != nil {
 		resp.Finish("", err)
 		return nil, err
@@ -123,7 +124,7 @@ func (c *Client) browserLogin(ctx context.Context, a *account, o *LoginOptions, 
 var errConfirmed = errors.New("confirmed with the device code")
 
 // complete turns a checked authorization response into a stored session.
-func (c *Client) complete(ctx context.Context, a *account, o *LoginOptions, t *transaction, resp *loopback.Response) (*grant.Grant, *Session, error) {
+func (c *Client) complete(ctx context.Context, at *attempt, t *transaction, resp *loopback.Response) (*grant.Grant, *Session, error) {
 	code, err := resp.Code()
 	var refused *loopback.Error
 	if errors.As(err, &refused) {
@@ -133,11 +134,11 @@ func (c *Client) complete(ctx context.Context, a *account, o *LoginOptions, t *t
 		return nil, nil, err
 	}
 	c.cfg.UI.progress(StepExchange)
-	g, err := c.exchange(ctx, t, code, a.name)
+	g, err := c.exchange(ctx, t, code, at.account.name)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := c.keep(ctx, a, o, g)
+	s, err := c.keep(ctx, at, g)
 	return g, s, err
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/clientauth"
+	"github.com/nativeoauth/nativeoauth/internal/registration"
 	"github.com/nativeoauth/nativeoauth/internal/safeurl"
 	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -135,6 +136,14 @@ func (c *Config) check() error {
 		return errors.New("Config.ClientAuth needs Config.Issuer: a secret is only sent to a provider that the program names")
 	case c.ClientID == "" && c.Registration == nil:
 		return errors.New("Config.ClientID is missing: give the client ID that the provider registered")
+	}
+	if registration.IsDocumentURL(c.ClientID) {
+		if err := registration.CheckDocumentURL(c.ClientID); err != nil {
+			return fmt.Errorf("Config.ClientID: %w", err)
+		}
+	}
+	if err := c.ClientAuth.method.Check(); err != nil {
+		return fmt.Errorf("Config.ClientAuth: %w", err)
 	}
 	loopbackHTTP := safeurl.Policy{LoopbackHTTP: true}
 	if issuer != "" {

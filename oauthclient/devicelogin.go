@@ -22,18 +22,19 @@ type device struct {
 	exchange    tokenendpoint.Request
 }
 
-func (c *Client) startDevice(ctx context.Context, o *LoginOptions, p *provider, clientID string, scopes []string) (*device, error) {
+func (c *Client) startDevice(ctx context.Context, at *attempt) (*device, error) {
+	p := at.provider
 	if p.doc.DeviceAuthorizationEndpoint == "" {
 		return nil, unsupported("the provider has no device_authorization_endpoint")
 	}
-	t, err := c.newTransaction(p, clientID, "", o, scopes)
+	t, err := c.newTransaction(at, "")
 	if err != nil {
 		return nil, err
 	}
 	t.nonce = secret.String{} // there is no authorization request to bind one to
 	form := cloneValues(t.params)
-	if len(scopes) > 0 {
-		form.Set("scope", strings.Join(scopes, " "))
+	if len(at.scopes) > 0 {
+		form.Set("scope", strings.Join(at.scopes, " "))
 	}
 	if len(t.resources) > 0 {
 		form["resource"] = t.resources
@@ -44,11 +45,11 @@ func (c *Client) startDevice(ctx context.Context, o *LoginOptions, p *provider, 
 		form.Set("code_challenge_method", pkce.Method)
 		exchange.Set("code_verifier", t.verifier.Reveal())
 	}
-	auth, err := deviceflow.Start(ctx, p.fetch, c.request(p, clientID, p.doc.DeviceAuthorizationEndpoint, form, t.key))
+	auth, err := deviceflow.Start(ctx, p.fetch, c.request(p, at.identity, p.doc.DeviceAuthorizationEndpoint, form, t.key))
 	if err != nil {
 		return nil, deviceError("device_authorization", err)
 	}
-	return &device{t, auth, c.request(p, clientID, p.doc.TokenEndpoint, exchange, t.key)}, nil
+	return &device{t, auth, c.request(p, at.identity, p.doc.TokenEndpoint, exchange, t.key)}, nil
 }
 
 // instruct adds to do what the person needs for the code.
@@ -78,11 +79,11 @@ func deviceError(endpoint string, err error) error {
 }
 
 // deviceLogin signs in with a device code alone.
-func (c *Client) deviceLogin(ctx context.Context, a *account, o *LoginOptions, p *provider, clientID string, scopes []string) (*Session, error) {
+func (c *Client) deviceLogin(ctx context.Context, at *attempt) (*Session, error) {
 	if c.cfg.UI.Instruct == nil {
 		return nil, fmt.Errorf("%w: the device flow needs UI.Instruct to show its code; hand Config.UI a TerminalUI", ErrNoBrowser)
 	}
-	d, err := c.startDevice(ctx, o, p, clientID, scopes)
+	d, err := c.startDevice(ctx, at)
 	if err != nil {
 		return nil, err
 	}
@@ -104,15 +105,15 @@ func (c *Client) deviceLogin(ctx context.Context, a *account, o *LoginOptions, p
 		return nil, err
 	}
 	cancel(nil)
-	return c.confirmed(ctx, a, o, d, resp)
+	return c.confirmed(ctx, at, d, resp)
 }
 
 // confirmed turns the answer to a device code into a stored session.
-func (c *Client) confirmed(ctx context.Context, a *account, o *LoginOptions, d *device, resp *tokenendpoint.Response) (*Session, error) {
+func (c *Client) confirmed(ctx context.Context, at *attempt, d *device, resp *tokenendpoint.Response) (*Session, error) {
 	c.cfg.UI.progress(StepExchange)
-	g, err := c.accept(ctx, d.transaction, resp, a.name)
+	g, err := c.accept(ctx, d.transaction, resp, at.account.name)
 	if err != nil {
 		return nil, err
 	}
-	return c.keep(ctx, a, o, g)
+	return c.keep(ctx, at, g)
 }

@@ -165,7 +165,11 @@ func (a *account) suffices(g *grant.Grant, o *LoginOptions) bool {
 // lead asks the person. The login lock is held.
 func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Session, error) {
 	c.cfg.UI.progress(StepDiscover)
-	p, err := c.home(ctx, o.ResourceMetadata)
+	aim, err := c.target(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.provider(ctx, aim.issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -176,36 +180,54 @@ func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Sessio
 	if err != nil {
 		return nil, c.failure(err)
 	}
-	scopes := union(c.cfg.Scopes, o.Scopes)
+	id, err := c.identify(ctx, p, aim.dpop)
+	if err != nil {
+		return nil, err
+	}
+	scopes := union(aim.scopes, o.Scopes)
 	if seen.Grant != nil && len(o.Scopes) > 0 {
 		scopes = union(scopes, seen.Grant.Scopes)
 	}
-	return c.ask(ctx, a, o, p, c.cfg.ClientID, scopes)
+	if c.issuer == "" && slices.Contains(p.doc.ScopesSupported, "offline_access") {
+		scopes = union(scopes, []string{"offline_access"})
+	}
+	return c.ask(ctx, &attempt{account: a, opts: o, provider: p, identity: id, scopes: scopes, dpop: aim.dpop})
+}
+
+// attempt is one login on its way to the person.
+type attempt struct {
+	account  *account
+	opts     *LoginOptions
+	provider *provider
+	identity identity
+	scopes   []string
+	dpop     bool
 }
 
 // ask reaches the person by the flow that was chosen, or by what is there.
-func (c *Client) ask(ctx context.Context, a *account, o *LoginOptions, p *provider, clientID string, scopes []string) (*Session, error) {
+func (c *Client) ask(ctx context.Context, at *attempt) (*Session, error) {
 	w := ways{open: c.cfg.UI.OpenURL, paste: c.cfg.UI.Instruct != nil}
 	var none error
 	if w.open == nil {
 		w.open, none = browser.Open, browser.Available()
 	}
-	if o.Flow == FlowDevice || o.Flow == FlowAuto && none != nil && p.doc.AuthorizationEndpoint == "" {
-		return c.deviceLogin(ctx, a, o, p, clientID, scopes)
+	flow := at.opts.Flow
+	if flow == FlowDevice || flow == FlowAuto && none != nil && at.provider.doc.AuthorizationEndpoint == "" {
+		return c.deviceLogin(ctx, at)
 	}
-	if o.Flow == FlowPaste {
+	if flow == FlowPaste {
 		none = errors.New("the paste flow was chosen")
 	}
 	if none != nil {
 		if c.cfg.UI.Instruct == nil {
 			return nil, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine", ErrNoBrowser, none)
 		}
-		if o.Flow == FlowBrowser {
+		if flow == FlowBrowser {
 			return nil, fmt.Errorf("%w: %w", ErrNoBrowser, none)
 		}
-		w.open, w.device = nil, o.Flow == FlowAuto
+		w.open, w.device = nil, flow == FlowAuto
 	}
-	return c.browserLogin(ctx, a, o, p, clientID, scopes, w)
+	return c.browserLogin(ctx, at, w)
 }
 
 func union(lists ...[]string) []string {
@@ -221,7 +243,8 @@ func union(lists ...[]string) []string {
 }
 
 // keep checks a new grant against what the login wanted, stores it and publishes it.
-func (c *Client) keep(ctx context.Context, a *account, o *LoginOptions, g *grant.Grant) (*Session, error) {
+func (c *Client) keep(ctx context.Context, at *attempt, g *grant.Grant) (*Session, error) {
+	a, o := at.account, at.opts
 	stored, err := func() (*grant.Grant, error) {
 		for _, s := range o.Scopes {
 			if !slices.Contains(g.Scopes, s) {

@@ -8,7 +8,11 @@ func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 		return nil, err
 	}
 	defer c.done()
-	p, err := c.home(ctx, "")
+	t, err := c.target(ctx, &LoginOptions{})
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.provider(ctx, t.issuer)
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func (c *Client) discover(ctx context.Context, issuer string, before *provider) 
 		}
 		next.doc = &doc
 	} else {
-		doc, err := metadata.Discover(ctx, next.fetch, issuer, metadata.Options{OpenID: c.openID(), Learned: c.cfg.Issuer == ""})
+		doc, err := metadata.Discover(ctx, next.fetch, issuer, metadata.Options{OpenID: c.openID(), Learned: c.issuer == "", Private: c.cfg.AllowPrivate})
 		if errors.Is(err, metadata.ErrInvalid) || errors.Is(err, metadata.ErrNotFound) {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
 		}
@@ -109,18 +109,6 @@ func (c *Client) guard(issuer string) http.RoundTripper {
 		return c.cfg.Transport
 	}
 	return fetch.NewGuard(c.cfg.Transport, "")
-}
-
-// home returns the provider of a new sign-in.
-func (c *Client) home(ctx context.Context, resourceMetadata string) (*provider, error) {
-	if c.issuer != "" {
-		return c.provider(ctx, c.issuer)
-	}
-	issuer, err := c.learn(ctx, resourceMetadata)
-	if err != nil {
-		return nil, err
-	}
-	return c.provider(ctx, issuer)
 }
 
 // closeIdle closes the connections that are kept open to providers.

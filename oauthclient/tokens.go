@@ -22,9 +22,9 @@ import (
 )
 
 // request is a form for one of the provider's endpoints, with the client's authentication, and proofs by key unless it is zero.
-func (c *Client) request(p *provider, clientID, endpoint string, form url.Values, key dpop.Key) tokenendpoint.Request {
+func (c *Client) request(p *provider, id identity, endpoint string, form url.Values, key dpop.Key) tokenendpoint.Request {
 	r := tokenendpoint.Request{
-		Endpoint: endpoint, ClientID: clientID, Issuer: p.issuer, Auth: c.cfg.ClientAuth.method,
+		Endpoint: endpoint, ClientID: id.id, Issuer: p.issuer, Auth: id.auth,
 		AuthMethods: p.doc.TokenEndpointAuthMethodsSupported, AuthAlgs: p.doc.TokenEndpointAuthSigningAlgValuesSupported, Form: form,
 	}
 	if !key.IsZero() {
@@ -44,7 +44,7 @@ func (c *Client) exchange(ctx context.Context, t *transaction, code, account str
 	if len(t.resources) > 0 {
 		form["resource"] = t.resources
 	}
-	resp, err := tokenendpoint.Send(ctx, t.provider.fetch, c.request(t.provider, t.clientID, t.provider.doc.TokenEndpoint, form, t.key))
+	resp, err := tokenendpoint.Send(ctx, t.provider.fetch, c.request(t.provider, t.identity, t.provider.doc.TokenEndpoint, form, t.key))
 	if err != nil {
 		return nil, fromEndpoint("token", err)
 	}
@@ -61,11 +61,11 @@ func (c *Client) accept(ctx context.Context, t *transaction, resp *tokenendpoint
 		}
 	}
 	g := &grant.Grant{
-		Realm: c.realm(), Party: c.party(), Account: account, Issuer: t.provider.issuer, ClientID: t.clientID,
+		Realm: c.realm(), Party: c.party(), Account: account, Issuer: t.provider.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
 		Scopes: granted(resp, t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
 		Tokens: []grant.Token{c.newToken(resp, time.Now())}, DPoPKey: key,
 	}
-	if err := c.identify(ctx, t, resp, g); err != nil {
+	if err := c.recognize(ctx, t, resp, g); err != nil {
 		c.discard(ctx, g)
 		return nil, err
 	}
@@ -75,8 +75,8 @@ func (c *Client) accept(ctx context.Context, t *transaction, resp *tokenendpoint
 	return g, nil
 }
 
-// identify learns from the ID token who signed in, and how.
-func (c *Client) identify(ctx context.Context, t *transaction, resp *tokenendpoint.Response, g *grant.Grant) error {
+// recognize learns from the ID token who signed in, and how.
+func (c *Client) recognize(ctx context.Context, t *transaction, resp *tokenendpoint.Response, g *grant.Grant) error {
 	if !t.openID {
 		if len(t.acrValues) > 0 || t.hasMaxAge {
 			return fmt.Errorf("%w: ACRValues and MaxAge can only be checked in an ID token; add \"openid\" to the scopes", ErrStepUp)
@@ -86,7 +86,7 @@ func (c *Client) identify(ctx context.Context, t *transaction, resp *tokenendpoi
 	if resp.IDToken.IsZero() {
 		return invalid("openid was asked for and the token endpoint sent no id_token")
 	}
-	claims, err := c.verifyIDToken(ctx, t.provider, t.clientID, resp.IDToken.Reveal(), idtoken.Expect{
+	claims, err := c.verifyIDToken(ctx, t.provider, t.identity.id, resp.IDToken.Reveal(), idtoken.Expect{
 		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge, Started: t.started,
 		ACRValues: t.acrValues,
 	})
@@ -186,7 +186,7 @@ func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*gra
 	if len(s.scopes) > 0 {
 		form.Set("scope", strings.Join(s.scopes, " "))
 	}
-	resp, err := tokenendpoint.Send(ctx, p.fetch, c.request(p, g.ClientID, p.doc.TokenEndpoint, form, key))
+	resp, err := tokenendpoint.Send(ctx, p.fetch, c.request(p, c.identityOf(g), p.doc.TokenEndpoint, form, key))
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -289,7 +289,7 @@ func (c *Client) revoke(ctx context.Context, g *grant.Grant) error {
 	if p.doc.RevocationEndpoint == "" {
 		return unsupported("the provider has no revocation_endpoint")
 	}
-	req := c.request(p, g.ClientID, p.doc.RevocationEndpoint, nil, dpop.Key{})
+	req := c.request(p, c.identityOf(g), p.doc.RevocationEndpoint, nil, dpop.Key{})
 	if p.doc.RevocationEndpointAuthMethodsSupported != nil {
 		req.AuthMethods, req.AuthAlgs = p.doc.RevocationEndpointAuthMethodsSupported, p.doc.RevocationEndpointAuthSigningAlgValuesSupported
 	}

@@ -22,7 +22,7 @@ import (
 // this (RFC 8252 §8.10, S28). It lives in memory only.
 type transaction struct {
 	provider    *provider
-	clientID    string
+	identity    identity
 	redirectURI string
 	state       secret.String
 	nonce       secret.String // zero: no openid asked
@@ -39,9 +39,10 @@ type transaction struct {
 	started     time.Time
 }
 
-func (c *Client) newTransaction(p *provider, clientID, redirectURI string, opts *LoginOptions, scopes []string) (*transaction, error) {
+func (c *Client) newTransaction(at *attempt, redirectURI string) (*transaction, error) {
+	opts, p, scopes := at.opts, at.provider, at.scopes
 	t := &transaction{
-		provider: p, clientID: clientID, redirectURI: redirectURI, state: random(), verifier: pkce.New(),
+		provider: p, identity: at.identity, redirectURI: redirectURI, state: random(), verifier: pkce.New(),
 		formPost: c.cfg.Loopback.FormPost, openID: slices.Contains(scopes, "openid"),
 		scopes: scopes, resources: c.cfg.Resources, acrValues: slices.Clone(opts.ACRValues),
 		maxAge: max(opts.MaxAge, 0), hasMaxAge: opts.MaxAge != 0, params: url.Values{}, started: time.Now(),
@@ -49,7 +50,7 @@ func (c *Client) newTransaction(p *provider, clientID, redirectURI string, opts 
 	if t.openID {
 		t.nonce = random()
 	}
-	if c.cfg.DPoP {
+	if at.dpop {
 		if algs := p.doc.DPoPSigningAlgValuesSupported; algs != nil && !slices.Contains(algs, dpop.Algorithm) {
 			return nil, unsupported("the provider's dpop_signing_alg_values_supported has no %s", dpop.Algorithm)
 		}
@@ -78,7 +79,7 @@ func (c *Client) newTransaction(p *provider, clientID, redirectURI string, opts 
 func (t *transaction) request() url.Values {
 	q := cloneValues(t.params)
 	q.Set("response_type", "code")
-	q.Set("client_id", t.clientID)
+	q.Set("client_id", t.identity.id)
 	q.Set("redirect_uri", t.redirectURI)
 	q.Set("state", t.state.Reveal())
 	q.Set("code_challenge", t.verifier.Challenge())
@@ -106,12 +107,12 @@ func (t *transaction) request() url.Values {
 func (c *Client) authorizationURL(ctx context.Context, t *transaction) (string, error) {
 	doc := t.provider.doc
 	if doc.PushedAuthorizationRequestEndpoint != "" {
-		req := c.request(t.provider, t.clientID, doc.PushedAuthorizationRequestEndpoint, t.request(), t.key)
+		req := c.request(t.provider, t.identity, doc.PushedAuthorizationRequestEndpoint, t.request(), t.key)
 		pushed, err := par.Push(ctx, t.provider.fetch, req)
 		if err != nil {
 			return "", fromEndpoint("pushed_authorization_request", err)
 		}
-		u, err := pushed.URL(doc.AuthorizationEndpoint, t.clientID)
+		u, err := pushed.URL(doc.AuthorizationEndpoint, t.identity.id)
 		if err != nil {
 			return "", invalid("authorization_endpoint: %w", err)
 		}
@@ -148,7 +149,10 @@ func (c *Client) pkceSupport(doc *metadata.Document) error {
 	case metadata.Refused:
 		return unsupported("the provider's code_challenge_methods_supported has no S256, and a weaker method is not used")
 	case metadata.Unsaid:
-		c.log.Warn("the provider's metadata do not say that it supports PKCE; S256 is sent all the same", "issuer", c.issuer)
+		if c.issuer == "" { // the Model Context Protocol's rule for a provider that nobody has vouched for
+			return invalid("the provider was named by the resource, and its metadata have no code_challenge_methods_supported")
+		}
+		c.log.Warn("the provider's metadata do not say that it supports PKCE; S256 is sent all the same", "issuer", doc.Issuer)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.Response, error) {
 	var prover *dpop.Prover
 	if !h.key.IsZero() {
-		prover = t.session.account.client.nonces.Prover(h.key, req.Method, target(req), secret.New(h.token.AccessToken))
+		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), secret.New(h.token.AccessToken))
 	}
 	for {
 		out := req.Clone(req.Context())
@@ -114,8 +114,8 @@ func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.
 	}
 }
 
-// target is what a proof names: the URL with the Host that is sent.
-func target(req *http.Request) *url.URL {
+// proofTarget is what a proof names: the URL with the Host that is sent.
+func proofTarget(req *http.Request) *url.URL {
 	u := *req.URL
 	if req.Host != "" {
 		u.Host = req.Host

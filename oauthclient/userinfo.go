@@ -83,7 +83,7 @@ func (s *Session) Introspect(ctx context.Context, v any) error {
 	if p.doc.IntrospectionEndpoint == "" {
 		return unsupported("the provider has no introspection_endpoint")
 	}
-	req := c.request(p, g.ClientID, p.doc.IntrospectionEndpoint, nil, dpop.Key{})
+	req := c.request(p, c.identityOf(g), p.doc.IntrospectionEndpoint, nil, dpop.Key{})
 	if p.doc.IntrospectionEndpointAuthMethodsSupported != nil {
 		req.AuthMethods, req.AuthAlgs = p.doc.IntrospectionEndpointAuthMethodsSupported, p.doc.IntrospectionEndpointAuthSigningAlgValuesSupported
 	}

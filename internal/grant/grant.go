@@ -54,7 +54,8 @@ type Grant struct {
 	IDToken    secret.String
 	NewIDToken secret.String
 
-	DPoPKey secret.String // RFC 9449; zero: bearer tokens
+	DPoPKey      secret.String // RFC 9449; zero: bearer tokens
+	ClientSecret secret.String // of a client that registered itself (RFC 7591); zero: none
 }
 
 // Token is one access token.
@@ -154,6 +155,7 @@ type storedGrant struct {
 	IDToken      string        `json:"id_token,omitempty"`
 	NewIDToken   string        `json:"new_id_token,omitempty"`
 	DPoPKey      string        `json:"dpop_key,omitempty"`
+	ClientSecret string        `json:"client_secret,omitempty"`
 }
 
 type storedToken struct {
@@ -170,7 +172,7 @@ func (g *Grant) encode() ([]byte, error) {
 	s := storedGrant{
 		Version: Format, Generation: g.Generation, Realm: g.Realm, Party: g.Party, Account: g.Account, Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject,
 		Username: g.Username, Scopes: g.Scopes, Resources: g.Resources, RefreshToken: g.RefreshToken.Reveal(),
-		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), DPoPKey: g.DPoPKey.Reveal(),
+		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), DPoPKey: g.DPoPKey.Reveal(), ClientSecret: g.ClientSecret.Reveal(),
 	}
 	for _, t := range g.Tokens {
 		s.Tokens = append(s.Tokens, storedToken{t.Resource, t.Scopes, t.AccessToken.Reveal(), t.Type, t.Obtained.UnixMilli(), t.Expiry.UnixMilli()})
@@ -196,7 +198,7 @@ func decode(data []byte) (*Grant, error) {
 	g := &Grant{
 		Generation: s.Generation, Realm: s.Realm, Party: s.Party, Account: s.Account, Issuer: s.Issuer, ClientID: s.ClientID, Subject: s.Subject, Username: s.Username,
 		Scopes: s.Scopes, Resources: s.Resources, RefreshToken: secret.New(s.RefreshToken),
-		IDToken: secret.New(s.IDToken), NewIDToken: secret.New(s.NewIDToken), DPoPKey: secret.New(s.DPoPKey),
+		IDToken: secret.New(s.IDToken), NewIDToken: secret.New(s.NewIDToken), DPoPKey: secret.New(s.DPoPKey), ClientSecret: secret.New(s.ClientSecret),
 	}
 	for _, t := range s.Tokens {
 		g.Tokens = append(g.Tokens, Token{t.Resource, t.Scopes, secret.New(t.AccessToken), t.Type, time.UnixMilli(t.Obtained), time.UnixMilli(t.Expiry)})

@@ -16,6 +16,7 @@ import (
 type Options struct {
 	OpenID  bool // openid is asked for: OpenID Connect's well-known place comes first
 	Learned bool // the network named the issuer (MCP), not the program: RFC 8414's place comes first, and https is needed. Give c a [fetch.Guard].
+	Private bool // a learned issuer may be on this machine, and then speak http
 }
 
 // ErrNotFound is matched where the issuer publishes no metadata at any of its places.
@@ -27,7 +28,7 @@ var ErrNotFound = errors.New("no metadata found")
 // paths that they do not know. Anything else ends the search, so that a failing server cannot steer it to another place: a
 // [fetch.Error], a server's error, or a document that is refused (ErrInvalid).
 func Discover(ctx context.Context, c *fetch.Client, issuer string, o Options) (*Document, error) {
-	policy := safeurl.Policy{LoopbackHTTP: !o.Learned}
+	policy := safeurl.Policy{LoopbackHTTP: !o.Learned || o.Private}
 	if _, err := policy.Parse(issuer); err != nil {
 		return nil, invalid("issuer: %w", err)
 	}

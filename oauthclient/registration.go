@@ -1,0 +1,137 @@
+package oauthclient
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/nativeoauth/nativeoauth/internal/clientauth"
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/registration"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+// identity is who the client is at one provider.
+type identity struct {
+	id     string
+	auth   clientauth.Method
+	secret secret.String // of a client that registered itself
+}
+
+// identityOf is who the client was when it got g.
+func (c *Client) identityOf(g *grant.Grant) identity {
+	if !g.ClientSecret.IsZero() {
+		return identity{g.ClientID, clientauth.Secret(g.ClientSecret.Reveal()), g.ClientSecret}
+	}
+	return identity{id: g.ClientID, auth: c.cfg.ClientAuth.method}
+}
+
+// identify returns who the client is at p: as configured, as registered before, or as registered now (S44: by issuer).
+func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity, error) {
+	id := c.cfg.ClientID
+	if id != "" && (!registration.IsDocumentURL(id) || p.doc.ClientIDMetadataDocumentSupported || c.cfg.Registration == nil) {
+		if registration.IsDocumentURL(id) && !p.doc.ClientIDMetadataDocumentSupported {
+			c.log.Warn("the provider's metadata do not say that it takes client ID metadata documents", "issuer", p.issuer)
+		}
+		return identity{id: id, auth: c.cfg.ClientAuth.method}, nil
+	}
+	if p.doc.RegistrationEndpoint == "" {
+		return identity{}, unsupported("the provider has no registration_endpoint; register the program there and set Config.ClientID")
+	}
+	r := c.cfg.Registration
+	req := registration.Request{
+		RedirectURIs: c.redirectURIs(), Scope: strings.Join(c.cfg.Scopes, " "), DPoP: dpop,
+		ClientName: r.ClientName, ClientURI: r.ClientURI, LogoURI: r.LogoURI, SoftwareID: r.SoftwareID, SoftwareVersion: r.SoftwareVersion,
+		Extra: r.Extra,
+	}
+	key := registrationKey(p.issuer)
+	data, err := c.store.Get(ctx, key)
+	if err == nil {
+		var kept *registration.Client
+		if kept, err = registration.Load(data, p.issuer, req); err == nil {
+			return registered(kept), nil
+		}
+		c.log.Info("the client registers anew", "issuer", p.issuer, "why", err)
+	} else if !errors.Is(err, tokenstore.ErrNotFound) {
+		return identity{}, err
+	}
+	var initial secret.String
+	if r.InitialAccessToken != nil {
+		token, err := r.InitialAccessToken(ctx)
+		if err != nil {
+			return identity{}, fmt.Errorf("the initial access token: %w", err)
+		}
+		initial = secret.New(token)
+	}
+	client, err := registration.Register(ctx, p.fetch, p.doc.RegistrationEndpoint, req, initial)
+	if errors.Is(err, registration.ErrResponse) {
+		return identity{}, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+	}
+	if err != nil {
+		return identity{}, fromEndpoint("registration", err)
+	}
+	kept, err := client.Marshal(p.issuer, req)
+	if err != nil {
+		return identity{}, err
+	}
+	if err := c.store.Put(ctx, key, []byte(kept.Reveal())); err != nil {
+		return identity{}, fmt.Errorf("the registration cannot be kept: %w", err)
+	}
+	return registered(client), nil
+}
+
+func registered(client *registration.Client) identity {
+	id := identity{id: client.ID}
+	if !client.Secret.IsZero() {
+		id.secret, id.auth = client.Secret, clientauth.Secret(client.Secret.Reveal())
+	}
+	return id
+}
+
+func registrationKey(issuer string) string {
+	sum := sha256.Sum256([]byte(issuer))
+	return "c1." + hex.EncodeToString(sum[:16])
+}
+
+// redirectURIs are what the flow may use: any port of a loopback address (RFC 8252 §7.3) is left out where it is not fixed.
+func (c *Client) redirectURIs() []string {
+	l := c.cfg.Loopback
+	if l.RedirectURI != "" {
+		return []string{l.RedirectURI}
+	}
+	path := l.Path
+	if path == "" {
+		path = "/callback"
+	}
+	hosts := []string{"127.0.0.1", "::1"}
+	if l.Localhost {
+		hosts = []string{"localhost"}
+	}
+	port := ""
+	if host, p, err := net.SplitHostPort(l.Addr); err == nil {
+		if !l.Localhost {
+			hosts = []string{host}
+		}
+		if p != "0" {
+			port = p
+		}
+	}
+	var uris []string
+	for _, h := range hosts {
+		u := url.URL{Scheme: "http", Host: h, Path: path}
+		if strings.Contains(h, ":") {
+			u.Host = "[" + h + "]"
+		}
+		if port != "" {
+			u.Host = net.JoinHostPort(h, port)
+		}
+		uris = append(uris, u.String())
+	}
+	return uris
+}
