@@ -153,8 +153,9 @@ func (f fakePromptAPI) Prompt(string) *dbus.Error {
 	f.p.mu.Lock()
 	answer, then := f.p.answer, f.p.pending
 	f.p.mu.Unlock()
-	f.p.prompted <- struct{}{}
 	go func() {
+		time.Sleep(100 * time.Millisecond) // until the caller has our reply
+		f.p.prompted <- struct{}{}
 		granted := answer()
 		f.p.mu.Lock()
 		if granted {
