@@ -24,7 +24,7 @@ import (
 // gnome-keyring; every later process gets its token silently, through expiry and rotation; logout ends it everywhere.
 func TestStory(t *testing.T) {
 	t.Parallel()
-	p := StartOIDCProvider(t, Options{AccessToken: 20 * time.Second})
+	p := StartOIDCProvider(t, Options{AccessToken: 30 * time.Second})
 	d := newDesktop(t)
 	require.Empty(t, d.keyringItems(t), "nothing is kept to begin with")
 
@@ -155,6 +155,57 @@ func TestStoryEndedTokenIsReplaced(t *testing.T) {
 	answers := p.Requests("userinfo", "")
 	require.Equal(t, http.StatusUnauthorized, answers[len(answers)-2].Status)
 	require.Equal(t, http.StatusOK, answers[len(answers)-1].Status)
+}
+
+// A provider that takes pushed requests only, and tokens only under DPoP with its nonce.
+func TestStoryPARAndDPoP(t *testing.T) {
+	t.Parallel()
+	p := StartOIDCProvider(t, Options{RequirePAR: true, RequireDPoP: true})
+	d := newDesktop(t)
+	do := task{Do: "login", Issuer: p.Issuer, Prompt: "consent", DPoP: true, PAR: true}
+	login := d.start(t, do)
+	d.browser.Drive(append(p.steps("alice"), browser.See("Signed in"))...)
+	login.result(t)
+	require.NotEmpty(t, p.Requests("pushed_authorization_request", ""))
+
+	do.Do = "refresh"
+	d.run(t, do)
+	do.Do, do.Get = "get", p.Issuer+"/me"
+	require.Equal(t, http.StatusOK, d.run(t, do).Status)
+	for _, e := range p.Events() {
+		if e.Route == "userinfo" || e.Route == "token" {
+			require.True(t, e.DPoP, "a request without a proof: %+v", e)
+		}
+	}
+}
+
+// The device flow: the program prints a page, and the person opens it in a browser of their own.
+func TestStoryDevice(t *testing.T) {
+	t.Parallel()
+	p := StartOIDCProvider(t, Options{})
+	d := newDesktop(t)
+	login := d.start(t, task{Do: "login", Issuer: p.Issuer, Prompt: "consent", Device: true})
+	page := login.line(t).Device
+	require.NotEmpty(t, page)
+	d.browser.Open(page)
+	d.browser.Drive(browser.Click(`button[form="op.deviceConfirmForm"][autofocus]`))
+	d.browser.Continue(append(p.steps("alice"), browser.See("Sign-in Success"))...)
+	require.Equal(t, "alice", login.result(t).Subject)
+	require.Equal(t, "alice", d.run(t, task{Do: "token", Issuer: p.Issuer}).Subject)
+}
+
+// No client ID: the program registers itself, once.
+func TestStoryRegistration(t *testing.T) {
+	t.Parallel()
+	p := StartOIDCProvider(t, Options{})
+	d := newDesktop(t)
+	do := task{Do: "login", Issuer: p.Issuer, Prompt: "consent", Register: true}
+	login := d.start(t, do)
+	d.browser.Drive(append(p.steps("alice"), browser.See("Signed in"))...)
+	login.result(t)
+	do.Do = "refresh"
+	require.Equal(t, "alice", d.run(t, do).Subject)
+	require.Len(t, p.Requests("registration", ""), 1)
 }
 
 // The listener and the provider on IPv6's loopback.
