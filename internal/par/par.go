@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -39,7 +40,12 @@ func Push(ctx context.Context, c *fetch.Client, r tokenendpoint.Request) (Pushed
 	if r.Form.Has("request_uri") { // §2.1
 		return Pushed{}, errors.New("a pushed authorization request cannot hold a request_uri itself")
 	}
-	sent := time.Now() // before the provider begins to count
+	r.Form = maps.Clone(r.Form)
+	if r.Form == nil {
+		r.Form = url.Values{}
+	}
+	r.Form.Set("client_id", r.ClientID) // a parameter of the request itself, also where the client authenticates in a header
+	sent := time.Now()                  // before the provider begins to count
 	resp, err := tokenendpoint.Post(ctx, c, r)
 	if err != nil {
 		return Pushed{}, err

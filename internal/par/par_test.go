@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nativeoauth/nativeoauth/internal/clientauth"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/par"
 	"github.com/nativeoauth/nativeoauth/internal/safeurl"
@@ -131,6 +132,16 @@ func TestS35BadAnswers(t *testing.T) {
 	_, err = push(a, url.Values{"request_uri": {"urn:x:y"}})
 	require.Error(t, err)
 	require.Empty(t, a.forms, "nothing is sent")
+}
+
+// §2.1: client_id belongs to the request; oidc-provider refuses one that names the client in the Authorization header alone.
+func TestClientIDBesideBasic(t *testing.T) {
+	a := &answers{status: 201, ctype: "application/json", body: `{"request_uri":"` + urn + `","expires_in":60}`}
+	form := url.Values{"scope": {"openid"}}
+	_, err := par.Push(context.Background(), &fetch.Client{Transport: a}, tokenendpoint.Request{Endpoint: "https://as.example/par", ClientID: "my-cli", Auth: clientauth.Secret("s"), Form: form})
+	require.NoError(t, err)
+	require.Equal(t, url.Values{"scope": {"openid"}, "client_id": {"my-cli"}}, a.forms[0])
+	require.NotContains(t, form, "client_id", "the caller's form is not changed")
 }
 
 func TestHugeLifetimeIsClamped(t *testing.T) {
