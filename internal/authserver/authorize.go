@@ -49,7 +49,7 @@ func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		params, e = readForm(w, r)
 	} else {
-		params, e = parseParams(r.URL.RawQuery)
+		params, e = readQuery(r)
 	}
 	if e != nil {
 		s.showFailure(w, e.description)

@@ -10,7 +10,8 @@
 //   - ID tokens, userinfo and RP-initiated logout (OpenID Connect), and
 //   - the resource server's side: RFC 6750, RFC 9470 and RFC 9728 ([Server.Protect]).
 //
-// Everything it keeps is bounded and ends; nothing survives the process. It starts no goroutine.
+// Everything it keeps is bounded and ends; nothing survives the process. It starts no goroutine. The listener, TLS and the limits of
+// headers and time are its http.Server's.
 // Within each file the order is: what the endpoint takes, what it refuses, what it answers.
 package authserver
 
@@ -29,6 +30,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
 	"github.com/nativeoauth/nativeoauth/internal/safeurl"
 )
 
@@ -40,10 +42,10 @@ const (
 	Decide        = "decide" // where the sign-in page posts to
 	Token         = "token"
 	PAR           = "par"
-	Device        = "device"        // the device authorization endpoint
-	Verification  = "verification"  // the page where a person types the user code
-	Revocation    = "revocation"    //
-	Introspection = "introspection" //
+	Device        = "device"       // the device authorization endpoint
+	Verification  = "verification" // the page where a person types the user code
+	Revocation    = "revocation"
+	Introspection = "introspection"
 	Userinfo      = "userinfo"
 	EndSession    = "end_session"
 	Registration  = "registration"
@@ -116,6 +118,7 @@ type Server struct {
 	cfg    Config
 	base   string // the issuer without a closing slash
 	path   string // its path, "" or "/tenant"
+	origin string // and its origin
 	routes map[string]http.Handler
 	gates  map[string]*gate
 
@@ -191,7 +194,12 @@ func New(cfg Config) (*Server, error) {
 		nonceKey: []byte(newToken("")),
 		clients:  map[string]*Client{},
 		autoUser: cfg.AutoUser,
+
+		pushed:       table[*authRequest]{max: fewLarge},
+		devices:      table[*device]{max: fewLarge},
+		interactions: table[*interaction]{max: fewLarge},
 	}
+	s.origin = safeurl.Origin(u)
 	for _, c := range cfg.Clients {
 		if err := c.check(); err != nil {
 			return nil, fmt.Errorf("authserver: client %q: %w", c.ID, err)
@@ -244,6 +252,11 @@ func (s *Server) route() {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// A page whose name was rebound to this address would otherwise be of the same origin as the sign-in page.
+	if origin := (&url.URL{Scheme: strings.Split(s.origin, ":")[0], Host: r.Host}); safeurl.Origin(origin) != s.origin {
+		http.Error(w, "this server is "+s.origin, http.StatusMisdirectedRequest)
+		return
+	}
 	h := s.routes[r.URL.EscapedPath()]
 	if h == nil {
 		http.NotFound(w, r)
@@ -389,7 +402,7 @@ func (s *Server) now() time.Time { return s.cfg.Now() }
 // user returns a person's claims with their sub.
 func (s *Server) user(name string) (map[string]any, bool) {
 	claims, known := s.cfg.Users[name]
-	if name == "" || len(name) > 100 || !known && s.cfg.Users != nil {
+	if name == "" || name != neutral.Text(name, 100) || !known && s.cfg.Users != nil {
 		return nil, false
 	}
 	claims = maps.Clone(claims)

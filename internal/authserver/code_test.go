@@ -3,6 +3,7 @@ package authserver_test
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -237,6 +238,23 @@ func TestTokenRequestForm(t *testing.T) {
 	require.Equal(t, 405, f.get("/token").StatusCode)
 	require.Equal(t, "POST", f.get("/token").Header.Get("Allow"))
 	require.Equal(t, 404, f.get("/token/").StatusCode)
+}
+
+// A page on a name that was rebound to this address is refused.
+func TestHostIsTheIssuers(t *testing.T) {
+	f := start(t)
+	for _, host := range []string{"evil.example", "127.0.0.1", "localhost:" + f.http.URL[len("http://127.0.0.1:"):]} {
+		req := f.request("GET", "/authorize?"+authForm().Encode(), "")
+		req.Host = host
+		require.Equal(t, 421, f.do(req).StatusCode, host)
+	}
+}
+
+func TestLongRequestsAreRefused(t *testing.T) {
+	f := start(t)
+	require.Equal(t, 400, f.authorize("nonce", strings.Repeat("x", 8<<10+1)).StatusCode)
+	require.Equal(t, 400, f.get("/authorize?"+authForm().Encode()+strings.Repeat("&x"+strings.Repeat("y", 1000)+"=1", 17)).StatusCode)
+	require.NotEmpty(t, f.code("nonce", strings.Repeat("x", 8<<10)))
 }
 
 func TestDenyIsOnce(t *testing.T) {

@@ -136,7 +136,7 @@ func (s *Server) serveVerification(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
 	}
-	params, e := parseParams(r.URL.RawQuery)
+	params, e := readQuery(r)
 	if e != nil {
 		s.showFailure(w, e.description)
 		return

@@ -13,6 +13,7 @@ import (
 
 const (
 	maxBody  = 64 << 10
+	maxQuery = 16 << 10
 	maxParam = 8 << 10
 )
 
@@ -106,6 +107,14 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 		return nil, invalidRequest("the body cannot be read, or is too large")
 	}
 	return parseParams(string(body))
+}
+
+// readQuery reads the parameters of a GET.
+func readQuery(r *http.Request) (url.Values, *refusal) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return nil, invalidRequest("the URL is too long")
+	}
+	return parseParams(r.URL.RawQuery)
 }
 
 // parseParams reads parameters strictly: each once (RFC 6749 §3.1), but for resource (RFC 8707 §2); one without a value

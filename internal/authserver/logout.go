@@ -21,7 +21,7 @@ func (s *Server) serveEndSession(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		p, e = readForm(w, r)
 	} else {
-		p, e = parseParams(r.URL.RawQuery)
+		p, e = readQuery(r)
 	}
 	if e != nil {
 		s.showFailure(w, e.description)

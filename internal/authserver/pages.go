@@ -100,7 +100,7 @@ func describe(scopes []string) []scopeText {
 		case "address":
 			text = "See your postal address"
 		case "offline_access":
-			text = "Stay signed in when you are away"
+			text = "Stay signed in"
 		}
 		out = append(out, scopeText{sc, text})
 	}

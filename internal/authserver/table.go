@@ -7,12 +7,16 @@ import (
 	"time"
 )
 
-// maxEntries bounds each table. A test or a demonstration needs a fraction of it.
-const maxEntries = 100_000
+// How many entries a table has at most. A test or a demonstration needs a fraction of either.
+const (
+	manySmall = 50_000
+	fewLarge  = 2_000 // of what anybody can send without having signed in, up to maxQuery or maxBody each
+)
 
 // table is a map whose entries end, each at its own time, and the oldest as soon as there are too many. The zero table is empty.
 // Its user holds a lock.
 type table[V any] struct {
+	max     int // 0: manySmall
 	entries map[string]*list.Element
 	order   list.List // of *entry[V], oldest first
 }
@@ -28,9 +32,13 @@ func (t *table[V]) put(key string, v V, now, until time.Time) {
 		t.entries = map[string]*list.Element{}
 	}
 	t.remove(key)
+	limit := t.max
+	if limit == 0 {
+		limit = manySmall
+	}
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
 		old := e.Value.(*entry[V])
-		if len(t.entries) < maxEntries && now.Before(old.until) {
+		if len(t.entries) < limit && now.Before(old.until) {
 			break
 		}
 		t.remove(old.key)

@@ -9,15 +9,15 @@ import (
 )
 
 func TestTable(t *testing.T) {
-	var tab table[int]
+	tab := table[int]{max: fewLarge}
 	now := time.Unix(1000, 0)
 	_, ok := tab.get("a", now)
 	require.False(t, ok)
-	for i := range maxEntries + 10 {
+	for i := range fewLarge + 10 {
 		tab.put(strconv.Itoa(i), i, now, now.Add(time.Minute))
 	}
-	require.Len(t, tab.entries, maxEntries)
-	require.Equal(t, maxEntries, tab.order.Len())
+	require.Len(t, tab.entries, fewLarge)
+	require.Equal(t, fewLarge, tab.order.Len())
 	_, ok = tab.get("9", now)
 	require.False(t, ok, "the oldest went")
 	v, ok := tab.get("10", now)
@@ -38,6 +38,15 @@ func TestTable(t *testing.T) {
 	}
 	tab.put("x", 1, later, later.Add(time.Second))
 	require.Len(t, tab.entries, 1, "what has ended gives its place back")
+}
+
+func TestZeroTableIsBoundedToo(t *testing.T) {
+	var tab table[struct{}]
+	now := time.Unix(1000, 0)
+	for i := range manySmall + 1 {
+		tab.put(strconv.Itoa(i), struct{}{}, now, now.Add(time.Minute))
+	}
+	require.Len(t, tab.entries, manySmall)
 }
 
 func TestUserCodesAreEvenAndReadable(t *testing.T) {
