@@ -45,7 +45,7 @@ func Push(ctx context.Context, c *fetch.Client, r tokenendpoint.Request) (Pushed
 		r.Form = url.Values{}
 	}
 	r.Form.Set("client_id", r.ClientID) // a parameter of the request itself, also where the client authenticates in a header
-	sent := time.Now()                  // before the provider begins to count
+	sent := time.Now().Round(0)         // before the provider begins to count; the wall clock goes on while the machine sleeps
 	resp, err := tokenendpoint.Post(ctx, c, r)
 	if err != nil {
 		return Pushed{}, err
