@@ -54,7 +54,7 @@ type turn struct {
 // closed after that. Nothing more may be called in this turn.
 //
 // f must not write to what the caller reads after a non-nil done.
-func (t *turn) call(ctx context.Context, f func() error) (err error, done <-chan struct{}) {
+func (t *turn) call(ctx context.Context, f func() error) (done <-chan struct{}, err error) {
 	var (
 		mu       sync.Mutex
 		returned bool
@@ -77,18 +77,18 @@ func (t *turn) call(ctx context.Context, f func() error) (err error, done <-chan
 	}()
 	select {
 	case <-ready:
-		return result, nil
+		return nil, result
 	case <-ctx.Done():
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	if returned {
-		return result, nil
+		return nil, result
 	}
 	late, t.handed = true, true
 	_, stuck := t.gate.state()
 	close(stuck)
-	return ctx.Err(), ended
+	return ended, ctx.Err()
 }
 
 // later has f run when the turn ends.

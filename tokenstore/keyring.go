@@ -326,7 +326,7 @@ func (op *operation) look() (asks bool, err error) {
 	})()
 	var found bool
 	looking := op.ctx
-	err, done := op.call(waiting, func() (err error) { found, err = lookForKeychain(looking); return err })
+	done, err := op.call(waiting, func() (err error) { found, err = lookForKeychain(looking); return err })
 	switch {
 	case done != nil, err != nil && op.ctx.Err() != nil:
 		return false, op.timeUp()
@@ -338,7 +338,7 @@ func (op *operation) look() (asks bool, err error) {
 
 // run is call for what changes nothing.
 func (op *operation) run(f func() error) error {
-	err, _ := op.attempt(f)
+	_, err := op.attempt(f)
 	return err
 }
 
@@ -347,33 +347,33 @@ func (op *operation) change(f func() error) error {
 	if op.beforeChange != nil {
 		op.beforeChange()
 	}
-	err, done := op.attempt(f)
+	done, err := op.attempt(f)
 	if done != nil {
 		return &Pending{Err: err, Done: done}
 	}
 	return err
 }
 
-func (op *operation) attempt(f func() error) (err error, done <-chan struct{}) {
+func (op *operation) attempt(f func() error) (done <-chan struct{}, err error) {
 	if op.ctx.Err() != nil {
-		return op.timeUp(), nil
+		return nil, op.timeUp()
 	}
-	err, done = op.call(op.ctx, f)
+	done, err = op.call(op.ctx, f)
 	switch {
 	case done != nil, err != nil && op.ctx.Err() != nil:
-		return op.timeUp(), done
+		return done, op.timeUp()
 	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked):
-		return err, nil
+		return nil, err
 	case errors.Is(err, keyring.ErrNotFound):
-		return ErrNotFound, nil
+		return nil, ErrNotFound
 	}
-	return keychainError(err), nil
+	return nil, keychainError(err)
 }
 
 // timeUp tells whose time was up.
 func (op *operation) timeUp() error {
 	switch {
-	case context.Cause(op.ctx) != errTimeUp: //nolint:errorlint // it is never wrapped
+	case context.Cause(op.ctx) != errTimeUp:
 		return fmt.Errorf("tokenstore: keychain: %w", op.ctx.Err())
 	case op.asks:
 		return fmt.Errorf("%w: nobody answered the keychain's prompt within %v; unlock it and try again", ErrLocked, op.bound)
@@ -397,7 +397,7 @@ func (op *operation) lockWrites(key string) error {
 	switch {
 	case err != nil && op.ctx.Err() == nil:
 		return fmt.Errorf("tokenstore: %w", err)
-	case err != nil && context.Cause(op.ctx) == errTimeUp: //nolint:errorlint // it is never wrapped
+	case err != nil && context.Cause(op.ctx) == errTimeUp:
 		return fmt.Errorf("%w: another process has been writing this value for %v; see whether the keychain asks a person there, or hangs", ErrBusy, op.bound)
 	case err != nil:
 		return fmt.Errorf("tokenstore: %w", op.ctx.Err())

@@ -41,7 +41,7 @@ var (
 	ErrLocked = errors.New("tokenstore: the store is locked")
 	// ErrBusy: an earlier call on the same store has not returned, so nothing new was sent. Try again later.
 	ErrBusy = errors.New("tokenstore: the store is busy")
-	// ErrWrongKey: the value is there and cannot be opened: another key or passphrase sealed it, or it was altered.
+	// ErrWrongKey: the value is there and cannot be opened: another key or passphrase sealed it, it was altered, or a part of it is lost.
 	ErrWrongKey = errors.New("tokenstore: wrong key")
 )
 
@@ -94,7 +94,8 @@ func (p *Pending) Unwrap() error { return p.Err }
 // Lister is a Store that can tell its keys. A wrapper whose inner store lacks it returns [errors.ErrUnsupported],
 // which counts as not having it; so it is with Locker, Prober and Recorder.
 type Lister interface {
-	// List returns the keys that start with prefix ("": all), sorted. It reads no secret.
+	// List returns the keys that start with prefix ("": all), sorted. It reads no secret. A key whose Put or Delete
+	// was cut short may be listed without having a value; a value that was put and not deleted is listed.
 	List(ctx context.Context, prefix string) ([]string, error)
 }
 
@@ -112,7 +113,7 @@ type Locker interface {
 
 // Prober is a Store that can tell whether it works before anybody depends on it.
 type Prober interface {
-	// Probe returns nil where a Put would work now, else the error that Put would give. It leaves nothing behind.
+	// Probe returns nil where a Put would work now, else the error that Put would give. It stores nothing.
 	Probe(ctx context.Context) error
 }
 

@@ -523,7 +523,7 @@ func (s *suite) lockExcludes() {
 		defer cancel()
 		held, unlock, err := store.(tokenstore.Locker).Lock(ctx, key)
 		if err != nil {
-			return fmt.Errorf("Lock: %w", err)
+			return fmt.Errorf("waiting for the lock: %w", err)
 		}
 		defer func() { _ = unlock() }()
 		if inside.Add(1) != 1 {
@@ -532,7 +532,7 @@ func (s *suite) lockExcludes() {
 		defer inside.Add(-1)
 		data, err := store.Get(held, key)
 		if err != nil || len(data) != 4 {
-			return fmt.Errorf("Get under the lock: %d bytes, %w", len(data), err)
+			return fmt.Errorf("under the lock Get returned %d bytes and error %v", len(data), err)
 		}
 		time.Sleep(time.Millisecond) // so that whoever can come between does
 		return store.Put(held, key, binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(data)+1))
