@@ -1,0 +1,351 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/authserver"
+)
+
+// place is a home for processes of the command, with a provider.
+type place struct {
+	*provider
+	t    *testing.T
+	home string
+	env  []string
+}
+
+func newPlace(t *testing.T, cfg authserver.Config) *place {
+	t.Helper()
+	if cfg.AutoUser == "" {
+		cfg.AutoUser = "alice"
+	}
+	p := &place{provider: newProvider(t, cfg), t: t, home: t.TempDir()}
+	require.NoError(t, os.Chmod(p.home, 0o700))
+	key := filepath.Join(p.home, "key")
+	newKeyFile(t, key)
+	p.env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + p.home, "DISPLAY=:0", "TERM=xterm", "NO_PROXY=*",
+		"NATIVEOAUTH_STORE=file", "NATIVEOAUTH_KEY_FILE=" + key, "NATIVEOAUTH_ISSUER=" + p.http.URL, "NATIVEOAUTH_CLIENT_ID=cli",
+	}
+	return p
+}
+
+// process is one run of the command. What it writes can be awaited.
+type process struct {
+	*exec.Cmd
+	t      *testing.T
+	stdout bytes.Buffer
+	mu     sync.Mutex
+	said   bytes.Buffer // stderr, or the terminal
+}
+
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said.Write(b)
+}
+
+func (p *process) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said.String()
+}
+
+func (p *process) await(pattern string) []string {
+	p.t.Helper()
+	re := regexp.MustCompile(pattern)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if m := re.FindStringSubmatch(p.text()); m != nil {
+			return m
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%q did not come; it said: %s", pattern, p.text())
+		}
+	}
+}
+
+// code waits for the end and returns the exit code; -1: a signal killed it.
+func (p *process) code() int {
+	p.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- p.Wait() }()
+	select {
+	case err := <-done:
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			p.t.Fatal(err)
+		}
+		return p.ProcessState.ExitCode()
+	case <-time.After(30 * time.Second):
+		_ = p.Process.Kill()
+		p.t.Fatalf("it did not end; it said: %s", p.text())
+		return 0
+	}
+}
+
+func (p *place) command(env []string, args ...string) *process {
+	cmd := &process{Cmd: exec.Command("nativeoauth", args...), t: p.t}
+	cmd.Env = append(append([]string{}, p.env...), env...)
+	cmd.Dir = p.home
+	return cmd
+}
+
+func (p *place) start(env []string, args ...string) *process {
+	p.t.Helper()
+	cmd := p.command(env, args...)
+	cmd.Stdout, cmd.Stderr = &cmd.stdout, cmd
+	require.NoError(p.t, cmd.Start())
+	p.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd
+}
+
+// terminal starts the command on a terminal of its own.
+func (p *place) terminal(env []string, args ...string) (*process, *os.File) {
+	p.t.Helper()
+	cmd := p.command(env, args...)
+	tty, err := pty.StartWithSize(cmd.Cmd, &pty.Winsize{Rows: 24, Cols: 60})
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = tty.Close() })
+	go func() { _, _ = io.Copy(cmd, tty) }()
+	return cmd, tty
+}
+
+func (p *place) login() {
+	p.t.Helper()
+	cmd := p.start(nil, "login")
+	require.Equal(p.t, 0, cmd.code(), cmd.text())
+}
+
+func TestSignalsEndALogin(t *testing.T) {
+	t.Parallel()
+	for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			p := newPlace(t, authserver.Config{})
+			cmd := p.start([]string{"BROWSER=nobody"}, "login")
+			cmd.await("Your browser has been opened")
+			require.NoError(t, cmd.Process.Signal(sig))
+			require.Equal(t, code, cmd.code())
+			require.Contains(t, cmd.text(), "nativeoauth: stopped by a signal")
+			require.Empty(t, cmd.stdout.String())
+			require.NoFileExists(t, filepath.Join(p.home, ".config", "nativeoauth", "config.json"))
+			require.Equal(t, exitLoginRequired, p.start(nil, "token").code())
+		})
+	}
+}
+
+// A refresh under way is stored before the process gives in to Ctrl-C: a rotated refresh token that is lost is a session lost (S59).
+func TestInterruptedRefreshIsKept(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	p.login()
+	before := p.Requests(authserver.Token)
+	release := p.Hold(authserver.Token)
+	defer release()
+	cmd := p.start(nil, "refresh")
+	require.Eventually(t, func() bool { return p.Requests(authserver.Token) > before }, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	time.Sleep(100 * time.Millisecond) // a process that gave in at once would be gone
+	release()
+	require.Equal(t, 130, cmd.code())
+	require.Equal(t, 1, p.Stats().Refreshes)
+
+	again := p.start(nil, "refresh")
+	require.Equal(t, 0, again.code(), again.text())
+	require.Zero(t, p.Stats().Reuses, "the rotated refresh token was lost")
+}
+
+// The second Ctrl-C kills.
+func TestSecondInterruptKills(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	p.login()
+	before := p.Requests(authserver.Token)
+	defer p.Hold(authserver.Token)()
+	cmd := p.start(nil, "refresh")
+	require.Eventually(t, func() bool { return p.Requests(authserver.Token) > before }, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	time.Sleep(200 * time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	require.Equal(t, -1, cmd.code())
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, ok)
+	require.Equal(t, syscall.SIGINT, status.Signal())
+}
+
+// nohup: a hangup that was ignored before the start stays ignored.
+func TestIgnoredHangup(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	cmd := &process{Cmd: exec.Command("sh", "-c", `trap "" HUP; exec nativeoauth login --timeout 2s`), t: t}
+	cmd.Env, cmd.Dir = append(p.env, "BROWSER=nobody"), p.home
+	cmd.Stderr = cmd
+	require.NoError(t, cmd.Start())
+	cmd.await("Your browser has been opened")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	require.Equal(t, exitError, cmd.code())
+	require.Contains(t, cmd.text(), "--timeout")
+}
+
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	p.login()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	outputs := map[string]*os.File{"broken pipe": w}
+	if full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0); err == nil {
+		outputs["no space left"] = full
+	}
+	for want, out := range outputs {
+		cmd := p.command(nil, "token")
+		cmd.Stdout, cmd.Stderr = out, cmd
+		require.NoError(t, cmd.Start())
+		require.Equal(t, exitError, cmd.code())
+		require.Regexp(t, `^nativeoauth: [^\n]*`+want+`[^\n]*\n$`, cmd.text())
+		require.NoError(t, out.Close())
+	}
+}
+
+// Without a browser: the address is shown, and the one it ends at is pasted. What is pasted wrongly is refused, and asked for again.
+func TestPaste(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	cmd := p.command([]string{"DISPLAY="}, "login", "--no-browser")
+	cmd.Stdout, cmd.Stderr = &cmd.stdout, cmd
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	address := cmd.await(`(http://127\.0\.0\.1:\d+/authorize\?\S+)`)[1]
+	require.NotContains(t, cmd.text(), "warning")
+	_, err = io.WriteString(stdin, "https://example.com/?code=x&state=y\n")
+	require.NoError(t, err)
+	cmd.await("That was not it")
+	// A browser on another machine ends at an address that it cannot load.
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	elsewhere := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := elsewhere.Get(address)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	ended := resp.Header.Get("Location")
+	require.Contains(t, ended, "code=")
+	_, err = io.WriteString(stdin, ended+"\n")
+	require.NoError(t, err)
+	require.Equal(t, 0, cmd.code(), cmd.text())
+	require.Contains(t, cmd.text(), "Signed in as alice")
+}
+
+// On a terminal the wait counts down in one line, Ctrl-C is a key, and the line is gone afterwards.
+func TestTerminalCountsDown(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	cmd, tty := p.terminal([]string{"BROWSER=nobody"}, "login")
+	cmd.await(`Waiting for you in the browser: [45]:\d\d left, Ctrl-C cancels`)
+	cmd.await(`4:5\d left(?s:.*)4:5\d left`)
+	_, err := tty.Write([]byte{3})
+	require.NoError(t, err)
+	require.Equal(t, 130, cmd.code())
+	require.Regexp(t, `\x1b\[Knativeoauth: stopped by a signal`, strings.ReplaceAll(cmd.text(), "^C", ""))
+
+	for _, env := range [][]string{{"BROWSER=nobody", "TERM=dumb"}} {
+		cmd, _ := p.terminal(env, "login", "--timeout", "1500ms")
+		cmd.await("Waiting until")
+		require.Equal(t, exitError, cmd.code())
+		require.NotContains(t, cmd.text(), "\x1b")
+	}
+}
+
+// A terminal that vanishes is SIGHUP, and nothing is left behind.
+func TestTerminalVanishes(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	cmd, tty := p.terminal([]string{"BROWSER=nobody"}, "login")
+	cmd.await("Waiting for you")
+	require.NoError(t, tty.Close())
+	require.Equal(t, 129, cmd.code())
+	require.Equal(t, exitLoginRequired, p.start(nil, "token").code())
+}
+
+// A sealed file can be opened by a passphrase, which no terminal shows.
+func TestPassphrase(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	env := []string{"NATIVEOAUTH_KEY_FILE="}
+	cmd, tty := p.terminal(env, "login")
+	answer := func(cmd *process, tty io.Writer, prompt, text string) {
+		cmd.await(prompt)
+		_, err := io.WriteString(tty, text+"\n")
+		require.NoError(t, err)
+	}
+	answer(cmd, tty, "New passphrase", "short")
+	answer(cmd, tty, "too short(?s:.*)New passphrase", "correct horse battery")
+	answer(cmd, tty, "The same again", "correct horse battery")
+	require.Equal(t, 0, cmd.code(), cmd.text())
+	require.NotContains(t, cmd.text(), "horse")
+
+	cmd, tty = p.terminal(env, "token")
+	answer(cmd, tty, "Passphrase of", "wrong horse battery")
+	require.Equal(t, exitError, cmd.code(), cmd.text())
+
+	cmd, tty = p.terminal(env, "token")
+	answer(cmd, tty, "Passphrase of", "correct horse battery")
+	require.Equal(t, 0, cmd.code(), cmd.text())
+	require.Regexp(t, `\nat_\S+`, cmd.text())
+
+	cmd, tty = p.terminal(env, "token")
+	cmd.await("Passphrase of")
+	_, err := tty.Write([]byte{3})
+	require.NoError(t, err)
+	require.Equal(t, 130, cmd.code(), cmd.text())
+}
+
+// The demo needs nothing, and ends by itself; stopped at any step, it leaves nothing.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	tmp := filepath.Join(p.home, "tmp")
+	require.NoError(t, os.Mkdir(tmp, 0o700))
+	env := []string{"DISPLAY=", "TMPDIR=" + tmp, "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent", "NATIVEOAUTH_STORE=", "NATIVEOAUTH_KEY_FILE=", "NATIVEOAUTH_ISSUER=", "NATIVEOAUTH_CLIENT_ID="}
+	demo := p.start(env, "login", "--demo")
+	require.Equal(t, 0, demo.code(), demo.text())
+	steps := []string{"Provider", "Metadata", "Listener", "Browser", "plays the person", "Code", "Exchange", "Verified", "signed in as alice", "Kept", "in memory, for", "Expiry", "Refresh", "API call", "hello, alice", "Logout", "POST /revoke → 200", "sign in again"}
+	rest := demo.text()
+	for _, step := range steps {
+		_, after, ok := strings.Cut(rest, step)
+		require.True(t, ok, "%q is missing or out of order in:\n%s", step, demo.text())
+		rest = after
+	}
+	for _, at := range []string{"Metadata", "Listener", "Exchange", "Expiry"} { // later it may be over before the signal comes
+		cmd := p.start(env, "login", "--demo")
+		cmd.await(at)
+		require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+		code := cmd.code()
+		require.Equal(t, 130, code, "at %s: %s", at, cmd.text())
+	}
+	left, err := os.ReadDir(tmp)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoDirExists(t, filepath.Join(p.home, ".local"))
+	require.NoDirExists(t, filepath.Join(p.home, ".config"))
+}
