@@ -7,11 +7,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/neutral"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
@@ -24,6 +26,8 @@ type loginFlags struct {
 	acr               []string
 	maxAge, timeout   time.Duration
 	replaceUser       bool
+	trace             bool
+	traceFile         string
 }
 
 func (a *app) loginCmd() *cobra.Command {
@@ -58,6 +62,8 @@ Without --scope it asks for openid, and for offline_access where the provider of
 	f.DurationVar(&l.maxAge, "max-age", 0, "how long ago you may have signed in at the provider, such as 10m; negative: sign in anew")
 	f.DurationVar(&l.timeout, "timeout", 5*time.Minute, "how long to wait for you")
 	f.BoolVar(&l.replaceUser, "replace-user", false, "let another user take over this account's session")
+	f.BoolVar(&l.trace, "trace", false, "show each request and answer as it happens, with secrets masked")
+	f.StringVar(&l.traceFile, "trace-file", "", "write the trace to a file, as JSON lines")
 	f.StringArrayVar(&a.flags.Scopes, "scope", nil, "a scope to ask for; may be repeated")
 	f.StringArrayVar(&a.flags.Resources, "resource", nil, "an API that the tokens are for (RFC 8707); may be repeated")
 	f.StringArrayVar(&a.flags.Origins, "origin", nil, "where nativeoauth request may send the token, as https://api.example.com; may be repeated")
@@ -100,12 +106,20 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	s.settle()
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
+	trace, err := a.newTracer(l)
+	if err != nil {
+		return err
+	}
+	if trace != nil {
+		defer trace.close()
+		cfg.Transport = trace
+	}
 	if s.Scopes == nil && len(s.Resources) == 0 {
 		if err := a.chooseScopes(ctx, &cfg); err != nil {
 			return err
 		}
 	}
-	ui := &loginUI{person: a.person, openURL: nil, noBrowser: l.noBrowser}
+	ui := &loginUI{person: a.person, trace: trace, noBrowser: l.noBrowser}
 	ui.base = oauthclient.TerminalUI(a.person, nil)
 	if s.ClientSecretFile != "-" && (l.noBrowser || a.interactive()) {
 		ui.base = oauthclient.TerminalUI(a.person, a.stdin)
@@ -163,6 +177,25 @@ func (a *app) interactive() bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// newTracer returns what --trace and --trace-file ask for; nil: neither was given.
+func (a *app) newTracer(l loginFlags) (*tracer, error) {
+	if !l.trace && l.traceFile == "" {
+		return nil, nil
+	}
+	t := &tracer{base: fetch.NewTransport()}
+	if l.trace {
+		t.person = a.person
+	}
+	if l.traceFile != "" {
+		f, err := os.OpenFile(l.traceFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("--trace-file: %w", err)
+		}
+		t.file = f
+	}
+	return t, nil
+}
+
 // chooseScopes asks for an ID token and a session that lasts, as far as the provider knows these words: Google refuses offline_access.
 func (a *app) chooseScopes(ctx context.Context, cfg *oauthclient.Config) error {
 	look := *cfg
@@ -189,9 +222,11 @@ func (a *app) chooseScopes(ctx context.Context, cfg *oauthclient.Config) error {
 type loginUI struct {
 	person    *person
 	base      oauthclient.UI
-	openURL   func(context.Context, string) error
+	trace     *tracer // nil: none
 	noBrowser bool
-	stop      func()
+
+	mu   sync.Mutex
+	stop func() // of the line that counts down
 }
 
 var errNoBrowserWanted = errors.New("--no-browser")
@@ -204,28 +239,40 @@ func (u *loginUI) open() func(context.Context, string) error {
 	if u.noBrowser {
 		return func(context.Context, string) error { return errNoBrowserWanted }
 	}
-	return u.openURL
+	return nil
 }
 
 func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
+	if u.trace != nil && do.URL != "" && do.Refused == nil {
+		u.trace.browser(do.URL)
+	}
 	if do.Opened && u.person.terminal && !do.Expiry.IsZero() {
 		stop := u.person.wait("Waiting for you in the browser", do.Expiry)
-		context.AfterFunc(ctx, stop) // a line that counts down says when
-		do.Expiry = time.Time{}
+		do.Expiry = time.Time{} // the line that counts down says it
+		u.mu.Lock()
+		u.stop = stop
+		u.mu.Unlock()
+		context.AfterFunc(ctx, stop)
 	}
 	return u.base.Instruct(ctx, do)
 }
 
 func (u *loginUI) progress(step oauthclient.Step) {
+	if u.trace != nil {
+		u.trace.step(string(step))
+	}
 	switch step {
 	case oauthclient.StepElsewhere:
 		u.person.say("Another nativeoauth is signing in to this account; waiting for it.")
 	case oauthclient.StepExchange:
+		u.done()
 		u.person.say("The browser came back; checking what the provider says.")
 	}
 }
 
 func (u *loginUI) done() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if u.stop != nil {
 		u.stop()
 	}

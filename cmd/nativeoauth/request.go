@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+)
+
+func (a *app) requestCmd() *cobra.Command {
+	var method, data string
+	var headers []string
+	var include bool
+	cmd := &cobra.Command{
+		Use:   "request URL",
+		Short: "Call an API with the session's token",
+		Long: `request sends the session's token to URL, with a proof where it is bound to a key (DPoP), and prints what comes back. After a 401 that says
+invalid_token, the session is refreshed and the request sent once more. The token goes over https (or to this machine) only, to the origins that the
+login named with --origin if it did, and never to another one that a redirect leads to.
+
+It exits with 1 where the API answers 400 or above; the answer is printed all the same.`,
+		Example: `  nativeoauth request https://api.example.com/me
+  nativeoauth request -X POST -H 'Content-Type: application/json' -d @order.json https://api.example.com/orders`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := a.requestBody(data)
+			if err != nil {
+				return err
+			}
+			if method == "" {
+				method = http.MethodGet
+				if cmd.Flags().Changed("data") {
+					method = http.MethodPost
+				}
+			}
+			req, err := newAPIRequest(cmd.Context(), method, args[0], headers, body)
+			if err != nil {
+				return err
+			}
+			return a.withSession(cmd, func(_ context.Context, s *oauthclient.Session) error { return a.request(req, s, include) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&method, "request", "X", "", "the method (default GET, or POST with --data)")
+	f.StringArrayVarP(&headers, "header", "H", nil, "a header, as 'Name: value'; may be repeated")
+	f.StringVarP(&data, "data", "d", "", "the body; @FILE reads it from a file, @- from stdin")
+	f.BoolVarP(&include, "include", "i", false, "print the status line and headers too")
+	return cmd
+}
+
+const maxRequestBody = 64 << 20
+
+// requestBody is read whole, so that it can be sent again after a refresh.
+func (a *app) requestBody(data string) ([]byte, error) {
+	name, isFile := strings.CutPrefix(data, "@")
+	switch {
+	case !isFile:
+		return []byte(data), nil
+	case name == "-":
+		return readAll(a.stdin)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxRequestBody+1))
+	if err == nil && len(data) > maxRequestBody {
+		err = errors.New("it is larger than 64 MiB")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return data, nil
+}
+
+func newAPIRequest(ctx context.Context, method, address string, headers []string, body []byte) (*http.Request, error) {
+	var r io.Reader
+	if len(body) > 0 {
+		r = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, r)
+	if err != nil {
+		return nil, usage("the request is malformed: check --request and the URL")
+	}
+	req.Header.Set("User-Agent", "nativeoauth/"+version())
+	for _, h := range headers {
+		name, value, ok := strings.Cut(h, ":")
+		name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
+		switch {
+		case !ok || name == "":
+			return nil, usage("--header %q is not 'Name: value'", h)
+		case name == "Authorization" || name == "Dpop":
+			return nil, usage("--header %s is set from the session", name)
+		case name == "Host":
+			return nil, usage("--header Host would send the token under another name; give the URL of the API")
+		}
+		req.Header.Add(name, strings.TrimSpace(value))
+	}
+	return req, nil
+}
+
+func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) error {
+	resp, err := s.HTTPClient().Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if include {
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s %s\r\n", resp.Proto, resp.Status)
+		_ = resp.Header.Write(&b) // a Builder takes everything
+		if err := a.output(b.String() + "\r\n"); err != nil {
+			return err
+		}
+	}
+	if err := a.copy(resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode >= 400 {
+		text := fmt.Sprintf("the API answered %s", resp.Status)
+		if opts, ok := oauthclient.ParseChallenge(resp); ok {
+			text += "; signing in again may help: " + a.loginCommand() + stepUpFlags(opts)
+		}
+		return errors.New(text)
+	}
+	return nil
+}
+
+// stepUpFlags are what a challenge asks of a login (RFC 6750, RFC 9470), as flags.
+func stepUpFlags(o *oauthclient.LoginOptions) string {
+	var b strings.Builder
+	for _, s := range o.Scopes {
+		b.WriteString(" --scope " + quote(s))
+	}
+	for _, acr := range o.ACRValues {
+		b.WriteString(" --acr " + quote(acr))
+	}
+	if o.MaxAge != 0 {
+		b.WriteString(" --max-age " + o.MaxAge.String())
+	}
+	return b.String()
+}
+
+// copy writes a stream to stdout, and tells whose fault it is when it breaks.
+func (a *app) copy(r io.Reader) error {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if _, werr := a.stdout.Write(buf[:n]); werr != nil {
+				return outputError{werr}
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the API's answer broke off: %w", err)
+		}
+	}
+}
