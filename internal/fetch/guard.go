@@ -169,10 +169,11 @@ func (g *Guard) public(ctx context.Context, host string) ([]netip.Addr, error) {
 	if len(addrs) == 0 {
 		return nil, &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
 	}
-	for _, a := range addrs {
+	for i, a := range addrs {
 		if !public(a) {
 			return nil, ErrAddress
 		}
+		addrs[i] = a.Unmap() // as the resolver gives IPv4 addresses, in IPv6's form
 	}
 	return addrs, nil
 }

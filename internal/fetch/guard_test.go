@@ -92,7 +92,7 @@ func TestS43Addresses(t *testing.T) {
 	in := newInternet(t)
 	g := NewGuard(in.Transport, "")
 	t.Cleanup(g.CloseIdleConnections)
-	table := map[string][]string{"public.example": {"93.184.216.34"}, "six.example": {"2606:2800:220:1::1"}}
+	table := map[string][]string{"public.example": {"93.184.216.34"}, "six.example": {"2606:2800:220:1::1"}, "mapped.example": {"::ffff:93.184.216.34"}}
 	for i, a := range []string{
 		"127.0.0.1", "127.9.9.9", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1",
 		"255.255.255.255", "::", "::1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1", "64:ff9b::10.0.0.1", "64:ff9b::169.254.169.254", "64:ff9b:1::1",
@@ -121,12 +121,12 @@ func TestS43Addresses(t *testing.T) {
 	}
 	require.Empty(t, in.log(), "nothing was dialled")
 
-	for _, to := range []string{"public.example", "six.example", "93.184.216.34", "[64:ff9b::93.184.216.34]"} {
+	for _, to := range []string{"public.example", "six.example", "mapped.example", "93.184.216.34", "[64:ff9b::93.184.216.34]"} {
 		host, err := get(t, g, "http://"+to+"/")
 		require.NoError(t, err, to)
 		require.Equal(t, to, host, "the name stays what the request is for")
 	}
-	require.ElementsMatch(t, []string{"93.184.216.34:80", "[2606:2800:220:1::1]:80", "93.184.216.34:80", "[64:ff9b::5db8:d822]:80"}, in.log())
+	require.ElementsMatch(t, []string{"93.184.216.34:80", "93.184.216.34:80", "[2606:2800:220:1::1]:80", "93.184.216.34:80", "[64:ff9b::5db8:d822]:80"}, in.log())
 	_, err := get(t, g, "http://nobody.example/")
 	var dns *net.DNSError
 	require.ErrorAs(t, err, &dns)

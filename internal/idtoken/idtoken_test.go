@@ -265,6 +265,7 @@ func TestS36S80StepUp(t *testing.T) {
 			require.NoError(t, err, name)
 		} else {
 			require.ErrorIs(t, err, idtoken.ErrStepUp, name)
+			require.Equal(t, tc.authTime == nil, strings.Contains(err.Error(), "missing"), name)
 		}
 	}
 	acr := want()

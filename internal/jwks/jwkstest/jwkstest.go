@@ -120,8 +120,11 @@ func (k *Key) SignWith(header map[string]any, claims any) string {
 // SignRaw signs any bytes as header and payload with the key's algorithm.
 func (k *Key) SignRaw(header, payload []byte) string {
 	input := b64(header) + "." + b64(payload)
-	return input + "." + b64(k.sign([]byte(input)))
+	return input + "." + k.SignInput(input)
 }
+
+// SignInput returns the signature part for any signing input.
+func (k *Key) SignInput(input string) string { return b64(k.sign([]byte(input))) }
 
 // HMAC signs as HS256 with secret, whatever header says.
 func HMAC(secret, header, payload []byte) string {
