@@ -67,20 +67,24 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 	c.working.Go(func() { c.warm(asking, p) }) // while the person is busy
 	c.cfg.UI.progress(StepPerson)
 	do := Instructions{URL: authURL, Paste: w.paste}
-	if w.open != nil {
-		if err := w.open(asking, ticket); err == nil {
-			do.Opened = true
-		} else if c.log.Warn("the browser was not opened", "err", err); c.cfg.UI.Instruct == nil {
-			return nil, fmt.Errorf("%w: %w", ErrNoBrowser, err)
-		}
-	}
 	do.Expiry, _ = ctx.Deadline()
 	if dev != nil {
 		dev.instruct(&do)
 	}
-	if c.cfg.UI.Instruct != nil {
-		c.working.Go(func() { c.instruct(asking, cancel, do, srv) })
-	}
+	c.working.Go(func() { // a launcher may take its time, while the browser is long back
+		if w.open != nil {
+			err := w.open(asking, ticket)
+			if do.Opened = err == nil; err != nil && asking.Err() == nil {
+				c.log.Warn("the browser was not opened", "err", err)
+				if c.cfg.UI.Instruct == nil {
+					cancel(fmt.Errorf("%w: %w", ErrNoBrowser, err))
+				}
+			}
+		}
+		if c.cfg.UI.Instruct != nil {
+			c.instruct(asking, cancel, do, srv)
+		}
+	})
 	confirmed := make(chan *tokenendpoint.Response, 1)
 	if dev != nil {
 		c.working.Go(func() {

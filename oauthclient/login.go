@@ -10,6 +10,7 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
 	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/headless"
 	"github.com/nativeoauth/nativeoauth/internal/idtoken"
 )
 
@@ -206,28 +207,34 @@ type attempt struct {
 
 // ask reaches the person by the flow that was chosen, or by what is there.
 func (c *Client) ask(ctx context.Context, at *attempt) (*Session, error) {
-	w := ways{open: c.cfg.UI.OpenURL, paste: c.cfg.UI.Instruct != nil}
-	var none error
-	if w.open == nil {
-		w.open, none = browser.Open, browser.Available()
+	open, instruct := c.cfg.UI.OpenURL, c.cfg.UI.Instruct != nil
+	can := headless.Can{Opener: open != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
+	if open == nil {
+		open, can.NoBrowser = browser.Open, browser.Available()
 	}
-	flow := at.opts.Flow
-	if flow == FlowDevice || flow == FlowAuto && none != nil && at.provider.doc.AuthorizationEndpoint == "" {
+	var choice headless.Ways
+	switch at.opts.Flow {
+	case FlowBrowser:
+		choice = headless.Ways{Browser: can.Opener || can.NoBrowser == nil}
+	case FlowPaste:
+		choice = headless.Ways{Paste: instruct, Why: "the paste flow was chosen"}
+	case FlowDevice:
+		choice = headless.Ways{Device: instruct, Why: "the device flow was chosen"}
+	default:
+		choice = headless.Look(headless.View{}).Choose(can)
+		c.log.Info("the ways to sign in", "browser", choice.Browser, "paste", choice.Paste, "device", choice.Device, "why", choice.Why)
+	}
+	switch {
+	case choice.None() && can.NoBrowser != nil:
+		return nil, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine", ErrNoBrowser, can.NoBrowser)
+	case choice.None():
+		return nil, fmt.Errorf("%w: %s, and UI.Instruct is nil; hand Config.UI a TerminalUI, or choose FlowBrowser", ErrNoBrowser, choice.Why)
+	case !choice.Browser && !choice.Paste, choice.Device && at.provider.doc.AuthorizationEndpoint == "":
 		return c.deviceLogin(ctx, at)
+	case !choice.Browser:
+		open = nil
 	}
-	if flow == FlowPaste {
-		none = errors.New("the paste flow was chosen")
-	}
-	if none != nil {
-		if c.cfg.UI.Instruct == nil {
-			return nil, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine", ErrNoBrowser, none)
-		}
-		if flow == FlowBrowser {
-			return nil, fmt.Errorf("%w: %w", ErrNoBrowser, none)
-		}
-		w.open, w.device = nil, flow == FlowAuto
-	}
-	return c.browserLogin(ctx, at, w)
+	return c.browserLogin(ctx, at, ways{open: open, paste: instruct, device: choice.Device})
 }
 
 func union(lists ...[]string) []string {

@@ -27,10 +27,10 @@ func (w Ways) None() bool { return !w.Browser && !w.Paste && !w.Device }
 //	the program opens URLs itself             browser
 //	Codespaces, Gitpod                        paste, device      the editor may be a browser tab, which reaches no 127.0.0.1 here
 //	another remote editor, with an opener     browser, paste, device
-//	CI                                        paste, device      nobody may be there: no browser, and an end at Login's deadline
+//	CI, without an opener                     paste, device      nobody may be there: an end at Login's deadline
 //	SSH                                       paste, device      even with a display: it is another's screen, or a stale DISPLAY of tmux
 //	WSL, with an opener                       browser, paste     Windows' browser; paste where localhost is not forwarded
-//	a container, with a display and an opener browser, paste, device   toolbox and distrobox share the network; Docker does not
+//	a container, with an opener               browser, paste, device   toolbox and distrobox share the network, or BROWSER was set on purpose
 //	a container                               paste, device
 //	no display, or no opener                  paste, device
 //	else: a desktop                           browser
@@ -52,7 +52,7 @@ func (f Facts) Choose(can Can) Ways {
 		return told("a workspace in the cloud (" + f.WebEditor + "): a browser may not reach it")
 	case f.Editor != "" && opener:
 		return both("a remote editor (" + f.Editor + "), which opens the browser at your side")
-	case f.CI != "":
+	case f.CI != "" && !opener:
 		return told("continuous integration (" + f.CI + "): there may be nobody at a browser")
 	case f.SSH != "":
 		return told("a remote shell (" + f.SSH + "): a browser would open on the other machine")
@@ -60,8 +60,8 @@ func (f Facts) Choose(can Can) Ways {
 		w := both("the Windows Subsystem for Linux (" + f.WSL + ")")
 		w.Device = false
 		return w
-	case f.Container != "" && f.NoDisplay == "" && opener:
-		return both("a container with a display (" + f.Container + ")")
+	case f.Container != "" && opener:
+		return both("a container with an opener (" + f.Container + ")")
 	case f.Container != "":
 		return told("a container (" + f.Container + "): no browser reaches it")
 	case f.NoDisplay != "" && !opener:
