@@ -27,6 +27,10 @@ func attacker(attack, target string) {
 	host, path, _ := strings.Cut(target, " ")
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
 	switch attack {
+	case "listen": // no attack: a machine of its own kind
+		if listenIn != nil {
+			listenIn(target)
+		}
 	case "get": // one request; the status it got
 		say(status(host, request))
 	case "vanish": // sends, and is gone before anybody can look whose it was
@@ -61,6 +65,9 @@ func attacker(attack, target string) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 }
+
+// listenIn is netns_linux_test.go's, where there are namespaces.
+var listenIn func(mode string)
 
 func status(host, request string) string {
 	c, err := net.Dial("tcp", host)
@@ -214,7 +221,7 @@ func TestS17Flood(t *testing.T) {
 	}
 	var ours, control []time.Duration
 	most := 0
-	for range 50 {
+	for n, until := 0, time.Now().Add(3*time.Second); n < 50 && (n < 5 || time.Now().Before(until)); n++ {
 		begun := time.Now()
 		require.Equal(t, 404, send(t, "GET", "http://"+bare.Addr().String(), "").StatusCode)
 		control = append(control, time.Since(begun))
@@ -234,7 +241,7 @@ func TestS17Flood(t *testing.T) {
 	slices.Sort(ours)
 	slices.Sort(control)
 	t.Logf("junk requests a second: %d; a request: median %v, slowest %v (a bare listener beside: %v, %v); whole login %v; Close %v; goroutines at most %d",
-		rate, ours[25], ours[49], control[25], control[49], whole, closed, most)
+		rate, ours[len(ours)/2], ours[len(ours)-1], control[len(ours)/2], control[len(ours)-1], whole, closed, most)
 	require.Less(t, most, 4*loopback.MaxConns, "what is kept is bounded")
 	require.Less(t, whole, soon)
 }

@@ -155,7 +155,7 @@ func TestS14S16S31S32Bad(t *testing.T) {
 		"S32 error too long":      "error=" + long[:201] + "&state=" + state,
 		"S32 description UTF-8":   "error=x&error_description=%FF&state=" + state,
 	} {
-		resp := send(t, "GET", s.RedirectURI()+"?"+query, "")
+		resp := send(t, "GET", s.RedirectURI()+"?"+query, "", "Accept", "text/html")
 		require.Equal(t, 400, resp.StatusCode, name)
 		body := text(t, resp)
 		require.NotContains(t, body, state, name)
@@ -584,4 +584,25 @@ func TestWaitAfterClose(t *testing.T) {
 	go s.Close()
 	_, err := s.Wait(t.Context())
 	require.ErrorIs(t, err, os.ErrClosed)
+}
+
+// A sign-in that takes long after the answer: the browser is moved off the address with the code, and told to wait.
+func TestWaitingPage(t *testing.T) {
+	t.Parallel()
+	s := listen(t, loopback.Config{})
+	loopback.SetPatience(s, 10*time.Millisecond)
+	_, err := s.Start(authURL, loopback.Expect{State: state, Issuer: issuer})
+	require.NoError(t, err)
+	require.Equal(t, 303, send(t, "GET", good(s), "").StatusCode, "though nothing is finished")
+	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
+	body := text(t, send(t, "GET", page, ""))
+	require.Contains(t, body, `<meta http-equiv="refresh" content="1; url=`+loopback.PagePath(s)+`">`)
+	require.NotContains(t, body, "signed in<")
+	require.False(t, loopback.Settled(s))
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	r.Finish("alice@example.com", nil)
+	body = text(t, send(t, "GET", page, ""))
+	require.Contains(t, body, "alice@example.com")
+	require.NotContains(t, body, "refresh")
 }

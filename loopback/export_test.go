@@ -1,6 +1,9 @@
 package loopback
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // Answered is closed when the login is decided.
 func Answered(s *Server) <-chan struct{} { return s.answered }
@@ -67,3 +70,6 @@ func LastRefused(s *Server) string {
 	defer s.mu.Unlock()
 	return s.last.why
 }
+
+// SetPatience is for a Server that nobody uses yet.
+func SetPatience(s *Server, d time.Duration) { s.patience = d }

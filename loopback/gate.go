@@ -5,20 +5,30 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// gate bounds the open connections. At the bound the oldest one makes room, never the newest: a browser sends its request
-// as it connects and is done in a moment, so what has been open for longest is a preconnected socket that nobody uses
-// (Chromium's; it opens another at need) or somebody who wants the rest to wait. A browser that is held for its page is pinned.
+// gate bounds the open connections. At the bound, one that only sits there makes room: the oldest that has sent nothing that we
+// have not seen to, such as Chromium's preconnected socket (it opens another at need) or somebody who wants the rest to wait. One whose
+// request has arrived is left its time, for it may be the browser's; while there are only such, new ones wait in the
+// kernel's queue. A browser that is held for its page is pinned.
 type gate struct {
 	max int
 
 	mu     sync.Mutex
 	open   list.List // of *conn, the oldest first; pinned ones are not in it
 	closed bool
+	left   chan struct{} // a hint that one has left
 }
 
-func newGate(max int) *gate { return &gate{max: max} }
+const (
+	settling = 20 * time.Millisecond  // between connecting and sending
+	serving  = 500 * time.Millisecond // between the first bytes read and the answer, on a busy machine; more bytes, dripped in, buy no more
+	examined = 16                     // connections, to find one that makes room
+)
+
+func newGate(max int) *gate { return &gate{max: max, left: make(chan struct{}, 1)} }
 
 func (g *gate) guard(l net.Listener) net.Listener { return &guarded{l, g} }
 
@@ -39,30 +49,68 @@ type conn struct {
 	net.Conn
 	gate  *gate
 	place *list.Element // nil: pinned, or out
+	since time.Time
+	read  atomic.Int64 // when the first bytes were read, in nanoseconds after since; 0: not yet
 }
 
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.read.CompareAndSwap(0, int64(time.Since(c.since)))
+	}
+	return n, err
+}
+
+// busy reports a connection that may be about to have its answer. That bytes lie unread is our own fault.
+func (c *conn) busy() bool {
+	age, read := time.Since(c.since), time.Duration(c.read.Load())
+	if read > 0 {
+		return age-read < serving
+	}
+	return age < settling || unread(c.Conn)
+}
+
+// admit returns c as one of those that are open, when there is room.
 func (g *gate) admit(c net.Conn) *conn {
-	g.mu.Lock()
-	if g.closed {
-		g.mu.Unlock()
-		_ = c.Close()
-		return &conn{Conn: c, gate: g}
-	}
-	var oldest *conn
-	if g.open.Len() >= g.max {
-		oldest = g.open.Remove(g.open.Front()).(*conn)
-		oldest.place = nil
-	}
-	admitted := &conn{Conn: c, gate: g}
-	admitted.place = g.open.PushBack(admitted)
-	g.mu.Unlock()
-	if oldest != nil {
-		if tcp, ok := oldest.Conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // a reset leaves nothing behind in the kernel
+	for {
+		admitted, evicted := g.try(c)
+		if evicted != nil {
+			if tcp, ok := evicted.Conn.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0) // a reset leaves nothing behind in the kernel
+			}
+			_ = evicted.Conn.Close()
 		}
-		_ = oldest.Conn.Close()
+		if admitted != nil {
+			return admitted
+		}
+		select {
+		case <-g.left:
+		case <-time.After(settling / 4):
+		}
 	}
-	return admitted
+}
+
+func (g *gate) try(c net.Conn) (admitted, evicted *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		_ = c.Close()
+		return &conn{Conn: c, gate: g}, nil
+	}
+	if g.open.Len() >= g.max {
+		e := g.open.Front()
+		for n := 0; n < examined && e != nil && e.Value.(*conn).busy(); n++ {
+			e = e.Next()
+		}
+		if e == nil || e.Value.(*conn).busy() {
+			return nil, nil
+		}
+		evicted = g.open.Remove(e).(*conn)
+		evicted.place = nil
+	}
+	admitted = &conn{Conn: c, gate: g, since: time.Now()}
+	admitted.place = g.open.PushBack(admitted)
+	return admitted, evicted
 }
 
 // leave takes c out of those that make room.
@@ -72,6 +120,10 @@ func (c *conn) leave() {
 	if c.place != nil {
 		c.gate.open.Remove(c.place)
 		c.place = nil
+		select {
+		case c.gate.left <- struct{}{}:
+		default:
+		}
 	}
 }
 

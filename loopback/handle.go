@@ -248,7 +248,7 @@ func (s *Server) hold(w http.ResponseWriter, r *http.Request) {
 
 // await waits until the sign-in has ended, for at most patience.
 func (s *Server) await(r *http.Request) (ended, gone bool) {
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(s.patience)
 	defer timer.Stop()
 	select {
 	case <-s.finished:
@@ -292,8 +292,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	}
 	s.mu.Unlock()
 	switch no.status {
-	case http.StatusBadRequest, http.StatusForbidden: // what a person may come to see
-		if no.weight > stray {
+	case http.StatusBadRequest, http.StatusForbidden: // what a person may come to see; junk is answered with less
+		if no.weight > stray && strings.Contains(r.Header.Get("Accept"), "text/html") {
 			s.show(w, r, no.status, outcome{kind: pageRefused})
 			return
 		}

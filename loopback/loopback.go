@@ -77,7 +77,7 @@ type Config struct {
 
 // Limits of a listener.
 const (
-	maxConns    = 256
+	maxConns    = 512
 	maxHeader   = 16 << 10 // bytes, of request line and headers, and of a posted form
 	readTimeout = 5 * time.Second
 	// patience is how long a browser is held before it is shown that the sign-in is still under way.
@@ -98,6 +98,7 @@ type Server struct {
 	ticket      string   // path
 	page        string   // path
 	look        *look
+	patience    time.Duration
 
 	gate *gate
 	http *http.Server
@@ -132,6 +133,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:      cfg,
+		patience: patience,
 		ticket:   "/" + rand.Text(),
 		page:     "/" + rand.Text(),
 		answered: make(chan struct{}),

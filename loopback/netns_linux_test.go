@@ -1,0 +1,76 @@
+package loopback_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/nativeoauth/nativeoauth/loopback"
+)
+
+// S6: without an IPv4 loopback address [::1] is used, and without any the error says so: in network namespaces of their own.
+func TestS6NoIPv4(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("skipped: only root can make a network namespace")
+	}
+	if !has("::1") {
+		t.Skip("skipped: this machine has no IPv6 loopback address")
+	}
+	for mode, want := range map[string]string{"only IPv6": "http://[::1]:", "none": "no loopback"} {
+		self, err := os.Executable()
+		require.NoError(t, err)
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), "LOOPBACK_TEST_ATTACK=listen", "LOOPBACK_TEST_TARGET="+mode)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		out, err := cmd.Output()
+		if errors.Is(err, syscall.EPERM) {
+			t.Skip("skipped: this machine does not let root make a network namespace")
+		}
+		require.NoError(t, err)
+		require.Contains(t, string(out), want, mode)
+	}
+}
+
+func init() { listenIn = listenInNamespace }
+
+// listenInNamespace is the child: it arranges the lo interface and tries the zero Config.
+func listenInNamespace(mode string) {
+	if mode == "none" {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
+			say("no loopback to be had: cannot tell,", err)
+			return
+		}
+	}
+	{
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			say(err)
+			return
+		}
+		ifr, _ := unix.NewIfreq("lo")
+		ifr.SetUint16(unix.IFF_UP)
+		if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
+			say(err)
+			return
+		}
+		ifr, _ = unix.NewIfreq("lo")
+		_ = ifr.SetInet4Addr([]byte{0, 0, 0, 0}) // takes the address away
+		if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, ifr); err != nil {
+			say(err)
+			return
+		}
+	}
+	s, err := loopback.Listen(context.Background(), loopback.Config{})
+	if err != nil {
+		say(errors.Is(err, loopback.ErrNoLoopback), err)
+		return
+	}
+	say(s.RedirectURI())
+	_ = s.Close()
+}
