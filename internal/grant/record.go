@@ -55,11 +55,15 @@ func (r *Record) pause(now time.Time) time.Duration {
 	return d
 }
 
-// allot returns the next generation, above everything known.
+// allot returns the next generation, above everything known. Where nothing is, it starts at the clock: a process that remembers
+// a generation from before the record was lost shall not take the new session for an older one.
 func (r *Record) allot(g *Grant) uint64 {
 	r.Newest = max(r.Newest, r.Tombstone)
 	if g != nil {
 		r.Newest = max(r.Newest, g.Generation)
+	}
+	if r.Newest == 0 {
+		r.Newest = uint64(time.Now().UnixMilli())
 	}
 	r.Newest++
 	return r.Newest
