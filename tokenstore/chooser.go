@@ -196,7 +196,7 @@ func (c *Chooser) recall(memory string, names []string) (choice, error) {
 		err = fmt.Errorf("it names %q, which is not among the stores", name)
 	}
 	// Choosing anew in silence would look for the sessions in another place.
-	return choice{}, fmt.Errorf("%w: %q, which remembers the store that was chosen, cannot be used (%w): remove it to choose again, and sign in anew", ErrUnavailable, memory, err)
+	return choice{}, fmt.Errorf("%w: %s, which remembers the store that was chosen, cannot be used (%w): remove it to choose again, and sign in anew", ErrUnavailable, securefile.Quote(memory), err)
 }
 
 const (
@@ -236,8 +236,8 @@ func (c *Chooser) use(ctx context.Context, do func(Store) error) error {
 	}
 	err = do(choice.store)
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLocked) {
-		return fmt.Errorf("%w (the sessions are kept in: %s; make it work again, or remove %q to choose another store, and sign in anew)",
-			err, nameOf(choice.store), choice.memory)
+		return fmt.Errorf("%w (the sessions are kept in: %s; make it work again, or remove %s to choose another store, and sign in anew)",
+			err, nameOf(choice.store), securefile.Quote(choice.memory))
 	}
 	return err
 }

@@ -72,7 +72,7 @@ func decodeKey(key *[32]byte, s string) bool {
 func ReadKey(path string) (Key, error) {
 	data, err := securefile.ReadGiven(path, 1<<10)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Key{}, fmt.Errorf("%w: there is no key file %q: make one with (umask 077; openssl rand -base64 32 >file)", ErrUnavailable, path)
+		return Key{}, fmt.Errorf("%w: there is no key file %s: make one with (umask 077; openssl rand -base64 32 >file)", ErrUnavailable, securefile.Quote(path))
 	}
 	if err != nil {
 		return Key{}, fmt.Errorf("%w: the key file: %w", ErrUnavailable, err)
@@ -80,7 +80,7 @@ func ReadKey(path string) (Key, error) {
 	defer clear(data)
 	key, err := ParseKey(string(data))
 	if err != nil {
-		return Key{}, fmt.Errorf("%w (in the file %q)", err, path)
+		return Key{}, fmt.Errorf("%w (in the file %s)", err, securefile.Quote(path))
 	}
 	return key, nil
 }

@@ -67,7 +67,7 @@ func TryLock(path string) (unlock func() error, ok bool, err error) {
 }
 
 func busy(path string, err error) error {
-	return fmt.Errorf("the lock %q is held by another process: %w", path, err)
+	return fmt.Errorf("the lock %s is held by another process: %w", Quote(path), err)
 }
 
 func release(held *flock.Flock, path string) func() error {
@@ -86,7 +86,7 @@ func attempt(path string) (*flock.Flock, error) {
 			return held, err
 		}
 	}
-	return nil, fmt.Errorf("the lock file %q is deleted again and again: something removes it; lock files must stay", path)
+	return nil, fmt.Errorf("the lock file %s is deleted again and again: something removes it; lock files must stay", Quote(path))
 }
 
 func attemptOnce(path string) (held *flock.Flock, again bool, err error) {

@@ -31,7 +31,7 @@ func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
 			want = 0o700
 		}
 		return insecure(path, fmt.Sprintf("mode is %#o, so that other users may reach it", mode.Perm()),
-			fmt.Sprintf("if nobody else has used it: chmod %o %q", want, path))
+			fmt.Sprintf("if nobody else has used it: chmod %o %s", want, Quote(path)))
 	}
 	// Zero names: a writer replaced the file after it was opened.
 	if n := uint64(st.Nlink); !info.IsDir() && n > 1 {
@@ -39,6 +39,8 @@ func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
 	}
 	return nil
 }
+
+func remove(root *os.Root, name string) error { return root.Remove(name) }
 
 func inUse(error) bool { return false }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
@@ -27,6 +28,15 @@ func checkOwner(path string, _ fs.FileInfo, f *os.File) error {
 		return insecure(path, fmt.Sprintf("has %d names (hard links)", info.NumberOfLinks), "remove it, or the other names")
 	}
 	return nil
+}
+
+// remove goes by the path where the handle will not do: Wine 8 does not know the call.
+func remove(root *os.Root, name string) error {
+	err := root.Remove(name)
+	if errors.Is(err, windows.ERROR_INVALID_FUNCTION) {
+		return os.Remove(filepath.Join(root.Name(), name))
+	}
+	return err
 }
 
 // A file that is being replaced, or that a virus scanner reads, cannot be opened or replaced for a moment.

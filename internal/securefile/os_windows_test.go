@@ -39,6 +39,9 @@ func TestAWriteOutlastsARudeReader(t *testing.T) {
 // Our own reader does not keep a writer waiting.
 func TestAWriteReplacesUnderOurReader(t *testing.T) {
 	t.Parallel()
+	if windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil {
+		t.Skip("skipped: Wine 8 does not rename over an open file; Windows 10 does")
+	}
 	path := filepath.Join(privateDir(t), "file")
 	require.NoError(t, WriteFile(path, []byte("old")))
 	root, err := os.OpenRoot(filepath.Dir(path))

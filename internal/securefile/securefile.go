@@ -20,16 +20,19 @@
 package securefile
 
 import (
-	"crypto/rand"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 var (
@@ -50,11 +53,21 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	// %q: a path may hold terminal escapes.
-	return fmt.Sprintf("%v: %q: %s; %s", e.Err, e.Path, e.Problem, e.Remedy)
+	return fmt.Sprintf("%v: %s: %s; %s", e.Err, Quote(e.Path), e.Problem, e.Remedy)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Quote returns path in double quotes for a person to copy: as it is (%q doubles the backslashes of Windows), unless it holds
+// what a terminal would act on.
+func Quote(path string) string {
+	for _, r := range path {
+		if !strconv.IsPrint(r) || r == '"' || r == utf8.RuneError {
+			return strconv.Quote(path)
+		}
+	}
+	return `"` + path + `"`
+}
 
 // EnsureDir makes dir, and its parents where they are missing, with mode 0700; what exists already is checked and left as it is.
 func EnsureDir(dir string) error {
@@ -151,14 +164,14 @@ func write(path string, data []byte) error {
 }
 
 func replace(root *os.Root, name string, data []byte) (err error) {
-	temp := tempPrefix + strings.ToLower(rand.Text())
+	temp := tempPrefix + strings.ToLower(crand.Text())
 	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = root.Remove(temp)
+			_ = remove(root, temp)
 		}
 	}()
 	_, err = f.Write(data)
@@ -188,7 +201,7 @@ func Remove(path string) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	err = persist(func() error { return root.Remove(name) })
+	err = persist(func() error { return remove(root, name) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -238,7 +251,7 @@ func sweep(root *os.Root, now time.Time) {
 			continue
 		}
 		if info, err := root.Lstat(name); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > tempLife {
-			_ = root.Remove(name)
+			_ = remove(root, name)
 		}
 	}
 }
@@ -255,7 +268,7 @@ func names(root *os.Root) ([]string, error) {
 func openParent(path string, open func(string) (*os.Root, error)) (root *os.Root, name string, err error) {
 	dir, name := filepath.Split(path)
 	if name == "" || name == "." || name == ".." {
-		return nil, "", fmt.Errorf("%q names no file: %w", path, fs.ErrInvalid)
+		return nil, "", fmt.Errorf("%s names no file: %w", Quote(path), fs.ErrInvalid)
 	}
 	if dir == "" {
 		dir = "."
@@ -358,12 +371,12 @@ func insecure(path, problem, remedy string) error {
 // persist repeats what fails only because another process has the file open just now; that is so on Windows alone.
 func persist(do func() error) error {
 	deadline := time.Now().Add(2 * time.Second)
-	for delay := time.Millisecond; ; delay = min(2*delay, 50*time.Millisecond) {
+	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
 		err := do()
 		if err == nil || !inUse(err) || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(delay)
+		time.Sleep(delay/2 + rand.N(delay))
 	}
 }
 
