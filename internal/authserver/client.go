@@ -55,25 +55,25 @@ type Client struct {
 
 func (c *Client) check() error {
 	if c.ID == "" {
-		return errors.New("ID is empty")
+		return errors.New("it has no ID")
 	}
 	switch c.auth() {
 	case AuthNone:
 	case AuthBasic, AuthPost:
 		if c.Secret.IsZero() {
-			return errors.New("Secret is empty, and Auth needs one")
+			return errors.New("its Auth needs a Secret")
 		}
 	case AuthPrivateKeyJWT:
 		if c.Keys == nil || len(c.Keys.Keys) == 0 {
-			return errors.New("Keys is empty, and Auth needs one")
+			return errors.New("its Auth needs Keys")
 		}
 		for _, k := range c.Keys.Keys {
 			if !goodKey(&k) {
-				return errors.New("Keys holds one that is weak, or not a valid public key")
+				return errors.New("one of its Keys is weak, or not a valid public key")
 			}
 		}
 	default:
-		return errors.New("Auth is unknown")
+		return errors.New("its Auth is unknown")
 	}
 	for _, raw := range slices.Concat(c.RedirectURIs, c.PostLogoutRedirectURIs) {
 		if err := checkRedirectURI(raw); err != nil {

@@ -40,7 +40,7 @@ func TestDevice(t *testing.T) {
 	f.poll(d).refused(t, 400, "authorization_pending")
 	f.clock.Advance(4 * time.Second)
 	f.poll(d).refused(t, 400, "slow_down") // and from now on ten seconds
-	f.clock.Advance(5 * time.Second)
+	f.clock.Advance(6 * time.Second)       // ten since the last that was in time: the early one counts
 	f.poll(d).refused(t, 400, "slow_down") // fifteen
 	f.clock.Advance(15 * time.Second)
 	f.poll(d).refused(t, 400, "authorization_pending")

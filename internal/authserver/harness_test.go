@@ -228,7 +228,7 @@ func (f *fixture) claims(raw string) map[string]any {
 	f.t.Helper()
 	var set jose.JSONWebKeySet
 	require.NoError(f.t, json.Unmarshal([]byte(f.get("/jwks").Body), &set))
-	jws, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA})
+	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA})
 	require.NoError(f.t, err)
 	keys := set.Key(jws.Signatures[0].Protected.KeyID)
 	require.Len(f.t, keys, 1)

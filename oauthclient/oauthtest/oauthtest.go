@@ -10,8 +10,8 @@
 // endpoint, signed ID tokens. Only the person is played: "alice" signs in and agrees at once, unless [Server.Deny] was called.
 //
 // It is strict where many providers are lenient: PKCE with S256, redirect URIs compared as strings but for the port, codes and refresh tokens that
-// work once. A refresh token that is presented a second time ends the session, and what it is that a program does wrong
-// then, it learns here and not from its users. Options.Misbehave makes it the opposite of strict.
+// work once. A refresh token that is presented a second time ends the session. So a program's mistakes show in its tests, and not only at
+// the strictest of its users' providers. Options.Misbehave makes the server the opposite of strict.
 package oauthtest
 
 import (
@@ -59,7 +59,6 @@ type Server struct {
 	URL string
 
 	opts   Options
-	tb     testing.TB
 	auth   *authserver.Server
 	ctx    context.Context // ends with the test
 	visits sync.WaitGroup
@@ -69,7 +68,7 @@ type Server struct {
 // NewServer starts a server, which stops when the test ends. nil opts: the zero Options.
 func NewServer(tb testing.TB, opts *Options) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, client: &http.Transport{}}
+	s := &Server{client: &http.Transport{}}
 	if opts != nil {
 		s.opts = *opts
 	}
