@@ -84,7 +84,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupt
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what happens inside")
 
 	for _, cmd := range []*cobra.Command{
-		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(), a.requestCmd(), a.inspectCmd(), a.versionCmd(),
+		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(), a.requestCmd(), a.inspectCmd(), a.execCredentialCmd(), a.gitCredentialCmd(), a.versionCmd(),
 	} {
 		root.AddCommand(cmd)
 	}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+)
+
+// execInfo is what kubectl says of itself (KUBERNETES_EXEC_INFO). Members that are not named here do not matter.
+type execInfo struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// execCredential is what kubectl is told.
+type execCredential struct {
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Spec       struct{}   `json:"spec"`
+	Status     execStatus `json:"status"`
+}
+
+type execStatus struct {
+	Token  string    `json:"token"`
+	Expiry time.Time `json:"expirationTimestamp"`
+}
+
+const execV1 = "client.authentication.k8s.io/v1"
+
+func (a *app) execCredentialCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exec-credential",
+		Short: "Be a credential plugin of kubectl: print the ID token",
+		Long: `exec-credential prints an ExecCredential with the session's ID token, which is what clusters with OpenID Connect take, refreshed if need be. It is
+started by kubectl, and prints a token. It never opens a browser: sign in with nativeoauth login first, or kubectl says what to run.`,
+		Example: `  kubectl config set-credentials me --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=Never \
+    --exec-command=nativeoauth --exec-arg=exec-credential --exec-arg=--profile --exec-arg=cluster`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			version, err := execVersion(a.env["KUBERNETES_EXEC_INFO"])
+			if err != nil {
+				return err
+			}
+			return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
+				token, expiry, err := s.IDToken(ctx)
+				if err != nil {
+					return err
+				}
+				text, err := jsonText(execCredential{
+					APIVersion: version, Kind: "ExecCredential", Status: execStatus{token, expiry.UTC().Truncate(time.Second)},
+				})
+				if err != nil {
+					return err
+				}
+				return a.output(text)
+			})
+		},
+	}
+}
+
+// execVersion is the version that kubectl wants the answer in; without its variable, a person is trying the command.
+func execVersion(info string) (string, error) {
+	if info == "" {
+		return execV1, nil
+	}
+	var e execInfo
+	if err := json.Unmarshal([]byte(info), &e); err != nil { // kubectl's own, and it may say more than is known here
+		return "", errors.New("KUBERNETES_EXEC_INFO is not JSON")
+	}
+	switch e.APIVersion {
+	case execV1, execV1 + "beta1":
+		return e.APIVersion, nil
+	}
+	return "", fmt.Errorf("kubectl asks for %q; set apiVersion to %s in the kubeconfig", e.APIVersion, execV1)
+}
