@@ -180,13 +180,9 @@ func TestS40S58Size(t *testing.T) {
 // S40, S58: an answer that never comes, and one that never ends.
 func TestS40S58Time(t *testing.T) {
 	t.Parallel()
-	for name, h := range map[string]http.HandlerFunc{
-		"hang": func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			<-r.Context().Done()
-		},
+	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
+		"hang": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"drip": func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
 				_ = http.NewResponseController(w).Flush()
@@ -194,27 +190,41 @@ func TestS40S58Time(t *testing.T) {
 			}
 		},
 	} {
-		base := serve(t, h)
-		c := client(t, nil)
-		c.Timeout = 200 * time.Millisecond
-		_, err := post(t, c, base)
-		require.ErrorIs(t, err, context.DeadlineExceeded, name)
-		require.True(t, sent(t, err), name)
-		require.ErrorContains(t, err, "in time")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			arrived := make(chan struct{}, 10)
+			base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				arrived <- struct{}{}
+				answer(w, r)
+			})
+			c := client(t, nil)
+			c.Timeout = 2 * time.Second
+			_, err := post(t, c, base)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.True(t, sent(t, err))
+			require.ErrorContains(t, err, "in time")
+			<-arrived
 
-		c.Timeout = 0 // the default is far longer: the caller's own ctx ends it
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		_, err = postCtx(ctx, t, c, base)
-		require.ErrorIs(t, err, context.DeadlineExceeded, name)
-		cancel()
-		ctx, cancel = context.WithCancel(t.Context())
-		time.AfterFunc(100*time.Millisecond, cancel)
-		_, err = postCtx(ctx, t, c, base)
-		require.ErrorIs(t, err, context.Canceled, name)
-		require.True(t, sent(t, err))
-		_, err = postCtx(ctx, t, c, base)
-		require.ErrorIs(t, err, context.Canceled)
-		require.False(t, sent(t, err), "cancelled before it began")
+			c.Timeout = 0 // the default is far longer: the caller's own ctx ends it
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err = postCtx(ctx, t, c, base)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			<-arrived
+			ctx, cancel = context.WithCancel(t.Context())
+			defer cancel()
+			go func() {
+				<-arrived
+				cancel()
+			}()
+			_, err = postCtx(ctx, t, c, base)
+			require.ErrorIs(t, err, context.Canceled)
+			require.True(t, sent(t, err))
+			_, err = postCtx(ctx, t, c, base)
+			require.ErrorIs(t, err, context.Canceled)
+			require.False(t, sent(t, err), "cancelled before it began")
+		})
 	}
 }
 
@@ -322,6 +332,26 @@ func TestSent(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// The same over HTTP/2, whose traces are other code.
+func TestSentHTTP2(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("%s", r.Proto)
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler) // RST_STREAM
+	}))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "127.0.0.1", time.Now().Add(time.Hour))}}
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	_, err := post(t, client(t, ca.pool), s.URL)
+	require.Error(t, err)
+	require.True(t, sent(t, err))
+}
 
 // A request goes out once, also where the connection that was kept open has died: net/http resends only what it knows was not read.
 func TestS48Once(t *testing.T) {

@@ -151,7 +151,7 @@ func (c *Cache) fetch(ctx context.Context) error {
 func load(ctx context.Context, c *fetch.Client, uri string) ([]key, error) {
 	req, err := fetch.NewRequest(http.MethodGet, uri, nil)
 	if err != nil {
-		return nil, fmt.Errorf("jwks_uri: %w", err)
+		return nil, fmt.Errorf("%w: jwks_uri: %w", ErrKeySet, err)
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := c.Do(ctx, req)

@@ -241,7 +241,10 @@ func TestKeySet(t *testing.T) {
 	}
 	require.ErrorIs(t, verify(t, jwks.New(fetchtest.JSON(200, `{"keys":[]}`), uri), k.Sign(claims)), jwks.ErrInvalid)
 	require.ErrorIs(t, verify(t, jwks.New(fetchtest.JSON(200, `{"keys":[null,1,"x",[],{}]}`), uri), k.Sign(claims)), jwks.ErrInvalid)
-	require.Error(t, verify(t, jwks.New(fetchtest.JSON(200, "{}"), "http://op.example/jwks"), k.Sign(claims)))
+	for _, bad := range []string{"", "http://op.example/jwks"} {
+		require.ErrorIs(t, verify(t, jwks.New(fetchtest.JSON(200, "{}"), bad), k.Sign(claims)), jwks.ErrKeySet)
+	}
+	require.ErrorIs(t, verify(t, nil, k.Sign(claims)), jwks.ErrKeySet)
 
 	down := errors.New("down")
 	err := verify(t, jwks.New(&fetch.Client{Transport: failing{down}}, uri), k.Sign(claims))

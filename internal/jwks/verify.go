@@ -39,7 +39,7 @@ func Algorithms(advertised []string) []string {
 // algorithms are those that the caller takes, what the provider advertises among them; nil: all that [Algorithms] knows. The key is chosen by
 // kid, else every suitable key is tried; whatever else the header says of keys is not looked at (S74).
 //
-// Errors: ErrInvalid; [fetch.Error] or ErrKeySet where the keys could not be had, which says nothing about the token.
+// Errors: ErrInvalid; [fetch.Error] or ErrKeySet where the keys could not be had, which says nothing about the token. A nil Cache has none.
 func (c *Cache) Verify(ctx context.Context, token string, algorithms []string) (payload []byte, algorithm string, err error) {
 	h, payload, err := split(token)
 	if err != nil {
@@ -47,6 +47,9 @@ func (c *Cache) Verify(ctx context.Context, token string, algorithms []string) (
 	}
 	if !slices.Contains(Algorithms(algorithms), h.Alg) {
 		return nil, "", fmt.Errorf("%w: its algorithm is not one that is allowed", ErrInvalid)
+	}
+	if c == nil {
+		return nil, "", fmt.Errorf("%w: its metadata name no jwks_uri", ErrKeySet)
 	}
 	keys, err := c.current(ctx)
 	if err != nil {

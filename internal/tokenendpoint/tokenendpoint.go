@@ -14,6 +14,7 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/clientauth"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
 )
 
 // Request is one form for one endpoint.
@@ -75,8 +76,8 @@ func (r Request) post(ctx context.Context, c *fetch.Client) (*fetch.Response, er
 
 // Send sends r to a token endpoint and returns the tokens.
 //
-// Errors: what [Post] returns; an [*Error] where the server refuses; an error that matches [ErrResponse] where the answer claims success and fails a check.
-// After ErrResponse, and after a fetch.Error with Sent, a code or refresh token may be spent.
+// Errors: what [Post] returns; an [*Error] where the server refuses; a [*ResponseError] where the answer claims success and fails a check.
+// After a ResponseError, and after a fetch.Error with Sent, a code or refresh token may be spent.
 func Send(ctx context.Context, c *fetch.Client, r Request) (*Response, error) {
 	resp, err := Post(ctx, c, r)
 	if err != nil {
@@ -87,7 +88,7 @@ func Send(ctx context.Context, c *fetch.Client, r Request) (*Response, error) {
 	}
 	m, err := parse(resp)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResponse, err)
+		return nil, &ResponseError{cause: err}
 	}
 	if m.has("error") { // GitHub and others refuse with a 200 (S50)
 		return nil, r.Refusal(resp)
@@ -98,10 +99,24 @@ func Send(ctx context.Context, c *fetch.Client, r Request) (*Response, error) {
 	}
 	t, err := m.response(want)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResponse, err)
+		rotated, _ := m.token("refresh_token")
+		return nil, &ResponseError{RefreshToken: rotated, cause: err}
 	}
 	return t, nil
 }
 
-// ErrResponse is matched by the refusal of an answer that claims success. The message names the field at fault, never its value.
+// ErrResponse is matched by every [*ResponseError].
 var ErrResponse = errors.New("the token endpoint's answer is not usable")
+
+// ResponseError refuses an answer that claims success. The message names the field at fault, never its value.
+type ResponseError struct {
+	// RefreshToken is the answer's own, if that could be read: a server that rotates has ended the one that was sent, so this one is to be
+	// kept even though nothing else of the answer is (S59).
+	RefreshToken secret.String
+	cause        error
+}
+
+func (e *ResponseError) Error() string { return ErrResponse.Error() + ": " + e.cause.Error() }
+
+// Unwrap makes it match ErrResponse.
+func (e *ResponseError) Unwrap() []error { return []error{ErrResponse, e.cause} }

@@ -266,6 +266,23 @@ func TestS51Strict(t *testing.T) {
 	require.False(t, r.HasExpiry)
 }
 
+// S59: a refresh token that came with an answer that is refused is the only one left where the server rotates.
+func TestS59RotatedInRefusedAnswer(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"access_token":"at","token_type":"mac","refresh_token":"rt-canary"}`:                      "rt-canary",
+		`{"token_type":"Bearer","refresh_token":"rt-canary"}`:                                       "rt-canary",
+		ok(`,"expires_in":true,"refresh_token":"rt-canary"`):                                        "rt-canary",
+		ok(`,"expires_in":true`):                                                                    "",
+		ok(`,"refresh_token":"rt-canary\n"`):                                                        "",
+		`{"access_token":"at","token_type":"mac","refresh_token":"other","refresh_token":"canary"}`: "",
+	} {
+		_, err := send(t, 200, jsonType, body)
+		var e *tokenendpoint.ResponseError
+		require.ErrorAs(t, err, &e, body)
+		require.Equal(t, want, e.RefreshToken.Reveal(), body)
+	}
+}
+
 func TestScope(t *testing.T) {
 	for more, want := range map[string]string{`,"scope":""`: "", `,"scope":"a b"`: "a b", `,"scope":["a","b"]`: "a b", `,"scope":[]`: "", `,"scope":"repo,gist"`: "repo,gist"} {
 		r, err := send(t, 200, jsonType, ok(more))
