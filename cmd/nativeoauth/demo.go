@@ -259,6 +259,9 @@ type narrator struct {
 }
 
 func (n *narrator) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == "/par" {
+		n.tale.tell("Request", "what is asked for is handed to the provider first, so that the browser carries only a reference to it (RFC 9126)")
+	}
 	start := time.Now()
 	resp, err := n.base.RoundTrip(req)
 	if err != nil {

@@ -88,6 +88,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupt
 	} {
 		root.AddCommand(cmd)
 	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages", fmt.Sprintf("FlagUsagesWrapped %d", a.person.width())))
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	asUsage(root, a)
