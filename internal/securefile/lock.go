@@ -125,26 +125,31 @@ func attemptOnce(path string) (held *flock.Flock, again bool, err error) {
 	case err != nil:
 		return nil, false, lockError(path, err)
 	}
-	// A lock on a file that lost its name locks nothing: the next process locks the new one.
-	locked, err := held.Stat()
-	if err == nil {
-		info, err = root.Lstat(name)
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		again, err = true, nil
-	case err != nil:
-	case !os.SameFile(locked, info):
-		again = true
-	default:
-		if err = checkFile(path, locked, nil); err == nil {
-			return held, false, nil
-		}
+	named, err := hasName(held, root, name)
+	if err == nil && named {
+		return held, false, nil
 	}
 	if e := held.Unlock(); err == nil {
 		err = e
 	}
-	return nil, again && err == nil, err
+	return nil, err == nil, err
+}
+
+// hasName reports whether the locked file is still the one of that name, and private. If it is not, the lock locks nothing: the
+// next process locks the new one.
+func hasName(held *flock.Flock, root *os.Root, name string) (bool, error) {
+	locked, err := held.Stat()
+	if err != nil {
+		return false, err
+	}
+	info, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(locked, info), checkFile(held.Path(), locked, nil)
 }
 
 func lockError(path string, err error) error {

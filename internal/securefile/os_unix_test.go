@@ -44,3 +44,49 @@ func TestAReplacedFileIsStillRead(t *testing.T) {
 	require.Zero(t, info.Sys().(*syscall.Stat_t).Nlink)
 	require.NoError(t, checkFile(path, info, f))
 }
+
+// S65: what counts is the opened file (fstat), for the name may change hands between the look and the opening.
+func TestS65TheOpenedFileIsChecked(t *testing.T) {
+	t.Parallel()
+	dir := privateDir(t)
+	path, temp := filepath.Join(dir, "file"), filepath.Join(dir, "next")
+	require.NoError(t, WriteFile(path, []byte("good")))
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			for text, mode := range map[string]os.FileMode{"good": 0o600, "bad": 0o644} {
+				err := os.WriteFile(temp, []byte(text), 0o600)
+				if err == nil {
+					err = os.Chmod(temp, mode) // whatever the umask
+				}
+				if err == nil {
+					err = os.Rename(temp, path)
+				}
+				select {
+				case <-stop:
+					stopped <- nil
+					return
+				default:
+				}
+				if err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}
+	}()
+	good, refused := 0, 0
+	for range 20_000 {
+		data, err := ReadFile(path, 10)
+		if err != nil {
+			require.ErrorIs(t, err, ErrInsecure)
+			refused++
+			continue
+		}
+		require.Equal(t, "good", string(data))
+		good++
+	}
+	close(stop)
+	require.NoError(t, <-stopped)
+	t.Logf("%d read, %d refused", good, refused)
+}

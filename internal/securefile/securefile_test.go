@@ -445,6 +445,21 @@ func TestADeletedLockFileIsNotTrusted(t *testing.T) {
 	_, ok, err := TryLock(path)
 	require.NoError(t, err)
 	require.False(t, ok, "the new file's lock is held")
+
+	// Deleted, or replaced, between the opening and the locking.
+	root, err := openDir(filepath.Dir(path))
+	require.NoError(t, err)
+	defer func() { _ = root.Close() }()
+	for _, want := range []bool{true, false, false} {
+		named, err := hasName(fresh, root, "lock")
+		require.NoError(t, err)
+		require.Equal(t, want, named)
+		if want {
+			require.NoError(t, os.Remove(path))
+		} else {
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+		}
+	}
 	require.NoError(t, fresh.Unlock())
 }
 
