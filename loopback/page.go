@@ -43,6 +43,7 @@ const (
 	pageDone pageKind = iota
 	pageDenied
 	pageFailed
+	pageOut // signed out
 	pageWaiting
 	pageUsed
 	pageRefused
@@ -117,12 +118,13 @@ var icons = [...]string{
 	pageDone:    `<path pathLength="1" d="M6.5 12.5l3.6 3.6 7.4-8"/>`,
 	pageDenied:  `<path pathLength="1" d="M7 12h10"/>`,
 	pageFailed:  `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
+	pageOut:     `<path pathLength="1" d="M6.5 12.5l3.6 3.6 7.4-8"/>`,
 	pageWaiting: `<path pathLength="1" d="M12 7v5.2l3.2 2"/>`,
 	pageUsed:    `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
 	pageRefused: `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
 }
 
-var moods = [...]string{pageDone: "good", pageDenied: "calm", pageFailed: "bad", pageWaiting: "calm wait", pageUsed: "calm", pageRefused: "calm"}
+var moods = [...]string{pageDone: "good", pageDenied: "calm", pageFailed: "bad", pageOut: "good", pageWaiting: "calm wait", pageUsed: "calm", pageRefused: "calm"}
 
 // render writes the page for o in the language that accept, an Accept-Language header, prefers.
 func (l *look) render(b *bytes.Buffer, accept string, o outcome) {

@@ -25,6 +25,9 @@ type Expect struct {
 	// RequireIssuer refuses an answer without iss: for a provider whose metadata says
 	// authorization_response_iss_parameter_supported.
 	RequireIssuer bool
+	// SignOut awaits the browser's return from the provider's sign-out instead (OpenID Connect RP-Initiated Logout §3): an answer
+	// with the state, and neither a code nor an error.
+	SignOut bool
 }
 
 // Format implements [fmt.Formatter] without the state.
@@ -43,11 +46,15 @@ type Response struct {
 	// the provider's: neutralise it before it reaches a terminal.
 	Params url.Values
 
-	server *Server
+	server  *Server
+	signOut bool
 }
 
-// Code returns the authorization code, or an [*Error] where the provider refused.
+// Code returns the authorization code, or an [*Error] where the provider refused. The answer to a sign-out has none: "" and nil.
 func (r *Response) Code() (string, error) {
+	if r.signOut {
+		return "", nil
+	}
 	if r.Params.Has("code") {
 		return r.Params.Get("code"), nil
 	}
@@ -65,6 +72,8 @@ func (r *Response) Finish(user string, err error) {
 		return
 	}
 	switch {
+	case err == nil && r.signOut:
+		r.server.finish(outcome{kind: pageOut})
 	case err == nil:
 		r.server.finish(outcome{kind: pageDone, user: user})
 	case r.Params.Get("error") == "access_denied":
@@ -143,6 +152,10 @@ func check(query string, want Expect) (params url.Values, wrongIssuer bool, no r
 	}
 	code, failure := params.Get("code"), params.Get("error")
 	switch {
+	case want.SignOut && (params.Has("code") || params.Has("error")):
+		return bad(answer, "it answers a sign-in, where a sign-out was asked for")
+	case want.SignOut:
+		return params, false, refusal{}
 	case params.Has("code") && params.Has("error"):
 		return bad(answer, "it has both a code and an error")
 	case params.Has("error") && !nqschar(failure):

@@ -2,33 +2,152 @@ package oauthclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/browser"
+	"github.com/nativeoauth/nativeoauth/internal/endsession"
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
 // LogoutOptions say what else ends with a session.
 type LogoutOptions struct {
 	// EndSession ends the provider's own session too, in the browser (OpenID Connect RP-Initiated Logout).
 	EndSession bool
+	// ReturnPath is the path of a post_logout_redirect_uri on this machine that the client has registered: Logout then waits, for as long as ctx
+	// or for two minutes, until the browser comes back with the right state. "": the browser stays with the provider, and what the person does
+	// there is not known.
+	ReturnPath string
 }
 
 // Logout deletes account's session, even one that does not load, and revokes its tokens where the provider can. There being none is nil. nil
 // opts: the zero LogoutOptions.
 //
 // [ErrNotRevoked]: deleted here, but not confirmed by the provider; it matches [errors.ErrUnsupported] too where the provider has no revocation.
-// Any other error: the session may still be here.
+// With EndSession, [errors.ErrUnsupported] alone means that the provider lacks it, and nothing was done; other errors of the browser's part come
+// after the session is gone here. Any other error: the session may still be here.
 func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions) error {
 	if err := c.begin(); err != nil {
 		return err
 	}
 	defer c.done()
 	a := c.account(account)
+	var end *signOut
+	var endErr error
+	if opts != nil && opts.EndSession {
+		if end, endErr = c.signOut(ctx, a, opts); errors.Is(endErr, errors.ErrUnsupported) {
+			return endErr
+		}
+	}
 	_, notRevoked, err := c.keeper.Logout(ctx, a.key)
 	if err != nil {
 		return fmt.Errorf("the session%s was not deleted: %w", quoted(account), err)
 	}
 	a.publish(nil)
 	if notRevoked != nil {
-		return fmt.Errorf("%w: %w", ErrNotRevoked, notRevoked)
+		notRevoked = fmt.Errorf("%w: %w", ErrNotRevoked, notRevoked)
 	}
+	if endErr == nil && end != nil {
+		endErr = end.run(ctx)
+	}
+	if endErr != nil {
+		endErr = fmt.Errorf("signed out here; the provider's own session may go on: %w", endErr)
+	}
+	return errors.Join(notRevoked, endErr)
+}
+
+// signOut is the browser's part of a logout.
+type signOut struct {
+	client  *Client
+	request endsession.Request
+	path    string
+}
+
+// signOut prepares what is known only while the session is here.
+func (c *Client) signOut(ctx context.Context, a *account, opts *LogoutOptions) (*signOut, error) {
+	seen, err := c.keeper.Look(ctx, a.key)
+	g := seen.Grant
+	if err != nil || g == nil { // it goes all the same
+		g = &grant.Grant{Issuer: c.issuer, ClientID: c.cfg.ClientID}
+	}
+	p, err := c.provider(ctx, g.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	if p.doc.EndSessionEndpoint == "" {
+		return nil, unsupported("the provider has no end_session_endpoint")
+	}
+	hint := g.Username
+	if hint == "" {
+		hint = g.Subject
+	}
+	return &signOut{c, endsession.Request{Endpoint: p.doc.EndSessionEndpoint, ClientID: g.ClientID, LogoutHint: hint}, opts.ReturnPath}, nil
+}
+
+// returnWait bounds the wait for a browser whose return ctx does not bound.
+const returnWait = 2 * time.Minute
+
+func (s *signOut) run(ctx context.Context) error {
+	c := s.client
+	var srv *loopback.Server
+	if s.path != "" {
+		cfg := c.cfg.Loopback
+		cfg.Path, cfg.RedirectURI, cfg.FormPost = s.path, "", false
+		var err error
+		if srv, err = loopback.Listen(ctx, cfg); err != nil {
+			return err
+		}
+		defer func() { c.working.Go(func() { _ = srv.Close() }) }() // the browser still loads its page
+		s.request.RedirectURI = srv.RedirectURI()
+	}
+	pending, err := endsession.New(s.request)
+	if errors.Is(err, safeurl.ErrUnsafe) {
+		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+	}
+	if err != nil {
+		return err
+	}
+	address := pending.URL()
+	if srv != nil {
+		if address, err = srv.Start(address, loopback.Expect{State: pending.State(), SignOut: true}); err != nil {
+			return err
+		}
+		if _, ok := ctx.Deadline(); !ok {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, returnWait)
+			defer cancel()
+		}
+	}
+	if err := s.open(ctx, address, pending.URL()); err != nil {
+		return err
+	}
+	if srv == nil {
+		return nil
+	}
+	resp, err := srv.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	resp.Finish("", nil)
 	return nil
+}
+
+func (s *signOut) open(ctx context.Context, address, byHand string) error {
+	ui := s.client.cfg.UI
+	open := ui.OpenURL
+	if open == nil {
+		open = browser.Open
+	}
+	err := open(ctx, address)
+	if err == nil {
+		return nil
+	}
+	if ui.Instruct == nil {
+		return fmt.Errorf("%w: %w", ErrNoBrowser, err)
+	}
+	_, err = ui.Instruct(ctx, Instructions{URL: byHand})
+	return err
 }

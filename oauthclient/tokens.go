@@ -187,10 +187,16 @@ func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*gra
 		form.Set("scope", strings.Join(s.scopes, " "))
 	}
 	resp, err := tokenendpoint.Send(ctx, p.fetch, c.request(p, c.identityOf(g), p.doc.TokenEndpoint, form, key))
-	if err != nil {
-		return nil, classify(err)
+	var refused *tokenendpoint.ResponseError
+	switch {
+	case err == nil:
+		return c.successor(g, s, resp), nil
+	case errors.As(err, &refused) && !refused.RefreshToken.IsZero():
+		next := *g
+		next.RefreshToken, next.NewIDToken = refused.RefreshToken, secret.String{}
+		return &next, classify(err)
 	}
-	return c.successor(g, s, resp), nil
+	return nil, classify(err)
 }
 
 // proofKey returns the key that g's tokens are bound to, zero for bearer tokens. Without it the tokens are of no use (S87).

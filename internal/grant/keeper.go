@@ -131,7 +131,8 @@ type Attempt struct {
 	Early bool
 	// Serves reports whether a stored grant is what the caller wants, so that nothing has to be sent.
 	Serves func(*Grant) bool
-	// Send sends g's refresh token and returns g's successor, with every token that goes on living. Its errors are *SendError.
+	// Send sends g's refresh token and returns g's successor, with every token that goes on living. Its errors are *SendError. A successor beside an error is
+	// stored and not handed out: a rotated refresh token in an answer that is otherwise of no use (S59).
 	Send func(ctx context.Context, g *Grant) (*Grant, error)
 	// Stalled is told that the new tokens cannot be stored at present. Refresh goes on trying, with the lock held.
 	Stalled func(error)
@@ -241,12 +242,12 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 
 	// 6: send, and once more if nobody knows what became of it.
 	next, err := a.Send(ctx, g)
-	if outcome(err) == Unknown && err != nil && ctx.Err() == nil {
+	if err != nil && next == nil && outcome(err) == Unknown && ctx.Err() == nil {
 		k.log().Info("the refresh was sent and its outcome is unknown; sending once more", "key", a.Key)
 		next, err = a.Send(ctx, g)
 		recovery = true
 	}
-	if err != nil {
+	if next == nil {
 		return k.failed(ctx, a, &rec, g, err, recovery, again)
 	}
 
@@ -263,6 +264,9 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 	rec.Dead = ""
 	verified, verr := k.verify(ctx, next, &rec)
 	k.closeOperation(ctx, a.Key, &rec, next) // 8
+	if err != nil {
+		return nil, err
+	}
 	return verified, verr
 }
 

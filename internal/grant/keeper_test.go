@@ -350,6 +350,25 @@ func TestS82Rejected(t *testing.T) {
 	require.False(t, got.Pending())
 }
 
+// S59: a rotated refresh token is kept even where the rest of the answer is refused.
+func TestS59RotatedInARefusedAnswer(t *testing.T) {
+	store, p := &tokenstore.Memory{}, &provider{}
+	k, g := start(t, store, p)
+	bad := errors.New("token_type is missing")
+	_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: func(ctx context.Context, g *Grant) (*Grant, error) {
+		next, err := p.send(ctx, g)
+		require.NoError(t, err)
+		next.Tokens = g.Tokens
+		return next, &SendError{Err: bad}
+	}})
+	require.ErrorIs(t, err, bad)
+	require.Len(t, p.sent, 1)
+	got, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: func(*Grant) bool { return false }, Send: p.send})
+	require.NoError(t, err)
+	require.Equal(t, []string{"r0", "r1"}, p.sent)
+	require.Equal(t, "r2", got.RefreshToken.Reveal())
+}
+
 // faulty is a store whose Put fails on command.
 type faulty struct {
 	tokenstore.Memory

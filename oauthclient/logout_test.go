@@ -1,0 +1,95 @@
+package oauthclient_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
+)
+
+// S69, oidcc-client-test-rp-init-logout: the provider's own session ends too, and the browser comes back with the state.
+func TestS69EndSession(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	var opened []string
+	open := cfg.UI.OpenURL
+	cfg.UI.OpenURL = func(ctx context.Context, u string) error {
+		opened = append(opened, u)
+		return open(ctx, u)
+	}
+	c, _ := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
+	require.NoError(t, c.Logout(t.Context(), "", &oauthclient.LogoutOptions{EndSession: true, ReturnPath: "/callback"}))
+	require.NotZero(t, server.Requests("end_session"))
+	_, err := c.Session(t.Context(), "")
+	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+	require.Len(t, opened, 2)
+	u, err := url.Parse(opened[1])
+	require.NoError(t, err)
+	require.Empty(t, u.RawQuery, "what is opened is a ticket: no state and no hint for others to read")
+}
+
+// S69, oidcc-client-test-rp-init-logout-other-state, -no-state: such an answer is refused, and the session is gone here all the same.
+func TestS69OtherState(t *testing.T) {
+	for name, state := range map[string]string{"other": "wrong", "none": ""} {
+		t.Run(name, func(t *testing.T) {
+			server := oauthtest.NewServer(t, nil)
+			cfg := server.Config()
+			c, _ := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
+			other := cfg
+			var status int
+			other.UI = oauthclient.UI{OpenURL: func(ctx context.Context, ticket string) error {
+				u, err := url.Parse(ticket)
+				if err != nil {
+					return err
+				}
+				u.Path, u.RawQuery = "/callback", ""
+				if state != "" {
+					u.RawQuery = "state=" + state
+				}
+				resp, err := http.Get(u.String())
+				if err == nil {
+					status = resp.StatusCode
+					resp.Body.Close()
+				}
+				http.DefaultClient.CloseIdleConnections()
+				return err
+			}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			err := newClient(t, other).Logout(ctx, "", &oauthclient.LogoutOptions{EndSession: true, ReturnPath: "/callback"})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotErrorIs(t, err, oauthclient.ErrNotRevoked)
+			require.Equal(t, http.StatusBadRequest, status)
+			_, err = c.Session(t.Context(), "")
+			require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+		})
+	}
+}
+
+// S69: an endpoint that may not be opened is refused; one that is not there is ErrUnsupported before anything is done.
+func TestS69Endpoint(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	c, _ := signIn(t, server, nil)
+	m, err := c.Metadata(t.Context())
+	require.NoError(t, err)
+	cfg := server.Config()
+	m.EndSessionEndpoint = ""
+	cfg.Metadata = m
+	c, _ = signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
+	require.ErrorIs(t, c.Logout(t.Context(), "", &oauthclient.LogoutOptions{EndSession: true}), errors.ErrUnsupported)
+	_, err = c.Session(t.Context(), "")
+	require.NoError(t, err, "nothing was done")
+	m.EndSessionEndpoint = "http://login.example.com/end"
+	opened := counted(&cfg)
+	_, err = newClient(t, cfg).Login(t.Context(), nil)
+	require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)
+	require.ErrorContains(t, err, "end_session_endpoint")
+	require.Zero(t, opened.Load())
+}
