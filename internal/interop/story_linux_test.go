@@ -367,3 +367,24 @@ func (d *desktop) screenshot(t *testing.T, name string) {
 	d.browser.Continue(browser.Screenshot(path))
 	t.Logf("screenshot: %s", path)
 }
+
+// Logout may end the provider's own session too, in the browser.
+func TestStoryEndSession(t *testing.T) {
+	t.Parallel()
+	p := StartOIDCProvider(t, Options{})
+	d := newDesktop(t)
+	login := d.start(t, task{Do: "login", Issuer: p.Issuer, Prompt: "consent"})
+	d.browser.Drive(append(p.steps("alice"), browser.See("Signed in"))...)
+	login.result(t)
+
+	logout := d.start(t, task{Do: "end session", Issuer: p.Issuer})
+	d.browser.Drive(browser.Click(`button[name="logout"]`), browser.See("Sign-out Success"))
+	require.Empty(t, logout.outcome(t).Error)
+	require.NotEmpty(t, p.Requests("end_session_confirm", ""))
+	require.Empty(t, d.keyringItems(t))
+
+	// Nobody is signed in there any more: the login page comes, not the consent page.
+	again := d.start(t, task{Do: "login", Issuer: p.Issuer, Prompt: "consent"})
+	d.browser.Drive(append(p.steps("bob"), browser.See("Signed in"))...)
+	require.Equal(t, "bob", again.result(t).Subject)
+}
