@@ -154,6 +154,7 @@ func TestS17Bounded(t *testing.T) {
 		conns = append(conns, c)
 	}
 	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
+	require.LessOrEqual(t, loopback.Open(s), loopback.MaxConns)
 	for _, c := range conns[:loopback.MaxConns] {
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(soon)))
 		_, err := c.Read(make([]byte, 1))
@@ -174,6 +175,7 @@ func TestS17HeldIsPinned(t *testing.T) {
 	}()
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
+	time.Sleep(2 * loopback.Serving) // it is not the time that a request is given which protects it
 	for range 2 * loopback.MaxConns {
 		c, err := net.Dial("tcp", addr(t, s))
 		require.NoError(t, err)

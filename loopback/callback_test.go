@@ -606,3 +606,28 @@ func TestWaitingPage(t *testing.T) {
 	require.Contains(t, body, "alice@example.com")
 	require.NotContains(t, body, "refresh")
 }
+
+// S69: the return from a provider's sign-out is known by its state; it has no code, and no code may come with it.
+func TestS69SignOut(t *testing.T) {
+	t.Parallel()
+	s := listen(t, loopback.Config{})
+	_, err := s.Start("https://as.example/end", loopback.Expect{State: state, SignOut: true})
+	require.NoError(t, err)
+	for _, query := range []string{"", "state=wrong", "state=" + state + "&code=c", "state=" + state + "&error=x", "state=" + state + "&state=" + state} {
+		require.Equal(t, 400, send(t, "GET", s.RedirectURI()+"?"+query, "").StatusCode, query)
+		pending(t, s)
+	}
+	go func() {
+		if r, err := s.Wait(t.Context()); err == nil {
+			r.Finish("", nil)
+		}
+	}()
+	require.Equal(t, 303, send(t, "GET", s.RedirectURI()+"?state="+state, "").StatusCode)
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	got, err := r.Code()
+	require.NoError(t, err)
+	require.Empty(t, got)
+	body := text(t, send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
+	require.Contains(t, body, "signed out<")
+}

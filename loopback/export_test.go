@@ -32,8 +32,19 @@ func Check(query string, want Expect) (ok, wrongIssuer bool) {
 	return no.status == 0, wrongIssuer
 }
 
-// MaxConns is the bound of open connections.
-const MaxConns = maxConns
+const (
+	// MaxConns is the bound of open connections.
+	MaxConns = maxConns
+	// Serving is how long a request that has arrived is left in peace.
+	Serving = serving
+)
+
+// Open is the number of open connections that nobody pinned.
+func Open(s *Server) int {
+	s.gate.mu.Lock()
+	defer s.gate.mu.Unlock()
+	return s.gate.open.Len()
+}
 
 // Bound is the address that is listened on.
 func Bound(s *Server) string { return s.bound }
@@ -56,7 +67,7 @@ func Pages(t interface{ Fatal(...any) }, p Page, lang, user string) map[string]s
 	}
 	l.style = ""
 	out := map[string]string{}
-	for kind, name := range map[pageKind]string{pageDone: "done", pageDenied: "denied", pageFailed: "failed", pageWaiting: "waiting", pageUsed: "used", pageRefused: "refused"} {
+	for kind, name := range map[pageKind]string{pageDone: "done", pageDenied: "denied", pageFailed: "failed", pageOut: "signed out", pageWaiting: "waiting", pageUsed: "used", pageRefused: "refused"} {
 		var b bytes.Buffer
 		l.render(&b, lang, outcome{kind: kind, user: user, again: "/again"})
 		out[name] = b.String()

@@ -181,7 +181,7 @@ func (s *Server) take(params url.Values, wrongIssuer, browser bool) bool {
 		s.outcome = outcome{kind: pageFailed}
 		close(s.finished)
 	} else {
-		s.response = &Response{Params: params, server: s}
+		s.response = &Response{Params: params, server: s, signOut: s.want.SignOut}
 	}
 	close(s.answered)
 	return true

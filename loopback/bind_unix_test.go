@@ -1,0 +1,33 @@
+//go:build unix
+
+package loopback
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// S8: a port of the system's choice is not to be shared; a fixed one may be bound again while old connections linger.
+func TestS8Reuse(t *testing.T) {
+	free, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	require.NoError(t, err)
+	require.Zero(t, reuse(t, free))
+	addr := free.Addr().(*net.TCPAddr).AddrPort()
+	require.NoError(t, free.Close())
+	fixed, err := listen(t.Context(), addr)
+	require.NoError(t, err)
+	defer fixed.Close()
+	require.NotZero(t, reuse(t, fixed))
+}
+
+func reuse(t *testing.T, l net.Listener) (v int) {
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { v, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR) }))
+	require.NoError(t, err)
+	return v
+}
