@@ -183,16 +183,13 @@ func TestS5Failure(t *testing.T) {
 func TestForegroundLauncher(t *testing.T) {
 	dir := t.TempDir()
 	pids, gate := filepath.Join(dir, "pids"), filepath.Join(dir, "gate")
-	launcher(t, "echo $$ >>"+pids+"; read x <"+gate) // lives until somebody writes to the gate
-	require.NoError(t, mkfifo(gate))
+	launcher(t, "echo $$ >>"+pids+"; while [ ! -e "+gate+" ]; do sleep 0.05; done") // lives until there is a gate
 	t.Cleanup(func() {
-		for range strings.Fields(read(t, pids)) {
-			f, err := os.OpenFile(gate, os.O_WRONLY, 0)
-			if err == nil {
-				_, _ = f.WriteString("x\n")
-				f.Close()
-			}
-		}
+		require.NoError(t, os.WriteFile(gate, nil, 0o600))
+		require.Eventually(t, func() bool {
+			stacks := make([]byte, 1<<20)
+			return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("pkg/browser."))
+		}, patient, 5*time.Millisecond, "each launcher's goroutine ends with it")
 	})
 	require.NoError(t, browser.OpenWatching(t.Context(), "https://h.example/", 50*time.Millisecond))
 
