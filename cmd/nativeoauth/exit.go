@@ -71,7 +71,10 @@ func (a *app) exit(ctx context.Context, err error) int {
 // explain is err in one line, with the next step in the words of this command: the packages' errors name their own API.
 func (a *app) explain(err error) string {
 	var use usageError
-	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "oauthclient: "), "tokenstore: ")
+	text := err.Error()
+	for _, room := range []string{"oauthclient: ", "tokenstore: ", "loopback: "} {
+		text = strings.TrimPrefix(text, room)
+	}
 	switch {
 	case errors.As(err, &use):
 		text += "; " + a.helpCommand() + " tells more"

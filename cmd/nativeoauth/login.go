@@ -1,17 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/neutral"
@@ -120,9 +118,8 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		}
 	}
 	ui := &loginUI{person: a.person, trace: trace, noBrowser: l.noBrowser}
-	ui.base = oauthclient.TerminalUI(a.person, nil)
-	if s.ClientSecretFile != "-" && (l.noBrowser || a.interactive()) {
-		ui.base = oauthclient.TerminalUI(a.person, a.stdin)
+	if s.ClientSecretFile != "-" && (l.noBrowser || interactive(a.stdin)) {
+		ui.lines = bufio.NewReader(a.stdin)
 	}
 	cfg.UI = ui.ui()
 	c, err := oauthclient.New(cfg)
@@ -171,12 +168,6 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	return nil
 }
 
-// interactive reports whether somebody can type.
-func (a *app) interactive() bool {
-	f, ok := a.stdin.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // newTracer returns what --trace and --trace-file ask for; nil: neither was given.
 func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	if !l.trace && l.traceFile == "" {
@@ -216,66 +207,6 @@ func (a *app) chooseScopes(ctx context.Context, cfg *oauthclient.Config) error {
 	}
 	cfg.Metadata = m
 	return nil
-}
-
-// loginUI tells what happens while a login waits.
-type loginUI struct {
-	person    *person
-	base      oauthclient.UI
-	trace     *tracer // nil: none
-	noBrowser bool
-
-	mu   sync.Mutex
-	stop func() // of the line that counts down
-}
-
-var errNoBrowserWanted = errors.New("--no-browser")
-
-func (u *loginUI) ui() oauthclient.UI {
-	return oauthclient.UI{OpenURL: u.open(), Instruct: u.instruct, Progress: u.progress}
-}
-
-func (u *loginUI) open() func(context.Context, string) error {
-	if u.noBrowser {
-		return func(context.Context, string) error { return errNoBrowserWanted }
-	}
-	return nil
-}
-
-func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
-	if u.trace != nil && do.URL != "" && do.Refused == nil {
-		u.trace.browser(do.URL)
-	}
-	if do.Opened && u.person.terminal && !do.Expiry.IsZero() {
-		stop := u.person.wait("Waiting for you in the browser", do.Expiry)
-		do.Expiry = time.Time{} // the line that counts down says it
-		u.mu.Lock()
-		u.stop = stop
-		u.mu.Unlock()
-		context.AfterFunc(ctx, stop)
-	}
-	return u.base.Instruct(ctx, do)
-}
-
-func (u *loginUI) progress(step oauthclient.Step) {
-	if u.trace != nil {
-		u.trace.step(string(step))
-	}
-	switch step {
-	case oauthclient.StepElsewhere:
-		u.person.say("Another nativeoauth is signing in to this account; waiting for it.")
-	case oauthclient.StepExchange:
-		u.done()
-		u.person.say("The browser came back; checking what the provider says.")
-	}
-}
-
-func (u *loginUI) done() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.stop != nil {
-		u.stop()
-	}
 }
 
 func asWhom(acc oauthclient.Account) string {

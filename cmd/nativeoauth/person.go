@@ -118,6 +118,16 @@ func (p *person) width() int {
 	return 100
 }
 
+// height is that of the terminal, in rows; 0 where there is none.
+func (p *person) height() int {
+	if f, ok := p.w.(*os.File); ok {
+		if _, h, err := term.GetSize(int(f.Fd())); err == nil {
+			return h
+		}
+	}
+	return 0
+}
+
 // wrap breaks text at spaces into lines of at most width columns; a longer word, such as a URL, stays whole.
 func wrap(text string, width int) []string {
 	width = max(width, 20)

@@ -48,7 +48,7 @@ const minPassphrase = 12
 // askPassphrase asks on the terminal.
 func (a *app) askPassphrase(ctx context.Context, create bool) ([]byte, error) {
 	f, ok := a.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !ok || !interactive(f) {
 		return nil, errors.New("there is no terminal to ask for the passphrase of the sealed file on; give --key-file")
 	}
 	if !create {
