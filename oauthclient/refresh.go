@@ -39,22 +39,41 @@ type slot struct {
 }
 
 // held is an immutable token with the moments that matter. They are Unix nanoseconds of the wall clock, for a monotonic clock stops while
-// a computer sleeps and the token's life does not; since and left guard against a wall clock that is set back.
+// a computer sleeps and the token's life does not; a moment's other clock guards against a wall clock that is set back.
 type held struct {
 	token      *oauth2.Token
 	generation uint64
-	key        dpop.Key      // zero: a bearer token
-	refresh    int64         // from here on it is refreshed early
-	expiry     int64         // from here on it is not handed out
-	settled    int64         // a process that has held it until here may refresh early
-	since      time.Time     // when this process got it
-	left       time.Duration // from since to refresh
+	key        dpop.Key  // zero: a bearer token
+	look       moment    // from here on the record is looked at; not after refresh
+	refresh    moment    // from here on it is refreshed early
+	expiry     int64     // from here on it is not handed out
+	settled    int64     // a process that has held it until here may refresh early
+	since      time.Time // when this process got it
+}
+
+// moment is a point in time by two clocks; what comes first counts.
+type moment struct {
+	wall int64         // Unix nanoseconds
+	left time.Duration // from held.since
+}
+
+func (h *held) before(m *moment, now time.Time) bool {
+	return now.UnixNano() < m.wall && now.Sub(h.since) < m.left
 }
 
 // fresh reports whether the token is handed out without another thought. It is the warm path: no lock, no allocation.
-func (h *held) fresh(now time.Time) bool {
-	return now.UnixNano() < h.refresh && now.Sub(h.since) < h.left
+func (h *held) fresh(now time.Time) bool { return h.before(&h.look, now) }
+
+// lookAgain returns h with the next look at the record put off.
+func (h *held) lookAgain(now time.Time) *held {
+	next := *h
+	next.look = moment{min(h.refresh.wall, now.Add(lookEvery).UnixNano()), min(h.refresh.left, now.Sub(h.since)+lookEvery)}
+	return &next
 }
+
+// lookEvery is how often a process that is in use looks at the record, though its token is good for long: a sibling that died in a refresh may
+// have used up the refresh token of everyone. It is well within the shortest grace that is served (30 seconds).
+const lookEvery = 5 * time.Second
 
 // valid reports whether the token may be handed out.
 func (h *held) valid(now time.Time) bool { return now.UnixNano() < h.expiry }
@@ -136,17 +155,17 @@ func (c *Client) hold(t *grant.Token, generation uint64, now time.Time) *held {
 	if t.Obtained.After(now.Add(time.Minute)) {
 		refresh = now // this machine's clock was set back: nobody knows how old the token is
 	}
-	return &held{
+	h := &held{
 		token: &oauth2.Token{
 			AccessToken: t.AccessToken.Reveal(), TokenType: t.Type, Expiry: t.Expiry, ExpiresIn: int64(life / time.Second),
 		},
 		generation: generation,
-		refresh:    refresh.UnixNano(),
+		refresh:    moment{refresh.UnixNano(), refresh.Sub(now)},
 		expiry:     t.Expiry.Add(-skew).UnixNano(),
 		settled:    now.Add(min(settleAfter, life/2)).UnixNano(),
 		since:      now,
-		left:       refresh.Sub(now),
 	}
+	return h.lookAgain(now)
 }
 
 // settleAfter is how long a process holds a session before it refreshes early. One that exits a second later would leave a rotation half done.
@@ -186,6 +205,10 @@ func forAccount(name string) string {
 func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*held, error) {
 	if h != nil && h.valid(now) {
 		// Nobody waits while the token is valid.
+		if h.before(&h.refresh, now) {
+			a.look(s, h, now)
+			return h, nil
+		}
 		if wall := now.UnixNano(); a.flight.Load() == nil && wall >= h.settled && wall >= a.nextEarly.Load() {
 			a.refresh(s, true, h.generation)
 		}
@@ -197,6 +220,28 @@ func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*
 		}
 	}
 	return nil, errors.New("the session's tokens expire as fast as they are issued; check this machine's clock")
+}
+
+// look reads the record in the background, and what it tells of: a refresh that a dead sibling left half done is finished, a newer token is
+// adopted, a logout is noticed. One goroutine does so at a time, and nobody waits for it.
+func (a *account) look(s *slot, h *held, now time.Time) {
+	if !s.current.CompareAndSwap(h, h.lookAgain(now)) || now.UnixNano() < a.nextEarly.Load() || a.client.begin() != nil {
+		return
+	}
+	go func() {
+		defer a.client.done()
+		g := a.grant.Load()
+		if g == nil {
+			return
+		}
+		stale, err := a.client.keeper.Stale(a.client.life, a.key, g)
+		if err == nil && stale {
+			err = a.load(a.client.life)
+		}
+		if err != nil {
+			a.client.log.Info("a look at the session's record", "account", a.name, "err", err)
+		}
+	}()
 }
 
 // wait joins or starts a refresh for s, and returns a valid token of a generation above after; nil, nil: the refresh that was

@@ -94,6 +94,16 @@ func (k *Keeper) Look(ctx context.Context, key string) (Seen, error) {
 	return Seen{Grant: g, Dead: rec.dead(g), Open: rec.names(g)}, nil
 }
 
+// Stale reports whether the record tells something that g does not: a refresh of its token that has not ended, a newer generation, a logout.
+// No secret is read where the store is a [tokenstore.Recorder], so it may be asked every few seconds.
+func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (bool, error) {
+	rec, err := k.readRecord(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	return rec.names(g) || rec.Tombstone >= g.Generation || rec.Open == nil && rec.Newest > g.Generation, nil
+}
+
 // read returns the record, and the grant where there is one: a value at or below the tombstone does not exist.
 func (k *Keeper) read(ctx context.Context, key string) (Record, *Grant, error) {
 	rec, err := k.readRecord(ctx, key)

@@ -1,0 +1,475 @@
+//go:build unix
+
+package oauthclient_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+// The crash tests play with real processes: this test binary, started again as the program of a user, shares a real store with its
+// siblings and talks to a real authorization server in the parent. It does as it is told on standard input, and kills itself (SIGKILL)
+// at the point that it was told.
+
+const childOrders = "OAUTHCLIENT_CHILD"
+
+// orders are what a child is made of.
+type orders struct {
+	Issuer        string
+	Dir           string
+	Keychain      bool // the real keychain of the session that the environment names; else a sealed file
+	OpenID        bool
+	RefreshBefore time.Duration
+}
+
+const childKey = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="
+
+func (o *orders) store() (sharedStore, error) {
+	if o.Keychain {
+		return &tokenstore.Keyring{Dir: o.Dir}, nil
+	}
+	key, err := tokenstore.ParseKey(childKey)
+	return &tokenstore.File{Dir: o.Dir, Key: key}, err
+}
+
+// config is the configuration of every process in one world. Its browser signs in at once, and leaves a line in Dir/tabs.
+func (o *orders) config(store tokenstore.Store, transport http.RoundTripper) oauthclient.Config {
+	cfg := oauthclient.Config{
+		Issuer: o.Issuer, ClientID: "cli", Scopes: []string{"offline_access", "api"}, Store: store, Transport: transport, RefreshBefore: o.RefreshBefore,
+	}
+	if o.OpenID {
+		cfg.Scopes = append(cfg.Scopes, "openid")
+	}
+	cfg.UI.OpenURL = func(ctx context.Context, url string) error {
+		f, err := os.OpenFile(filepath.Join(filepath.Dir(o.Dir), "tabs"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		if _, err = fmt.Fprintln(f, os.Getpid()); err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return err
+		}
+		web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+		go func() {
+			if resp, err := web.Get(url); err == nil {
+				_ = resp.Body.Close()
+			}
+		}()
+		return nil
+	}
+	return cfg
+}
+
+// sharedStore is what [tokenstore.File] and [tokenstore.Keyring] are.
+type sharedStore interface {
+	tokenstore.Store
+	tokenstore.Lister
+	tokenstore.Locker
+	tokenstore.Prober
+	tokenstore.Recorder
+}
+
+// doom is where the process dies. Each step that it passes has a name.
+type doom struct {
+	point   atomic.Pointer[string]
+	records atomic.Int64 // written since it was armed
+}
+
+func (d *doom) arm(point string) {
+	d.records.Store(0)
+	d.point.Store(&point)
+}
+
+func (d *doom) at(step string) {
+	if p := d.point.Load(); p != nil && *p == step {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}
+
+// doomed is a store that reports its steps.
+type doomed struct {
+	sharedStore
+	*doom
+}
+
+func (d doomed) Lock(ctx context.Context, key string) (context.Context, func() error, error) {
+	prefix := ""
+	if strings.HasSuffix(key, ".login") {
+		prefix = "login "
+	}
+	d.at(prefix + "lock")
+	held, unlock, err := d.sharedStore.Lock(ctx, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.at(prefix + "locked")
+	return held, func() error {
+		d.at(prefix + "unlock")
+		err := unlock()
+		d.at(prefix + "unlocked")
+		return err
+	}, nil
+}
+
+func (d doomed) WriteRecord(ctx context.Context, key string, data []byte) error {
+	if strings.HasSuffix(key, ".login") {
+		d.at("outcome")
+		err := d.sharedStore.WriteRecord(ctx, key, data)
+		d.at("outcome left")
+		return err
+	}
+	n := strconv.FormatInt(d.records.Add(1), 10)
+	d.at("record " + n)
+	err := d.sharedStore.WriteRecord(ctx, key, data)
+	d.at("record " + n + " written")
+	return err
+}
+
+func (d doomed) Put(ctx context.Context, key string, data []byte) error {
+	d.at("put")
+	err := d.sharedStore.Put(ctx, key, data)
+	d.at("put done")
+	return err
+}
+
+func (d doomed) Delete(ctx context.Context, key string) error {
+	d.at("delete")
+	err := d.sharedStore.Delete(ctx, key)
+	d.at("deleted")
+	return err
+}
+
+// doomedTransport reports the steps of the network.
+type doomedTransport struct {
+	http.RoundTripper
+	*doom
+}
+
+func (d doomedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	d.at("send " + name)
+	resp, err := d.RoundTripper.RoundTrip(r)
+	d.at("answered " + name)
+	return resp, err
+}
+
+// reply is what a child says to an order.
+type reply struct {
+	Token         string
+	Err           string
+	LoginRequired bool
+	Denied        bool
+	Unavailable   bool // the store
+	Took          time.Duration
+}
+
+func (r reply) ok(t *testing.T) reply {
+	t.Helper()
+	require.Empty(t, r.Err)
+	return r
+}
+
+// TestChildProcess is a child's whole life. It is no test by itself.
+func TestChildProcess(t *testing.T) {
+	data := os.Getenv(childOrders)
+	if data == "" {
+		t.Skip("run by the crash tests, in processes of its own")
+	}
+	var o orders
+	require.NoError(t, json.Unmarshal([]byte(data), &o))
+	store, err := o.store()
+	require.NoError(t, err)
+	d := &doom{}
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	cfg := o.config(doomed{store, d}, doomedTransport{base, d})
+	open := cfg.UI.OpenURL
+	cfg.UI.OpenURL = func(ctx context.Context, url string) error {
+		d.at("person")
+		return open(ctx, url)
+	}
+	c, err := oauthclient.New(cfg)
+	require.NoError(t, err)
+	var s *oauthclient.Session
+	out := json.NewEncoder(os.Stdout)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		verb, arg, _ := strings.Cut(in.Text(), " ")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		began := time.Now()
+		var err error
+		switch verb {
+		case "arm":
+			d.arm(arg)
+		case "session":
+			s, err = c.Session(ctx, "")
+		case "login":
+			s, err = c.Login(ctx, nil)
+		case "sessionorlogin":
+			s, err = c.SessionOrLogin(ctx, nil)
+		case "refresh":
+			err = s.Refresh(ctx)
+		case "logout":
+			err = c.Logout(ctx, "", nil)
+		case "token":
+		case "exit":
+			syscall.Exit(0) // as a program that does not even close its client
+		default:
+			err = errors.New("what is " + verb + "?")
+		}
+		r := reply{}
+		if s != nil && err == nil && verb != "arm" && verb != "logout" {
+			tok, terr := s.Token(ctx)
+			if err = terr; err == nil {
+				r.Token = tok.AccessToken
+			}
+		}
+		cancel()
+		if err != nil {
+			r.Err = err.Error()
+			r.LoginRequired = errors.Is(err, oauthclient.ErrLoginRequired)
+			r.Denied = errors.Is(err, oauthclient.ErrAccessDenied)
+			r.Unavailable = errors.Is(err, tokenstore.ErrUnavailable) || errors.Is(err, tokenstore.ErrBusy)
+		}
+		r.Took = time.Since(began)
+		require.NoError(t, out.Encode(r))
+	}
+	require.NoError(t, c.Close())
+}
+
+// world is one provider and one store, which processes share.
+type world struct {
+	*authserver.Server
+	t      *testing.T
+	dir    string // of the store
+	env    []string
+	orders orders
+
+	ahead  atomic.Int64                  // of the provider's clock
+	before atomic.Pointer[chan struct{}] // while not nil, requests for tokens wait for it before they are handled
+	after  atomic.Pointer[chan struct{}] // and after it; so the answer is lost with the process that waits for it
+	held   atomic.Int64                  // requests that wait
+}
+
+type worldOptions struct {
+	auth   authserver.Config
+	env    []string // of a desktop session: the keychain is used
+	openID bool
+	before time.Duration // Config.RefreshBefore
+}
+
+func newWorld(t *testing.T, o worldOptions) *world {
+	t.Helper()
+	home, err := os.MkdirTemp("", "world")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	w := &world{t: t, dir: filepath.Join(home, "store"), env: o.env}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg := o.auth
+	cfg.Issuer = "http://" + ln.Addr().String()
+	cfg.Clients = []authserver.Client{{ID: "cli", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}}}
+	cfg.AutoUser = "alice"
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+	misbehave := cfg.Misbehave
+	cfg.Misbehave = func(endpoint string, next http.Handler) http.Handler {
+		if misbehave != nil {
+			next = misbehave(endpoint, next)
+		}
+		if endpoint != authserver.Token {
+			return next
+		}
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			w.wait(r, &w.before)
+			rec := httptest.NewRecorder()
+			next.ServeHTTP(rec, r)
+			w.wait(r, &w.after)
+			for name, values := range rec.Header() {
+				rw.Header()[name] = values
+			}
+			rw.WriteHeader(rec.Code)
+			_, _ = rw.Write(rec.Body.Bytes())
+		})
+	}
+	w.Server, err = authserver.New(cfg)
+	require.NoError(t, err)
+	hs := &httptest.Server{Listener: ln, Config: &http.Server{Handler: w.Server}}
+	hs.Start()
+	t.Cleanup(func() {
+		hs.CloseClientConnections()
+		hs.Close()
+	})
+	w.orders = orders{Issuer: cfg.Issuer, Dir: w.dir, Keychain: o.env != nil, OpenID: o.openID, RefreshBefore: o.before}
+	return w
+}
+
+func (w *world) wait(r *http.Request, at *atomic.Pointer[chan struct{}]) {
+	if ch := at.Load(); ch != nil {
+		w.held.Add(1)
+		select {
+		case <-*ch:
+		case <-time.After(time.Minute):
+		}
+	}
+}
+
+// hold has requests for tokens wait before or after they are handled; release lets them go on, and those that come later.
+func (w *world) hold(at *atomic.Pointer[chan struct{}]) (release func()) {
+	ch := make(chan struct{})
+	at.Store(&ch)
+	release = sync.OnceFunc(func() {
+		at.Store(nil)
+		close(ch)
+	})
+	w.t.Cleanup(release)
+	return release
+}
+
+func (w *world) tabs() int {
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(w.dir), "tabs"))
+	if err != nil {
+		return 0
+	}
+	return strings.Count(string(data), "\n")
+}
+
+// stored is the access token that a fresh process reads now; "": there is no session.
+func (w *world) stored() string {
+	w.t.Helper()
+	p := w.start()
+	defer p.end()
+	return p.do("session").Token
+}
+
+// proc is one process.
+type proc struct {
+	*exec.Cmd
+	t       *testing.T
+	in      io.WriteCloser
+	replies chan reply
+	stderr  *strings.Builder
+	ended   chan struct{}
+	err     error
+}
+
+func (w *world) start() *proc {
+	w.t.Helper()
+	return w.startWith(w.orders)
+}
+
+func (w *world) startWith(o orders) *proc {
+	w.t.Helper()
+	self, err := os.Executable()
+	require.NoError(w.t, err)
+	data, err := json.Marshal(o)
+	require.NoError(w.t, err)
+	p := &proc{Cmd: exec.Command(self, "-test.run=^TestChildProcess$"), t: w.t, replies: make(chan reply, 100), stderr: &strings.Builder{}, ended: make(chan struct{})}
+	p.Env = append(append(os.Environ(), w.env...), childOrders+"="+string(data))
+	p.Stderr = p.stderr
+	p.in, err = p.StdinPipe()
+	require.NoError(w.t, err)
+	out, err := p.StdoutPipe()
+	require.NoError(w.t, err)
+	require.NoError(w.t, p.Start())
+	go func() {
+		defer close(p.ended)
+		defer close(p.replies)
+		var said []string
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var r reply
+			if json.Unmarshal(lines.Bytes(), &r) == nil {
+				p.replies <- r
+			} else {
+				said = append(said, lines.Text())
+			}
+		}
+		if p.err = p.Wait(); p.err != nil {
+			p.err = fmt.Errorf("%w\n%s\n%s", p.err, strings.Join(said, "\n"), p.stderr)
+		}
+	}()
+	w.t.Cleanup(func() {
+		_ = p.Process.Kill()
+		<-p.ended
+	})
+	return p
+}
+
+// tell gives an order without waiting for what becomes of it.
+func (p *proc) tell(order string) {
+	_, _ = io.WriteString(p.in, order+"\n") // one that is dead is noticed by its silence
+}
+
+func (p *proc) hear() reply {
+	p.t.Helper()
+	select {
+	case r, ok := <-p.replies:
+		if !ok {
+			p.t.Fatalf("the process ended: %v", p.err)
+		}
+		return r
+	case <-time.After(90 * time.Second):
+		p.t.Fatal("no reply from the process")
+	}
+	return reply{}
+}
+
+func (p *proc) do(order string) reply {
+	p.t.Helper()
+	p.tell(order)
+	return p.hear()
+}
+
+// dies gives an order in which the process is killed, and waits for that.
+func (p *proc) dies(order string) {
+	p.t.Helper()
+	p.tell(order)
+	select {
+	case <-p.ended:
+	case r, ok := <-p.replies:
+		if ok {
+			p.t.Fatalf("it lived through the point: %+v", r)
+		}
+		<-p.ended
+	case <-time.After(90 * time.Second):
+		p.t.Fatal("it did not die")
+	}
+	status, ok := p.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(p.t, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "%v", p.err)
+}
+
+// end lets the process end by itself. Its own race detector and its own goleak have their say.
+func (p *proc) end() {
+	p.t.Helper()
+	_ = p.in.Close()
+	select {
+	case <-p.ended:
+	case <-time.After(60 * time.Second):
+		p.t.Fatal("the process does not end")
+	}
+	require.NoError(p.t, p.err)
+}
