@@ -181,7 +181,7 @@ func allow() bool   { return true }
 // A dismissed prompt makes go-keyring's Set and Delete report success. Nothing was stored, and nothing is claimed.
 func TestKeyringDismissedPrompt(t *testing.T) {
 	_, p := promptingSession(t)
-	store := &tokenstore.Keyring{}
+	store := &tokenstore.Keyring{Timeout: time.Minute}
 	p.set(func() { p.onCreate = dismiss })
 	err := store.Put(t.Context(), "a", []byte("new"))
 	require.ErrorIs(t, err, tokenstore.ErrLocked)
@@ -230,7 +230,7 @@ func TestKeyringUnlockPrompt(t *testing.T) {
 // dereferences nil, which must not end the program.
 func TestKeyringBusDiesUnderPrompt(t *testing.T) {
 	s, p := promptingSession(t)
-	store := &tokenstore.Keyring{Timeout: 500 * time.Millisecond}
+	store := &tokenstore.Keyring{Timeout: 2 * time.Second}
 	never, end := context.WithCancel(t.Context())
 	defer end()
 	wait := func() bool { <-never.Done(); return false }
@@ -238,7 +238,7 @@ func TestKeyringBusDiesUnderPrompt(t *testing.T) {
 
 	err := store.Put(t.Context(), "a", []byte("x"))
 	require.ErrorIs(t, err, tokenstore.ErrLocked)
-	require.ErrorContains(t, err, "nobody answered the keychain's prompt within 500ms")
+	require.ErrorContains(t, err, "nobody answered the keychain's prompt within 2s")
 	var pending *tokenstore.Pending
 	require.ErrorAs(t, err, &pending)
 	<-p.prompted
