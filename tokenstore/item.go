@@ -60,7 +60,7 @@ func decodeItem(s string) (item, error) {
 			return item{file: file, key: [32]byte(key)}, nil
 		}
 	}
-	return item{}, fmt.Errorf("%w: the keychain's item was not written by this version of this package; sign in again to replace it", ErrWrongKey)
+	return item{}, fmt.Errorf("%w: the keychain's item was not written by this version of this package", ErrDamaged)
 }
 
 var strictBase64 = base64.RawStdEncoding.Strict()

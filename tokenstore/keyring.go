@@ -65,7 +65,7 @@ const (
 // String names the store for a person.
 func (k *Keyring) String() string { return "keychain" }
 
-// Get implements [Store]. A value whose sealed file is gone is ErrWrongKey: there is one, and it cannot be opened.
+// Get implements [Store]. A value whose sealed file is gone is ErrDamaged: there is one, and nobody can open it.
 func (k *Keyring) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := checkCall(ctx, key); err != nil {
 		return nil, err
@@ -423,7 +423,7 @@ func (op *operation) value(key string) ([]byte, error) {
 			return data, err
 		}
 		if delay > 100*time.Millisecond {
-			return nil, fmt.Errorf("%w: the file that holds the value, %s, is missing; sign in again", ErrWrongKey, op.sealedFile(key, it.file))
+			return nil, fmt.Errorf("%w: the file that holds it, %s, is missing", ErrDamaged, op.sealedFile(key, it.file))
 		}
 		select {
 		case <-time.After(delay):

@@ -370,7 +370,7 @@ func TestKeyringFilesOverTheLimit(t *testing.T) {
 	// A missing file is not "nothing stored", and a Put mends it.
 	_, err = store.Get(t.Context(), "a.b")
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
-	require.ErrorContains(t, err, "missing; sign in again")
+	require.ErrorContains(t, err, "is missing")
 	require.NoError(t, store.Put(t.Context(), "a.b", []byte("small")))
 	got, err = store.Get(t.Context(), "a.b")
 	require.NoError(t, err)

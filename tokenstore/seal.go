@@ -71,19 +71,19 @@ type header struct {
 func parseHeader(sealed []byte) (h header, err error) {
 	rest := sealed
 	if len(rest) < len(sealMagic)+2 || string(rest[:len(sealMagic)]) != sealMagic {
-		return h, fmt.Errorf("%w: this is no sealed value, or it is damaged", ErrWrongKey)
+		return h, fmt.Errorf("%w: this is no sealed value", ErrDamaged)
 	}
 	rest = rest[len(sealMagic):]
 	if version := rest[0]; version > sealVersion {
 		return h, fmt.Errorf("%w: it has format %d and this program reads up to %d; update the program", ErrNewerFormat, version, sealVersion)
 	} else if version < sealVersion {
-		return h, fmt.Errorf("%w: there is no format %d; the value is damaged", ErrWrongKey, version)
+		return h, fmt.Errorf("%w: there is no format %d", ErrDamaged, version)
 	}
 	if h.from, rest, err = parseDerivation(rest[1:]); err != nil {
 		return h, err
 	}
 	if len(rest) < keyIDSize+nonceAndTag {
-		return h, fmt.Errorf("%w: the value is cut short", ErrWrongKey)
+		return h, fmt.Errorf("%w: it is cut short", ErrDamaged)
 	}
 	h.body = rest[copy(h.keyID[:], rest):]
 	h.clear = sealed[:len(sealed)-len(h.body)]
@@ -96,7 +96,7 @@ func (h header) open(key [32]byte, ad string) ([]byte, error) {
 	}
 	plain, err := gcm(key).Open(make([]byte, 0, len(h.body)), nil, h.body, associated(h.clear, ad))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the value is damaged, or was sealed for another name", ErrWrongKey)
+		return nil, fmt.Errorf("%w, or was sealed for another name", ErrDamaged)
 	}
 	return plain, nil
 }
@@ -145,15 +145,15 @@ func parseDerivation(in []byte) (d derivation, rest []byte, err error) {
 	case kind == kindKey:
 		return d, in, nil
 	case kind != kindArgon2id:
-		return d, nil, fmt.Errorf("%w: there is no kind of key %d; the value is damaged", ErrWrongKey, kind)
+		return d, nil, fmt.Errorf("%w: there is no kind of key %d", ErrDamaged, kind)
 	case len(in) < derivationSize:
-		return d, nil, fmt.Errorf("%w: the value is cut short", ErrWrongKey)
+		return d, nil, fmt.Errorf("%w: it is cut short", ErrDamaged)
 	}
 	d.time, d.memory, d.threads = binary.BigEndian.Uint32(in), binary.BigEndian.Uint32(in[4:]), in[8]
 	copy(d.salt[:], in[9:])
 	// Whoever can write the store chooses these: they cost us a second or so at most.
 	if d.time < 1 || d.time > 10 || d.threads < 1 || d.threads > 16 || d.memory < 8*uint32(d.threads) || d.memory > 256<<10 {
-		return d, nil, fmt.Errorf("%w: argon2id is asked for with parameters out of bounds; the value is damaged", ErrWrongKey)
+		return d, nil, fmt.Errorf("%w: argon2id is asked for with parameters out of bounds", ErrDamaged)
 	}
 	return d, in[derivationSize:], nil
 }

@@ -43,7 +43,16 @@ var (
 	ErrBusy = errors.New("tokenstore: the store is busy")
 	// ErrWrongKey: the value is there and cannot be opened: another key or passphrase sealed it, it was altered, or a part of it is lost.
 	ErrWrongKey = errors.New("tokenstore: wrong key")
+	// ErrDamaged is the ErrWrongKey, which it matches too, that no key cures: the value was altered, or a part of it is lost. Storing it
+	// anew helps.
+	ErrDamaged error = damaged{}
 )
+
+type damaged struct{}
+
+func (damaged) Error() string { return "tokenstore: the value is damaged" }
+
+func (damaged) Is(target error) bool { return target == ErrWrongKey }
 
 // Store keeps values under keys. All methods are safe for concurrent use, by several processes too where the store
 // outlives one.

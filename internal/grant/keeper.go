@@ -114,13 +114,16 @@ func (k *Keeper) read(ctx context.Context, key string) (Record, *Grant, error) {
 	if errors.Is(err, tokenstore.ErrNotFound) {
 		return rec, nil, nil
 	}
+	var g *Grant
+	if err == nil {
+		g, err = decode(data)
+	}
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, tokenstore.ErrDamaged) { // "sign in again", never a program that cannot start
+		k.log().Warn("the stored session cannot be read", "key", key, "err", err)
+		return rec, nil, nil
+	}
 	if err != nil {
 		return rec, nil, err
-	}
-	g, err := decode(data)
-	if errors.Is(err, ErrCorrupt) { // a torn or foreign value means "sign in again", never a program that cannot start
-		k.log().Warn("the stored session cannot be read", "key", key)
-		return rec, nil, nil
 	}
 	if err != nil || Key(g.Realm, g.Party, g.Account) != key {
 		return rec, nil, err
@@ -434,8 +437,11 @@ func (k *Keeper) Save(ctx context.Context, key string, g *Grant, accept func(pre
 	if err := accept(prev); err != nil {
 		return nil, err
 	}
-	stored := *g
+	stored, before := *g, rec.Open
 	rec.Open = &Operation{Kind: opLogin, Generation: rec.allot(prev), At: time.Now().UnixMilli()}
+	if before != nil {
+		rec.Open.Hash = before.Hash // until the login is stored, what a dead refresh may have sent stays open
+	}
 	stored.Generation = rec.Open.Generation
 	rec.NotBefore, rec.Status = 0, 0
 	if err := k.writeRecord(held, key, rec); err != nil {
@@ -444,7 +450,7 @@ func (k *Keeper) Save(ctx context.Context, key string, g *Grant, accept func(pre
 	bounded, cancel := context.WithTimeout(held, saveWait)
 	defer cancel()
 	if err := k.save(bounded, key, &stored, nil); err != nil {
-		rec.Open = nil
+		rec.Open = before
 		k.note(held, key, rec)
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -511,6 +512,34 @@ func TestFormats(t *testing.T) {
 			require.ErrorIs(t, err, tokenstore.ErrNotFound)
 		})
 	}
+}
+
+// A value that nobody can open means "sign in again"; one that another key opens is not given up for lost.
+func TestDamagedIsNotForEver(t *testing.T) {
+	inner := &tokenstore.Memory{}
+	one, err := tokenstore.ParseKey(strings.Repeat("01", 32))
+	require.NoError(t, err)
+	other, err := tokenstore.ParseKey(strings.Repeat("02", 32))
+	require.NoError(t, err)
+	store, p := tokenstore.Seal(inner, one), &provider{}
+	k, _ := start(t, store, p)
+	_, err = newKeeper(tokenstore.Seal(inner, other)).Look(t.Context(), key)
+	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
+	_, err = newKeeper(tokenstore.Seal(inner, other)).Save(t.Context(), key, signedIn(p, time.Hour), anyone)
+	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
+
+	sealed, err := inner.Get(t.Context(), key)
+	require.NoError(t, err)
+	sealed[len(sealed)-1] ^= 1
+	require.NoError(t, inner.Put(t.Context(), key, sealed))
+	seen, err := k.Look(t.Context(), key)
+	require.NoError(t, err)
+	require.Nil(t, seen.Grant)
+	_, err = k.Save(t.Context(), key, signedIn(p, time.Hour), anyone)
+	require.NoError(t, err)
+	seen, err = k.Look(t.Context(), key)
+	require.NoError(t, err)
+	require.NotNil(t, seen.Grant)
 }
 
 // S34: a value under another's key is not read as that session.
