@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
@@ -33,6 +35,9 @@ import (
 // The crash tests play with real processes: this test binary, started again as the program of a user, shares a real store with its
 // siblings and talks to a real authorization server in the parent. It does as it is told on standard input, and kills itself (SIGKILL)
 // at the point that it was told.
+
+// long asks for the figures that are published; the short forms take seconds.
+var long = flag.Bool("storm.long", false, "run the crash, storm and fault tests in their long forms")
 
 const childOrders = "OAUTHCLIENT_CHILD"
 
@@ -55,7 +60,7 @@ func (o *orders) store() (sharedStore, error) {
 	return &tokenstore.File{Dir: o.Dir, Key: key}, err
 }
 
-// config is the configuration of every process in one world. Its browser signs in at once, and leaves a line in Dir/tabs.
+// config is the configuration of every process in one fleet. Its browser signs in at once, and leaves a line in Dir/tabs.
 func (o *orders) config(store tokenstore.Store, transport http.RoundTripper) oauthclient.Config {
 	cfg := oauthclient.Config{
 		Issuer: o.Issuer, ClientID: "cli", Scopes: []string{"offline_access", "api"}, Store: store, Transport: transport, RefreshBefore: o.RefreshBefore,
@@ -179,8 +184,8 @@ func (d doomedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// reply is what a child says to an order.
-type reply struct {
+// said is what a child says to an order.
+type said struct {
 	Token         string
 	Err           string
 	LoginRequired bool
@@ -189,7 +194,7 @@ type reply struct {
 	Took          time.Duration
 }
 
-func (r reply) ok(t *testing.T) reply {
+func (r said) ok(t *testing.T) said {
 	t.Helper()
 	require.Empty(t, r.Err)
 	return r
@@ -242,7 +247,7 @@ func TestChildProcess(t *testing.T) {
 		default:
 			err = errors.New("what is " + verb + "?")
 		}
-		r := reply{}
+		r := said{}
 		if s != nil && err == nil && verb != "arm" && verb != "logout" {
 			tok, terr := s.Token(ctx)
 			if err = terr; err == nil {
@@ -260,10 +265,18 @@ func TestChildProcess(t *testing.T) {
 		require.NoError(t, out.Encode(r))
 	}
 	require.NoError(t, c.Close())
+	if o.Keychain { // godbus keeps one connection for the process
+		conn, err := dbus.SessionBus()
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+		for deadline := time.Now().Add(10 * time.Second); conn.Connected() && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
-// world is one provider and one store, which processes share.
-type world struct {
+// fleet is one provider and one store, which processes share.
+type fleet struct {
 	*authserver.Server
 	t      *testing.T
 	dir    string // of the store
@@ -276,19 +289,19 @@ type world struct {
 	held   atomic.Int64                  // requests that wait
 }
 
-type worldOptions struct {
+type fleetOptions struct {
 	auth   authserver.Config
 	env    []string // of a desktop session: the keychain is used
 	openID bool
 	before time.Duration // Config.RefreshBefore
 }
 
-func newWorld(t *testing.T, o worldOptions) *world {
+func newFleet(t *testing.T, o fleetOptions) *fleet {
 	t.Helper()
-	home, err := os.MkdirTemp("", "world")
+	home, err := os.MkdirTemp("", "fleet")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	w := &world{t: t, dir: filepath.Join(home, "store"), env: o.env}
+	w := &fleet{t: t, dir: filepath.Join(home, "store"), env: o.env}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	cfg := o.auth
@@ -328,7 +341,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	return w
 }
 
-func (w *world) wait(r *http.Request, at *atomic.Pointer[chan struct{}]) {
+func (w *fleet) wait(r *http.Request, at *atomic.Pointer[chan struct{}]) {
 	if ch := at.Load(); ch != nil {
 		w.held.Add(1)
 		select {
@@ -339,7 +352,7 @@ func (w *world) wait(r *http.Request, at *atomic.Pointer[chan struct{}]) {
 }
 
 // hold has requests for tokens wait before or after they are handled; release lets them go on, and those that come later.
-func (w *world) hold(at *atomic.Pointer[chan struct{}]) (release func()) {
+func (w *fleet) hold(at *atomic.Pointer[chan struct{}]) (release func()) {
 	ch := make(chan struct{})
 	at.Store(&ch)
 	release = sync.OnceFunc(func() {
@@ -350,7 +363,7 @@ func (w *world) hold(at *atomic.Pointer[chan struct{}]) (release func()) {
 	return release
 }
 
-func (w *world) tabs() int {
+func (w *fleet) tabs() int {
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(w.dir), "tabs"))
 	if err != nil {
 		return 0
@@ -359,7 +372,7 @@ func (w *world) tabs() int {
 }
 
 // stored is the access token that a fresh process reads now; "": there is no session.
-func (w *world) stored() string {
+func (w *fleet) stored() string {
 	w.t.Helper()
 	p := w.start()
 	defer p.end()
@@ -371,25 +384,26 @@ type proc struct {
 	*exec.Cmd
 	t       *testing.T
 	in      io.WriteCloser
-	replies chan reply
+	replies chan said
 	stderr  *strings.Builder
 	ended   chan struct{}
 	err     error
 }
 
-func (w *world) start() *proc {
+func (w *fleet) start() *proc {
 	w.t.Helper()
 	return w.startWith(w.orders)
 }
 
-func (w *world) startWith(o orders) *proc {
+func (w *fleet) startWith(o orders) *proc {
 	w.t.Helper()
 	self, err := os.Executable()
 	require.NoError(w.t, err)
 	data, err := json.Marshal(o)
 	require.NoError(w.t, err)
-	p := &proc{Cmd: exec.Command(self, "-test.run=^TestChildProcess$"), t: w.t, replies: make(chan reply, 100), stderr: &strings.Builder{}, ended: make(chan struct{})}
-	p.Env = append(append(os.Environ(), w.env...), childOrders+"="+string(data))
+	p := &proc{Cmd: exec.Command(self, "-test.run=^TestChildProcess$"), t: w.t, replies: make(chan said, 100), stderr: &strings.Builder{}, ended: make(chan struct{})}
+	// A race detector sleeps a second at exit unless told not to.
+	p.Env = append(append(os.Environ(), w.env...), "GORACE=atexit_sleep_ms=0", childOrders+"="+string(data))
 	p.Stderr = p.stderr
 	p.in, err = p.StdinPipe()
 	require.NoError(w.t, err)
@@ -399,17 +413,17 @@ func (w *world) startWith(o orders) *proc {
 	go func() {
 		defer close(p.ended)
 		defer close(p.replies)
-		var said []string
+		var noise []string
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			var r reply
+			var r said
 			if json.Unmarshal(lines.Bytes(), &r) == nil {
 				p.replies <- r
 			} else {
-				said = append(said, lines.Text())
+				noise = append(noise, lines.Text())
 			}
 		}
 		if p.err = p.Wait(); p.err != nil {
-			p.err = fmt.Errorf("%w\n%s\n%s", p.err, strings.Join(said, "\n"), p.stderr)
+			p.err = fmt.Errorf("%w\n%s\n%s", p.err, strings.Join(noise, "\n"), p.stderr)
 		}
 	}()
 	w.t.Cleanup(func() {
@@ -424,7 +438,7 @@ func (p *proc) tell(order string) {
 	_, _ = io.WriteString(p.in, order+"\n") // one that is dead is noticed by its silence
 }
 
-func (p *proc) hear() reply {
+func (p *proc) hear() said {
 	p.t.Helper()
 	select {
 	case r, ok := <-p.replies:
@@ -435,10 +449,10 @@ func (p *proc) hear() reply {
 	case <-time.After(90 * time.Second):
 		p.t.Fatal("no reply from the process")
 	}
-	return reply{}
+	return said{}
 }
 
-func (p *proc) do(order string) reply {
+func (p *proc) do(order string) said {
 	p.t.Helper()
 	p.tell(order)
 	return p.hear()

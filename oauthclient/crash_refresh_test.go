@@ -40,7 +40,7 @@ var refreshPoints = []struct {
 }
 
 // killRefresh has p, which has a session, refresh it and die at the point.
-func (w *world) killRefresh(p *proc, point string) {
+func (w *fleet) killRefresh(p *proc, point string) {
 	w.t.Helper()
 	switch point {
 	case "unhandled", "unanswered":
@@ -82,7 +82,7 @@ func TestKilledInRefresh(t *testing.T) {
 					map[bool]string{true: "strict", false: "grace"}[rotation == authserver.RotateStrict], map[bool]string{true: "sibling-first", false: "fresh-first"}[siblingFirst])
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					killedInRefresh(t, newWorld(t, worldOptions{auth: authserver.Config{Rotation: rotation, Grace: 30 * time.Second}}), point.name, point.spent, rotation, siblingFirst)
+					killedInRefresh(t, newFleet(t, fleetOptions{auth: authserver.Config{Rotation: rotation, Grace: 30 * time.Second}}), point.name, point.spent, rotation, siblingFirst)
 				})
 			}
 		}
@@ -93,16 +93,23 @@ func TestKilledInRefresh(t *testing.T) {
 func TestKilledInRefreshKeychain(t *testing.T) {
 	realparts.Need(t, "gnome-keyring-daemon", "dbus-daemon")
 	for i, point := range refreshPoints {
+		switch point.name {
+		case "locked", "record 1 written", "unanswered", "put", "put done", "record 2":
+		default:
+			if !*long {
+				continue
+			}
+		}
 		t.Run(strings.ReplaceAll(point.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
 			s := realparts.SecretService(t, realparts.Unlocked)
-			w := newWorld(t, worldOptions{auth: authserver.Config{Rotation: authserver.RotateGrace}, env: s.Env, openID: true})
+			w := newFleet(t, fleetOptions{auth: authserver.Config{Rotation: authserver.RotateGrace}, env: s.Env, openID: true})
 			killedInRefresh(t, w, point.name, point.spent, authserver.RotateGrace, i%2 == 0)
 		})
 	}
 }
 
-func killedInRefresh(t *testing.T, w *world, point string, spent bool, rotation authserver.Rotation, siblingFirst bool) {
+func killedInRefresh(t *testing.T, w *fleet, point string, spent bool, rotation authserver.Rotation, siblingFirst bool) {
 	victim, sibling := w.start(), w.start()
 	first := victim.do("login").ok(t)
 	require.Equal(t, first.Token, sibling.do("session").ok(t).Token)
@@ -159,7 +166,7 @@ func killedInRefresh(t *testing.T, w *world, point string, spent bool, rotation 
 }
 
 // clean checks that the store holds one session and its locks and records, and nothing else.
-func (w *world) clean() {
+func (w *fleet) clean() {
 	w.t.Helper()
 	dir := w.dir
 	if w.orders.Keychain {

@@ -28,7 +28,7 @@ type Record struct {
 type Operation struct {
 	Kind       string `json:"kind"` // opRefresh, opLogin, opLogout
 	Generation uint64 `json:"gen"`  // allotted to its outcome
-	Hash       string `json:"hash"` // of the refresh token that is sent
+	Hash       string `json:"hash"` // of the refresh token that is sent, or was sent by a refresh that this login came after
 	At         int64  `json:"at"`   // Unix milliseconds
 	Settled    bool   `json:"settled,omitempty"`
 }
@@ -41,7 +41,7 @@ const (
 
 // names reports whether a refresh that may have reached the provider sent g's refresh token.
 func (r *Record) names(g *Grant) bool {
-	return r.Open != nil && r.Open.Kind == opRefresh && r.Open.Hash != "" && r.Open.Hash == g.hash()
+	return r.Open != nil && r.Open.Hash != "" && r.Open.Hash == g.hash()
 }
 
 func (r *Record) dead(g *Grant) bool { return r.Dead != "" && r.Dead == g.hash() }
