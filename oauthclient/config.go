@@ -34,6 +34,11 @@ type Config struct {
 	// Metadata is for a provider without discovery. nil: discover (RFC 8414, OpenID Connect Discovery).
 	Metadata *Metadata
 
+	// TenantIssuer is for an Issuer that serves many tenants, and whose metadata state a template in its place: Entra's "common" and "organizations"
+	// state "https://login.microsoftonline.com/{tenantid}/v2.0". That exact text is then taken from the metadata, and an ID token's iss must be it
+	// with the token's own tid (a UUID) filled in; the program decides about tenants by the tid in [Session.Claims]. "": Issuer alone.
+	TenantIssuer string
+
 	// Scopes to ask for; "openid" brings an ID token. nil: what the resource names, where it names the issuer.
 	Scopes []string
 	// Resources are the APIs that tokens are for, sent as resource= (RFC 8707). A request under one of them gets its own token. nil: none.
@@ -155,6 +160,11 @@ func (c *Config) check() error {
 			return errors.New("Config.Issuer: an issuer has no query (RFC 8414 §2)")
 		}
 	}
+	if c.TenantIssuer != "" {
+		if err := checkTenantIssuer(issuer, c.TenantIssuer); err != nil {
+			return fmt.Errorf("Config.TenantIssuer: %w", err)
+		}
+	}
 	for _, s := range c.Scopes {
 		if err := checkScope(s); err != nil {
 			return fmt.Errorf("Config.Scopes: %w", err)
@@ -179,6 +189,22 @@ func (c *Config) check() error {
 	}
 	if c.RefreshBefore < 0 || c.AssumeLifetime < 0 {
 		return errors.New("Config.RefreshBefore and AssumeLifetime cannot be negative")
+	}
+	return nil
+}
+
+// checkTenantIssuer takes an issuer at the same origin with the tenant as one segment of its path: whoever could fill in more could name any issuer.
+func checkTenantIssuer(issuer, template string) error {
+	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(template)
+	if err != nil {
+		return err
+	}
+	of, err := url.Parse(issuer)
+	switch {
+	case err != nil || issuer == "" || safeurl.Origin(of) != safeurl.Origin(u):
+		return errors.New("it is at another origin than Issuer")
+	case strings.Count(template, "{tenantid}") != 1 || !strings.Contains(u.Path+"/", "/{tenantid}/") || u.RawQuery != "" || u.ForceQuery:
+		return errors.New("it needs {tenantid} once, as a whole segment of its path")
 	}
 	return nil
 }

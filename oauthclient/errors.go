@@ -66,7 +66,7 @@ func (e *Error) hint() string {
 	switch e.Code {
 	case "access_denied":
 		return "the sign-in was refused; try again and allow it, or ask the provider's administrator"
-	case "invalid_grant", "login_required", "interaction_required", "consent_required", "account_selection_required", "invalid_token":
+	case "invalid_grant", "bad_refresh_token", "login_required", "interaction_required", "consent_required", "account_selection_required", "invalid_token":
 		return "sign in again"
 	case "invalid_client", "unauthorized_client":
 		return "check the client ID, and that it is registered as a native (public) client"
@@ -95,7 +95,7 @@ func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrLoginRequired:
 		switch e.Code {
-		case "invalid_grant":
+		case "invalid_grant", "bad_refresh_token":
 			return e.Endpoint == "token"
 		case "login_required", "interaction_required", "consent_required", "account_selection_required":
 			return true

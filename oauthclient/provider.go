@@ -82,7 +82,9 @@ func (c *Client) discover(ctx context.Context, issuer string, before *provider) 
 		}
 		next.doc = &doc
 	} else {
-		doc, err := metadata.Discover(ctx, next.fetch, issuer, metadata.Options{OpenID: c.openID(), Learned: c.issuer == "", Private: c.cfg.AllowPrivate})
+		doc, err := metadata.Discover(ctx, next.fetch, issuer, metadata.Options{
+			OpenID: c.openID(), Learned: c.issuer == "", Stated: c.cfg.TenantIssuer, Private: c.cfg.AllowPrivate,
+		})
 		if errors.Is(err, metadata.ErrInvalid) || errors.Is(err, metadata.ErrNotFound) {
 			return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
 		}
@@ -103,6 +105,8 @@ func (c *Client) discover(ctx context.Context, issuer string, before *provider) 
 // guard keeps a provider from naming servers inside this machine's network (S43).
 func (c *Client) guard(issuer string) http.RoundTripper {
 	switch {
+	case c.cfg.Metadata != nil: // the program itself named every server
+		return c.cfg.Transport
 	case c.issuer != "":
 		return fetch.NewGuard(c.cfg.Transport, metadata.Host(issuer))
 	case c.cfg.AllowPrivate:

@@ -101,7 +101,7 @@ func (c *Client) verifyIDToken(ctx context.Context, p *provider, clientID, raw s
 	if p.keys == nil {
 		return nil, invalid("the metadata have no jwks_uri, so the ID token cannot be verified")
 	}
-	want.Issuer, want.ClientID, want.TrustedAudiences = p.issuer, clientID, c.cfg.TrustedAudiences
+	want.Issuer, want.ClientID, want.TrustedAudiences, want.TenantIssuer = p.issuer, clientID, c.cfg.TrustedAudiences, c.cfg.TenantIssuer
 	want.Algorithms, want.Now = p.doc.IDTokenAlgorithms(), time.Now()
 	claims, err := idtoken.Verify(ctx, raw, p.keys, want)
 	switch {
@@ -115,12 +115,21 @@ func (c *Client) verifyIDToken(ctx context.Context, p *provider, clientID, raw s
 	return nil, fmt.Errorf("the provider's keys: %w", err)
 }
 
-// granted returns the scopes of an answer: those asked for where it does not say (RFC 6749 §5.1).
+// granted returns the scopes of an answer: those asked for where it does not say (RFC 6749 §5.1). GitHub joins them with commas, which a
+// scope may contain: what was not asked for as it stands, while each part was, is such a list.
 func granted(resp *tokenendpoint.Response, asked []string) []string {
 	if !resp.HasScope {
 		return slices.Clone(asked)
 	}
-	return strings.Fields(resp.Scope)
+	var scopes []string
+	for _, s := range strings.Fields(resp.Scope) {
+		parts := strings.Split(s, ",")
+		if slices.Contains(asked, s) || slices.ContainsFunc(parts, func(p string) bool { return !slices.Contains(asked, p) }) {
+			parts = []string{s}
+		}
+		scopes = append(scopes, parts...)
+	}
+	return scopes
 }
 
 func (c *Client) newToken(resp *tokenendpoint.Response, now time.Time) grant.Token {
@@ -243,6 +252,9 @@ func (c *Client) successor(g *grant.Grant, s *slot, resp *tokenendpoint.Response
 	return &next
 }
 
+// ended reports a token endpoint's error that ends a refresh token or a code for good: invalid_grant (RFC 6749 §5.2), and what GitHub says in its place.
+func ended(code string) bool { return code == "invalid_grant" || code == "bad_refresh_token" }
+
 // classify tells the keeper what a failed refresh means for the refresh token.
 func classify(err error) error {
 	out := &grant.SendError{Outcome: grant.Unknown, Err: fromEndpoint("token", err)}
@@ -251,7 +263,7 @@ func classify(err error) error {
 	switch {
 	case errors.As(err, &te):
 		switch {
-		case te.Code == "invalid_grant":
+		case ended(te.Code):
 			out.Outcome = grant.Dead
 		case te.Status == 429 || te.Status == 503:
 			out.Outcome, out.Status, out.After = grant.Paused, te.Status, max(te.RetryAfter, 2*time.Second)

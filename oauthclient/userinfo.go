@@ -26,7 +26,11 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
-	p, err := c.provider(ctx, claims.Issuer)
+	g := s.account.grant.Load()
+	if g == nil {
+		return c.failure(grant.ErrAbsent)
+	}
+	p, err := c.provider(ctx, g.Issuer)
 	if err != nil {
 		return err
 	}
@@ -38,7 +42,7 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	}
 	way := &fetch.Client{Transport: &transport{session: s.account.session("", nil), base: p.fetch.Transport, provider: true}}
 	data, err := userinfo.Fetch(ctx, way, userinfo.Request{
-		Endpoint: p.doc.UserinfoEndpoint, Subject: claims.Subject, Issuer: p.issuer, ClientID: s.account.grant.Load().ClientID,
+		Endpoint: p.doc.UserinfoEndpoint, Subject: claims.Subject, Issuer: p.issuer, ClientID: g.ClientID,
 		Keys: p.keys, Algorithms: p.doc.UserinfoAlgorithms(),
 	})
 	var ue *userinfo.Error

@@ -24,6 +24,7 @@ type Claims struct {
 
 	notBefore         time.Time
 	atHash            string
+	tenant            string // tid, where it is a string
 	hasAZP, hasAtHash bool
 }
 
@@ -54,6 +55,7 @@ func read(payload []byte) (*Claims, error) {
 		Iat    *float64        `json:"iat"`
 		Nbf    *float64        `json:"nbf"`
 		Auth   *float64        `json:"auth_time"`
+		Tid    any             `json:"tid"` // means something to tenants' issuers alone
 	}
 	if err := strictjson.Unmarshal(payload, &w); err != nil {
 		return nil, fmt.Errorf("its claims are %w", err)
@@ -62,6 +64,7 @@ func read(payload []byte) (*Claims, error) {
 		Issuer: str(w.Iss), Subject: str(w.Sub), AuthorizedParty: str(w.Azp), Nonce: str(w.Nonce), ACR: str(w.ACR), Raw: payload,
 		atHash: str(w.AtHash), hasAZP: w.Azp != nil, hasAtHash: w.AtHash != nil,
 	}
+	c.tenant, _ = w.Tid.(string)
 	switch {
 	case c.Issuer == "":
 		return nil, errors.New("iss is missing")

@@ -32,6 +32,9 @@ var ErrStepUp = errors.New("the sign-in is weaker or older than was asked for")
 type Expect struct {
 	Issuer   string // exactly (S70)
 	ClientID string // must be an audience
+	// TenantIssuer, of a provider for many tenants (Entra), takes the place of Issuer: iss is exactly this with its "{tenantid}" filled in from the
+	// token's own tid, a UUID. A key that says whose tokens it signs signs no others. "": there is one issuer.
+	TenantIssuer string
 	// Nonce is the one that was sent; "": none was, and a token that has one is of another login (S79).
 	Nonce string
 	// TrustedAudiences may stand beside ClientID; any other refuses the token (S71).
@@ -55,7 +58,7 @@ type Expect struct {
 // Errors: ErrInvalid; where the provider's keys could not be had, which says nothing about the token, a [fetch.Error] or
 // [jwks.ErrKeySet].
 func Verify(ctx context.Context, raw string, keys *jwks.Cache, want Expect) (*Claims, error) {
-	payload, alg, err := keys.Verify(ctx, raw, want.Algorithms)
+	payload, alg, err := keys.VerifyBy(ctx, raw, want.Algorithms, want.mayAnswer)
 	if errors.Is(err, jwks.ErrInvalid) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -85,7 +88,9 @@ func (want Expect) check(c *Claims, alg string) error {
 	switch {
 	case want.Issuer == "" || want.ClientID == "":
 		return errors.New("nothing to check it against")
-	case c.Issuer != want.Issuer:
+	case want.TenantIssuer != "" && !isUUID(c.tenant):
+		return errors.New("tid is no tenant's ID")
+	case want.TenantIssuer != "" && c.Issuer != fillIn(want.TenantIssuer, c.tenant), want.TenantIssuer == "" && c.Issuer != want.Issuer:
 		return errors.New("iss is another issuer")
 	case !slices.Contains(c.Audience, want.ClientID):
 		return errors.New("aud does not name this client")

@@ -19,6 +19,7 @@ const maxKeys = 100
 // key is a public key that may verify signatures.
 type key struct {
 	id     string
+	issuer string // Entra's: whose tokens it signs; "": it does not say
 	public any
 	algs   []string // what it may be used with: its alg alone, else what its type allows
 }
@@ -31,6 +32,7 @@ type jwk struct {
 	Ops []string        `json:"key_ops,omitempty"`
 	Alg string          `json:"alg,omitempty"`
 	Kid string          `json:"kid,omitempty"`
+	Iss string          `json:"issuer,omitempty"`
 	Crv string          `json:"crv,omitempty"`
 	N   string          `json:"n,omitempty"`
 	E   string          `json:"e,omitempty"`
@@ -83,7 +85,7 @@ func parseKey(raw []byte) (key, bool) {
 		}
 		algs = []string{w.Alg}
 	}
-	return key{w.Kid, parsed.Key, algs}, len(algs) > 0
+	return key{w.Kid, w.Iss, parsed.Key, algs}, len(algs) > 0
 }
 
 // suitable returns the algorithms for a key's type; none for a key that is too weak or of another kind (S73).

@@ -41,6 +41,12 @@ func Algorithms(advertised []string) []string {
 //
 // Errors: ErrInvalid; [fetch.Error] or ErrKeySet where the keys could not be had, which says nothing about the token. A nil Cache has none.
 func (c *Cache) Verify(ctx context.Context, token string, algorithms []string) (payload []byte, algorithm string, err error) {
+	return c.VerifyBy(ctx, token, algorithms, func([]byte, string) bool { return true })
+}
+
+// VerifyBy is Verify with the keys that may answer for the payload alone. issuer is the key's member of that name, with which Entra tells
+// whose tokens a key of its common set signs; "": the key has none.
+func (c *Cache) VerifyBy(ctx context.Context, token string, algorithms []string, may func(payload []byte, issuer string) bool) (payload []byte, algorithm string, err error) {
 	h, payload, err := split(token)
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -51,11 +57,14 @@ func (c *Cache) Verify(ctx context.Context, token string, algorithms []string) (
 	if c == nil {
 		return nil, "", fmt.Errorf("%w: its metadata name no jwks_uri", ErrKeySet)
 	}
+	suitable := func(keys []key) []key {
+		return slices.DeleteFunc(slices.Clone(matching(keys, h.Kid)), func(k key) bool { return !may(payload, k.issuer) })
+	}
 	keys, err := c.current(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	if signedByOne(token, h.Alg, matching(keys, h.Kid)) {
+	if signedByOne(token, h.Alg, suitable(keys)) {
 		return payload, h.Alg, nil
 	}
 	// The provider may have changed its keys since, under a new ID or, carelessly, under the old one.
@@ -63,7 +72,7 @@ func (c *Cache) Verify(ctx context.Context, token string, algorithms []string) (
 	if err != nil {
 		return nil, "", err
 	}
-	if ok && signedByOne(token, h.Alg, matching(keys, h.Kid)) {
+	if ok && signedByOne(token, h.Alg, suitable(keys)) {
 		return payload, h.Alg, nil
 	}
 	return nil, "", fmt.Errorf("%w: no key of the provider's verifies its signature", ErrInvalid)

@@ -14,9 +14,10 @@ import (
 
 // Options say how an issuer came to be known.
 type Options struct {
-	OpenID  bool // openid is asked for: OpenID Connect's well-known place comes first
-	Learned bool // the network named the issuer (MCP), not the program: RFC 8414's place comes first, and https is needed. Give c a [fetch.Guard].
-	Private bool // a learned issuer may be on this machine, and then speak http
+	OpenID  bool   // openid is asked for: OpenID Connect's well-known place comes first
+	Learned bool   // the network named the issuer (MCP), not the program: RFC 8414's place comes first, and https is needed. Give c a [fetch.Guard].
+	Stated  string // what the documents state in place of the issuer, where that is the template of many tenants'; "": the issuer
+	Private bool   // a learned issuer may be on this machine, and then speak http
 }
 
 // ErrNotFound is matched where the issuer publishes no metadata at any of its places.
@@ -51,6 +52,9 @@ func Discover(ctx context.Context, c *fetch.Client, issuer string, o Options) (*
 			d, err := Parse(resp.Body)
 			if err != nil {
 				return nil, err
+			}
+			if o.Stated != "" && d.Issuer == o.Stated {
+				d.Issuer = issuer // Raw has it as it came
 			}
 			if err := d.Check(issuer); err != nil {
 				return nil, err

@@ -158,14 +158,13 @@ func (d *Document) endpoints() map[string]string {
 }
 
 // mismatch explains an issuer that is not the one asked for. Entra's documents for many tenants name a template, which is no issuer: tokens carry the
-// tenant's own. To take it, a program would have to say which tenants it trusts, so there is no silent leniency here; a named option
-// that fills the template in would go where this is called.
+// tenant's own. A program that means them all names the template (Options.Stated).
 func (d *Document) mismatch(issuer string) error {
 	switch {
 	case d.Issuer == "":
 		return invalid("issuer is missing")
 	case strings.ContainsAny(d.Issuer, "{}"):
-		return invalid("issuer is a template for many tenants (%s); configure the issuer of your own tenant", neutral.Text(d.Issuer, 0))
+		return invalid("issuer is a template for many tenants (%s); configure the issuer of your own tenant, or set TenantIssuer to take them all", neutral.Text(d.Issuer, 0))
 	}
 	return invalid("issuer is %s, not %s; configure the issuer exactly as the provider writes it", neutral.Text(d.Issuer, 0), neutral.Text(issuer, 0))
 }
