@@ -26,21 +26,28 @@ type terminal struct {
 
 func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error) {
 	paste := do.Paste && t.lines != nil
-	switch {
-	case do.Refused != nil:
+	if do.Refused != nil {
 		t.print("That was not it: %s\n", do.Refused)
-	case do.UserCode != "":
-		t.print("On any device, open\n  %s\nand enter the code\n  %s\n", do.VerificationURI, do.UserCode)
-		t.print("Only enter it because you started this sign-in yourself.\n")
+		return t.read(ctx)
+	}
+	switch {
 	case do.Opened:
 		t.print("Your browser has been opened to sign in. If nothing appears, open this address:\n  %s\n", do.URL)
-	default:
-		t.print("Open this address in a browser to sign in:\n  %s\n", do.URL)
+	case do.URL != "":
+		t.print("To sign in, open this address in a browser:\n  %s\n", do.URL)
 	}
-	if paste && (!do.Opened || do.Refused != nil) {
-		t.print("If that browser is on another machine, it will end at an address that does not load: paste that address here.\n")
+	if paste && do.URL != "" && !do.Opened {
+		t.print("A browser on another machine will end at an address that does not load: paste that address here.\n")
 	}
-	if do.Refused == nil && !do.Expiry.IsZero() {
+	if do.UserCode != "" {
+		if do.URL != "" {
+			t.print("Or, on any device,")
+		} else {
+			t.print("To sign in, on any device,")
+		}
+		t.print(" open\n  %s\nand enter the code\n  %s\nEnter it only if you started this sign-in yourself: nobody who sends you a code means well.\n", do.VerificationURI, do.UserCode)
+	}
+	if !do.Expiry.IsZero() {
 		t.print("Waiting until %s; Ctrl-C cancels.\n", do.Expiry.Local().Format(time.TimeOnly))
 	}
 	if !paste {

@@ -1,0 +1,92 @@
+package oauthclient_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
+)
+
+// screen is a writer that may be read meanwhile.
+type screen struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// Every way that is offered is told, and none that is not (S89: with the warning where a code is).
+func TestS89TerminalUI(t *testing.T) {
+	const url, code, where = "https://login.example.com/authorize?x=1", "WDJB-MJHT", "https://login.example.com/device"
+	for name, tc := range map[string]struct {
+		do        oauthclient.Instructions
+		says, not []string
+	}{
+		"opened":   {oauthclient.Instructions{URL: url, Opened: true, Paste: true}, []string{"has been opened", url}, []string{"paste", "code"}},
+		"by hand":  {oauthclient.Instructions{URL: url, Paste: true}, []string{"To sign in", url, "paste"}, []string{"opened to", "enter the code"}},
+		"code":     {oauthclient.Instructions{UserCode: code, VerificationURI: where}, []string{code, where, "started this sign-in yourself"}, []string{"Or, on", "paste"}},
+		"all":      {oauthclient.Instructions{URL: url, Opened: true, Paste: true, UserCode: code, VerificationURI: where}, []string{"has been opened", url, "Or, on any device", code}, nil},
+		"until":    {oauthclient.Instructions{URL: url, Expiry: time.Now()}, []string{"Waiting until", "Ctrl-C"}, nil},
+		"refused":  {oauthclient.Instructions{URL: url, Paste: true, Refused: errors.New("its state is wrong")}, []string{"its state is wrong"}, []string{url}},
+		"no entry": {oauthclient.Instructions{URL: url}, []string{url}, []string{"paste"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := &screen{}
+			pasted, err := oauthclient.TerminalUI(out, strings.NewReader("")).Instruct(t.Context(), tc.do)
+			require.NoError(t, err)
+			require.Empty(t, pasted)
+			for _, s := range tc.says {
+				require.Contains(t, out.String(), s)
+			}
+			for _, s := range tc.not {
+				require.NotContains(t, out.String(), s)
+			}
+		})
+	}
+}
+
+// A person reads the address off the terminal, goes there on another machine, and pastes where it ended.
+func TestTerminalUIPaste(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	person := cfg.UI.Instruct
+	out := &screen{}
+	in, typed := io.Pipe()
+	defer typed.Close()
+	terminal := oauthclient.TerminalUI(out, in)
+	cfg.UI = oauthclient.UI{Instruct: func(ctx context.Context, do oauthclient.Instructions) (string, error) {
+		if do.Refused == nil {
+			go func() {
+				_, _ = io.WriteString(typed, "\nnonsense\n")
+				address, err := person(ctx, do)
+				if err == nil {
+					_, _ = io.WriteString(typed, address+"\n")
+				}
+			}()
+		}
+		return terminal.Instruct(ctx, do)
+	}}
+	s, err := newClient(t, cfg).Login(t.Context(), &oauthclient.LoginOptions{Flow: oauthclient.FlowPaste})
+	require.NoError(t, err)
+	require.Equal(t, "alice", s.Account().Subject)
+	require.Contains(t, out.String(), "That was not it")
+	require.NotContains(t, out.String(), "nonsense")
+}
