@@ -260,9 +260,11 @@ func TestConformanceOIDC(t *testing.T) {
 			h := newHostile(t, authserver.Config{})
 			if when == "-signing-key-rotation" {
 				c, _ := login(t, h)
+				before := len(h.got("jwks"))
 				require.NoError(t, h.RotateKey("ES256"))
 				_, err := c.Login(t.Context(), nil)
 				require.NoError(t, err)
+				require.Len(t, h.got("jwks"), before+1)
 			} else {
 				open := h.cfg.UI.OpenURL
 				h.cfg.UI.OpenURL = func(ctx context.Context, u string) error { // once the keys were fetched ahead
@@ -275,8 +277,8 @@ func TestConformanceOIDC(t *testing.T) {
 					return open(ctx, u)
 				}
 				login(t, h)
+				require.Len(t, h.got("jwks"), 2)
 			}
-			require.Len(t, h.got("jwks"), 2)
 		})
 	}
 	run("-dynamic-registration", func(t *testing.T) {
