@@ -12,6 +12,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/internal/headless"
 	"github.com/nativeoauth/nativeoauth/internal/idtoken"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // LoginOptions say what one login asks for. The zero LoginOptions signs in to the default account.
@@ -271,7 +272,10 @@ func (c *Client) keep(ctx context.Context, at *attempt, g *grant.Grant) (*Sessio
 		})
 	}()
 	if err != nil {
-		c.discard(ctx, g)
+		var pending *tokenstore.Pending
+		if !errors.As(err, &pending) { // then Save sees to it: the store may keep it after all
+			c.discard(ctx, g)
+		}
 		return nil, c.failure(err)
 	}
 	a.publish(stored)

@@ -206,7 +206,7 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		return nil, err
 	}
 	if rec.Open != nil && rec.Open.Kind == opLogout {
-		if err := k.finishLogout(ctx, a.Key, &rec); err != nil {
+		if err := k.finishLogout(ctx, a.Key, &rec, a.Stalled); err != nil {
 			return nil, err
 		}
 		return nil, ErrAbsent
@@ -417,19 +417,32 @@ func (k *Keeper) verify(ctx context.Context, g *Grant, rec *Record) (*Grant, err
 }
 
 // Save stores the grant of a new sign-in as one operation of the record (step 11), over whatever the account held. accept is asked under the lock about the
-// grant that is there (nil: none) and may refuse. Save is bounded: where the store fails, it gives up.
+// grant that is there (nil: none) and may refuse. Save is bounded: where the store fails, it gives up. Where its error is a *[tokenstore.Pending],
+// Save itself revokes the tokens if they are not stored in the end; else that is the caller's.
 func (k *Keeper) Save(ctx context.Context, key string, g *Grant, accept func(prev *Grant) error) (*Grant, error) {
 	held, unlock, err := k.lock(ctx, key, k.LockWait)
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	return attend(ctx, unlock, func(hangs func(error)) (*Grant, error) {
+		stored, err := k.saveLocked(held, key, g, accept, hangs)
+		var pending *tokenstore.Pending
+		if errors.As(err, &pending) { // nobody may be waiting any more who could do it
+			if err := k.Revoke(context.WithoutCancel(held), g); err != nil {
+				k.log().Info("tokens that could not be stored were not revoked", "err", err)
+			}
+		}
+		return stored, err
+	})
+}
+
+func (k *Keeper) saveLocked(held context.Context, key string, g *Grant, accept func(prev *Grant) error, hangs func(error)) (*Grant, error) {
 	rec, prev, err := k.read(held, key)
 	if err != nil {
 		return nil, err
 	}
 	if rec.Open != nil && rec.Open.Kind == opLogout {
-		if err := k.finishLogout(held, key, &rec); err != nil {
+		if err := k.finishLogout(held, key, &rec, hangs); err != nil {
 			return nil, err
 		}
 		prev = nil
@@ -449,7 +462,7 @@ func (k *Keeper) Save(ctx context.Context, key string, g *Grant, accept func(pre
 	}
 	bounded, cancel := context.WithTimeout(held, saveWait)
 	defer cancel()
-	if err := k.save(bounded, key, &stored, nil); err != nil {
+	if err := k.save(bounded, key, &stored, hangs); err != nil {
 		rec.Open = before
 		k.note(held, key, rec)
 		return nil, err
@@ -472,7 +485,18 @@ func (k *Keeper) Logout(ctx context.Context, key string) (had bool, revoked, err
 	if err != nil {
 		return false, nil, err
 	}
-	defer unlock()
+	type ended struct {
+		had     bool
+		revoked error
+	}
+	e, err := attend(ctx, unlock, func(hangs func(error)) (e ended, err error) {
+		e.had, e.revoked, err = k.logoutLocked(held, key, hangs)
+		return e, err
+	})
+	return e.had, e.revoked, err
+}
+
+func (k *Keeper) logoutLocked(held context.Context, key string, hangs func(error)) (had bool, revoked, err error) {
 	rec, g, err := k.read(held, key)
 	if err != nil && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, tokenstore.ErrWrongKey) {
 		return false, nil, err
@@ -490,11 +514,51 @@ func (k *Keeper) Logout(ctx context.Context, key string) (had bool, revoked, err
 	if g != nil {
 		revoked = k.Revoke(held, g)
 	}
-	return had, revoked, k.remove(held, key, &rec)
+	return had, revoked, k.remove(held, key, &rec, hangs)
+}
+
+// attend runs f, which works under a lock, and gives the lock back when f is through. If a call of the store hangs in f, nobody waits for it past the
+// end of ctx, or past saveWait: f goes on by itself, with the lock, so that what lands late lands in nobody else's session. The error is then the
+// *[tokenstore.Pending] that f reported.
+func attend[T any](ctx context.Context, unlock func(), f func(hangs func(error)) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done, hung := make(chan result, 1), make(chan error, 1)
+	hangs := func(err error) {
+		var pending *tokenstore.Pending
+		if errors.As(err, &pending) {
+			select {
+			case hung <- err:
+			default:
+			}
+		}
+	}
+	go func() {
+		value, err := f(hangs)
+		unlock()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case err := <-hung:
+		timer := time.NewTimer(saveWait)
+		defer timer.Stop()
+		select {
+		case r := <-done:
+			return r.value, r.err
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		var none T
+		return none, err
+	}
 }
 
 // finishLogout ends a logout whose process died: it revokes and deletes what is still there.
-func (k *Keeper) finishLogout(ctx context.Context, key string, rec *Record) error {
+func (k *Keeper) finishLogout(ctx context.Context, key string, rec *Record, hangs func(error)) error {
 	if data, err := k.Store.Get(ctx, key); err == nil {
 		if g, err := decode(data); err == nil && g.Generation <= rec.Tombstone {
 			if err := k.Revoke(ctx, g); err != nil {
@@ -502,12 +566,13 @@ func (k *Keeper) finishLogout(ctx context.Context, key string, rec *Record) erro
 			}
 		}
 	}
-	return k.remove(ctx, key, rec)
+	return k.remove(ctx, key, rec, hangs)
 }
 
-func (k *Keeper) remove(ctx context.Context, key string, rec *Record) error {
+func (k *Keeper) remove(ctx context.Context, key string, rec *Record, hangs func(error)) error {
 	err := k.Store.Delete(ctx, key)
-	if k.wait(err, nil) {
+	if k.wait(err, hangs) {
+		ctx = context.WithoutCancel(ctx) // the lock was kept for this
 		if _, gerr := k.Store.Get(ctx, key); errors.Is(gerr, tokenstore.ErrNotFound) {
 			err = nil
 		}
