@@ -2,13 +2,15 @@ package oauthclient
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/challenge"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
 )
 
 // ParseChallenge reads what a resource asks for in a 401 or 403 (RFC 6750 §3, RFC 9470 §3, RFC 9728 §5.1). ok: signing in with opts, which the
-// caller may complete, may help. resp.Body is left alone.
+// caller may complete, may help. resp.Body is left alone. A stored session whose token was refused as invalid does not satisfy opts, unless a refresh replaces it.
 //
 //	opts, ok := oauthclient.ParseChallenge(resp)
 //	if ok {
@@ -23,6 +25,10 @@ func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 		return nil, false
 	}
 	opts = &LoginOptions{Scopes: d.Scope, ACRValues: d.ACRValues, ResourceMetadata: d.ResourceMetadata}
+	if d.Error == "invalid_token" && resp.Request != nil {
+		_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+		opts.refused = secret.New(token)
+	}
 	if d.HasMaxAge {
 		opts.MaxAge = max(d.MaxAge, time.Second)
 		if d.MaxAge == 0 {

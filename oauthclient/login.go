@@ -12,6 +12,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/internal/headless"
 	"github.com/nativeoauth/nativeoauth/internal/idtoken"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -35,6 +36,8 @@ type LoginOptions struct {
 	AuthParams url.Values
 	// ResourceMetadata is where the resource describes itself, from a challenge (RFC 9728). "": the well-known place.
 	ResourceMetadata string
+
+	refused secret.String // by ParseChallenge: a token that the resource does not take
 }
 
 // Flow is a way to reach the person.
@@ -133,7 +136,14 @@ func (a *account) satisfying(ctx context.Context, o *LoginOptions) (*Session, er
 	if g == nil || !a.suffices(g, o) {
 		return nil, nil
 	}
-	if h := s.slot.current.Load(); h == nil || !h.valid(time.Now()) {
+	h := s.slot.current.Load()
+	if h != nil && !o.refused.IsZero() && h.token.AccessToken == o.refused.Reveal() {
+		if err := s.refreshAfter(ctx, h.generation); errors.Is(err, ErrLoginRequired) {
+			return nil, nil
+		}
+		return s, nil
+	}
+	if h == nil || !h.valid(time.Now()) {
 		if _, err := s.Token(ctx); errors.Is(err, ErrLoginRequired) {
 			return nil, nil
 		}

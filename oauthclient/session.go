@@ -104,6 +104,9 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 			return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: scope %q was not granted at the sign-in; ask for it with Login: %w", sc, ErrStepUp)}
 		}
 	}
+	if g := a.grant.Load(); g != nil && slices.Equal(g.Resources, []string{resource}) {
+		resource = "" // the sign-in's own tokens are for it, and no refresh is needed to get one
+	}
 	scopes = slices.Clone(scopes)
 	slices.Sort(scopes)
 	return a.session(resource, slices.Compact(scopes))
