@@ -52,14 +52,14 @@ func visit(t *testing.T, address string) (way []string, page string) {
 	return append([]string{address}, way...), string(body)
 }
 
-// S4, S67: what the launcher is started with, which every user of the machine can read, says nothing of the request: no state, nonce
+// S1, S4, S67: one launcher is started, once. What it is started with, which every user of the machine can read, says nothing of the request: no state, nonce
 // or challenge, no client and no code; and it works once. The environment of the launcher holds nothing either.
-func TestS4S67LauncherArguments(t *testing.T) {
+func TestS1S4S67Launcher(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the launcher that is looked at is xdg-open")
 	}
 	dir := t.TempDir()
-	script := "#!/bin/sh\ncat /proc/$$/cmdline >'" + dir + "/argv.tmp'\ncat /proc/$$/environ >'" + dir + "/env'\nmv '" + dir + "/argv.tmp' '" + dir + "/argv'\n"
+	script := "#!/bin/sh\necho started >>'" + dir + "/starts'\ncat /proc/$$/cmdline >'" + dir + "/argv.tmp'\ncat /proc/$$/environ >'" + dir + "/env'\nmv '" + dir + "/argv.tmp' '" + dir + "/argv'\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "xdg-open"), []byte(script), 0o700))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("DISPLAY", ":99")
@@ -83,6 +83,9 @@ func TestS4S67LauncherArguments(t *testing.T) {
 	}()
 	_, err := c.Login(t.Context(), &oauthclient.LoginOptions{Flow: oauthclient.FlowBrowser})
 	require.NoError(t, err)
+	starts, err := os.ReadFile(filepath.Join(dir, "starts"))
+	require.NoError(t, err)
+	require.Equal(t, "started\n", string(starts))
 	request := h.got("authorize")[0].URL.Query()
 	for _, file := range []string{"argv", "env"} {
 		said, err := os.ReadFile(filepath.Join(dir, file))

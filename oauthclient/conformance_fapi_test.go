@@ -42,7 +42,7 @@ func newFAPI(t *testing.T, nonces bool) *hostile {
 	return h
 }
 
-// S29, S35, S70, S71, S72, S78, S79, S85, S86.
+// S29, S35, S70, S71, S72, S78, S79, S85, S86, S87.
 func TestConformanceFAPI(t *testing.T) {
 	t.Parallel()
 	run := func(name string, f func(t *testing.T)) {
@@ -68,6 +68,7 @@ func TestConformanceFAPI(t *testing.T) {
 			par := h.got("par")
 			require.Equal(t, "S256", par[0].Form.Get("code_challenge_method"))
 			require.NotEmpty(t, par[0].Form.Get("client_assertion"))
+			require.Len(t, par[0].Form.Get("dpop_jkt"), 43, "the code is bound to the key too (S87)")
 			require.Len(t, h.got("authorize")[0].URL.Query(), 2, "client_id and request_uri alone")
 			if nonces {
 				require.Len(t, par, 2, "one retry for the first nonce")

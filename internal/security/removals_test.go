@@ -1,0 +1,226 @@
+package security
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	removed = flag.String("removals", "", `take away the defences of these items ("all", "S14", "S14,S29"), and see their tests fail; "": only see that each removal still fits`)
+	list    = flag.Bool("v-removals", false, "show why each test failed")
+)
+
+// removal takes one defence away: old becomes new in file, once. The tests of room that carry the item's number must fail then.
+type removal struct {
+	item           int
+	file, old, new string
+	room           string // "": the file's
+}
+
+var removals = []removal{
+	{1, "oauthclient/browserlogin.go", "err := w.open(asking, ticket)", "_ = w.open(asking, ticket)\n\t\t\terr := w.open(asking, ticket)", ""},
+	{2, "internal/safeurl/safeurl.go", "case u.User != nil:", "case false && u.User != nil:", ""},
+	{2, "internal/safeurl/safeurl.go", `if strings.HasPrefix(raw, "-") {`, "if false {", ""},
+	{2, "internal/browser/browser.go", "Parse(rawURL)\n\tif err != nil {", "Parse(rawURL)\n\tif false && err != nil {", ""},
+	{3, "internal/browser/browser.go", "strings.IndexByte(", "false && strings.IndexByte(", ""},
+	{4, "loopback/handle.go", "s.ticketUsed = true", "s.ticketUsed = false", ""},
+	{4, "loopback/handle.go", "s.ticketUsed = true", "s.ticketUsed = false", "oauthclient"},
+	{4, "oauthclient/browserlogin.go", "err := w.open(asking, ticket)", "err := w.open(asking, authURL)", ""},
+	{5, "internal/neutral/neutral.go", "case r == utf8.RuneError, !unicode.IsGraphic(r), invisible(r):", "case r == utf8.RuneError:", ""},
+	{6, "loopback/bind.go", `v4, v6 := netip.MustParseAddr("127.0.0.1")`, `v4, v6 := netip.MustParseAddr("0.0.0.0")`, ""},
+	{7, "loopback/bind.go", "if !cfg.Localhost || i == 1 {", "if i < 9 {", ""},
+	{9, "loopback/bind.go", "if taken(err) {\n\t\t\t\t\treturn nil, fmt.Errorf(\"loopback: %w: %s", "if false {\n\t\t\t\t\treturn nil, fmt.Errorf(\"loopback: %w: %s", ""},
+	{10, "oauthclient/browserlogin.go", "_ = srv.Close()\n\t\t\treturn", "return", ""},
+	{11, "loopback/handle.go", "case !slices.Contains(s.hosts, r.Host):", "case false && !slices.Contains(s.hosts, r.Host):", ""},
+	{12, "loopback/handle.go", "case r.Method == http.MethodGet && r.ContentLength == 0:", "case r.Method != http.MethodPost:", ""},
+	{13, "loopback/handle.go", `return h.Get("Upgrade") == "" &&`, `return true || h.Get("Upgrade") == "" &&`, ""},
+	{14, "loopback/response.go", "case subtle.ConstantTimeCompare([]byte(state[0])", "case false && subtle.ConstantTimeCompare([]byte(state[0])", ""},
+	{14, "loopback/response.go", "case subtle.ConstantTimeCompare([]byte(state[0])", "case false && subtle.ConstantTimeCompare([]byte(state[0])", "oauthclient"},
+	{15, "loopback/handle.go", "if s.over {\n\t\treturn false", "if false && s.over {\n\t\treturn false", ""},
+	{16, "loopback/response.go", "if len(values) > 1 {", "if false {", ""},
+	{16, "loopback/response.go", `return bad(callback, "its parameters are malformed")`, "_ = err", ""},
+	{17, "loopback/gate.go", "if g.open.Len() >= g.max {", "if false && g.open.Len() >= g.max {", ""},
+	{18, "loopback/loopback.go", "case <-ctx.Done():\n\t\ts.end(context.Cause(ctx))", "case <-time.After(time.Minute):\n\t\ts.end(context.Cause(ctx))", "oauthclient"},
+	{19, "loopback/handle.go", `h.Set("Content-Security-Policy", bareCSP)`, "", ""},
+	{19, "loopback/handle.go", `h.Set("Referrer-Policy", "no-referrer")`, "", ""},
+	{20, "loopback/handle.go", "w.Header().Set(\"Location\", s.prefix+s.page+\"#\")\n\ts.write(w, http.StatusSeeOther, nil)", "s.show(w, r, http.StatusOK, s.outcome)", ""},
+	{20, "loopback/handle.go", "w.Header().Set(\"Location\", s.prefix+s.page+\"#\")\n\ts.write(w, http.StatusSeeOther, nil)", "s.show(w, r, http.StatusOK, s.outcome)", "oauthclient"},
+	{21, "oauthclient/browserlogin.go", "g, session, err := c.complete(", "resp.Finish(\"\", nil)\n\tg, session, err := c.complete(", ""},
+	{22, "loopback/handle.go", `w.Header().Set("Location", s.prefix+s.page+"#")`, `w.Header().Set("Location", r.URL.Query().Get("next")+s.prefix+s.page+"#")`, ""},
+	{23, "loopback/handle.go", "case r.Method == http.MethodPost && s.cfg.FormPost:", "case r.Method == http.MethodPost:", ""},
+	{24, "pkce/pkce.go", "_, _ = rand.Read(b)", "_, _ = rand.Read(b[:0])", ""},
+	{25, "internal/metadata/metadata.go", "return Refused\n}", "return Offered\n}", ""},
+	{26, "internal/metadata/metadata.go", "\t\treturn Unsaid\n", "\t\treturn Refused\n", ""},
+	{27, "oauthclient/tokens.go", `, "code_verifier": {t.verifier.Reveal()},`, ",", ""},
+	{28, "oauthclient/client.go", "cfg: cfg.clone()", "cfg: cfg", ""},
+	{28, "oauthclient/transaction.go", "slices.Clone(opts.ACRValues)", "slices.Clip(opts.ACRValues)", ""},
+	{29, "loopback/response.go", "if iss, named := params[\"iss\"]; named &&", "if iss, named := params[\"iss\"]; false && named &&", ""},
+	{29, "loopback/response.go", "if iss, named := params[\"iss\"]; named &&", "if iss, named := params[\"iss\"]; false && named &&", "oauthclient"},
+	{30, "loopback/handle.go", "case path == s.path:", `case strings.HasPrefix(path, "/"):`, ""},
+	{30, "loopback/response.go", "case subtle.ConstantTimeCompare([]byte(state[0])", "case false && subtle.ConstantTimeCompare([]byte(state[0])", "oauthclient"},
+	{31, "loopback/response.go", "if params.Has(name) {", "if false && params.Has(name) {", ""},
+	{32, "loopback/response.go", `case !params.Has("error") && !vschar(code):`, `case false && !vschar(code):`, ""},
+	{33, "oauthclient/tokens.go", "if !resp.HasScope {", "if true {", ""},
+	{34, "oauthclient/tokens.go", `form.Set("resource", s.resource)`, "", ""},
+	{34, "oauthclient/refresh.go", `name := resource + "\x00" +`, `name := "\x00" +`, ""},
+	{35, "internal/par/par.go", "case resp.Status == http.StatusCreated:", "case resp.Status < 300:", ""},
+	{35, "internal/par/par.go", "if !time.Now().Before(p.Expiry) {", "if false {", ""},
+	{36, "internal/idtoken/idtoken.go", "case len(want.ACRValues) > 0 &&", "case false &&", ""},
+	{36, "internal/idtoken/idtoken.go", "case len(want.ACRValues) > 0 &&", "case false &&", "oauthclient"},
+	{37, "oauthclient/login.go", "scopes = union(scopes, seen.Grant.Scopes)", "", ""},
+	{38, "internal/metadata/metadata.go", "if d.Issuer != issuer {", "if false {", ""},
+	{38, "internal/metadata/metadata.go", "if d.Issuer != issuer {", "if false {", "oauthclient"},
+	{39, "internal/metadata/metadata.go", "policy.Parse(endpoints[name]); err != nil {", "policy.Parse(endpoints[name]); false && err != nil {", ""},
+	{40, "internal/fetch/fetch.go", "if n > MaxBody {", "if false {", ""},
+	{40, "internal/fetch/fetch.go", `if enc := resp.Header.Get("Content-Encoding"); enc != "" &&`, `if enc := resp.Header.Get("Content-Encoding"); false && enc != "" &&`, ""},
+	{41, "internal/metadata/discover.go", "if o.OpenID && !o.Learned {", "if false {", ""},
+	{42, "internal/resourcemeta/resourcemeta.go", "if !slices.Contains(names, d.Resource) {", "if false {", ""},
+	{43, "internal/fetch/guard.go", "if !public(a) {\n\t\t\treturn nil, ErrAddress", "if false {\n\t\t\treturn nil, ErrAddress", ""},
+	{43, "internal/fetch/guard.go", "case nat64.Contains(a):", "case false:", ""},
+	{44, "internal/registration/registration.go", "case k.Issuer != issuer:", "case false:", ""},
+	{45, "internal/registration/registration.go", `m["application_type"] = "native"`, "", ""},
+	{46, "oauthclient/transport.go", "if safeurl.Origin(r.URL) != safeurl.Origin(first.URL) {", "if false {", ""},
+	{46, "oauthclient/transport.go", "\t\tplain.Header.Del(\"Authorization\")\n", "\t\tplain.Header.Set(\"Authorization\", \"Bearer \"+t.session.slot.current.Load().token.AccessToken)\n", ""},
+	{47, "internal/fetch/fetch.go", "error { return http.ErrUseLastResponse }", "error { return nil }", ""},
+	{47, "internal/fetch/fetch.go", "error { return http.ErrUseLastResponse }", "error { return nil }", "internal/tokenendpoint"},
+	{48, "internal/tokenendpoint/tokenendpoint.go", "resp, err := Post(ctx, c, r)", "_, _ = Post(ctx, c, r)\n\tresp, err := Post(ctx, c, r)", ""},
+	{49, "internal/clientauth/clientauth.go", "\tcase m.c == nil:\n\t\tform.Set(", "\tcase m.c == nil:\n\t\th.Set(\"Authorization\", \"Basic Og==\")\n\t\tform.Set(", ""},
+	{50, "internal/tokenendpoint/tokenendpoint.go", `if m.has("error") {`, "if false {", ""},
+	{51, "internal/strictjson/strictjson.go", "json.Unmarshal(data, &all) != nil || ", "", ""},
+	{52, "internal/tokenendpoint/response.go", `return nil, errors.New("token_type is unknown")`, "", ""},
+	{52, "internal/tokenendpoint/response.go", `return nil, errors.New("token_type is Bearer, though a token bound by DPoP was asked for")`, "", ""},
+	{53, "internal/tokenendpoint/response.go", "math.Floor(min(max(seconds, 0), maxLifetime.Seconds()))", "math.Floor(seconds)", ""},
+	{54, "internal/tokenendpoint/response.go", "\treturn secret.New(s), nil", "\tif strings.Count(s, \".\") != 2 {\n\t\treturn secret.String{}, errors.New(\"no JWT\")\n\t}\n\treturn secret.New(s), nil", "oauthclient"},
+	{55, "internal/tokenendpoint/tokenendpoint.go", "fetch.NewRequest(http.MethodPost, r.Endpoint,", `fetch.NewRequest(http.MethodPost, r.Endpoint+"?"+form.Encode(),`, ""},
+	{55, "internal/tokenendpoint/tokenendpoint.go", "fetch.NewRequest(http.MethodPost, r.Endpoint,", `fetch.NewRequest(http.MethodPost, r.Endpoint+"?"+form.Encode(),`, "oauthclient"},
+	{56, "internal/fetch/fetch.go", "MinVersion: tls.VersionTLS12", "MinVersion: tls.VersionTLS10", ""},
+	{57, "internal/fetch/fetch.go", "Proxy:                  http.ProxyFromEnvironment,", "", ""},
+	{58, "internal/fetch/fetch.go", "if n > MaxBody {", "if false {", ""},
+	{59, "internal/grant/keeper.go", "\tif next == nil {\n", "\tif err != nil {\n", ""},
+	{60, "internal/grant/keeper.go", "if !rec.names(g) && a.Serves(g) {", "if false && a.Serves(g) {", ""},
+	{61, "internal/grant/keeper.go", "rec.Dead, recovery = g.hash(), false", `rec.Dead, recovery = "", false`, ""},
+	{62, "oauthclient/session.go", "g != nil && !slices.Contains(g.Scopes, sc) {", "false && !slices.Contains(g.Scopes, sc) {", ""},
+	{63, "internal/deviceflow/deviceflow.go", "if trouble != nil && !wall().Round(0).Before(a.Expiry) {", "if false {", ""},
+	{64, "oauthclient/login.go", "c.keeper.Probe(ctx); err != nil {", "c.keeper.Probe(ctx); false && err != nil {", ""},
+	{65, "internal/securefile/securefile.go", "case !info.Mode().IsRegular():", "case false:", ""},
+	{65, "internal/securefile/securefile.go", "if named.Mode()&fs.ModeSymlink != 0 {", "if false {", ""},
+	{66, "internal/secret/secret.go", "io.WriteString(f, s.text())", "io.WriteString(f, s.Reveal())", ""},
+	{66, "internal/secret/secret.go", "return slog.StringValue(s.text())", "return slog.StringValue(s.Reveal())", ""},
+	{67, "oauthclient/browserlogin.go", "err := w.open(asking, ticket)", "err := w.open(asking, authURL)", ""},
+	{68, "internal/revocation/revocation.go", "if resp.Status < 200 || resp.Status > 299 {", "if false {", ""},
+	{68, "oauthclient/logout.go", "if notRevoked != nil {", "if false {", ""},
+	{69, "internal/endsession/endsession.go", "!p.state.Equal(", "false && !p.state.Equal(", ""},
+	{70, "internal/idtoken/idtoken.go", "want.TenantIssuer == \"\" && c.Issuer != want.Issuer:", "false:", ""},
+	{70, "internal/idtoken/idtoken.go", "want.TenantIssuer == \"\" && c.Issuer != want.Issuer:", "false:", "oauthclient"},
+	{71, "internal/idtoken/idtoken.go", "case slices.ContainsFunc(c.Audience, foreign):", "case false && slices.ContainsFunc(c.Audience, foreign):", ""},
+	{71, "internal/idtoken/idtoken.go", "case c.hasAZP &&", "case false &&", ""},
+	{72, "internal/jwks/verify.go", "if !slices.Contains(Algorithms(algorithms), h.Alg) {", "if false {", ""},
+	{73, "internal/jwks/key.go", "k.N.BitLen() < 2048", "k.N.BitLen() < 512", ""},
+	{73, "internal/jwks/key.go", `w.Use != "" && w.Use != "sig"`, `false`, ""},
+	{74, "internal/jwks/jwks.go", "if kid == nil {", "if true {", ""},
+	{75, "internal/jwks/verify.go", "case h.Crit != nil:", "case false:", ""},
+	{76, "internal/jwks/verify.go", `case h.Typ != "" &&`, "case false &&", ""},
+	{76, "internal/jwks/verify.go", "if len(token) > maxToken {", "if false {", ""},
+	{77, "internal/jwks/verify.go", ".Strict().DecodeString(s)", ".DecodeString(s)", ""},
+	{77, "internal/strictjson/strictjson.go", "if !utf8.Valid(data) {", "if false && !utf8.Valid(data) {", ""},
+	{78, "internal/idtoken/idtoken.go", "case !now.Before(c.Expiry.Add(skew)):", "case false:", ""},
+	{78, "internal/idtoken/idtoken.go", "case c.IssuedAt.After(now.Add(skew)):", "case false:", ""},
+	{79, "internal/idtoken/idtoken.go", "case subtle.ConstantTimeCompare([]byte(c.Nonce)", "case false && subtle.ConstantTimeCompare([]byte(c.Nonce)", ""},
+	{79, "internal/idtoken/idtoken.go", "case subtle.ConstantTimeCompare([]byte(c.Nonce)", "case false && subtle.ConstantTimeCompare([]byte(c.Nonce)", "oauthclient"},
+	{80, "internal/idtoken/idtoken.go", "case c.hasAtHash &&", "case false &&", ""},
+	{80, "internal/idtoken/idtoken.go", "case want.HasMaxAge && c.AuthTime.IsZero():", "case false:", "oauthclient"},
+	{81, "internal/jwks/jwks.go", "if !c.refetched.IsZero() &&", "if false &&", ""},
+	{82, "internal/idtoken/idtoken.go", "case next.Subject != c.Subject:", "case false:", ""},
+	{82, "internal/idtoken/idtoken.go", "case next.Subject != c.Subject:", "case false:", "oauthclient"},
+	{82, "internal/idtoken/idtoken.go", "case !next.AuthTime.IsZero() && !c.AuthTime.IsZero() &&", "case false &&", "oauthclient"},
+	{83, "internal/userinfo/userinfo.go", "case sub != r.Subject:", "case false:", ""},
+	{83, "oauthclient/tokens.go", "return invalid(\"openid was asked for and the token endpoint sent no id_token\")", "return nil", ""},
+	{84, "oauthclient/tokens.go", "\t\treturn nil\n\t}\n\tif resp.IDToken.IsZero() {", "\t\tif claims, err := idtoken.Parse(resp.AccessToken.Reveal()); err == nil {\n\t\t\tg.Subject = claims.Subject\n\t\t}\n\t\treturn nil\n\t}\n\tif resp.IDToken.IsZero() {", ""},
+	{85, "internal/dpop/dpop.go", "if !accessToken.IsZero() {", "if false {", ""},
+	{85, "internal/dpop/dpop.go", "ID: rand.Text(),", `ID: "one",`, ""},
+	{86, "internal/dpop/nonce.go", "p.retried = true", "p.retried = false", ""},
+	{86, "internal/dpop/nonce.go", "origin: safeurl.Origin(target)", `origin: ""`, ""},
+	{87, "oauthclient/transaction.go", `q.Set("dpop_jkt", t.key.Thumbprint())`, "", ""},
+	{87, "internal/dpop/dpop.go", "text, ok := strings.CutPrefix(stored.Reveal(), storedPrefix)\n\tif !ok {", "text, _ := strings.CutPrefix(stored.Reveal(), storedPrefix)\n\tif false {", ""},
+	{88, "internal/deviceflow/deviceflow.go", "interval += slowDown", "", ""},
+	{88, "internal/deviceflow/deviceflow.go", "a.interval = defaultInterval", "a.interval = time.Second", ""},
+	{89, "internal/deviceflow/deviceflow.go", "policy.Parse(raw); err != nil {", "policy.Parse(raw); false && err != nil {", ""},
+	{89, "internal/deviceflow/deviceflow.go", "policy.Parse(raw); err != nil {", "policy.Parse(raw); false && err != nil {", "oauthclient"},
+	{90, "loopback/handle.go", "return owner(local.AddrPort(), remote.AddrPort()) == stranger", "return false && owner(local.AddrPort(), remote.AddrPort()) == stranger", ""},
+}
+
+// Each defence of the list is where the list says. With -removals they are taken away, one after the other, on an overlay that leaves the
+// tree as it is: the tests that carry the number must notice.
+func TestRemovals(t *testing.T) {
+	all := tests(t)
+	names := func(room string, item int) string {
+		var list []string
+		for _, w := range all {
+			if w.dir == room && w.items[item] != 0 && strings.HasPrefix(w.name, "Test") {
+				list = append(list, w.name)
+			}
+		}
+		return "^(" + strings.Join(list, "|") + ")$"
+	}
+	failed, ran := 0, 0
+	for i, r := range removals {
+		r.room = cmp.Or(r.room, filepath.ToSlash(filepath.Dir(r.file)))
+		path, err := filepath.Abs(filepath.Join(root, r.file))
+		require.NoError(t, err)
+		src, err := os.ReadFile(path)
+		require.NoError(t, err)
+		if n := strings.Count(string(src), r.old); n != 1 {
+			t.Errorf("S%d: %q is %d times in %s; the list of removals is behind the code", r.item, r.old, n, r.file)
+			continue
+		}
+		run := names(r.room, r.item)
+		if run == "^()$" {
+			t.Errorf("S%d: no test of %s carries it", r.item, r.room)
+			continue
+		}
+		if !slices.Contains(strings.Split(*removed, ","), "S"+strconv.Itoa(r.item)) && *removed != "all" {
+			continue
+		}
+		ran++
+		mutant := filepath.Join(t.TempDir(), "mutant.go")
+		require.NoError(t, os.WriteFile(mutant, []byte(strings.Replace(string(src), r.old, r.new, 1)), 0o600))
+		overlay := filepath.Join(t.TempDir(), "overlay.json")
+		data, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutant}})
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(overlay, data, 0o600))
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+		cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-timeout=90s", "-overlay="+overlay, "-run="+run, "./"+r.room)
+		cmd.Dir = root
+		out, err := cmd.CombinedOutput()
+		cancel()
+		said := strings.TrimSpace(string(out))
+		switch {
+		case strings.Contains(said, "[build failed]") || strings.Contains(said, "[setup failed]"):
+			t.Errorf("S%d, removal %d: does not build:\n%s", r.item, i, said)
+		case err == nil:
+			t.Errorf("S%d, removal %d: %s without %q, and no test of %s noticed (%s)", r.item, i, r.file, r.old, r.room, run)
+		default:
+			failed++
+			t.Logf("S%d: %s notices (%s)", r.item, r.room, strings.Join(failing.FindAllString(said, 3), ", "))
+			if *list {
+				t.Log(said)
+			}
+		}
+	}
+	t.Logf("%d of %d removals were noticed by a test", failed, ran)
+}
+
+var failing = regexp.MustCompile(`(?m)^\s*--- FAIL: \S+|panic: test timed out|(?m)^panic: .*`)
