@@ -97,7 +97,7 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 		defer cancel()
 	}
 
-	unlock, err := c.keeper.Lead(ctx, a.key, func() { c.cfg.UI.progress(StepElsewhere) })
+	held, unlock, err := c.keeper.Lead(ctx, a.key, func() { c.cfg.UI.progress(StepElsewhere) })
 	if err != nil {
 		return nil, fmt.Errorf("waiting for the login of another process: %w", err)
 	}
@@ -115,7 +115,7 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 	s, err := c.lead(ctx, a, &o)
 	if err != nil {
 		if data := encodeFailure(err); data != nil {
-			c.keeper.LeaveFailure(context.WithoutCancel(ctx), a.key, data)
+			c.keeper.LeaveFailure(context.WithoutCancel(held), a.key, data)
 		}
 		return nil, err
 	}

@@ -175,6 +175,7 @@ const refreshTimeout = 20 * time.Second
 // sendRefresh sends g's refresh token for slot's token (RFC 6749 §6), and returns what is to be stored.
 func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*grant.Grant, error) {
 	// Once sent it is seen through: a caller that goes away must not lose the answer.
+	held := ctx
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
 	p, err := c.provider(ctx, g.Issuer)
@@ -184,6 +185,9 @@ func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*gra
 	key, err := proofKey(g)
 	if err != nil {
 		return nil, &grant.SendError{Outcome: grant.Refused, Err: err}
+	}
+	if held.Err() != nil { // the lock was lost meanwhile, and another may be sending this refresh token
+		return nil, &grant.SendError{Outcome: grant.NotSent, Err: context.Cause(held)}
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken.Reveal()}}
 	switch {

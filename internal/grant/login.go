@@ -14,14 +14,14 @@ import (
 const loginSuffix = ".login"
 
 // Lead takes the login lock (step 10): its holder alone asks the person. elsewhere is told when somebody else holds it.
-func (k *Keeper) Lead(ctx context.Context, key string, elsewhere func()) (unlock func(), err error) {
-	_, unlock, err = k.lock(ctx, key+loginSuffix, tryWait)
+// held is what the outcome is left under; a login is not ended with it, for a person is at it.
+func (k *Keeper) Lead(ctx context.Context, key string, elsewhere func()) (held context.Context, unlock func(), err error) {
+	held, unlock, err = k.lock(ctx, key+loginSuffix, tryWait)
 	if !errors.Is(err, ErrBusy) {
-		return unlock, err
+		return held, unlock, err
 	}
 	elsewhere()
-	_, unlock, err = k.lock(ctx, key+loginSuffix, 0)
-	return unlock, err
+	return k.lock(ctx, key+loginSuffix, 0)
 }
 
 type storedOutcome struct {
@@ -30,6 +30,7 @@ type storedOutcome struct {
 }
 
 // LeaveFailure tells those who wait for the login lock how the login ended. Only a failure is told: a success is in the store.
+// ctx is held of [Keeper.Lead], or comes from it: a store with leases sees by it that the lock is still ours.
 func (k *Keeper) LeaveFailure(ctx context.Context, key string, failure []byte) {
 	data, err := json.Marshal(storedOutcome{time.Now().UnixNano(), failure})
 	if err == nil {

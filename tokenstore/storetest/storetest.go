@@ -646,16 +646,18 @@ func (s *suite) record() {
 	if !ok {
 		s.Skip("the store is no Recorder")
 	}
+	held := s.Context()
 	if locker, isLocker := s.store.(tokenstore.Locker); isLocker {
-		_, unlock, err := locker.Lock(s.Context(), key)
+		ctx, unlock, err := locker.Lock(s.Context(), key)
 		if err != nil {
 			s.Fatalf("Lock: %v", err)
 		}
 		defer func() { _ = unlock() }()
+		held = ctx // a store with leases sees by it that the lock is ours
 	}
 	write := func(data []byte) {
 		s.Helper()
-		if err := recorder.WriteRecord(s.Context(), key, data); err != nil {
+		if err := recorder.WriteRecord(held, key, data); err != nil {
 			s.Fatalf("WriteRecord: %v", err)
 		}
 	}
