@@ -48,6 +48,7 @@ type orders struct {
 	Keychain      bool // the real keychain of the session that the environment names; else a sealed file
 	OpenID        bool
 	RefreshBefore time.Duration
+	Window        bool // measure the time from request to write
 }
 
 const childKey = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE="
@@ -103,6 +104,57 @@ type sharedStore interface {
 type doom struct {
 	point   atomic.Pointer[string]
 	records atomic.Int64 // written since it was armed
+	window  *window
+}
+
+// window is the time in which a kill may cost a session on a strict server: from the request to the durable write. It is told to the
+// parent in a file, which outlives the process.
+type window struct {
+	file *os.File
+	mu   sync.Mutex
+	open time.Time
+	seen windowFigures
+}
+
+type windowFigures struct {
+	Open      bool
+	Refreshes int
+	Total     time.Duration
+}
+
+func (w *window) step(name string) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case name == "send token":
+		w.open, w.seen.Open = time.Now(), true
+	case !w.seen.Open || name != "put done" && name != "unlock":
+		return
+	default:
+		w.seen.Open = false
+		if name == "put done" {
+			w.seen.Refreshes++
+			w.seen.Total += time.Since(w.open)
+		}
+	}
+	if data, err := json.Marshal(w.seen); err == nil {
+		_, _ = w.file.WriteAt(fmt.Appendf(nil, "%-100s", data), 0) // one write, so it is whole
+	}
+}
+
+func (w *fleet) window(p *proc) (f windowFigures) {
+	data, err := os.ReadFile(w.orders.windowFile(p.Process.Pid))
+	if err == nil && len(data) > 0 {
+		require.NoError(w.t, json.Unmarshal(data, &f))
+	}
+	return f
+}
+
+func (o *orders) windowFile(pid int) string {
+	return filepath.Join(filepath.Dir(o.Dir), fmt.Sprintf("window-%d", pid))
 }
 
 func (d *doom) arm(point string) {
@@ -111,6 +163,7 @@ func (d *doom) arm(point string) {
 }
 
 func (d *doom) at(step string) {
+	d.window.step(step)
 	if p := d.point.Load(); p != nil && *p == step {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
@@ -211,6 +264,12 @@ func TestChildProcess(t *testing.T) {
 	store, err := o.store()
 	require.NoError(t, err)
 	d := &doom{}
+	if o.Window {
+		f, err := os.Create(o.windowFile(os.Getpid()))
+		require.NoError(t, err)
+		defer f.Close()
+		d.window = &window{file: f}
+	}
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
 	cfg := o.config(doomed{store, d}, doomedTransport{base, d})
@@ -242,6 +301,14 @@ func TestChildProcess(t *testing.T) {
 		case "logout":
 			err = c.Logout(ctx, "", nil)
 		case "token":
+		case "spin": // as a program at work, until it is killed
+			for {
+				if _, err := s.Token(t.Context()); err != nil {
+					require.NoError(t, out.Encode(said{Err: err.Error(), LoginRequired: errors.Is(err, oauthclient.ErrLoginRequired)}))
+					time.Sleep(50 * time.Millisecond)
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
 		case "exit":
 			syscall.Exit(0) // as a program that does not even close its client
 		default:

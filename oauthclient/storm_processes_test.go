@@ -1,0 +1,158 @@
+//go:build unix
+
+package oauthclient_test
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/authserver"
+)
+
+// size picks the short form, which CI runs, or the long one, whose figures are published.
+func size[T any](short, longForm T) T {
+	if *long {
+		return longForm
+	}
+	return short
+}
+
+// Item 2: processes that live for a moment and end without Close, right after Token() near the expiry or after it. On a strict server a
+// refresh that one of them left half done would end the session.
+func TestStormOfShortProcesses(t *testing.T) {
+	for name, o := range map[string]fleetOptions{
+		"near expiry": {auth: authserver.Config{AccessTokenLifetime: 10 * time.Minute}, before: 10*time.Minute - time.Second},
+		"expiring":    {auth: authserver.Config{AccessTokenLifetime: time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newFleet(t, o)
+			first := w.start()
+			first.do("login").ok(t)
+			n := size(30, 1000)
+			turns := make(chan struct{}, 4)
+			var all sync.WaitGroup
+			for range n {
+				turns <- struct{}{}
+				p := w.start()
+				time.Sleep(50 * time.Millisecond)
+				all.Go(func() {
+					defer func() { <-turns }()
+					p.tell("session")
+					r, ok := <-p.replies
+					if !ok || r.Err != "" {
+						t.Errorf("%+v", r)
+					}
+					p.tell("exit")
+					<-p.ended
+				})
+			}
+			all.Wait()
+			first.do("refresh").ok(t)
+			stats := w.Stats()
+			t.Logf("%d processes, %d refreshes, %d reuses, %d families revoked", n, stats.Refreshes, stats.Reuses, stats.FamiliesRevoked)
+			require.Zero(t, stats.Reuses)
+			require.Zero(t, stats.FamiliesRevoked)
+			require.Equal(t, 1, w.Alive())
+			if name == "near expiry" {
+				require.Equal(t, 1, stats.Refreshes, "a young process began an early refresh")
+			}
+			first.end()
+		})
+	}
+}
+
+// Item 3: processes at work on one session whose tokens live for a second, and random ones are killed.
+func TestStormOfKills(t *testing.T) {
+	for name, rotation := range map[string]authserver.Rotation{"grace": authserver.RotateGrace, "strict": authserver.RotateStrict} {
+		t.Run(name, func(t *testing.T) {
+			if *long {
+				t.Log("long form: one after the other")
+			} else {
+				t.Parallel()
+			}
+			w := newFleet(t, fleetOptions{auth: authserver.Config{Rotation: rotation, AccessTokenLifetime: time.Second}})
+			w.Delay(authserver.Token, 10*time.Millisecond) // as far as a provider is
+			w.orders.Window = true
+			login := w.start()
+			login.do("login").ok(t)
+			spin := func() *proc {
+				p := w.start()
+				p.tell("session")
+				p.tell("spin")
+				return p
+			}
+			procs := make([]*proc, size(6, 30))
+			for i := range procs {
+				procs[i] = spin()
+			}
+			var kills, aimed, inWindow, lost, refreshes int
+			var total time.Duration
+			began := time.Now()
+			for time.Since(began) < size(6*time.Second, time.Minute) {
+				time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+				i := rand.IntN(len(procs))
+				if kills%2 == 1 { // every other one is aimed: chance alone would need hours
+					i = w.refreshing(procs, i)
+					aimed++
+				}
+				p := procs[i]
+				require.NoError(t, p.Process.Kill())
+				<-p.ended
+				kills++
+				figures := w.window(p)
+				refreshes, total = refreshes+figures.Refreshes, total+figures.Total
+				if figures.Open {
+					inWindow++
+				}
+				procs[i] = spin()
+				if n := w.Stats().FamiliesRevoked; n > lost {
+					lost = n
+					login.do("login").ok(t)
+				}
+			}
+			time.Sleep(1500 * time.Millisecond) // the last kill shows
+			lost = max(lost, w.Stats().FamiliesRevoked)
+			for _, p := range procs {
+				require.NoError(t, p.Process.Kill())
+				<-p.ended
+				figures := w.window(p)
+				refreshes, total = refreshes+figures.Refreshes, total+figures.Total
+			}
+			took := time.Since(began)
+			mean := time.Duration(0)
+			if refreshes > 0 {
+				mean = total / time.Duration(refreshes)
+			}
+			stats := w.Stats()
+			t.Logf("%d processes, %v: %d kills, %d of them aimed, %d between request and write; %d refreshes, %d reuses, %d sessions lost; request to write %v (%.1f %% of the time)",
+				len(procs), took.Round(time.Second), kills, aimed, inWindow, stats.Refreshes, stats.Reuses, lost, mean.Round(10*time.Microsecond), 100*float64(total)/float64(took))
+			if rotation == authserver.RotateGrace {
+				require.Zero(t, lost)
+				login.do("session").ok(t)
+				login.do("refresh").ok(t)
+				require.Zero(t, w.Stats().FamiliesRevoked)
+				require.Equal(t, 1, w.tabs())
+			} else {
+				require.LessOrEqual(t, lost, inWindow, "a session was lost by a kill outside of the window that no client can close")
+			}
+			require.Positive(t, refreshes)
+		})
+	}
+}
+
+// refreshing returns the process that is between request and write, or otherwise after a while.
+func (w *fleet) refreshing(procs []*proc, otherwise int) int {
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		for i, p := range procs {
+			if w.window(p).Open {
+				return i
+			}
+		}
+	}
+	return otherwise
+}
