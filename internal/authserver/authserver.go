@@ -20,7 +20,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -122,10 +121,6 @@ type Server struct {
 	routes map[string]http.Handler
 	gates  map[string]*gate
 
-	pages   *template.Template
-	css     template.CSS
-	cssHash string
-
 	nonceKey []byte
 	nonces   atomic.Int64 // how often RotateNonces was called
 
@@ -211,9 +206,6 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.keys = []signingKey{key}
-	if err := s.loadPages(); err != nil {
-		return nil, err
-	}
 	s.route()
 	return s, nil
 }

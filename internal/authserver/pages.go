@@ -1,20 +1,17 @@
 package authserver
 
 import (
-	"bytes"
 	"crypto/sha256"
-	_ "embed"
+	_ "embed" // the pages' style
 	"encoding/base64"
 	"fmt"
-	"html/template"
+	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 )
-
-//go:embed pages/pages.html
-var pagesHTML string
 
 //go:embed pages/style.css
 var pagesCSS string
@@ -22,12 +19,26 @@ var pagesCSS string
 // submitScript is the one script, of the form_post page: it presses the button.
 const submitScript = "document.forms[0].submit()"
 
-func (s *Server) loadPages() error {
-	var err error
-	s.pages, err = template.New("").Parse(pagesHTML)
-	s.css = template.CSS(pagesCSS) // ours
-	s.cssHash = cspHash(pagesCSS)
-	return err
+// markup is HTML that may be sent as it is. The pages are put together by hand: html/template keeps the linker from dropping methods, which
+// adds 2 MiB to a program that shows a demonstration.
+type markup string
+
+// fill puts args in the place of format's %s. Text is escaped, markup is not.
+func fill(format string, args ...any) markup {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = markup(html.EscapeString(text))
+		}
+	}
+	return markup(fmt.Sprintf(format, args...))
+}
+
+// where is yes where ok holds, else nothing.
+func where(ok bool, yes markup) markup {
+	if !ok {
+		return ""
+	}
+	return yes
 }
 
 func cspHash(text string) string {
@@ -35,26 +46,29 @@ func cspHash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// page is what a template gets.
-type page struct {
-	Title string
-	CSS   template.CSS
-	Host  string // the server's, so that a person sees whom they are talking to
-	Data  any
-}
-
-// show writes a page that no other may frame, and that loads and runs nothing (S19). formAction is where its forms lead, redirects
+// show writes a page that no other may frame, and that loads and runs nothing but script (S19). formAction is where its forms lead, redirects
 // included: browsers check these as well.
-func (s *Server) show(w http.ResponseWriter, status int, name, title, formAction string, data any, script ...string) {
-	var body bytes.Buffer
-	host := strings.TrimPrefix(strings.TrimPrefix(s.base, "https://"), "http://")
-	if err := s.pages.ExecuteTemplate(&body, name, page{Title: title, CSS: s.css, Host: host, Data: data}); err != nil {
-		http.Error(w, "the page cannot be made", http.StatusInternalServerError)
-		return
-	}
-	policy := fmt.Sprintf("default-src 'none'; style-src %s; base-uri 'none'; frame-ancestors 'none'; form-action %s", s.cssHash, formAction)
-	for _, text := range script {
-		policy += "; script-src " + cspHash(text)
+func (s *Server) show(w http.ResponseWriter, status int, title, formAction string, content markup, script string) {
+	host := strings.TrimPrefix(strings.TrimPrefix(s.base, "https://"), "http://") // so that a person sees whom they are talking to
+	page := fill(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>%s</title>
+<style>%s</style>
+</head>
+<body>
+<main>
+%s%s</main>
+<footer>%s · a sign-in server for tests and demonstrations. It asks for no password.</footer>
+</body>
+</html>
+`, title, markup(pagesCSS), content, where(script != "", markup("<script>"+script+"</script>\n")), host)
+	policy := fmt.Sprintf("default-src 'none'; style-src %s; base-uri 'none'; frame-ancestors 'none'; form-action %s", cspHash(pagesCSS), formAction)
+	if script != "" {
+		policy += "; script-src " + cspHash(script)
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
@@ -64,7 +78,7 @@ func (s *Server) show(w http.ResponseWriter, status int, name, title, formAction
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes())
+	_, _ = w.Write([]byte(page))
 }
 
 // signInPage is what the sign-in page shows.
@@ -81,7 +95,53 @@ type signInPage struct {
 	Return      string // host that the person is sent back to
 }
 
+func (p signInPage) markup() markup {
+	heading, lead := "Sign in to "+p.Client, "A program on your computer wants to sign you in."
+	if p.User != "" {
+		heading = "Allow " + p.Client + "?"
+	}
+	if p.UserCode != "" {
+		lead = "A device wants to be signed in. Allow it only if it shows this code, and you started it yourself."
+	}
+	who := fill(`<div class="who"><span>Signed in as <strong>%s</strong></span><button class="link" name="action" value="switch">Not you?</button></div>`, p.User)
+	if p.User == "" {
+		who = fill(`<label for="username">User name</label>
+<input type="text" id="username" name="username" value="%s" maxlength="100" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus%s>
+`, p.Name, invalid(p.Problem))
+	}
+	return fill(`<div class="mark" aria-hidden="true">%s</div>
+<h1>%s</h1>
+<p>%s</p>
+%s%s<form method="post" action="%s" autocomplete="on">
+<input type="hidden" name="interaction" value="%s">
+%s%s
+<div class="actions"><button name="action" value="allow">Allow</button><button class="plain" name="action" value="deny" formnovalidate>Deny</button></div>
+</form>
+%s`, p.Initial, heading, lead,
+		where(p.UserCode != "", fill("<p class=\"shown\">%s</p>\n", p.UserCode)), problem(p.Problem),
+		p.Action, p.Interaction, who, asks(p.Scopes),
+		where(p.Return != "", fill("<p class=\"note\">Either way, you go back to the program at %s.</p>\n", p.Return)))
+}
+
+// problem is what was wrong with what was typed, and invalid marks the field that it was typed in.
+func problem(text string) markup {
+	return where(text != "", fill("<p class=\"problem\" role=\"alert\" id=\"problem\">%s</p>\n", text))
+}
+
+func invalid(problem string) markup {
+	return where(problem != "", ` aria-invalid="true" aria-describedby="problem"`)
+}
+
 type scopeText struct{ Scope, Text string }
+
+// asks lists what the client asks for.
+func asks(scopes []scopeText) markup {
+	var items markup
+	for _, sc := range scopes {
+		items += fill(`<li>%s<code>%s</code></li>`, where(sc.Text != "", fill(`<span>%s</span>`, sc.Text)), sc.Scope)
+	}
+	return where(items != "", fill("<p class=\"head\" id=\"asks\">It asks to</p>\n<ul aria-labelledby=\"asks\">%s</ul>", items))
+}
 
 // describe puts scopes into words; those of the API's own are shown as they are.
 func describe(scopes []string) []scopeText {
@@ -140,21 +200,32 @@ func (s *Server) showSignInAgain(w http.ResponseWriter, r *http.Request, in *int
 	if problem != "" {
 		status = http.StatusUnprocessableEntity
 	}
-	s.show(w, status, "signin", "Sign in to "+data.Client, formAction, data)
+	s.show(w, status, "Sign in to "+data.Client, formAction, data.markup(), "")
 }
 
 func (s *Server) showLogout(w http.ResponseWriter, r *http.Request, in *interaction) {
-	data := signInPage{Action: s.URL("/decide"), User: in.session.user}
 	formAction := "'self'"
 	if u, err := url.Parse(in.logout.next); err == nil && u.Scheme != "" {
 		formAction += " " + u.Scheme + ":"
 	}
-	data.Interaction = s.ask(w, r, in)
-	s.show(w, http.StatusOK, "logout", "Sign out", formAction, data)
+	s.show(w, http.StatusOK, "Sign out", formAction, fill(`<h1>Sign out?</h1>
+<p>You are signed in here as <strong>%s</strong>.</p>
+<form method="post" action="%s">
+<input type="hidden" name="interaction" value="%s">
+<div class="actions"><button name="action" value="allow">Sign out</button><button class="plain" name="action" value="deny">Stay</button></div>
+</form>
+`, in.session.user, s.URL("/decide"), s.ask(w, r, in)), "")
 }
 
-func (s *Server) showUserCode(w http.ResponseWriter, status int, problem string) {
-	s.show(w, status, "usercode", "Connect a device", "'self'", signInPage{Action: s.URL("/device"), Problem: problem})
+func (s *Server) showUserCode(w http.ResponseWriter, status int, why string) {
+	s.show(w, status, "Connect a device", "'self'", fill(`<h1>Connect a device</h1>
+<p>Type the code that your device shows.</p>
+%s<form method="get" action="%s">
+<label for="user_code">Code</label>
+<input class="code" type="text" id="user_code" name="user_code" maxlength="20" placeholder="XXXX-XXXX" autocomplete="off" autocapitalize="characters" spellcheck="false" required autofocus%s>
+<div class="actions"><button>Continue</button></div>
+</form>
+`, problem(why), s.URL("/device"), invalid(why)), "")
 }
 
 func (s *Server) showFormPost(w http.ResponseWriter, redirectURI string, params url.Values) {
@@ -162,12 +233,18 @@ func (s *Server) showFormPost(w http.ResponseWriter, redirectURI string, params 
 	if u, err := url.Parse(redirectURI); err == nil && u.Scheme != "" {
 		scheme = u.Scheme + ":"
 	}
-	data := struct {
-		Action string
-		Params url.Values
-		Script template.JS
-	}{redirectURI, params, submitScript}
-	s.show(w, http.StatusOK, "formpost", "Back to the program", scheme, data, submitScript)
+	var inputs markup
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		for _, value := range params[name] {
+			inputs += fill("<input type=\"hidden\" name=\"%s\" value=\"%s\">\n", name, value)
+		}
+	}
+	s.show(w, http.StatusOK, "Back to the program", scheme, fill(`<h1>Back to the program</h1>
+<p>If nothing happens, press the button.</p>
+<form method="post" action="%s">
+%s<div class="actions"><button>Continue</button></div>
+</form>
+`, redirectURI, inputs), submitScript)
 }
 
 // message is a page that says one thing.
@@ -177,7 +254,14 @@ type message struct {
 }
 
 func (s *Server) showMessage(w http.ResponseWriter, status int, m message) {
-	s.show(w, status, "message", m.Title, "'none'", m)
+	class, sign := "bad", "!"
+	if m.Good {
+		class, sign = "good", "✓"
+	}
+	s.show(w, status, m.Title, "'none'", fill(`<div class="mark %s" aria-hidden="true">%s</div>
+<h1>%s</h1>
+<p>%s</p>
+`, class, sign, m.Title, m.Text), "")
 }
 
 func (s *Server) showFailure(w http.ResponseWriter, why string) {
