@@ -90,6 +90,19 @@ func TestS34ResourcesApart(t *testing.T) {
 	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
 }
 
+// S37: a step-up asks for what there was and what is wanted, and never loses the first.
+func TestS37ScopesAddUp(t *testing.T) {
+	h := newHostile(t, authserver.Config{})
+	h.cfg.Scopes = []string{"openid"}
+	c, _ := h.login(t)
+	_, err := c.Login(t.Context(), &oauthclient.LoginOptions{Scopes: []string{"read"}})
+	require.NoError(t, err)
+	s, err := c.Login(t.Context(), &oauthclient.LoginOptions{Scopes: []string{"write"}})
+	require.NoError(t, err)
+	require.Equal(t, "openid write read", h.got("par")[2].Form.Get("scope"))
+	require.ElementsMatch(t, []string{"openid", "read", "write"}, s.Account().Scopes)
+}
+
 // S44: what was registered at one provider is not used at another; and nothing in the working directory or the environment changes where a
 // program goes.
 func TestS44CredentialsByIssuer(t *testing.T) {

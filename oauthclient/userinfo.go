@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
@@ -37,7 +39,8 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	if p.doc.UserinfoEndpoint == "" {
 		return unsupported("the provider has no userinfo_endpoint")
 	}
-	if _, err := s.Token(ctx); err != nil {
+	tok, err := s.Token(ctx)
+	if err != nil {
 		return err
 	}
 	way := &fetch.Client{Transport: &transport{session: s.account.session("", nil), base: p.fetch.Transport, provider: true}}
@@ -48,13 +51,22 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	var ue *userinfo.Error
 	switch {
 	case errors.As(err, &ue):
-		return &Error{Endpoint: "userinfo", Code: ue.Code, Description: ue.Description, Status: ue.Status, RetryAfter: ue.RetryAfter}
+		return &Error{Endpoint: "userinfo", Code: ue.Code, Description: withoutToken(ue.Description, tok.AccessToken), Status: ue.Status, RetryAfter: ue.RetryAfter}
 	case errors.Is(err, userinfo.ErrResponse):
 		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
 	case err != nil:
 		return err
 	}
 	return decode("userinfo", data, v)
+}
+
+// withoutToken returns a server's words, or "" where they repeat the token that it was sent: whole, or cut off with the text's end. A token that
+// was refreshed on the way, or a proof, is known as a word longer than any that people read.
+func withoutToken(said, token string) string {
+	if strings.Contains(said, token[:min(len(token), 12)]) || slices.ContainsFunc(strings.Fields(said), func(w string) bool { return len(w) > 40 && !strings.Contains(w, "://") }) {
+		return ""
+	}
+	return said
 }
 
 func decode(what string, data []byte, v any) error {

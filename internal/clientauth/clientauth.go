@@ -69,9 +69,7 @@ func (m Method) Apply(clientID, issuer, endpoint string, supported, signingAlgs 
 	case m.c == nil:
 		form.Set("client_id", clientID)
 	case m.c.key == nil && offers("client_secret_basic"):
-		// §2.3.1: both are form-encoded before they are joined, so a colon in either is no ambiguity.
-		pair := url.QueryEscape(clientID) + ":" + url.QueryEscape(m.c.secret.Reveal())
-		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+		h.Set("Authorization", "Basic "+basic(clientID, m.c.secret.Reveal()))
 	case m.c.key == nil && offers("client_secret_post"):
 		form.Set("client_id", clientID)
 		form.Set("client_secret", m.c.secret.Reveal())
@@ -95,12 +93,18 @@ func (m Method) Apply(clientID, issuer, endpoint string, supported, signingAlgs 
 	return nil
 }
 
-// Withhold returns s with the client secret taken out, for text of a server that may echo it.
-func (m Method) Withhold(s string) string {
+// Withhold returns s with the client secret taken out, for text of a server that may echo it: as it is, and as Apply writes it for clientID.
+func (m Method) Withhold(clientID, s string) string {
 	if m.c == nil || m.c.key != nil {
 		return s
 	}
-	return strings.ReplaceAll(s, m.c.secret.Reveal(), redacted)
+	secret := m.c.secret.Reveal()
+	return strings.NewReplacer(basic(clientID, secret), redacted, secret, redacted, url.QueryEscape(secret), redacted).Replace(s)
+}
+
+// basic is the value of HTTP Basic. RFC 6749 §2.3.1: both are form-encoded before they are joined, so a colon in either is no ambiguity.
+func basic(clientID, secret string) string {
+	return base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(clientID) + ":" + url.QueryEscape(secret)))
 }
 
 const redacted = "[redacted]"

@@ -78,8 +78,11 @@ func TestSecret(t *testing.T) {
 		require.Empty(t, header)
 		require.Len(t, form, 1, "nothing of the secret is left behind")
 	}
-	require.Equal(t, "secret [redacted]!", m.Withhold("secret p%: +ü&!"))
-	require.Equal(t, "x", clientauth.Method{}.Withhold("x"))
+	require.Equal(t, "secret [redacted]!", m.Withhold("my:cli", "secret p%: +ü&!"))
+	_, header, err = apply(m, "my:cli", nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, "Basic [redacted], and [redacted]", m.Withhold("my:cli", header.Get("Authorization")+", and "+url.QueryEscape("p%: +ü&")), "S66: as it was sent")
+	require.Equal(t, "x", clientauth.Method{}.Withhold("id", "x"))
 }
 
 // Private keys of every kind; the signatures are checked by go-jose.

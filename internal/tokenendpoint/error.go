@@ -3,6 +3,7 @@ package tokenendpoint
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func (r Request) Refusal(resp *fetch.Response) *Error {
 		e.Code = code
 	}
 	if description, ok := m.text("error_description"); ok {
-		e.Description = neutral.Text(r.withhold(description), 0)
+		e.Description = neutral.Text(tokenLike.ReplaceAllString(r.withhold(description), "[redacted]"), 0)
 	}
 	return e
 }
@@ -60,12 +61,16 @@ func errorCode(s string) bool {
 
 // withhold takes out of s what was sent in confidence: a server may echo it ("refresh token xyz is expired").
 func (r Request) withhold(s string) string {
-	for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "device_code", "client_assertion", "assertion", "subject_token", "actor_token"} {
+	for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "device_code", "state", "nonce", "client_assertion", "assertion", "subject_token", "actor_token"} {
 		for _, v := range r.Form[name] {
 			if v != "" {
 				s = strings.ReplaceAll(s, v, "[redacted]")
 			}
 		}
 	}
-	return r.Auth.Withhold(s)
+	return r.Auth.Withhold(r.ClientID, s)
 }
+
+// tokenLike is what was made for one request (an assertion, a proof), and what the server adds of its own: known by its length, for no word that
+// people read is as long.
+var tokenLike = regexp.MustCompile(`[A-Za-z0-9._~+=%-]{64,}`)
