@@ -1,6 +1,7 @@
 package oauthclient_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -291,4 +293,37 @@ func loopbackAny(host string) func(*url.URL) bool {
 	return func(u *url.URL) bool {
 		return u.Scheme == "http" && u.Hostname() == host && u.Path == "/callback" && u.RawQuery == ""
 	}
+}
+
+// text is a request's body, and the body again.
+func text(t *testing.T, r *http.Request) (string, io.ReadCloser) {
+	t.Helper()
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(data), io.NopCloser(bytes.NewReader(data))
+}
+
+func twice(t *testing.T, r *http.Request) (io.ReadCloser, io.ReadCloser) {
+	t.Helper()
+	data, again := text(t, r)
+	return io.NopCloser(strings.NewReader(data)), again
+}
+
+// member is one member of a JSON object, as it stands there.
+func member(t *testing.T, object, name string) string {
+	t.Helper()
+	var m map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(object), &m))
+	return string(m[name])
+}
+
+// withoutPAR are a server's metadata without pushed requests.
+func withoutPAR(t *testing.T, cfg oauthclient.Config) *oauthclient.Metadata {
+	t.Helper()
+	m, err := newClient(t, cfg).Metadata(t.Context())
+	require.NoError(t, err)
+	m.PushedAuthorizationRequestEndpoint = ""
+	return m
 }

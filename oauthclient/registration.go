@@ -48,7 +48,10 @@ func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity
 	req := registration.Request{
 		RedirectURIs: c.redirectURIs(), Scope: strings.Join(c.cfg.Scopes, " "), DPoP: dpop,
 		ClientName: r.ClientName, ClientURI: r.ClientURI, LogoURI: r.LogoURI, SoftwareID: r.SoftwareID, SoftwareVersion: r.SoftwareVersion,
-		Extra: r.Extra,
+		Extra: r.Extra, GrantTypes: []string{"authorization_code", "refresh_token"},
+	}
+	if p.doc.DeviceAuthorizationEndpoint != "" { // the person may turn out to have no browser here
+		req.GrantTypes = append(req.GrantTypes, "urn:ietf:params:oauth:grant-type:device_code")
 	}
 	key := registrationKey(p.issuer)
 	data, err := c.store.Get(ctx, key)
