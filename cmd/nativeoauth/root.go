@@ -24,6 +24,7 @@ type app struct {
 	profile string  // --profile
 	used    *settings
 	command *cobra.Command
+	helpErr error // of writing a help page, which cobra does not hand on
 }
 
 // output writes to stdout.
@@ -88,7 +89,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupt
 	} {
 		root.AddCommand(cmd)
 	}
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages", fmt.Sprintf("FlagUsagesWrapped %d", a.person.width())))
+	a.setHelp(root)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	asUsage(root, a)
