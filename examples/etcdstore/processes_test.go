@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,7 +25,19 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-func freeze(t *testing.T, c *exec.Cmd) { require.NoError(t, c.Process.Signal(syscall.SIGSTOP)) }
+// freeze returns when all threads of the process stand still.
+func freeze(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	require.NoError(t, c.Process.Signal(syscall.SIGSTOP))
+	var status syscall.WaitStatus
+	for !status.Stopped() {
+		_, err := syscall.Wait4(c.Process.Pid, &status, syscall.WUNTRACED, nil)
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			require.NoError(t, err)
+		}
+		require.False(t, status.Exited() || status.Signaled(), "it has ended")
+	}
+}
 
 func thaw(t *testing.T, c *exec.Cmd) { require.NoError(t, c.Process.Signal(syscall.SIGCONT)) }
 
