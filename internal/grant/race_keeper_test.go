@@ -91,10 +91,9 @@ func TestLoginDuringLogout(t *testing.T) {
 // hanging is a keychain whose Put or Delete hangs, and happens in the end or never does.
 type hanging struct {
 	tokenstore.Memory
-	mu    sync.Mutex
-	hang  bool
-	land  chan bool // whether the call that hangs takes effect
-	ended chan struct{}
+	mu   sync.Mutex
+	hang bool
+	land chan bool // whether the call that hangs takes effect
 }
 
 func (h *hanging) call(do func() error) error {
