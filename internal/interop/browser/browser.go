@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/remote"
@@ -132,6 +134,30 @@ func Screenshot(path string) Step {
 			return chromedp.Void{}, err
 		}
 		return chromedp.Void{}, os.WriteFile(path, png, 0o600)
+	}}
+}
+
+// Scheme has the browser prefer "light" or "dark" pages.
+func Scheme(prefer string) Step {
+	return Step{"prefer " + prefer + " pages", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: prefer}},
+		})
+		return chromedp.Void{}, err
+	}}
+}
+
+// Window sets the size of the page.
+func Window(width, height int64) Step {
+	return Step{"change the window", chromedp.EmulateViewport(width, height)}
+}
+
+// Script runs a JavaScript expression, awaits it, and stores the string that it gives. The page's policy does not bind it.
+func Script(expression string, result *string) Step {
+	return Step{"run a script", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		text, err := chromedp.Evaluate[string](expression, chromedp.EvalAwaitPromise)(ctx, t)
+		*result = text
+		return chromedp.Void{}, err
 	}}
 }
 
