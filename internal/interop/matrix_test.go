@@ -529,4 +529,6 @@ before anything is sent, or refuses.
 The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage. The person at the provider's pages is a scripted HTTP browser with cookies and forms; sign-in,
 denial, logout, the device flow, registration, PAR with DPoP and IPv6 are also done in a real Chromium, with sessions in a real gnome-keyring, across real processes (TestStory…).
 
+A third make is missing: Debian's glewlwyd 2.7 runs here, on SQLite, but its sign-in pages are a program for the browser, so that a person for it is work that is yet to be done.
+
 `
