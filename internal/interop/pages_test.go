@@ -84,7 +84,7 @@ func TestPagesAreAccessible(t *testing.T) {
 				require.False(t, found.Wide, "%s scrolls sideways at %d", page.name, width)
 			}
 			if os.Getenv(picturesVariable) != "" {
-				b.Continue(browser.Window(640, 420), browser.Screenshot(filepath.Join("..", "..", "docs", "pictures", page.name+"-"+scheme+".png")))
+				b.Continue(browser.Window(640, 520), browser.Screenshot(filepath.Join("..", "..", "docs", "pictures", page.name+"-"+scheme+".png")))
 			}
 		}
 		require.NoError(t, s.Close())
