@@ -49,13 +49,13 @@ func decodeItem(s string) (item, error) {
 		return item{data: []byte(text)}, nil
 	}
 	if text, ok := strings.CutPrefix(s, itemData); ok {
-		if data, err := strictBase64.DecodeString(text); err == nil {
+		if data, err := strictBase64().DecodeString(text); err == nil {
 			return item{data: data}, nil
 		}
 	}
 	if text, ok := strings.CutPrefix(s, itemFile); ok {
 		file, keyText, _ := strings.Cut(text, ":")
-		key, err := strictBase64.DecodeString(keyText)
+		key, err := strictBase64().DecodeString(keyText)
 		if err == nil && len(key) == 32 && isFileID(file) {
 			return item{file: file, key: [32]byte(key)}, nil
 		}
@@ -63,7 +63,7 @@ func decodeItem(s string) (item, error) {
 	return item{}, fmt.Errorf("%w: the keychain's item was not written by this version of this package", ErrDamaged)
 }
 
-var strictBase64 = base64.RawStdEncoding.Strict()
+func strictBase64() *base64.Encoding { return base64.RawStdEncoding.Strict() }
 
 // isFileID keeps an item from naming any other file.
 func isFileID(s string) bool {

@@ -190,21 +190,14 @@ func mayBePublic(host string) bool {
 	return !numeric && last != "localhost"
 }
 
-var (
-	nat64 = netip.MustParsePrefix("64:ff9b::/96")
-	sixTo = netip.MustParsePrefix("2002::/16")
-	// What the IANA registries of special-purpose addresses call not globally reachable, beyond what netip knows.
-	special = func() (ps []netip.Prefix) {
-		for _, s := range []string{
-			"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-			"2001::/23", "2001:db8::/32", "3fff::/20",
-		} {
-			ps = append(ps, netip.MustParsePrefix(s))
-		}
-		return ps
-	}()
-	globalV6 = netip.MustParsePrefix("2000::/3")
-)
+// special is what the IANA registries of special-purpose addresses call not globally reachable, beyond what netip knows.
+var special = [...]string{
+	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+	"2001::/23", "2001:db8::/32", "3fff::/20",
+}
+
+// within reports whether a is in prefix. It is read at each dial, which costs nothing beside the dial, and nothing before main.
+func within(a netip.Addr, prefix string) bool { return netip.MustParsePrefix(prefix).Contains(a) }
 
 // public reports whether a is a public unicast address.
 func public(a netip.Addr) bool {
@@ -214,15 +207,15 @@ func public(a netip.Addr) bool {
 	}
 	b := a.As16()
 	switch {
-	case nat64.Contains(a): // an IPv6-only network reaches IPv4 so
+	case within(a, "64:ff9b::/96"): // an IPv6-only network reaches IPv4 so
 		return public(netip.AddrFrom4([4]byte(b[12:16])))
-	case sixTo.Contains(a):
+	case within(a, "2002::/16"):
 		return public(netip.AddrFrom4([4]byte(b[2:6])))
-	case a.Is6() && !globalV6.Contains(a):
+	case a.Is6() && !within(a, "2000::/3"):
 		return false
 	}
 	for _, p := range special {
-		if p.Contains(a) {
+		if within(a, p) {
 			return false
 		}
 	}

@@ -165,7 +165,7 @@ func lockError(path string, err error) error {
 // local holds who in this process has or awaits which lock. It is state of the process because the thing it stands for is:
 // goroutines queue here in order, and one of them at a time polls the file. Correctness does not hang on it: two spellings
 // of one path meet at the file.
-var local = queue{paths: map[string]*turn{}}
+var local queue
 
 type queue struct {
 	mu    sync.Mutex
@@ -182,6 +182,9 @@ func (q *queue) enter(path string) *turn {
 	defer q.mu.Unlock()
 	t := q.paths[path]
 	if t == nil {
+		if q.paths == nil {
+			q.paths = map[string]*turn{}
+		}
 		t = &turn{taken: make(chan struct{}, 1)}
 		q.paths[path] = t
 	}

@@ -3,7 +3,6 @@ package tokenendpoint
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -49,7 +48,7 @@ func (r Request) Refusal(resp *fetch.Response) *Error {
 		e.Code = code
 	}
 	if description, ok := m.text("error_description"); ok {
-		e.Description = neutral.Text(tokenLike.ReplaceAllString(r.withhold(description), "[redacted]"), 0)
+		e.Description = neutral.Text(maskTokens(r.withhold(description)), 0)
 	}
 	return e
 }
@@ -71,6 +70,30 @@ func (r Request) withhold(s string) string {
 	return r.Auth.Withhold(r.ClientID, s)
 }
 
-// tokenLike is what was made for one request (an assertion, a proof), and what the server adds of its own: known by its length, for no word that
-// people read is as long.
-var tokenLike = regexp.MustCompile(`[A-Za-z0-9._~+=%-]{64,}`)
+// maskTokens takes out what was made for one request (an assertion, a proof), and what the server adds of its own: known by its length, for no
+// word that people read is as long.
+func maskTokens(s string) string {
+	var b strings.Builder
+	for s != "" {
+		n := strings.IndexFunc(s, func(r rune) bool { return !tokenRune(r) })
+		if n < 0 {
+			n = len(s)
+		}
+		if n < 64 {
+			b.WriteString(s[:n])
+		} else {
+			b.WriteString("[redacted]")
+		}
+		rest := strings.IndexFunc(s[n:], tokenRune)
+		if rest < 0 {
+			rest = len(s) - n
+		}
+		b.WriteString(s[n : n+rest])
+		s = s[n+rest:]
+	}
+	return b.String()
+}
+
+func tokenRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r < 0x80 && strings.ContainsRune("._~+=%-", r)
+}
