@@ -32,6 +32,7 @@ func TestFirstTenMinutes(t *testing.T) {
 	term.end("sign in again")
 	term.say("Is the provider any good for a native program?", "nativeoauth inspect "+p.Issuer+" --client-id "+NativeClient, "can sign in here safely")
 
+	term.clear() // the picture begins here
 	term.begin("Signing in. The browser opens; alice signs in there, and says yes.", "nativeoauth login --issuer "+p.Issuer+" --client-id "+NativeClient+" --scope openid --scope offline_access --scope profile --prompt consent")
 	d.browser.Drive(append(p.steps("alice"), browser.See("signed in"))...)
 	term.end("Signed in as alice")
