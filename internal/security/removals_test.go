@@ -151,7 +151,7 @@ var removals = []removal{
 	{85, "internal/dpop/dpop.go", "if !accessToken.IsZero() {", "if false {", ""},
 	{85, "internal/dpop/dpop.go", "ID: rand.Text(),", `ID: "one",`, ""},
 	{86, "internal/dpop/nonce.go", "p.retried = true", "p.retried = false", ""},
-	{86, "internal/dpop/nonce.go", "origin: safeurl.Origin(target)", `origin: ""`, ""},
+	{86, "internal/dpop/nonce.go", "origin: safeurl.Origin(target)", `origin: safeurl.Origin(target)[:0]`, ""},
 	{87, "oauthclient/transaction.go", `q.Set("dpop_jkt", t.key.Thumbprint())`, "", ""},
 	{87, "internal/dpop/dpop.go", "text, ok := strings.CutPrefix(stored.Reveal(), storedPrefix)\n\tif !ok {", "text, _ := strings.CutPrefix(stored.Reveal(), storedPrefix)\n\tif false {", ""},
 	{88, "internal/deviceflow/deviceflow.go", "interval += slowDown", "", ""},
