@@ -484,7 +484,10 @@ func (w *fleet) startWith(o orders) *proc {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var r said
 			if json.Unmarshal(lines.Bytes(), &r) == nil {
-				p.replies <- r
+				select {
+				case p.replies <- r:
+				default: // one that spins says more than anybody listens to
+				}
 			} else {
 				noise = append(noise, lines.Text())
 			}
