@@ -19,12 +19,11 @@ func cores() string { return fmt.Sprintf("%d cores", runtime.NumCPU()) }
 
 // coldProgram is a program that prints a token it has stored.
 type coldProgram struct {
-	name    string
-	ours    bool
-	path    string
-	args    []string
-	env     []string
-	baggage string
+	name string
+	ours bool
+	path string
+	args []string
+	env  []string
 }
 
 // start runs the program once, and returns how long it took, in ms.
@@ -53,11 +52,11 @@ func cold(b *bench) (section, error) {
 	if err != nil {
 		return section{}, err
 	}
-	dir, keyFile, key, err := sealedDir(b.dir)
+	_, keyFile, key, err := sealedDir(b.dir)
 	if err != nil {
 		return section{}, err
 	}
-	dir = home + "/.local/state/nativeoauth/sealed" // where the command looks
+	dir := home + "/.local/state/nativeoauth/sealed" // where the command looks
 	client, _, err := p.session(&tokenstore.File{Dir: dir, Key: key})
 	if err != nil {
 		return section{}, err

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -69,7 +70,7 @@ func run(quick bool, only, out string) error {
 	}
 	b := &bench{quick: quick, root: filepath.Dir(filepath.Dir(wd))}
 	if filepath.Base(wd) != "bench" {
-		return fmt.Errorf("start it in internal/bench: cd internal/bench && go run .")
+		return errors.New("start it in internal/bench with: go run")
 	}
 	if out == "" {
 		out = filepath.Join(b.root, "docs")

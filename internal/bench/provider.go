@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -236,16 +235,4 @@ func delay(dst, src net.Conn, lag time.Duration, established time.Time) {
 	src.Close()
 	for range pieces {
 	}
-}
-
-// eventually waits for ok, with ctx's end as the bound.
-func eventually(ctx context.Context, ok func() bool) error {
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return nil
 }

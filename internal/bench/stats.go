@@ -26,15 +26,6 @@ func (s sample) at(q float64) float64 {
 
 func (s sample) median() float64 { return s.at(0.5) }
 
-// in returns the sample in another unit.
-func (s sample) in(unit float64) sample {
-	out := make(sample, len(s))
-	for i, v := range s {
-		out[i] = v / unit
-	}
-	return out
-}
-
 // text is the median with the range of the middle half.
 func (s sample) text() string {
 	if len(s) == 0 {
