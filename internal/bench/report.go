@@ -87,7 +87,7 @@ func (p plot) svg() string {
 	if p.lines != nil {
 		return p.svgLines()
 	}
-	const left, width, right, step = 230, 400, 110, 26
+	const left, width, right, step = 320, 400, 110, 26
 	height := 44 + step*len(p.bars)
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-label="%s">`,
