@@ -81,7 +81,7 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 				}
 			}
 		}
-		if c.cfg.UI.Instruct != nil {
+		if c.cfg.UI.Instruct != nil && asking.Err() == nil {
 			c.instruct(asking, cancel, do, srv)
 		}
 	})

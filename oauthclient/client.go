@@ -13,6 +13,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/metadata"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -28,6 +29,8 @@ type Client struct {
 
 	providers    providers
 	ownTransport bool
+	origins      []string     // where tokens go; nil: wherever the program itself calls
+	resources    *fetch.Guard // the way to the metadata of Resources; nil: the plain one
 
 	mu       sync.Mutex
 	accounts map[string]*account // by name
@@ -35,6 +38,8 @@ type Client struct {
 
 	life    context.Context // ends a while after Close, with whatever still waits
 	end     context.CancelFunc
+	asking  context.Context // ends with Close: nobody is asked any more
+	stop    context.CancelFunc
 	working sync.WaitGroup // refreshes under way, pages being delivered
 }
 
@@ -63,8 +68,13 @@ func New(cfg Config) (*Client, error) {
 	if c.cfg.Transport == nil {
 		c.cfg.Transport, c.ownTransport = fetch.NewTransport(), true
 	}
+	c.origins = tokenOrigins(&c.cfg)
+	if len(c.cfg.Resources) > 0 && !c.cfg.AllowPrivate {
+		c.resources = fetch.NewGuard(c.cfg.Transport, metadata.Host(c.cfg.Resources[0])) // the program named it; what it names is checked
+	}
 	c.keeper = &grant.Keeper{Store: c.store, Verify: c.verifyRefreshed, Revoke: c.revoke, Logger: c.log, LockWait: lockWait}
 	c.life, c.end = context.WithCancel(context.Background())
+	c.asking, c.stop = context.WithCancel(context.Background())
 	return c, nil
 }
 
@@ -79,6 +89,7 @@ func (c *Client) Close() error {
 	if again {
 		return nil
 	}
+	c.stop()
 	done := make(chan struct{})
 	go func() {
 		c.working.Wait()
@@ -90,7 +101,7 @@ func (c *Client) Close() error {
 		c.end()
 	case <-time.After(closeWait):
 		c.end()
-		err = errors.New("oauthclient: a refresh was still under way at Close; the next process to use the session will finish it")
+		err = errors.New("oauthclient: something was still under way at Close, as a refresh that cannot be stored; the next process to use the session will finish it")
 	}
 	c.closeIdle()
 	return err
@@ -124,13 +135,17 @@ func (c *Client) party() string {
 	if c.cfg.ClientID != "" {
 		return c.cfg.ClientID
 	}
-	return "registered"
+	name := c.cfg.Registration.SoftwareID // what stays the same over versions
+	if name == "" {
+		name = c.cfg.Registration.ClientName
+	}
+	return "registered " + name
 }
 
 func (c *Client) key(account string) string { return grant.Key(c.realm(), c.party(), account) }
 
-// Session returns the stored session of account ("" is the default account). It reads the store only. [ErrLoginRequired]: there
-// is none. All Sessions of one account share what they know: a Login is seen by all.
+// Session returns the stored session of account ("" is the default account). It reads the store only, unless a process died in a refresh: that is
+// then finished, for the grace that providers give is short. [ErrLoginRequired]: there is none. All Sessions of one account share what they know: a Login is seen by all.
 func (c *Client) Session(ctx context.Context, account string) (*Session, error) {
 	if err := c.begin(); err != nil {
 		return nil, err

@@ -29,7 +29,8 @@ type Config struct {
 	ClientID string
 	// ClientAuth is for providers that insist on a secret or key. The zero ClientAuth is a public client, as a native app is (RFC 8252 §8.4).
 	ClientAuth ClientAuth
-	// Registration registers the client by itself (RFC 7591) where there is no ClientID. nil: never. The result is kept in Store.
+	// Registration registers the client by itself (RFC 7591) where there is no ClientID. nil: never. The result is kept in Store, under
+	// SoftwareID, else ClientName: programs that share a keychain need one of them to be told apart.
 	Registration *Registration
 	// Metadata is for a provider without discovery. nil: discover (RFC 8414, OpenID Connect Discovery).
 	Metadata *Metadata
@@ -111,7 +112,7 @@ type Registration struct {
 var flowParams = []string{
 	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
 	"response_mode", "request", "request_uri", "resource", "dpop_jkt", "code", "code_verifier", "client_secret", "grant_type",
-	"client_assertion", "client_assertion_type", "refresh_token",
+	"client_assertion", "client_assertion_type", "refresh_token", "acr_values", "max_age",
 }
 
 func checkAuthParams(p url.Values) error {

@@ -40,6 +40,9 @@ func (c *Client) startDevice(ctx context.Context, at *attempt) (*device, error) 
 		form["resource"] = t.resources
 	}
 	exchange := url.Values{}
+	if len(t.resources) > 0 {
+		exchange["resource"] = t.resources
+	}
 	if slices.Contains(p.doc.CodeChallengeMethodsSupported, pkce.Method) {
 		form.Set("code_challenge", t.verifier.Challenge())
 		form.Set("code_challenge_method", pkce.Method)

@@ -1,7 +1,6 @@
 package oauthclient
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -155,8 +154,6 @@ func fromEndpoint(endpoint string, err error) error {
 		return &Error{Endpoint: endpoint, Code: te.Code, Description: te.Description, Status: te.Status, RetryAfter: te.RetryAfter}
 	case errors.Is(err, tokenendpoint.ErrResponse):
 		return invalid("%s endpoint: %w", endpoint, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s endpoint: %w", endpoint, err)
 	}
 	return fmt.Errorf("%s endpoint: %w", endpoint, err)
 }

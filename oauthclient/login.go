@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/internal/headless"
 	"github.com/nativeoauth/nativeoauth/internal/idtoken"
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
 	"github.com/nativeoauth/nativeoauth/internal/secret"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -87,7 +89,7 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 	started := time.Now()
 	a := c.account(o.Account)
 	if adopt {
-		if s, err := a.satisfying(ctx, &o); s != nil || err != nil {
+		if s, err := a.satisfying(ctx, &o, time.Time{}); s != nil || err != nil {
 			return s, err
 		}
 	}
@@ -97,24 +99,37 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 		defer cancel()
 	}
 
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.asking, func() { cancel(fmt.Errorf("oauthclient: the client was closed: %w", os.ErrClosed)) })()
+	s, err := c.loginOnce(ctx, a, &o, started, adopt)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, os.ErrClosed) {
+		return nil, cause
+	}
+	return s, err
+}
+
+// loginOnce asks the person, unless somebody else has just done so.
+func (c *Client) loginOnce(ctx context.Context, a *account, o *LoginOptions, started time.Time, adopt bool) (*Session, error) {
 	held, unlock, err := c.keeper.Lead(ctx, a.key, func() { c.cfg.UI.progress(StepElsewhere) })
 	if err != nil {
-		return nil, fmt.Errorf("waiting for the login of another process: %w", err)
+		return nil, fmt.Errorf("the lock under which one process at a time signs in: %w", err)
 	}
 	defer unlock()
+	asked := c.asked(o)
 	if adopt {
-		if s, err := a.satisfying(ctx, &o); s != nil || err != nil {
+		if s, err := a.satisfying(ctx, o, started); s != nil || err != nil {
 			return s, err
 		}
 		if failure := c.keeper.Failure(ctx, a.key, started); failure != nil {
-			if err := decodeFailure(failure); err != nil {
+			if err := decodeFailure(failure, asked); err != nil {
 				return nil, err
 			}
 		}
 	}
-	s, err := c.lead(ctx, a, &o)
+	s, err := c.lead(ctx, a, o)
 	if err != nil {
-		if data := encodeFailure(err); data != nil {
+		if data := encodeFailure(err, asked); data != nil {
 			c.keeper.LeaveFailure(context.WithoutCancel(held), a.key, data)
 		}
 		return nil, err
@@ -122,8 +137,9 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 	return s, nil
 }
 
-// satisfying returns the stored session if it does for o; nil, nil: a login is needed.
-func (a *account) satisfying(ctx context.Context, o *LoginOptions) (*Session, error) {
+// satisfying returns the stored session if it does for o; nil, nil: a login is needed. A sign-in since started (zero: never) is as good as one
+// that the caller would ask for now.
+func (a *account) satisfying(ctx context.Context, o *LoginOptions, started time.Time) (*Session, error) {
 	err := a.load(ctx)
 	if errors.Is(err, ErrLoginRequired) {
 		return nil, nil
@@ -133,7 +149,7 @@ func (a *account) satisfying(ctx context.Context, o *LoginOptions) (*Session, er
 	}
 	s := a.session("", nil)
 	g := a.grant.Load()
-	if g == nil || !a.suffices(g, o) {
+	if g == nil || !a.suffices(g, o, started) {
 		return nil, nil
 	}
 	h := s.slot.current.Load()
@@ -152,7 +168,7 @@ func (a *account) satisfying(ctx context.Context, o *LoginOptions) (*Session, er
 	return s, nil
 }
 
-func (a *account) suffices(g *grant.Grant, o *LoginOptions) bool {
+func (a *account) suffices(g *grant.Grant, o *LoginOptions, started time.Time) bool {
 	for _, s := range o.Scopes {
 		if !slices.Contains(g.Scopes, s) {
 			return false
@@ -171,7 +187,10 @@ func (a *account) suffices(g *grant.Grant, o *LoginOptions) bool {
 	if o.MaxAge == 0 {
 		return true
 	}
-	return o.MaxAge > 0 && !claims.AuthTime.IsZero() && time.Since(claims.AuthTime) <= o.MaxAge
+	if o.MaxAge < 0 { // auth_time is in whole seconds
+		return !started.IsZero() && claims.AuthTime.Unix() >= started.Unix()
+	}
+	return !claims.AuthTime.IsZero() && time.Since(claims.AuthTime) <= o.MaxAge
 }
 
 // lead asks the person. The login lock is held.
@@ -203,7 +222,7 @@ func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Sessio
 	if c.issuer == "" && slices.Contains(p.doc.ScopesSupported, "offline_access") {
 		scopes = union(scopes, []string{"offline_access"})
 	}
-	return c.ask(ctx, &attempt{account: a, opts: o, provider: p, identity: id, scopes: scopes, dpop: aim.dpop})
+	return c.ask(ctx, &attempt{account: a, opts: o, provider: p, identity: id, scopes: scopes, dpop: aim.dpop, before: seen.Grant})
 }
 
 // attempt is one login on its way to the person.
@@ -214,6 +233,16 @@ type attempt struct {
 	identity identity
 	scopes   []string
 	dpop     bool
+	before   *grant.Grant // the session that the account has; nil: none
+}
+
+// discard revokes tokens of g, which are not kept, but not where that could end the session that the account has: several providers tie revocation to the
+// user's grant to the client, not to one token.
+func (at *attempt) discard(ctx context.Context, c *Client, g *grant.Grant) {
+	if at.before != nil && (g.Subject == "" || g.Subject == at.before.Subject) {
+		return
+	}
+	c.discard(ctx, g)
 }
 
 // ask reaches the person by the flow that was chosen, or by what is there.
@@ -274,7 +303,7 @@ func (c *Client) keep(ctx context.Context, at *attempt, g *grant.Grant) (*Sessio
 		}
 		c.cfg.UI.progress(StepStore)
 		return c.keeper.Save(ctx, a.key, g, func(prev *grant.Grant) error {
-			if prev != nil && prev.Subject != g.Subject && !o.ReplaceUser {
+			if another(prev, g) && !o.ReplaceUser {
 				return fmt.Errorf("%w: the account%s belongs to %s; sign in as that user, name another account, or set ReplaceUser",
 					ErrAccountMismatch, quoted(a.name), who(prev))
 			}
@@ -284,12 +313,20 @@ func (c *Client) keep(ctx context.Context, at *attempt, g *grant.Grant) (*Sessio
 	if err != nil {
 		var pending *tokenstore.Pending
 		if !errors.As(err, &pending) { // then Save sees to it: the store may keep it after all
-			c.discard(ctx, g)
+			at.discard(ctx, c, g)
 		}
 		return nil, c.failure(err)
 	}
-	a.publish(stored)
+	a.stored(stored)
+	if prev := at.before; another(prev, g) { // nobody will use that one again
+		c.working.Go(func() { c.discard(ctx, prev) })
+	}
 	return a.session("", nil), nil
+}
+
+// another reports two grants of different users, where both are known.
+func another(prev, g *grant.Grant) bool {
+	return prev != nil && prev.Subject != "" && g.Subject != "" && (prev.Issuer != g.Issuer || prev.Subject != g.Subject)
 }
 
 func quoted(name string) string {
@@ -304,7 +341,7 @@ func who(g *grant.Grant) string {
 		return g.Username
 	}
 	if g.Subject != "" {
-		return "user " + g.Subject
+		return "user " + neutral.Text(g.Subject, 100)
 	}
 	return "another user"
 }

@@ -46,7 +46,7 @@ func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions
 	if err != nil {
 		return fmt.Errorf("the session%s was not deleted: %w", quoted(account), err)
 	}
-	a.publish(nil)
+	a.drop()
 	if notRevoked != nil {
 		notRevoked = fmt.Errorf("%w: %w", ErrNotRevoked, notRevoked)
 	}

@@ -2,16 +2,20 @@ package oauthclient
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
 	"github.com/nativeoauth/nativeoauth/internal/strictjson"
 )
 
 // failure is how a login that failed is told to the processes that waited for it. It holds no secret, as no error here does.
 type failure struct {
+	Asked   string `json:"asked"`          // what was asked for: who asks for something else has another outcome
 	Kind    string `json:"kind,omitempty"` // one of outcomes
 	Message string `json:"message"`
 	Error   *Error `json:"error,omitempty"`
@@ -24,17 +28,22 @@ var outcomes = []struct {
 	err  error
 }{
 	{"access_denied", ErrAccessDenied},
-	{"no_browser", ErrNoBrowser},
 	{"account_mismatch", ErrAccountMismatch},
 	{"step_up", ErrStepUp},
 	{"invalid_response", ErrInvalidResponse},
 	{"unsupported", errors.ErrUnsupported},
-	{"timeout", context.DeadlineExceeded},
 }
 
-// encodeFailure returns nil for what concerns this process alone: its cancellation, its network, its store.
-func encodeFailure(err error) []byte {
-	f := failure{Message: err.Error()}
+// asked is a digest of what a login asks for.
+func (c *Client) asked(o *LoginOptions) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %v %v %d %q %q %q", c.cfg.Scopes, o.Scopes, o.ACRValues, o.MaxAge, o.ReplaceUser, o.Flow, o.Prompt, c.cfg.AuthParams.Encode(), o.AuthParams.Encode())
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// encodeFailure returns nil for what concerns this process alone (its cancellation, its deadline, its network, its browser, its store), or may pass.
+func encodeFailure(err error, asked string) []byte {
+	f := failure{Asked: asked, Message: err.Error()}
 	for _, o := range outcomes {
 		if errors.Is(err, o.err) {
 			f.Kind = o.kind
@@ -45,7 +54,8 @@ func encodeFailure(err error) []byte {
 	if errors.As(err, &e) {
 		f.Error, f.Retry = e, int64(e.RetryAfter/time.Second)
 	}
-	if f.Kind == "" && f.Error == nil || errors.Is(err, context.Canceled) {
+	passing := f.Error != nil && (f.Error.Status >= 500 || f.Error.Status == 429)
+	if f.Kind == "" && f.Error == nil || passing || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
 	data, merr := json.Marshal(f)
@@ -55,10 +65,10 @@ func encodeFailure(err error) []byte {
 	return data
 }
 
-// decodeFailure returns the error that was left; nil: it cannot be read.
-func decodeFailure(data []byte) error {
+// decodeFailure returns the error that was left by who asked for the same; nil: none.
+func decodeFailure(data []byte, asked string) error {
 	var f failure
-	if strictjson.Unmarshal(data, &f) != nil {
+	if strictjson.Unmarshal(data, &f) != nil || f.Asked != asked {
 		return nil
 	}
 	if f.Error != nil {
@@ -67,7 +77,7 @@ func decodeFailure(data []byte) error {
 	}
 	for _, o := range outcomes {
 		if f.Kind == o.kind {
-			return &elsewhere{f.Message, o.err}
+			return &elsewhere{neutral.Text(f.Message, 1000), o.err}
 		}
 	}
 	return nil

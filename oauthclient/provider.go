@@ -56,12 +56,20 @@ func (c *Client) provider(ctx context.Context, issuer string) (*provider, error)
 	if p != nil && (c.cfg.Metadata != nil || time.Since(p.fetched) < providerAge) {
 		return p, nil
 	}
+	if p != nil { // earlier ones will do: nobody waits long for newer
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+	}
 	next, err := c.discover(ctx, issuer, p)
+	if err != nil && p != nil {
+		c.log.Warn("the provider's metadata cannot be renewed; going on with the earlier ones", "err", err)
+		again := *p
+		again.fetched = time.Now().Add(5*time.Minute - providerAge)
+		l.current = &again
+		return l.current, nil
+	}
 	if err != nil {
-		if p != nil && ctx.Err() == nil {
-			c.log.Warn("the provider's metadata cannot be renewed; going on with the earlier ones", "err", err)
-			return p, nil
-		}
 		return nil, err
 	}
 	l.current = next
@@ -130,6 +138,9 @@ func (c *Client) closeIdle() {
 			<-l.turn
 		default: // in use: its own end closes it
 		}
+	}
+	if c.resources != nil {
+		c.resources.CloseIdleConnections()
 	}
 	if t, ok := c.cfg.Transport.(*http.Transport); ok && c.ownTransport {
 		t.CloseIdleConnections()

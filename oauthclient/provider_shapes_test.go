@@ -116,10 +116,11 @@ func TestS88GitHubDevice(t *testing.T) {
 	w := newVendor(t, shape)
 	cfg := recipeGitHub()
 	cfg.ClientAuth = oauthclient.ClientAuth{}
-	var shown oauthclient.Instructions
-	cfg.UI.Instruct = func(_ context.Context, do oauthclient.Instructions) (string, error) { shown = do; return "", nil }
+	told := make(chan oauthclient.Instructions, 1)
+	cfg.UI.Instruct = func(_ context.Context, do oauthclient.Instructions) (string, error) { told <- do; return "", nil }
 	s, err := w.client(cfg).Login(t.Context(), &oauthclient.LoginOptions{Flow: oauthclient.FlowDevice})
 	require.NoError(t, err)
+	shown := <-told
 	require.Equal(t, "WDJB-MJHT", shown.UserCode)
 	require.Equal(t, "https://github.com/login/device", shown.VerificationURI)
 	require.Len(t, w.sent(), 2)

@@ -27,8 +27,9 @@ type account struct {
 	flight    atomic.Pointer[flight]
 	nextEarly atomic.Int64 // Unix nanoseconds: no early refresh before it
 
-	mu    sync.Mutex
-	slots map[string]*slot
+	mu     sync.Mutex
+	slots  map[string]*slot
+	newest uint64 // up to here it is known what is stored; what is older is not believed any more
 }
 
 // slot holds the token for one resource or set of scopes; the first slot is the sign-in's own.
@@ -49,6 +50,7 @@ type held struct {
 	expiry     int64     // from here on it is not handed out
 	settled    int64     // a process that has held it until here may refresh early
 	since      time.Time // when this process got it
+	issued     time.Time // when whichever process got it
 }
 
 // moment is a point in time by two clocks; what comes first counts.
@@ -107,13 +109,28 @@ func (a *account) slot(resource string, scopes []string) *slot {
 	return s
 }
 
-// publish makes g, which is stored, what every Session of the account sees. nil: there is no session any more.
-func (a *account) publish(g *grant.Grant) {
+// publish makes what was seen in the store what every Session of the account sees, unless something newer is known: a read that was overtaken by a
+// sign-in or a logout must not bring back what was before.
+func (a *account) publish(seen grant.Seen) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if old := a.grant.Load(); g != nil && old != nil && g.Generation < old.Generation && g.Subject == old.Subject {
-		return // somebody was faster
+	if seen.Newest >= a.newest {
+		a.set(seen.Grant, seen.Newest)
 	}
+}
+
+// stored publishes a grant that was just stored or read under the lock.
+func (a *account) stored(g *grant.Grant) { a.publish(grant.Seen{Grant: g, Newest: g.Generation}) }
+
+// drop forgets the session after a logout: every generation so far is at or below the tombstone.
+func (a *account) drop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.set(nil, a.newest+1)
+}
+
+func (a *account) set(g *grant.Grant, newest uint64) {
+	a.newest = newest
 	a.grant.Store(g)
 	now := time.Now()
 	for _, s := range a.slots {
@@ -127,18 +144,22 @@ func (a *account) fill(s *slot, g *grant.Grant, now time.Time) {
 		return
 	}
 	t := g.Token(s.resource, s.scopes)
-	if t == nil || t.AccessToken.IsZero() {
+	key, err := proofKey(g)
+	if t == nil || t.AccessToken.IsZero() || err != nil {
 		s.current.Store(nil)
 		return
 	}
-	if h := s.current.Load(); h != nil && h.generation == g.Generation {
-		return
+	if h := s.current.Load(); h != nil && h.is(t) {
+		return // a refresh for another slot brought this one nothing new
 	}
 	h := a.client.hold(t, g.Generation, now)
-	if key, err := proofKey(g); err == nil {
-		h.key = key
-	}
+	h.key = key
 	s.current.Store(h)
+}
+
+// is reports whether h is t, of the same issue.
+func (h *held) is(t *grant.Token) bool {
+	return h.issued.Equal(t.Obtained) && h.token.AccessToken == t.AccessToken.Reveal()
 }
 
 // hold computes when t is refreshed. Early enough that nobody waits, late enough that it is worth it, and with jitter, so that processes do not
@@ -164,6 +185,7 @@ func (c *Client) hold(t *grant.Token, generation uint64, now time.Time) *held {
 		expiry:     t.Expiry.Add(-skew).UnixNano(),
 		settled:    now.Add(min(settleAfter, life/2)).UnixNano(),
 		since:      now,
+		issued:     t.Obtained,
 	}
 	return h.lookAgain(now)
 }
@@ -177,11 +199,10 @@ func (a *account) load(ctx context.Context) error {
 	if err != nil {
 		return a.client.failure(err)
 	}
+	a.publish(seen)
 	if seen.Grant == nil {
-		a.publish(nil)
 		return &loginRequired{why: "no session is stored" + forAccount(a.name), cause: grant.ErrAbsent}
 	}
-	a.publish(seen.Grant)
 	if seen.Open && !seen.Dead {
 		f := a.refresh(a.slot("", nil), true, 0)
 		select {
@@ -214,12 +235,11 @@ func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*
 		}
 		return h, nil
 	}
-	for range 4 { // a flight for another slot may come first
-		if h, err := a.wait(ctx, s, 0); h != nil || err != nil {
-			return h, err
-		}
+	h, err := a.await(ctx, s, 0)
+	if h == nil && err == nil {
+		err = errors.New("the session's tokens expire as fast as they are issued; check this machine's clock")
 	}
-	return nil, errors.New("the session's tokens expire as fast as they are issued; check this machine's clock")
+	return h, err
 }
 
 // look reads the record in the background, and what it tells of: a refresh that a dead sibling left half done is finished, a newer token is
@@ -244,25 +264,29 @@ func (a *account) look(s *slot, h *held, now time.Time) {
 	}()
 }
 
-// wait joins or starts a refresh for s, and returns a valid token of a generation above after; nil, nil: the refresh that was
-// joined was for another slot, or an early one that gave way.
-func (a *account) wait(ctx context.Context, s *slot, after uint64) (*held, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	f := a.refresh(s, false, after)
-	select {
-	case <-f.done:
-	case <-f.stalled:
-		return nil, fmt.Errorf("the refreshed session cannot be stored, and is not used before it is: %w", f.stall)
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if h := s.current.Load(); h != nil && h.generation > after && h.valid(time.Now()) {
-		return h, nil
-	}
-	if f.slot == s && !f.early && f.err != nil {
-		return nil, f.err
+// await returns a valid token of a generation above after. nil, nil: refreshes succeed and bring none.
+func (a *account) await(ctx context.Context, s *slot, after uint64) (*held, error) {
+	for own := 0; own < 3; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		f := a.refresh(s, false, after)
+		select {
+		case <-f.done:
+		case <-f.stalled:
+			return nil, fmt.Errorf("the refreshed session cannot be stored, and is not used before it is: %w", f.stall)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if h := s.current.Load(); h != nil && h.generation > after && h.valid(time.Now()) {
+			return h, nil
+		}
+		if f.slot == s && !f.early { // else it was for another slot, or an early one that gave way
+			if f.err != nil {
+				return nil, f.err
+			}
+			own++
+		}
 	}
 	return nil, nil
 }
@@ -315,8 +339,11 @@ func (a *account) run(f *flight, early bool, after uint64) error {
 	c := a.client
 	serves := func(g *grant.Grant) bool {
 		t := g.Token(f.slot.resource, f.slot.scopes)
-		if t == nil || t.AccessToken.IsZero() {
+		if _, err := proofKey(g); err != nil || t == nil || t.AccessToken.IsZero() {
 			return false
+		}
+		if h := f.slot.current.Load(); h != nil && h.generation <= after && h.is(t) {
+			return false // the generation is newer, this token is not
 		}
 		now := time.Now()
 		h := c.hold(t, g.Generation, now)
@@ -333,13 +360,15 @@ func (a *account) run(f *flight, early bool, after uint64) error {
 		},
 	})
 	if errors.Is(err, grant.ErrAbsent) {
-		a.publish(nil)
+		if seen, serr := c.keeper.Look(c.life, a.key); serr == nil {
+			a.publish(seen)
+		}
 	}
 	if err != nil {
 		c.log.Info("the session was not refreshed", "account", a.name, "err", err)
 		return err
 	}
-	a.publish(g)
+	a.stored(g)
 	return nil
 }
 

@@ -53,7 +53,7 @@ func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity
 	if p.doc.DeviceAuthorizationEndpoint != "" { // the person may turn out to have no browser here
 		req.GrantTypes = append(req.GrantTypes, "urn:ietf:params:oauth:grant-type:device_code")
 	}
-	key := registrationKey(p.issuer)
+	key := registrationKey(p.issuer, c.party())
 	data, err := c.store.Get(ctx, key)
 	if err == nil {
 		var kept *registration.Client
@@ -97,8 +97,8 @@ func registered(client *registration.Client) identity {
 	return id
 }
 
-func registrationKey(issuer string) string {
-	sum := sha256.Sum256([]byte(issuer))
+func registrationKey(issuer, party string) string {
+	sum := sha256.Sum256([]byte(issuer + "\x00" + party))
 	return "c1." + hex.EncodeToString(sum[:16])
 }
 

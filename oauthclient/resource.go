@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
+	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/resourcemeta"
@@ -46,16 +46,15 @@ func (c *Client) target(ctx context.Context, o *LoginOptions) (target, error) {
 }
 
 func (c *Client) resource(ctx context.Context, metadataURL string) (*resourcemeta.Document, error) {
-	u, err := url.Parse(c.cfg.Resources[0])
-	if err != nil {
-		return nil, err
-	}
-	// The program named the resource; what the resource names is checked against private addresses.
 	way := c.cfg.Transport
-	if !c.cfg.AllowPrivate {
-		way = fetch.NewGuard(way, u.Hostname())
+	if c.resources != nil {
+		way = c.resources
 	}
-	doc, err := resourcemeta.Discover(ctx, &fetch.Client{Transport: way}, c.cfg.Resources[0], resourcemeta.Options{
+	timeout := time.Duration(0)
+	if c.issuer != "" {
+		timeout = 3 * time.Second // the login can do without
+	}
+	doc, err := resourcemeta.Discover(ctx, &fetch.Client{Transport: way, Timeout: timeout}, c.cfg.Resources[0], resourcemeta.Options{
 		MetadataURL: metadataURL, Root: c.issuer == "", AllowPrivate: c.cfg.AllowPrivate,
 	})
 	if errors.Is(err, resourcemeta.ErrInvalid) {

@@ -81,12 +81,11 @@ func (s *Session) Refresh(ctx context.Context) error {
 
 // refreshAfter returns when there is a token of a generation above after.
 func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
-	for range 4 {
-		if h, err := s.account.wait(ctx, s.slot, after); h != nil || err != nil {
-			return err
-		}
+	h, err := s.account.await(ctx, s.slot, after)
+	if h == nil && err == nil {
+		err = errors.New("the session could not be refreshed; try again")
 	}
-	return errors.New("the session could not be refreshed; try again")
+	return err
 }
 
 // For returns the same sign-in with tokens for one of Config.Resources ("": for none), or for fewer scopes (nil: all). What is
@@ -115,6 +114,9 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 // IDToken returns the verified ID token while it is unexpired, refreshing if need be, and its expiry. It is for APIs that want one (Kubernetes); who the
 // user is tells [Session.Claims]. An error where the provider gives none at a refresh.
 func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, err error) {
+	if s.err != nil {
+		return "", time.Time{}, s.err
+	}
 	for attempt := range 2 {
 		g := s.account.grant.Load()
 		if g == nil {

@@ -140,7 +140,7 @@ func TestStormOfKills(t *testing.T) {
 			} else {
 				require.LessOrEqual(t, lost, inWindow, "a session was lost by a kill outside of the window that no client can close")
 			}
-			require.Positive(t, refreshes)
+			require.Positive(t, stats.Refreshes)
 		})
 	}
 }

@@ -66,7 +66,7 @@ func (c *Client) accept(ctx context.Context, t *transaction, resp *tokenendpoint
 		Tokens: []grant.Token{c.newToken(resp, time.Now())}, DPoPKey: key,
 	}
 	if err := c.recognize(ctx, t, resp, g); err != nil {
-		c.discard(ctx, g)
+		t.attempt.discard(ctx, c, g)
 		return nil, err
 	}
 	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
@@ -196,6 +196,11 @@ func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*gra
 	case len(g.Resources) > 0:
 		form["resource"] = g.Resources
 	}
+	for _, sc := range s.scopes { // S62, and what was granted may have changed since For
+		if !slices.Contains(g.Scopes, sc) {
+			return nil, &grant.SendError{Outcome: grant.Refused, Err: fmt.Errorf("scope %q was not granted at the sign-in; ask for it with Login: %w", sc, ErrStepUp)}
+		}
+	}
 	if len(s.scopes) > 0 {
 		form.Set("scope", strings.Join(s.scopes, " "))
 	}
@@ -215,6 +220,11 @@ func (c *Client) sendRefresh(ctx context.Context, g *grant.Grant, s *slot) (*gra
 // proofKey returns the key that g's tokens are bound to, zero for bearer tokens. Without it the tokens are of no use (S87).
 func proofKey(g *grant.Grant) (dpop.Key, error) {
 	if g.DPoPKey.IsZero() {
+		for _, t := range g.Tokens {
+			if t.Type == "DPoP" {
+				return dpop.Key{}, &loginRequired{why: "the key that the session's tokens are bound to is lost"}
+			}
+		}
 		return dpop.Key{}, nil
 	}
 	key, err := dpop.ParseKey(g.DPoPKey)

@@ -21,6 +21,7 @@ import (
 // transaction is one login, fixed before the browser opens: whatever changes meanwhile, what comes back is held against
 // this (RFC 8252 §8.10, S28). It lives in memory only.
 type transaction struct {
+	attempt     *attempt
 	provider    *provider
 	identity    identity
 	redirectURI string
@@ -42,6 +43,7 @@ type transaction struct {
 func (c *Client) newTransaction(at *attempt, redirectURI string) (*transaction, error) {
 	opts, p, scopes := at.opts, at.provider, at.scopes
 	t := &transaction{
+		attempt:  at,
 		provider: p, identity: at.identity, redirectURI: redirectURI, state: random(), verifier: pkce.New(),
 		formPost: c.cfg.Loopback.FormPost, openID: slices.Contains(scopes, "openid"),
 		scopes: scopes, resources: c.cfg.Resources, acrValues: slices.Clone(opts.ACRValues),
@@ -70,7 +72,7 @@ func (c *Client) newTransaction(at *attempt, redirectURI string) (*transaction, 
 	set("login_hint", opts.LoginHint)
 	set("acr_values", strings.Join(t.acrValues, " "))
 	if t.hasMaxAge {
-		set("max_age", strconv.FormatInt(int64(t.maxAge/time.Second), 10))
+		set("max_age", strconv.FormatInt(int64((t.maxAge+time.Second-1)/time.Second), 10))
 	}
 	return t, nil
 }

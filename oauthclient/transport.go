@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/challenge"
@@ -185,19 +186,28 @@ func (s *Session) belongs(req *http.Request) (bool, error) {
 		if err := c.checkOrigin(req.URL); err != nil {
 			return false, err
 		}
+		if err := c.checkOrigin(proofTarget(req)); err != nil { // another Host is another place
+			return false, err
+		}
+		if len(c.cfg.Resources) > 1 && !plainPath(req.URL) {
+			return false, errors.New("the path has . or .. segments or an encoded slash, so that it is not sure under which of Config.Resources it is; write it plainly")
+		}
 		return true, nil
 	}
 	// A chain that has once left for a place without the token does not get it back: who sent it there also chose where it goes on.
 	first := req
 	for r := req; ; r = r.Response.Request {
-		if c.checkOrigin(r.URL) != nil {
+		if c.checkOrigin(r.URL) != nil || c.checkOrigin(proofTarget(r)) != nil || len(c.cfg.Resources) > 1 && !plainPath(r.URL) {
 			return false, nil
 		}
-		if first = r; r.Response == nil || r.Response.Request == nil {
+		if first = r; r.Response == nil {
 			break
 		}
+		if r.Response.Request == nil { // a transport that does not say where the redirect came from
+			return false, nil
+		}
 	}
-	if len(c.origins()) > 0 {
+	if len(c.origins) > 0 {
 		return true, nil
 	}
 	for r := req; r != first; r = r.Response.Request {
@@ -208,27 +218,37 @@ func (s *Session) belongs(req *http.Request) (bool, error) {
 	return true, nil
 }
 
-// origins are where tokens go; nil: wherever the program itself calls.
-func (c *Client) origins() []string {
+// tokenOrigins are where tokens go; nil: wherever the program itself calls.
+func tokenOrigins(cfg *Config) []string {
+	list := cfg.Origins
+	if len(list) == 0 {
+		list = cfg.Resources
+	}
 	var origins []string
-	for _, list := range [][]string{c.cfg.Origins, c.cfg.Resources} {
-		for _, raw := range list {
-			if u, err := url.Parse(raw); err == nil {
-				origins = append(origins, safeurl.Origin(u))
-			}
-		}
-		if len(origins) > 0 {
-			break
+	for _, raw := range list {
+		if u, err := url.Parse(raw); err == nil { // check has parsed it before
+			origins = append(origins, safeurl.Origin(u))
 		}
 	}
 	return origins
+}
+
+// plainPath reports a path that every server reads alike.
+func plainPath(u *url.URL) bool {
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	raw := strings.ToLower(u.EscapedPath())
+	return !strings.Contains(raw, "%2f") && !strings.Contains(raw, "%5c") && !strings.Contains(u.Path, `\`)
 }
 
 func (c *Client) checkOrigin(u *url.URL) error {
 	if u.Scheme != "https" && (u.Scheme != "http" || !safeurl.IsLoopback(u.Hostname())) {
 		return fmt.Errorf("the session's token is not sent over %s; use https", u.Scheme)
 	}
-	if allowed := c.origins(); len(allowed) > 0 && !slices.Contains(allowed, safeurl.Origin(u)) {
+	if len(c.origins) > 0 && !slices.Contains(c.origins, safeurl.Origin(u)) {
 		return fmt.Errorf("the session's token is not for %s; add it to Config.Origins if it is", safeurl.Origin(u))
 	}
 	return nil

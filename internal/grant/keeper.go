@@ -83,15 +83,20 @@ type Seen struct {
 	Dead  bool   // its refresh token is known to be refused
 	// Open: a refresh that sent this refresh token has not ended. A sibling is at it, or died in it.
 	Open bool
+	// Newest is the generation up to which this is known: Grant's, or where there is none, the newest that was ever allotted.
+	Newest uint64
 }
 
 // Look reads record and value without a lock (step 2). An error means that the store could not be read, never that there is no session.
 func (k *Keeper) Look(ctx context.Context, key string) (Seen, error) {
 	rec, g, err := k.read(ctx, key)
-	if err != nil || g == nil {
+	if err != nil {
 		return Seen{}, err
 	}
-	return Seen{Grant: g, Dead: rec.dead(g), Open: rec.names(g)}, nil
+	if g == nil {
+		return Seen{Newest: max(rec.Newest, rec.Tombstone)}, nil
+	}
+	return Seen{Grant: g, Dead: rec.dead(g), Open: rec.names(g), Newest: g.Generation}, nil
 }
 
 // Stale reports whether the record tells something that g does not: a refresh of its token that has not ended, a newer generation, a logout.
@@ -105,36 +110,41 @@ func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (bool, error) 
 }
 
 // read returns the record, and the grant where there is one: a value at or below the tombstone does not exist.
-func (k *Keeper) read(ctx context.Context, key string) (Record, *Grant, error) {
-	rec, err := k.readRecord(ctx, key)
-	if err != nil {
-		return rec, nil, err
+func (k *Keeper) read(ctx context.Context, key string) (rec Record, g *Grant, err error) {
+	// The value comes first: a logout between the two reads is then seen. A sign-in between them is too, by another look.
+	for range 3 {
+		data, gerr := k.Store.Get(ctx, key)
+		if rec, err = k.readRecord(ctx, key); err != nil {
+			return rec, nil, err
+		}
+		if g, err = k.existing(key, rec, data, gerr); g != nil || err != nil || rec.Row == nil || rec.Open != nil {
+			break
+		}
 	}
-	data, err := k.Store.Get(ctx, key)
+	return rec, g, err
+}
+
+// existing makes of what a Get returned a grant, if it is one of key's that exists.
+func (k *Keeper) existing(key string, rec Record, data []byte, err error) (*Grant, error) {
 	if errors.Is(err, tokenstore.ErrNotFound) {
-		return rec, nil, nil
+		return nil, nil
 	}
 	var g *Grant
 	if err == nil {
 		g, err = decode(data)
 	}
-	if errors.Is(err, ErrCorrupt) || errors.Is(err, tokenstore.ErrDamaged) { // "sign in again", never a program that cannot start
+	switch {
+	case errors.Is(err, ErrCorrupt), errors.Is(err, tokenstore.ErrDamaged): // "sign in again", never a program that cannot start
 		k.log().Warn("the stored session cannot be read", "key", key, "err", err)
-		return rec, nil, nil
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case Key(g.Realm, g.Party, g.Account) != key, g.Generation <= rec.Tombstone:
+		return nil, nil
+	case !g.NewIDToken.IsZero() && rec.Verified == g.Generation:
+		return g.promote(), nil
 	}
-	if err != nil {
-		return rec, nil, err
-	}
-	if err != nil || Key(g.Realm, g.Party, g.Account) != key {
-		return rec, nil, err
-	}
-	if g.Generation <= rec.Tombstone {
-		return rec, nil, nil
-	}
-	if !g.NewIDToken.IsZero() && rec.Verified == g.Generation {
-		g = g.promote()
-	}
-	return rec, g, nil
+	return g, nil
 }
 
 // Attempt is one wish for a token.
@@ -504,7 +514,12 @@ func (k *Keeper) logoutLocked(held context.Context, key string, hangs func(error
 	if err != nil {
 		g = nil // it does not load, and goes all the same
 	}
-	had = g != nil || err != nil || rec.Open != nil && rec.Open.Kind == opLogout
+	had = g != nil
+	if g == nil {
+		if g, had, revoked = k.remains(held, key); g == nil && !had {
+			had = rec.Open != nil && rec.Open.Kind == opLogout
+		}
+	}
 	gen := rec.allot(g)
 	rec.Tombstone, rec.Row, rec.Dead = gen, nil, ""
 	rec.Open = &Operation{Kind: opLogout, Generation: gen, At: time.Now().UnixMilli()}
@@ -515,6 +530,23 @@ func (k *Keeper) logoutLocked(held context.Context, key string, hangs func(error
 		revoked = k.Revoke(held, g)
 	}
 	return had, revoked, k.remove(held, key, &rec, hangs)
+}
+
+// ErrUnreadable means that a session was deleted without its tokens being known, so nobody could revoke them.
+var ErrUnreadable = errors.New("the stored session cannot be read, so its tokens are not known")
+
+// remains finds what a logout that did not end left to revoke, or why nothing can be.
+func (k *Keeper) remains(ctx context.Context, key string) (g *Grant, had bool, unknown error) {
+	data, err := k.Store.Get(ctx, key)
+	if errors.Is(err, tokenstore.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err == nil {
+		if g, err := decode(data); err == nil && Key(g.Realm, g.Party, g.Account) == key {
+			return g, true, nil
+		}
+	}
+	return nil, true, ErrUnreadable
 }
 
 // attend runs f, which works under a lock, and gives the lock back when f is through. If a call of the store hangs in f, nobody waits for it past the

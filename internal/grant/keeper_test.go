@@ -308,6 +308,16 @@ func TestLogout(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, seen.Grant)
 
+	t.Run("again, by the user", func(t *testing.T) {
+		store, p := &tokenstore.Memory{}, &provider{}
+		k, g := start(t, store, p)
+		require.NoError(t, k.writeRecord(t.Context(), key, Record{Newest: g.Generation + 1, Tombstone: g.Generation + 1, Open: &Operation{Kind: opLogout, Generation: g.Generation + 1}}))
+		k.Revoke = func(_ context.Context, g *Grant) error { return errors.New("offline") }
+		had, notRevoked, err := k.Logout(t.Context(), key)
+		require.NoError(t, err)
+		require.True(t, had)
+		require.ErrorContains(t, notRevoked, "offline")
+	})
 	t.Run("a process that died in it", func(t *testing.T) {
 		store, p := &tokenstore.Memory{}, &provider{}
 		k, g := start(t, store, p)
@@ -505,9 +515,10 @@ func TestFormats(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, tc.data, string(data), "a newer format is not destroyed")
 			}
-			had, _, err := k.Logout(t.Context(), key)
+			had, notRevoked, err := k.Logout(t.Context(), key)
 			require.NoError(t, err)
-			require.Equal(t, tc.want != nil, had)
+			require.True(t, had)
+			require.ErrorIs(t, notRevoked, ErrUnreadable)
 			_, err = store.Get(t.Context(), key)
 			require.ErrorIs(t, err, tokenstore.ErrNotFound)
 		})
