@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,11 +41,10 @@ func (b *bench) shim(chromium string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	line := fmt.Sprintf("exec '%s' \"$1\"", b.program("visit"))
+	line := fmt.Sprintf("'%s' \"$1\"", b.program("visit"))
 	if chromium != "" {
 		line = fmt.Sprintf(`profile=$(mktemp -d '%s/profile-XXXXXX')
-echo $$ >"$BENCH_BROWSER_PID"
-exec '%s' --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-background-networking \
+'%s' --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-background-networking \
 	--disable-component-update --disable-sync --disable-extensions --ignore-certificate-errors --password-store=basic \
 	--remote-debugging-port=0 --user-data-dir="$profile" "$1"`, dir, chromium)
 	}
@@ -71,11 +69,10 @@ func (b *bench) signIn(p *provider, program, shim string) (signIn, error) {
 	m0, k0, t0 := p.requests()
 	p.connections()
 	p.answered.Store(0)
-	pidFile := filepath.Join(shim, "pid")
-	_ = os.Remove(pidFile)
+	defer endBrowser(shim)
 	cmd := exec.CommandContext(ctx, b.program(program))
 	cmd.Env = append(os.Environ(), "PATH="+shim+":"+os.Getenv("PATH"), "BROWSER="+filepath.Join(shim, "xdg-open"), "DISPLAY=:99", "SSL_CERT_FILE="+p.Roots,
-		"BENCH_ISSUER="+p.Issuer(), "BENCH_CLIENT="+clientID, "BENCH_STORE=memory", "BENCH_PORT="+freePort(), "BENCH_BROWSER_PID="+pidFile, "SSH_CONNECTION=")
+		"BENCH_ISSUER="+p.Issuer(), "BENCH_CLIENT="+clientID, "BENCH_STORE=memory", "BENCH_PORT="+freePort(), "SSH_CONNECTION=")
 	out := &watched{want: []byte("verified "), seen: make(chan int64, 1)}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = time.Second
@@ -101,17 +98,34 @@ func (b *bench) signIn(p *provider, program, shim string) (signIn, error) {
 			return signIn{}, fmt.Errorf("%s: %v: %s", program, err, out.text())
 		}
 	}
-	if data, err := os.ReadFile(pidFile); err == nil { // the browser, which we started
-		if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil {
-			if process, err := os.FindProcess(pid); err == nil {
-				_ = process.Kill()
-			}
-		}
-	}
 	// The browser has the redirect half a round trip after the provider sent it.
 	callback := time.Unix(0, p.answered.Load()).Add(rtt / 2)
 	m, k, t := p.requests()
 	return signIn{float64(time.Unix(0, at).Sub(callback)) / float64(rtt), m - m0, k - k0, t - t0, p.connections()}, nil
+}
+
+// endBrowser kills every process of the browser that was started with a profile below dir, and waits until they are gone: the next login
+// shall not share the machine with them.
+func endBrowser(dir string) {
+	for range 200 {
+		left := 0
+		names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, name := range names {
+			line, _ := os.ReadFile(name)
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+			if err != nil || !bytes.Contains(line, []byte(dir+"/profile-")) {
+				continue
+			}
+			left++
+			if process, err := os.FindProcess(pid); err == nil {
+				_ = process.Kill()
+			}
+		}
+		if left == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // watched keeps what a program says, and tells when it has said what is wanted, with the number after it.
