@@ -33,6 +33,17 @@ func TestMain(m *testing.M) {
 
 // fakeBrowser follows the address as a browser does, to the last page, whose title it leaves in $BROWSER_LOG with what it was started with.
 func fakeBrowser() {
+	if os.Getenv("BROWSER_DETACHED") == "1" { // as a real launcher: it ends, and the browser goes on
+		later := exec.Command(os.Args[0], os.Args[1:]...)
+		later.Env = append(os.Environ(), "BROWSER_DETACHED=later")
+		if err := later.Start(); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	if os.Getenv("BROWSER_DETACHED") == "later" {
+		time.Sleep(time.Second) // a person's time
+	}
 	jar, _ := cookiejar.New(nil)
 	web := &http.Client{Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{}}
 	log := strings.Join(os.Args[1:], " ") + "\n"
@@ -130,11 +141,28 @@ func TestScripts(t *testing.T) {
 			"provider": cmdProvider,
 			"chmod":    cmdChmod,
 			"private":  cmdPrivate,
+			"browsed":  cmdBrowsed,
 		},
 	})
 }
 
 type providerKey struct{}
+
+// cmdBrowsed waits until the browser has been at its last page: it may still be loading that when the command has ended.
+func cmdBrowsed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: browsed")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		data, _ := os.ReadFile(ts.MkAbs("browser.log"))
+		if strings.Contains(string(data), "200 OK /") {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the browser did not get to the last page: %s", data)
+		}
+	}
+}
 
 // cmdExits runs a command that must end with an exit code: exits 4 nativeoauth token
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
