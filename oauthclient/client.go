@@ -78,6 +78,9 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
+// Format implements [fmt.Formatter]: every verb names the client and shows nothing of what it holds.
+func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "oauthclient.Client(%s)", c.realm()) }
+
 // Close ends the client. It waits, for at most 10 seconds, for a refresh under way to be stored and for the browser to load its last
 // page. Afterwards tokens that are still valid are handed out, and what would need the provider is [os.ErrClosed].
 // It is nil where nothing was cut short. Later calls do nothing.

@@ -30,6 +30,11 @@ func (a *account) session(resource string, scopes []string) *Session {
 	return &Session{account: a, slot: a.slot(resource, scopes)}
 }
 
+// Format implements [fmt.Formatter]: every verb names the session and shows nothing of what it holds.
+func (s *Session) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "oauthclient.Session(%s%s)", s.account.client.realm(), quoted(s.account.name))
+}
+
 // Account describes the session as last seen. No I/O.
 func (s *Session) Account() Account {
 	g := s.account.grant.Load()
@@ -56,6 +61,8 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 func (s *Session) TokenSource() oauth2.TokenSource { return tokenSource{s} }
 
 type tokenSource struct{ session *Session }
+
+func (t tokenSource) Format(f fmt.State, verb rune) { t.session.Format(f, verb) }
 
 func (t tokenSource) Token() (*oauth2.Token, error) {
 	tok, err := t.session.Token(context.Background())

@@ -43,6 +43,8 @@ type transport struct {
 	provider bool // for the provider's own endpoints: not bound to Origins
 }
 
+func (t *transport) Format(f fmt.State, verb rune) { t.session.Format(f, verb) }
+
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	send, err := true, error(nil)
 	if !t.provider {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package oauthclient_test
+
+const raceDetector = false
