@@ -404,3 +404,24 @@ func BenchmarkToken(b *testing.B) {
 		})
 	})
 }
+
+// However many resources want a token at once, each gets its own, and the ID token that came with it is held against it.
+func TestManyResources(t *testing.T) {
+	as, cfg := authServer(t, authserver.Config{})
+	for i := range 10 {
+		cfg.Resources = append(cfg.Resources, "https://"+string(rune('a'+i))+".example")
+	}
+	c := newClient(t, cfg)
+	session, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for _, r := range cfg.Resources {
+		wg.Go(func() {
+			if _, err := session.For(r).Token(t.Context()); err != nil {
+				t.Errorf("%s: %v", r, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Zero(t, as.Stats().Reuses)
+}

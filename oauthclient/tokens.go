@@ -246,10 +246,11 @@ func (c *Client) successor(g *grant.Grant, s *slot, resp *tokenendpoint.Response
 		next.RefreshToken = resp.RefreshToken
 	}
 	tok := c.newToken(resp, now)
-	tok.Resource, tok.Scopes = s.resource, s.scopes
+	tok.Resource, tok.Scopes, tok.New = s.resource, s.scopes, true
 	main := s.resource == "" && len(s.scopes) == 0
 	next.Tokens = nil
 	for i, old := range g.Tokens {
+		old.New = false
 		switch {
 		case i == 0 && main, i > 0 && old.Resource == s.resource && slices.Equal(old.Scopes, s.scopes):
 			continue
@@ -302,7 +303,12 @@ func (c *Client) verifyRefreshed(ctx context.Context, g *grant.Grant) error {
 	if err != nil {
 		return fmt.Errorf("%w: stored ID token: %w", grant.ErrRejected, err)
 	}
-	newest := slices.MaxFunc(g.Tokens, func(a, b grant.Token) int { return a.Obtained.Compare(b.Obtained) }) // the one that came with it
+	newest := g.Tokens[0]
+	for _, t := range g.Tokens {
+		if t.New {
+			newest = t
+		}
+	}
 	_, err = c.verifyIDToken(ctx, p, g.ClientID, g.NewIDToken.Reveal(), idtoken.Expect{AccessToken: newest.AccessToken, Refreshed: before})
 	if errors.Is(err, ErrInvalidResponse) {
 		return fmt.Errorf("%w: %w", grant.ErrRejected, err)

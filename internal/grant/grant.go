@@ -66,6 +66,7 @@ type Token struct {
 	Type        string // "Bearer" or "DPoP"
 	Obtained    time.Time
 	Expiry      time.Time
+	New         bool // it came with NewIDToken, whose at_hash is of it
 }
 
 // promote returns g with its new ID token as the verified one.
@@ -165,6 +166,7 @@ type storedToken struct {
 	Type        string   `json:"type"`
 	Obtained    int64    `json:"obtained"` // Unix milliseconds
 	Expiry      int64    `json:"expiry"`
+	New         bool     `json:"new,omitempty"`
 }
 
 // encode is the one place where the secrets become bytes, for the store.
@@ -175,7 +177,7 @@ func (g *Grant) encode() ([]byte, error) {
 		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), DPoPKey: g.DPoPKey.Reveal(), ClientSecret: g.ClientSecret.Reveal(),
 	}
 	for _, t := range g.Tokens {
-		s.Tokens = append(s.Tokens, storedToken{t.Resource, t.Scopes, t.AccessToken.Reveal(), t.Type, t.Obtained.UnixMilli(), t.Expiry.UnixMilli()})
+		s.Tokens = append(s.Tokens, storedToken{t.Resource, t.Scopes, t.AccessToken.Reveal(), t.Type, t.Obtained.UnixMilli(), t.Expiry.UnixMilli(), t.New})
 	}
 	return json.Marshal(s)
 }
@@ -201,7 +203,7 @@ func decode(data []byte) (*Grant, error) {
 		IDToken: secret.New(s.IDToken), NewIDToken: secret.New(s.NewIDToken), DPoPKey: secret.New(s.DPoPKey), ClientSecret: secret.New(s.ClientSecret),
 	}
 	for _, t := range s.Tokens {
-		g.Tokens = append(g.Tokens, Token{t.Resource, t.Scopes, secret.New(t.AccessToken), t.Type, time.UnixMilli(t.Obtained), time.UnixMilli(t.Expiry)})
+		g.Tokens = append(g.Tokens, Token{t.Resource, t.Scopes, secret.New(t.AccessToken), t.Type, time.UnixMilli(t.Obtained), time.UnixMilli(t.Expiry), t.New})
 	}
 	return g, nil
 }
