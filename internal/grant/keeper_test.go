@@ -112,21 +112,28 @@ func TestRefreshIsStoredBeforeItIsReturned(t *testing.T) {
 	require.False(t, seen.Open)
 }
 
-// S60: many keepers over one store, as many processes, and one refresh.
+// S60: many keepers over one store, as many processes, and a provider that takes its time: all come while the first is at it, wait for the
+// lock, look again, and send nothing.
 func TestS60OneRefresh(t *testing.T) {
-	store, p := &tokenstore.Memory{}, &provider{}
-	_, g := start(t, store, p)
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			got, err := newKeeper(store).Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
-			if err != nil || got.RefreshToken.Reveal() != "r1" {
-				t.Errorf("got %v, %v", got, err)
-			}
-		})
-	}
-	wg.Wait()
-	require.Equal(t, []string{"r0"}, p.sent)
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &tokenstore.Memory{}, &provider{}
+		_, g := start(t, store, p)
+		slow := func(ctx context.Context, g *Grant) (*Grant, error) {
+			time.Sleep(time.Second)
+			return p.send(ctx, g)
+		}
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				got, err := newKeeper(store).Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: slow})
+				if err != nil || got.RefreshToken.Reveal() != "r1" {
+					t.Errorf("got %v, %v", got, err)
+				}
+			})
+		}
+		all.Wait()
+		require.Equal(t, []string{"r0"}, p.sent)
+	})
 }
 
 func TestNoRefreshTokenComesCarriesTheOldOne(t *testing.T) {
