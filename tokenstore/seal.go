@@ -360,7 +360,7 @@ func (s *Sealed) prove(ctx context.Context) (derivation, error) {
 	}
 
 	// Nothing is sealed yet. Of processes that come at once one creates; the others wait, and then have to know the passphrase.
-	// (A store without locks is for one process.)
+	// (A store without locks is for one client.)
 	held, unlock, err := lock(ctx, s.inner, passphraseName)
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return derivation{}, err

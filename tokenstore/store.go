@@ -13,10 +13,11 @@
 //
 // # A store of your own
 //
-// Implement [Store]. Add [Locker] if more than one process uses it: without a lock two processes refresh one session at
-// once, which providers that rotate refresh tokens punish by ending it. Add [Lister] if the program lists accounts,
-// [Prober] if it can be told before a login that nothing can be kept, [Recorder] if the store has a cheaper
-// place than itself for records without secrets. Package storetest holds a store to everything this package promises.
+// Implement [Store]. Add [Locker] if more than one client uses it, in one process or in several: without a lock two of
+// them refresh one session at once, which providers that rotate refresh tokens punish by ending it. Add [Lister] if the
+// program lists accounts, [Prober] if it can be told before a login that nothing can be kept, [Recorder] if the store has
+// a cheaper place than itself for records without secrets. Package storetest holds a store to everything this package
+// promises.
 package tokenstore
 
 import (
@@ -109,7 +110,8 @@ type Lister interface {
 }
 
 // Locker is a Store that processes can share: holders of one key's lock exclude each other, over handles and processes.
-// A store without it is for one process. The locks bind nobody who does not ask for them: Get and Put do not.
+// A store without it is for one client in one process, which keeps its own calls apart and knows of no other. The locks
+// bind nobody who does not ask for them: Get and Put do not.
 type Locker interface {
 	// Lock waits until the lock is the caller's or ctx ends, and then returns an error that matches ctx's.
 	// Key locks are independent of each other, and of whether the key has a value.

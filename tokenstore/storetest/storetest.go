@@ -476,7 +476,7 @@ func (s *suite) locker(store tokenstore.Store) tokenstore.Locker {
 		}
 	}
 	if !ok {
-		s.Skip("the store is no Locker: it is for one process")
+		s.Skip("the store is no Locker: it is for one client in one process")
 	}
 	return locker
 }
