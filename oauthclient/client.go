@@ -31,6 +31,7 @@ type Client struct {
 	ownTransport bool
 	origins      []string     // where tokens go; nil: wherever the program itself calls
 	resources    *fetch.Guard // the way to the metadata of Resources; nil: the plain one
+	refusals     sync.Map     // place → refusal: where refreshing helped nothing
 
 	mu       sync.Mutex
 	accounts map[string]*account // by name

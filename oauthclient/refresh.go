@@ -23,9 +23,9 @@ type account struct {
 	name   string
 	key    string
 
-	grant     atomic.Pointer[grant.Grant] // nil: not loaded, or gone. Only what is known to be stored.
-	flight    atomic.Pointer[flight]
-	nextEarly atomic.Int64 // Unix nanoseconds: no early refresh before it
+	grant  atomic.Pointer[grant.Grant] // nil: not loaded, or gone. Only what is known to be stored.
+	flight atomic.Pointer[flight]
+	pause  atomic.Pointer[pause] // after a refresh that failed: no early one
 
 	mu     sync.Mutex
 	slots  map[string]*slot
@@ -39,18 +39,20 @@ type slot struct {
 	current  atomic.Pointer[held]
 }
 
-// held is an immutable token with the moments that matter. They are Unix nanoseconds of the wall clock, for a monotonic clock stops while
-// a computer sleeps and the token's life does not; a moment's other clock guards against a wall clock that is set back.
+// held is a token with the moments that matter to it. A monotonic clock stops while a computer sleeps, and the token's life does not; a
+// wall clock may be set back. So both are asked.
 type held struct {
 	token      *oauth2.Token
 	generation uint64
-	key        dpop.Key  // zero: a bearer token
-	look       moment    // from here on the record is looked at; not after refresh
-	refresh    moment    // from here on it is refreshed early
-	expiry     int64     // from here on it is not handed out
-	settled    int64     // a process that has held it until here may refresh early
+	key        dpop.Key // zero: a bearer token
+	refresh    moment   // from here on it is refreshed early
+	expiry     moment   // from here on it is not handed out
+	settled    time.Duration
 	since      time.Time // when this process got it
 	issued     time.Time // when whichever process got it
+
+	sure atomic.Int64 // until here from since, it is handed out without another thought
+	look atomic.Int64 // from here on from since, the record is looked at
 }
 
 // moment is a point in time by two clocks; what comes first counts.
@@ -59,26 +61,31 @@ type moment struct {
 	left time.Duration // from held.since
 }
 
-func (h *held) before(m *moment, now time.Time) bool {
-	return now.UnixNano() < m.wall && now.Sub(h.since) < m.left
+// passed reports whether either clock has come to m.
+func (m moment) passed(wall int64, age time.Duration) bool { return wall >= m.wall || age >= m.left }
+
+// fresh reports whether the token is handed out without another thought. It is the warm path: two loads and a look at the monotonic clock.
+func (h *held) fresh() bool { return int64(time.Since(h.since)) < h.sure.Load() }
+
+// valid reports whether the token may be handed out.
+func (h *held) valid(now time.Time) bool { return !h.expiry.passed(now.UnixNano(), now.Sub(h.since)) }
+
+// early reports whether it is time to refresh while the token is still good.
+func (h *held) early(now time.Time) bool { return h.refresh.passed(now.UnixNano(), now.Sub(h.since)) }
+
+// goOn lets the warm path hand the token out for a while, before the wall clock is asked again: after a sleep, it is what tells the token's age.
+func (h *held) goOn(now time.Time) {
+	age := now.Sub(h.since)
+	h.sure.Store(int64(min(age+askEvery, h.refresh.left, time.Duration(h.look.Load()))))
 }
 
-// fresh reports whether the token is handed out without another thought. It is the warm path: no lock, no allocation.
-func (h *held) fresh(now time.Time) bool { return h.before(&h.look, now) }
-
-// lookAgain returns h with the next look at the record put off.
-func (h *held) lookAgain(now time.Time) *held {
-	next := *h
-	next.look = moment{min(h.refresh.wall, now.Add(lookEvery).UnixNano()), min(h.refresh.left, now.Sub(h.since)+lookEvery)}
-	return &next
-}
+// askEvery is how long the monotonic clock alone is believed. A token may be that much older than it should be when it is handed out, and
+// only in the moment after a sleep; the way to the API takes as long.
+const askEvery = 100 * time.Millisecond
 
 // lookEvery is how often a process that is in use looks at the record, though its token is good for long: a sibling that died in a refresh may
 // have used up the refresh token of everyone. It is well within the shortest grace that is served (30 seconds).
 const lookEvery = 5 * time.Second
-
-// valid reports whether the token may be handed out.
-func (h *held) valid(now time.Time) bool { return now.UnixNano() < h.expiry }
 
 // flight is one refresh, shared by everybody who wants one.
 type flight struct {
@@ -165,30 +172,38 @@ func (h *held) is(t *grant.Token) bool {
 // hold computes when t is refreshed. Early enough that nobody waits, late enough that it is worth it, and with jitter, so that processes do not
 // come all at once.
 func (c *Client) hold(t *grant.Token, generation uint64, now time.Time) *held {
-	life := t.Expiry.Sub(t.Obtained)
+	life := max(t.Expiry.Sub(t.Obtained), 0)
 	before := c.cfg.RefreshBefore
 	if before == 0 {
 		before = min(max(life/10, min(30*time.Second, life/2)), 5*time.Minute)
 	}
 	before -= time.Duration(rand.Int64N(int64(before/5) + 1))
 	skew := min(life/20, 5*time.Second) // for the way to the API
-	refresh := t.Expiry.Add(-max(before, skew))
-	if t.Obtained.After(now.Add(time.Minute)) {
-		refresh = now // this machine's clock was set back: nobody knows how old the token is
+	until := func(margin time.Duration) moment {
+		end := t.Expiry.Add(-margin)
+		return moment{end.UnixNano(), min(end.Sub(now), life-margin)}
 	}
 	h := &held{
 		token: &oauth2.Token{
 			AccessToken: t.AccessToken.Reveal(), TokenType: t.Type, Expiry: t.Expiry, ExpiresIn: int64(life / time.Second),
 		},
 		generation: generation,
-		refresh:    moment{refresh.UnixNano(), refresh.Sub(now)},
-		expiry:     t.Expiry.Add(-skew).UnixNano(),
-		settled:    now.Add(min(settleAfter, life/2)).UnixNano(),
+		refresh:    until(max(before, skew)),
+		expiry:     until(skew),
+		settled:    min(settleAfter, life/2),
 		since:      now,
 		issued:     t.Obtained,
 	}
-	return h.lookAgain(now)
+	if t.Obtained.After(now.Add(maxSkew)) {
+		h.refresh, h.expiry = moment{}, moment{} // this machine's clock was set back: nobody knows how old the token is
+	}
+	h.look.Store(int64(lookEvery))
+	h.goOn(now)
+	return h
 }
+
+// maxSkew is how far in the future a token may have been obtained: machines that share a store differ.
+const maxSkew = time.Minute
 
 // settleAfter is how long a process holds a session before it refreshes early. One that exits a second later would leave a rotation half done.
 const settleAfter = 10 * time.Second
@@ -203,7 +218,7 @@ func (a *account) load(ctx context.Context) error {
 	if seen.Grant == nil {
 		return &loginRequired{why: "no session is stored" + forAccount(a.name), cause: grant.ErrAbsent}
 	}
-	if seen.Open && !seen.Dead {
+	if seen.Open && !seen.Dead && !a.paused(time.Now()) {
 		f := a.refresh(a.slot("", nil), true, 0)
 		select {
 		case <-f.done:
@@ -222,15 +237,15 @@ func forAccount(name string) string {
 	return fmt.Sprintf(" for account %q", name)
 }
 
-// token is the slow path of Session.current: h has reached its refresh time, or is nil.
-func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*held, error) {
-	if h != nil && h.valid(now) {
-		// Nobody waits while the token is valid.
-		if h.before(&h.refresh, now) {
-			a.look(s, h, now)
-			return h, nil
-		}
-		if wall := now.UnixNano(); a.flight.Load() == nil && wall >= h.settled && wall >= a.nextEarly.Load() {
+// token is the slow path of Session.current: h is nil, or to be thought about.
+func (a *account) token(ctx context.Context, s *slot, h *held) (*held, error) {
+	now := time.Now()
+	if h != nil && h.valid(now) { // nobody waits
+		switch {
+		case !h.early(now):
+			a.look(h, now)
+			h.goOn(now)
+		case a.flight.Load() == nil && now.Sub(h.since) >= h.settled && !a.paused(now):
 			a.refresh(s, true, h.generation)
 		}
 		return h, nil
@@ -242,10 +257,11 @@ func (a *account) token(ctx context.Context, s *slot, h *held, now time.Time) (*
 	return h, err
 }
 
-// look reads the record in the background, and what it tells of: a refresh that a dead sibling left half done is finished, a newer token is
-// adopted, a logout is noticed. One goroutine does so at a time, and nobody waits for it.
-func (a *account) look(s *slot, h *held, now time.Time) {
-	if !s.current.CompareAndSwap(h, h.lookAgain(now)) || now.UnixNano() < a.nextEarly.Load() || a.client.begin() != nil {
+// look reads the record in the background, if it is time, and what it tells of: a refresh that a dead sibling left half done is finished, a newer
+// token is adopted, a logout is noticed. One goroutine does so at a time, and nobody waits for it.
+func (a *account) look(h *held, now time.Time) {
+	age, due := int64(now.Sub(h.since)), h.look.Load()
+	if age < due || !h.look.CompareAndSwap(due, age+int64(lookEvery)) || a.client.begin() != nil {
 		return
 	}
 	go func() {
@@ -254,9 +270,12 @@ func (a *account) look(s *slot, h *held, now time.Time) {
 		if g == nil {
 			return
 		}
-		stale, err := a.client.keeper.Stale(a.client.life, a.key, g)
-		if err == nil && stale {
+		stale, open, err := a.client.keeper.Stale(a.client.life, a.key, g)
+		switch {
+		case err == nil && stale:
 			err = a.load(a.client.life)
+		case err == nil && open && !a.paused(time.Now()):
+			a.refresh(a.slot("", nil), true, 0)
 		}
 		if err != nil {
 			a.client.log.Info("a look at the session's record", "account", a.name, "err", err)
@@ -314,26 +333,48 @@ func (a *account) refresh(s *slot, early bool, after uint64) *flight {
 	go func() {
 		defer a.client.done()
 		err := a.run(f, early, after)
-		if err != nil {
-			a.nextEarly.Store(time.Now().Add(earlyPause(err)).UnixNano())
-		}
+		a.pauseAfter(err)
 		end(a.client.failure(err))
 	}()
 	return f
 }
 
-// earlyPause is how soon a failed early refresh is tried again. While a sibling holds the lock it is looked at every few seconds, well within
-// the grace that providers give.
-func earlyPause(err error) time.Duration {
-	var pause *grant.PauseError
-	if errors.As(err, &pause) {
-		return pause.After
-	}
-	if errors.Is(err, grant.ErrBusy) {
-		return 2 * time.Second
-	}
-	return 5 * time.Second
+// pause is a time without early refreshes. It grows while they fail.
+type pause struct {
+	since    time.Time
+	length   time.Duration
+	failures int
 }
+
+func (a *account) paused(now time.Time) bool {
+	p := a.pause.Load()
+	return p != nil && now.Sub(p.since) < p.length
+}
+
+// pauseAfter says how soon an early refresh is tried again. While a sibling holds the lock it is looked at every few seconds, and the first tries are
+// well within the grace that providers give.
+func (a *account) pauseAfter(err error) {
+	if err == nil {
+		a.pause.Store(nil)
+		return
+	}
+	next := &pause{since: time.Now(), length: 2 * time.Second}
+	var asked *grant.PauseError
+	switch {
+	case errors.As(err, &asked):
+		next.length = asked.After
+	case !errors.Is(err, grant.ErrBusy):
+		if p := a.pause.Load(); p != nil {
+			next.failures = p.failures
+		}
+		next.length = min(lookEvery<<next.failures, maxPause)
+		next.failures = min(next.failures+1, 8)
+	}
+	a.pause.Store(next)
+}
+
+// maxPause bounds the pause between early refreshes in a long outage.
+const maxPause = 2 * time.Minute
 
 func (a *account) run(f *flight, early bool, after uint64) error {
 	c := a.client
@@ -347,10 +388,10 @@ func (a *account) run(f *flight, early bool, after uint64) error {
 		}
 		now := time.Now()
 		h := c.hold(t, g.Generation, now)
-		return g.Generation > after && h.valid(now) && (!early || h.fresh(now))
+		return g.Generation > after && h.valid(now) && (!early || !h.early(now))
 	}
 	g, err := c.keeper.Refresh(c.life, grant.Attempt{
-		Key: a.key, Early: early, Serves: serves,
+		Key: a.key, Early: early, Known: a.grant.Load(), Serves: serves,
 		Send: func(ctx context.Context, g *grant.Grant) (*grant.Grant, error) { return c.sendRefresh(ctx, g, f.slot) },
 		Stalled: func(err error) {
 			f.once.Do(func() {

@@ -119,7 +119,7 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 }
 
 // IDToken returns the verified ID token while it is unexpired, refreshing if need be, and its expiry. It is for APIs that want one (Kubernetes); who the
-// user is tells [Session.Claims]. An error where the provider gives none at a refresh.
+// user is tells [Session.Claims]. [ErrLoginRequired] where it has expired and a refresh since then brought no other.
 func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, err error) {
 	if s.err != nil {
 		return "", time.Time{}, s.err
@@ -136,13 +136,16 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		if err != nil {
 			return "", time.Time{}, invalid("stored ID token: %w", err)
 		}
-		if !g.Pending() && time.Until(claims.Expiry) > 10*time.Second {
+		end := claims.Expiry.Add(-10 * time.Second)
+		if !g.Pending() && time.Now().Before(end) {
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}
-		if attempt == 0 {
-			if err := s.refreshAfter(ctx, g.Generation); err != nil {
-				return "", time.Time{}, err
-			}
+		if attempt > 0 || !g.Pending() && len(g.Tokens) > 0 && g.Tokens[0].Obtained.After(end) {
+			break // the last refresh brought none, and the next would not either
+		}
+		whole := s.account.session("", nil) // a token for less may come without one
+		if err := whole.refreshAfter(ctx, g.Generation); err != nil {
+			return "", time.Time{}, err
 		}
 	}
 	return "", time.Time{}, &loginRequired{why: "the ID token has expired, and the provider gives none at a refresh"}

@@ -29,7 +29,7 @@ func (s *Session) HTTPClient() *http.Client {
 //
 // A request of the program's own to another origin is an error; one that a redirect leads to another origin goes there without the
 // token. After a 401 that says invalid_token (RFC 6750 §3.1) the session is refreshed and the request sent once more, if its body can be;
-// if that cannot be, the 401 comes back.
+// if that cannot be, the 401 comes back. So it does, for some seconds, from an API that refused a token that was new.
 func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = s.account.client.cfg.Transport
@@ -73,6 +73,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !tokenRefused(resp) {
 		return resp, err
 	}
+	at := place{s.slot, safeurl.Origin(req.URL)}
+	if s.account.client.vain(at, h) {
+		return resp, nil
+	}
 	body, err := replay(req)
 	if err != nil {
 		return resp, nil
@@ -83,7 +87,32 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil // a RoundTripper that has a response returns it
 	}
 	drain(resp)
-	return t.send(req, body, fresh)
+	resp, err = t.send(req, body, fresh)
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && tokenRefused(resp) {
+		s.account.client.refusals.Store(at, refusal{fresh.generation, time.Now()})
+	}
+	return resp, err
+}
+
+// place is an API as far as one token is concerned.
+type place struct {
+	slot   *slot
+	origin string
+}
+
+// refusal is a token that was refused though it was new.
+type refusal struct {
+	generation uint64
+	at         time.Time
+}
+
+// vainPause is how long a token that was refused when it was new is not refreshed for the API that refused it: another would be refused too.
+const vainPause = 10 * time.Second
+
+func (c *Client) vain(at place, h *held) bool {
+	v, _ := c.refusals.Load(at)
+	r, ok := v.(refusal)
+	return ok && r.generation == h.generation && time.Since(r.at) < vainPause
 }
 
 // send sends req with h's token, and under DPoP once more where the server asks for a nonce (RFC 9449 §9).
@@ -133,15 +162,14 @@ func drain(resp *http.Response) {
 
 // current returns the token to send now.
 func (s *Session) current(ctx context.Context) (*held, error) {
-	now := time.Now()
 	h := s.slot.current.Load()
-	if h != nil && h.fresh(now) {
+	if h != nil && h.fresh() {
 		return h, nil
 	}
 	if s.err != nil {
 		return nil, s.err
 	}
-	return s.account.token(ctx, s.slot, h, now)
+	return s.account.token(ctx, s.slot, h)
 }
 
 // replace returns a token newer than the one that was refused.

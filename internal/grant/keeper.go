@@ -99,14 +99,14 @@ func (k *Keeper) Look(ctx context.Context, key string) (Seen, error) {
 	return Seen{Grant: g, Dead: rec.dead(g), Open: rec.names(g), Newest: g.Generation}, nil
 }
 
-// Stale reports whether the record tells something that g does not: a refresh of its token that has not ended, a newer generation, a logout.
+// Stale reports what the record tells that g does not: a newer generation or a logout (stale), a refresh of g's token that has not ended (open).
 // No secret is read where the store is a [tokenstore.Recorder], so it may be asked every few seconds.
-func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (bool, error) {
+func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (stale, open bool, err error) {
 	rec, err := k.readRecord(ctx, key)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	return rec.names(g) || rec.Tombstone >= g.Generation || rec.Open == nil && rec.Newest > g.Generation, nil
+	return rec.Tombstone >= g.Generation || rec.Open == nil && rec.Newest > g.Generation, rec.names(g), nil
 }
 
 // read returns the record, and the grant where there is one: a value at or below the tombstone does not exist.
@@ -152,6 +152,8 @@ type Attempt struct {
 	Key string
 	// Early: the caller's token is still valid, so the lock is only tried.
 	Early bool
+	// Known is the grant that the caller has; nil: none. While the record says that it is still the one that is stored, it is not read again.
+	Known *Grant
 	// Serves reports whether a stored grant is what the caller wants, so that nothing has to be sent.
 	Serves func(*Grant) bool
 	// Send sends g's refresh token and returns g's successor, with every token that goes on living. Its errors are *SendError. A successor beside an error is
@@ -165,37 +167,91 @@ type Attempt struct {
 // matter is settled: ctx is not one caller's but the life of the client.
 func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
 	// 2: without the lock.
-	rec, g, err := k.read(ctx, a.Key)
-	if err != nil {
-		return nil, err
-	}
-	if g := k.adopt(ctx, rec, g, a); g != nil {
-		return g, nil
-	}
-	if g == nil {
-		if rec.Open == nil || rec.Open.Kind != opLogout {
-			return nil, ErrAbsent
-		}
-		// A logout has not ended: finish it under the lock, if its process died.
+	adopted, rec, err := k.look(ctx, a)
+	if adopted != nil || err != nil {
+		return adopted, err
 	}
 
-	// 3: the lock.
+	// 3: the lock, unless its holder stores before that what is wanted.
 	wait := k.LockWait
 	if a.Early {
 		wait = tryWait
 	}
-	held, unlock, err := k.lock(ctx, a.Key, wait)
-	if err != nil {
-		if rec, g, lookErr := k.read(ctx, a.Key); lookErr == nil {
-			if g := k.adopt(ctx, rec, g, a); g != nil {
-				return g, nil
-			}
-		}
-		return nil, err
+	held, unlock, adopted, err := k.lockOrAdopt(ctx, a, rec, wait)
+	if adopted != nil || err != nil {
+		return adopted, err
 	}
 	defer unlock()
 	return k.refreshLocked(held, a, false)
 }
+
+// look is step 2: what is stored is adopted if it serves. ErrAbsent: there is no session, and no logout under way that might have to be finished.
+func (k *Keeper) look(ctx context.Context, a Attempt) (*Grant, Record, error) {
+	rec, err := k.readRecord(ctx, a.Key)
+	g := a.Known
+	if err == nil && (g == nil || !rec.settledOn(g)) {
+		rec, g, err = k.read(ctx, a.Key)
+	}
+	if err != nil {
+		return nil, rec, err
+	}
+	if g == nil && (rec.Open == nil || rec.Open.Kind != opLogout) {
+		return nil, rec, ErrAbsent
+	}
+	return k.adopt(ctx, rec, g, a), rec, nil
+}
+
+// lockOrAdopt takes the refresh lock. While another process holds it, the record is watched: what that process stores is adopted without the lock, or all
+// that wait would have to go through it one by one. At the deadline step 2 is done once more.
+func (k *Keeper) lockOrAdopt(ctx context.Context, a Attempt, seen Record, wait time.Duration) (held context.Context, unlock func(), adopted *Grant, err error) {
+	waiting, enough := within(ctx, wait)
+	defer enough()
+	found := make(chan *Grant, 1)
+	go func() {
+		g := k.watch(waiting, a, seen)
+		enough()
+		found <- g
+	}()
+	held, unlock, err = k.lockWhile(ctx, waiting, a.Key)
+	enough()
+	if adopted = <-found; adopted == nil && err != nil {
+		adopted, _, _ = k.look(ctx, a)
+	}
+	if adopted == nil {
+		return held, unlock, nil, err
+	}
+	if err == nil {
+		unlock()
+	}
+	return nil, nil, adopted, nil
+}
+
+// watch looks at the record until waiting ends, and returns the stored grant once another process has made it one that serves.
+func (k *Keeper) watch(waiting context.Context, a Attempt, seen Record) *Grant {
+	ctx := context.WithoutCancel(waiting)
+	for pause := watchEvery / 5; ; pause = min(2*pause, watchEvery) {
+		select {
+		case <-waiting.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		rec, err := k.readRecord(ctx, a.Key)
+		if err != nil || rec.Open != nil || seen.Open == nil && rec.Newest == seen.Newest {
+			continue
+		}
+		rec, g, err := k.read(ctx, a.Key)
+		if err != nil {
+			continue
+		}
+		if g := k.adopt(ctx, rec, g, a); g != nil {
+			return g
+		}
+		seen = rec
+	}
+}
+
+// watchEvery is how often a process that waits for the lock looks at the record.
+const watchEvery = 25 * time.Millisecond
 
 // adopt returns the stored grant if it serves and no open refresh has sent its refresh token; otherwise the grace period
 // would pass while everyone goes on with the old tokens, and the next refresh would be a reuse.
@@ -298,6 +354,7 @@ func (k *Keeper) failed(ctx context.Context, a Attempt, rec *Record, g *Grant, e
 	settle := func() {
 		rec.Open.Settled = true
 		if !recovery {
+			rec.Newest = rec.Open.Generation - 1 // nothing was stored, so it is free again, and nobody looks for it
 			rec.Open = nil
 		}
 		k.note(ctx, a.Key, *rec)
@@ -650,18 +707,26 @@ func (k *Keeper) Rows(ctx context.Context, realm, party string) ([]Row, error) {
 	return rows, nil
 }
 
-// lock takes the lock of key, for at most wait (0: as long as ctx lives). held ends with ctx, or when the lock is lost.
+// lock takes the lock of key, for at most wait (0: as long as ctx lives).
 func (k *Keeper) lock(ctx context.Context, key string, wait time.Duration) (held context.Context, unlock func(), err error) {
-	bounded := ctx
-	if wait > 0 {
-		var cancel context.CancelFunc
-		bounded, cancel = context.WithTimeout(ctx, wait)
-		defer cancel()
+	waiting, cancel := within(ctx, wait)
+	defer cancel()
+	return k.lockWhile(ctx, waiting, key)
+}
+
+func within(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	if wait == 0 {
+		return context.WithCancel(ctx)
 	}
+	return context.WithTimeout(ctx, wait)
+}
+
+// lockWhile takes the lock of key, and waits for it while waiting lives. held ends with ctx, or when the lock is lost.
+func (k *Keeper) lockWhile(ctx, waiting context.Context, key string) (held context.Context, unlock func(), err error) {
 	if l, ok := k.Store.(tokenstore.Locker); ok {
-		lease, release, err := l.Lock(bounded, key)
+		lease, release, err := l.Lock(waiting, key)
 		if err == nil {
-			// The lease carries the store's own values and outlives bounded; it shall end with ctx too.
+			// The lease carries the store's own values and outlives waiting; it shall end with ctx too.
 			held, cancel := context.WithCancel(lease)
 			stop := context.AfterFunc(ctx, cancel)
 			return held, func() {
@@ -689,8 +754,8 @@ func (k *Keeper) lock(ctx context.Context, key string, wait time.Duration) (held
 	select {
 	case own <- struct{}{}:
 		return ctx, func() { <-own }, nil
-	case <-bounded.Done():
-		return nil, nil, busy(ctx, bounded.Err())
+	case <-waiting.Done():
+		return nil, nil, busy(ctx, waiting.Err())
 	}
 }
 

@@ -44,6 +44,11 @@ func (r *Record) names(g *Grant) bool {
 	return r.Open != nil && r.Open.Hash != "" && r.Open.Hash == g.hash()
 }
 
+// settledOn reports whether g, once read, is still what is stored: nothing is newer or under way. A record that was lost says nothing.
+func (r *Record) settledOn(g *Grant) bool {
+	return r.Open == nil && r.Newest == g.Generation && r.Tombstone < g.Generation
+}
+
 func (r *Record) dead(g *Grant) bool { return r.Dead != "" && r.Dead == g.hash() }
 
 // pause returns how long the provider asked everyone to wait. A clock that jumped back does not lengthen it without bound.

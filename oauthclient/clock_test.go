@@ -1,0 +1,88 @@
+package oauthclient
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+)
+
+// The two clocks of a machine part company when it sleeps (the monotonic one stops) and when somebody sets it. Neither makes an old token young.
+func TestClockJumps(t *testing.T) {
+	const life = 10 * time.Minute
+	c := &Client{}
+	now := time.Now()
+	issue := func(obtained time.Time) *held {
+		return c.hold(&grant.Token{AccessToken: secret.New("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(life)}, 1, now)
+	}
+	for _, row := range []struct {
+		name         string
+		obtained     time.Duration // before (−) or after now, by the wall clock
+		wall, awake  time.Duration // what the clocks say has passed since
+		valid, early bool
+	}{
+		{"nothing passed", 0, 0, 0, true, false},
+		{"half its life", 0, life / 2, life / 2, true, false},
+		{"near its end", 0, life - 20*time.Second, life - 20*time.Second, true, true},
+		{"its whole life", 0, life, life, false, true},
+		{"slept through it", 0, time.Hour, time.Second, false, true},
+		{"slept to near its end", 0, life - 20*time.Second, time.Second, true, true},
+		{"set back at once", 0, -time.Hour, time.Second, true, false},
+		{"set back, and its life passed", 0, life - time.Hour, life, false, true},
+		{"set back, and near its end", 0, -time.Hour, life - 20*time.Second, true, true},
+		{"set ahead", 0, time.Hour, 0, false, true},
+		{"another process got it, half its life ago", -life / 2, 0, 0, true, false},
+		{"another process got it, its life ago", -life, 0, 0, false, true},
+		{"another machine got it, whose clock is a little ahead", 30 * time.Second, 0, 0, true, false},
+		{"the same, when its life has passed", 30 * time.Second, 0, life, false, true},
+		{"the clock was set back between two processes", time.Hour, 0, 0, false, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := issue(now.Add(row.obtained))
+			wall := now.Add(row.wall).UnixNano()
+			require.Equal(t, row.valid, !h.expiry.passed(wall, row.awake), "may be handed out")
+			require.Equal(t, row.early, h.refresh.passed(wall, row.awake), "is refreshed")
+		})
+	}
+}
+
+// The warm path asks the monotonic clock alone, for a tenth of a second at a time and never past a moment that matters.
+func TestWarmPathIsNotBelievedLong(t *testing.T) {
+	now := time.Now()
+	token := func(life time.Duration) *grant.Token {
+		return &grant.Token{AccessToken: secret.New("a"), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}
+	}
+	c := &Client{}
+	h := c.hold(token(time.Hour), 1, now)
+	require.EqualValues(t, askEvery, h.sure.Load())
+	h.goOn(now.Add(time.Second))
+	require.EqualValues(t, time.Second+askEvery, h.sure.Load())
+	h.goOn(now.Add(lookEvery - time.Millisecond))
+	require.EqualValues(t, lookEvery, h.sure.Load(), "it is time for a look at the record")
+	h = c.hold(token(80*time.Millisecond), 1, now)
+	require.EqualValues(t, h.refresh.left, h.sure.Load())
+	h = c.hold(token(-time.Second), 1, now)
+	require.False(t, h.fresh())
+}
+
+// While early refreshes fail they are tried again after 5, 10, 20 … seconds; a provider's Retry-After is kept, and a success ends it.
+func TestPauseGrows(t *testing.T) {
+	a := &account{}
+	require.False(t, a.paused(time.Now()))
+	for _, want := range []time.Duration{5, 10, 20, 40, 80, 120, 120, 120, 120, 120, 120} {
+		a.pauseAfter(grant.ErrNoRefreshToken)
+		p := a.pause.Load()
+		require.Equal(t, want*time.Second, p.length)
+		require.True(t, a.paused(p.since.Add(p.length-1)))
+		require.False(t, a.paused(p.since.Add(p.length)))
+	}
+	a.pauseAfter(&grant.PauseError{After: 7 * time.Second})
+	require.Equal(t, 7*time.Second, a.pause.Load().length)
+	a.pauseAfter(grant.ErrBusy)
+	require.Equal(t, 2*time.Second, a.pause.Load().length)
+	a.pauseAfter(nil)
+	require.False(t, a.paused(time.Now()))
+}
