@@ -112,14 +112,13 @@ type doom struct {
 type window struct {
 	file *os.File
 	mu   sync.Mutex
-	open time.Time
 	seen windowFigures
 }
 
 type windowFigures struct {
-	Open      bool
-	Refreshes int
-	Total     time.Duration
+	Since     time.Time     // since when the window is open; zero: it is not
+	Refreshes int           // that came through it
+	Total     time.Duration // that these took
 }
 
 func (w *window) step(name string) {
@@ -130,18 +129,20 @@ func (w *window) step(name string) {
 	defer w.mu.Unlock()
 	switch {
 	case name == "send token":
-		w.open, w.seen.Open = time.Now(), true
-	case !w.seen.Open || name != "put done" && name != "unlock":
+		if w.seen.Since.IsZero() { // else it is sent once more
+			w.seen.Since = time.Now()
+		}
+	case w.seen.Since.IsZero() || name != "put done" && name != "unlock":
 		return
 	default:
-		w.seen.Open = false
 		if name == "put done" {
 			w.seen.Refreshes++
-			w.seen.Total += time.Since(w.open)
+			w.seen.Total += time.Since(w.seen.Since)
 		}
+		w.seen.Since = time.Time{}
 	}
 	if data, err := json.Marshal(w.seen); err == nil {
-		_, _ = w.file.WriteAt(fmt.Appendf(nil, "%-100s", data), 0) // one write, so it is whole
+		_, _ = w.file.WriteAt(fmt.Appendf(nil, "%-150s", data), 0) // one write, so it is whole
 	}
 }
 
