@@ -50,6 +50,25 @@ func TestS4Ticket(t *testing.T) {
 	complete(t, s)
 }
 
+// A pushed request that the provider has forgotten is replaced by another (RFC 9126 §2.2); the ticket still works once, and is as strict about where it leads.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	require.Error(t, listen(t, loopback.Config{}).Renew(authURL), "before Start")
+	s, ticket := start(t, loopback.Config{})
+	require.Error(t, s.Renew("javascript:alert(1)"))
+	require.NoError(t, s.Renew(authURL+"&second=1"))
+	select {
+	case <-s.Visited():
+		t.Fatal("visited before anybody came")
+	default:
+	}
+	require.Equal(t, authURL+"&second=1", send(t, "GET", ticket, "").Header.Get("Location"))
+	<-s.Visited()
+	require.Equal(t, 410, send(t, "GET", ticket, "").StatusCode)
+	complete(t, s)
+	require.ErrorIs(t, s.Renew(authURL), os.ErrClosed)
+}
+
 // S11: DNS rebinding. Only the redirect URI's own authority is answered.
 func TestS11Host(t *testing.T) {
 	t.Parallel()

@@ -65,9 +65,9 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	usable := s.started && !s.ticketUsed && !s.over
+	usable := s.started && !s.ticketUsed() && !s.over
 	if usable {
-		s.ticketUsed = true
+		close(s.visited)
 	}
 	location := s.authURL
 	s.mu.Unlock()

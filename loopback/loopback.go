@@ -104,6 +104,7 @@ type Server struct {
 	http *http.Server
 	done sync.WaitGroup // listeners and connections
 
+	visited  chan struct{} // closed: the ticket was used
 	answered chan struct{} // closed: response or err is set
 	finished chan struct{} // closed: outcome is set
 	settled  chan struct{} // closed: the browser has its page, or has gone away
@@ -112,17 +113,16 @@ type Server struct {
 	settle func()
 	shut   func() error
 
-	mu         sync.Mutex
-	authURL    string
-	want       Expect
-	started    bool
-	ticketUsed bool
-	over       bool // no answer is taken any more
-	owed       bool // a browser waits for the page
-	response   *Response
-	err        error
-	outcome    outcome
-	last       refusal
+	mu       sync.Mutex
+	authURL  string
+	want     Expect
+	started  bool
+	over     bool // no answer is taken any more
+	owed     bool // a browser waits for the page
+	response *Response
+	err      error
+	outcome  outcome
+	last     refusal
 }
 
 // Listen binds the listener and begins to answer: 404 to everything, until [Server.Start]. ctx bounds Listen only. Its
@@ -136,6 +136,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		patience: patience,
 		ticket:   "/" + rand.Text(),
 		page:     "/" + rand.Text(),
+		visited:  make(chan struct{}),
 		answered: make(chan struct{}),
 		finished: make(chan struct{}),
 		settled:  make(chan struct{}),
@@ -255,10 +256,10 @@ func (s *Server) RedirectURI() string { return s.redirectURI }
 // hold. It works once; before it, every request is answered by 404. Open the ticket in the browser; where a URL is printed
 // for a person to open by hand, print authURL, which works on its own.
 func (s *Server) Start(authURL string, want Expect) (ticketURL string, err error) {
-	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(authURL)
+	u, err := parseAuthURL(authURL)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("loopback: the authorization URL: %w", err)
+		return "", err
 	case want.State == "":
 		return "", errors.New("loopback: Expect.State is empty; make one of at least 128 random bits for each sign-in")
 	case want.RequireIssuer && want.Issuer == "":
@@ -274,6 +275,45 @@ func (s *Server) Start(authURL string, want Expect) (ticketURL string, err error
 	}
 	s.started, s.authURL, s.want = true, u.String(), want
 	return s.origin + s.prefix + s.ticket, nil
+}
+
+func parseAuthURL(authURL string) (*url.URL, error) {
+	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(authURL)
+	if err != nil {
+		return nil, fmt.Errorf("loopback: the authorization URL: %w", err)
+	}
+	return u, nil
+}
+
+// Renew gives the ticket another authorization URL, of the same sign-in and state. A pushed request is kept by the provider for a minute or so
+// (RFC 9126 §2.2), and a browser may take longer to open.
+func (s *Server) Renew(authURL string) error {
+	u, err := parseAuthURL(authURL)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.over:
+		return s.closedError()
+	case !s.started:
+		return errors.New("loopback: Renew comes after Start")
+	}
+	s.authURL = u.String()
+	return nil
+}
+
+// Visited is closed when a browser has asked for the ticket, and was sent on with it.
+func (s *Server) Visited() <-chan struct{} { return s.visited }
+
+func (s *Server) ticketUsed() bool {
+	select {
+	case <-s.visited:
+		return true
+	default:
+		return false
+	}
 }
 
 // Wait returns the answer. A provider's refusal is one too: [Response.Code] tells. Its error matches [ErrIssuer], the error of
@@ -305,7 +345,7 @@ func (s *Server) progress() string {
 	switch {
 	case s.last.why != "":
 		return "the last request refused: " + s.last.why
-	case s.ticketUsed:
+	case s.ticketUsed():
 		return "the browser was sent to the provider, and did not come back"
 	case s.started:
 		return "the browser did not ask for the sign-in page; check that one was opened"

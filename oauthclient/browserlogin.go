@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
@@ -12,9 +13,9 @@ import (
 
 // ways are the means by which a person is asked.
 type ways struct {
-	open   func(ctx context.Context, url string) error // nil: no browser here
-	paste  bool                                        // the person may open the URL elsewhere and paste the one it ends at
-	device bool                                        // a device code is offered beside that, where the provider has it
+	open   func(ctx context.Context, url string, failed func(error)) error // nil: no browser here; failed is called where it fails later
+	paste  bool                                                            // the person may open the URL elsewhere and paste the one it ends at
+	device bool                                                            // a device code is offered beside that, where the provider has it
 }
 
 // browserLogin is the authorization code flow with a loopback redirect (RFC 8252 §7.3): the listener is there before anything is shown, and
@@ -45,7 +46,7 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 	if err != nil {
 		return nil, err
 	}
-	authURL, err := c.authorizationURL(ctx, t)
+	authURL, urlExpiry, err := c.authorizationURL(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -66,19 +67,28 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 	defer cancel(nil)
 	c.working.Go(func() { c.warm(asking, p) }) // while the person is busy
 	c.cfg.UI.progress(StepPerson)
-	do := Instructions{URL: authURL, Paste: w.paste}
+	do := Instructions{URL: authURL, URLExpiry: urlExpiry, Paste: w.paste}
 	do.Expiry, _ = ctx.Deadline()
 	if dev != nil {
 		dev.instruct(&do)
 	}
+	failed := func(err error) {
+		select {
+		case <-srv.Visited(): // whatever the launcher thinks
+		case <-asking.Done():
+		default:
+			c.log.Warn("the browser was not opened", "err", err)
+			if c.cfg.UI.Instruct == nil {
+				cancel(fmt.Errorf("%w: %w", ErrNoBrowser, err))
+			}
+		}
+	}
 	c.working.Go(func() { // a launcher may take its time, while the browser is long back
 		if w.open != nil {
-			err := w.open(asking, ticket)
-			if do.Opened = err == nil; err != nil && asking.Err() == nil {
-				c.log.Warn("the browser was not opened", "err", err)
-				if c.cfg.UI.Instruct == nil {
-					cancel(fmt.Errorf("%w: %w", ErrNoBrowser, err))
-				}
+			c.working.Go(func() { c.attend(asking, srv, t, urlExpiry) })
+			err := w.open(asking, ticket, failed)
+			if do.Opened = err == nil; err != nil {
+				failed(err)
 			}
 		}
 		if c.cfg.UI.Instruct != nil && asking.Err() == nil {
@@ -153,6 +163,45 @@ func (c *Client) warm(ctx context.Context, p *provider) {
 	}
 	if err := p.keys.Prefetch(ctx); err != nil && ctx.Err() == nil {
 		c.log.Info("the provider's keys could not be fetched ahead", "err", err)
+	}
+}
+
+const (
+	// absence is how long a browser that was opened may take to ask for its page before that is worth a word.
+	absence = 10 * time.Second
+	// minRenewal is how often a request is pushed at most, however soon the provider forgets it.
+	minRenewal = 2 * time.Second
+)
+
+// attend waits for the browser to ask for its page, and keeps the ticket good until then: a request that was pushed is forgotten after a
+// minute or so, and a browser that asks which profile to use, or a screen that is locked, takes longer.
+func (c *Client) attend(ctx context.Context, srv *loopback.Server, t *transaction, expiry time.Time) {
+	absent := time.After(absence)
+	for {
+		var renew <-chan time.Time
+		if !expiry.IsZero() {
+			renew = time.After(max(time.Until(expiry)*3/4, minRenewal))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-srv.Visited():
+			return
+		case <-absent:
+			c.log.Warn("no browser has asked for the sign-in page yet")
+		case <-renew:
+			var address string
+			var err error
+			if address, expiry, err = c.authorizationURL(ctx, t); err == nil {
+				err = srv.Renew(address)
+			}
+			if err != nil {
+				if ctx.Err() == nil {
+					c.log.Info("the request was not pushed again", "err", err)
+				}
+				return
+			}
+		}
 	}
 }
 

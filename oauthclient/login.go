@@ -247,10 +247,12 @@ func (at *attempt) discard(ctx context.Context, c *Client, g *grant.Grant) {
 
 // ask reaches the person by the flow that was chosen, or by what is there.
 func (c *Client) ask(ctx context.Context, at *attempt) (*Session, error) {
-	open, instruct := c.cfg.UI.OpenURL, c.cfg.UI.Instruct != nil
-	can := headless.Can{Opener: open != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
-	if open == nil {
-		open, can.NoBrowser = browser.Open, browser.Available()
+	open, instruct := browser.Watch, c.cfg.UI.Instruct != nil
+	can := headless.Can{Opener: c.cfg.UI.OpenURL != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
+	if can.Opener {
+		open = func(ctx context.Context, url string, _ func(error)) error { return c.cfg.UI.OpenURL(ctx, url) }
+	} else {
+		can.NoBrowser = browser.Available()
 	}
 	var choice headless.Ways
 	switch at.opts.Flow {

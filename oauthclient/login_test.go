@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -533,4 +534,65 @@ func TestConfig(t *testing.T) {
 			require.ErrorContains(t, err, tc.says)
 		})
 	}
+}
+
+// A provider keeps a pushed request for a minute or so (RFC 9126 §2.2); a browser that comes later is sent to one that was pushed anew. The address to open by hand
+// cannot be changed any more, so it says until when it works.
+func TestLateBrowserFindsAFreshRequest(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	forgotten := ""
+	server := oauthtest.NewServer(t, &oauthtest.Options{Misbehave: func(endpoint string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch endpoint {
+			case "par":
+				rec := httptest.NewRecorder()
+				next.ServeHTTP(rec, r)
+				var answer map[string]any
+				_ = json.Unmarshal(rec.Body.Bytes(), &answer)
+				answer["expires_in"] = 1
+				mu.Lock()
+				if uri, ok := answer["request_uri"].(string); ok && forgotten == "" {
+					forgotten = uri
+				}
+				mu.Unlock()
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(rec.Code)
+				_ = json.NewEncoder(w).Encode(answer)
+				return
+			case "authorize":
+				mu.Lock()
+				gone := r.FormValue("request_uri") == forgotten
+				mu.Unlock()
+				if gone {
+					http.Error(w, "expired", http.StatusBadRequest)
+					return
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	cfg := server.Config()
+	open, shown := cfg.UI.OpenURL, make(chan oauthclient.Instructions, 1)
+	cfg.UI.OpenURL = func(ctx context.Context, ticket string) error {
+		go func() { // the launcher has ended, and the browser takes its time
+			for server.Requests("par") < 2 && ctx.Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			_ = open(ctx, ticket)
+		}()
+		return nil
+	}
+	cfg.UI.Instruct = func(_ context.Context, do oauthclient.Instructions) (string, error) {
+		shown <- do
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := newClient(t, cfg).Login(ctx, &oauthclient.LoginOptions{Flow: oauthclient.FlowBrowser})
+	require.NoError(t, err)
+	do := <-shown
+	require.True(t, do.Opened)
+	require.WithinDuration(t, time.Now(), do.URLExpiry, 30*time.Second)
+	require.True(t, do.URLExpiry.Before(do.Expiry))
 }

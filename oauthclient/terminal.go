@@ -36,11 +36,15 @@ func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error
 		t.print("That was not it: %s\n", do.Refused)
 		return t.read(ctx)
 	}
+	until := ""
+	if !do.URLExpiry.IsZero() {
+		until = " before " + do.URLExpiry.Local().Format(time.TimeOnly)
+	}
 	switch {
 	case do.Opened:
-		t.print("Your browser has been opened to sign in. If nothing appears, open this address:\n  %s\n", do.URL)
+		t.print("Your browser has been opened to sign in. If nothing appears, open this address%s:\n  %s\n", until, do.URL)
 	case do.URL != "":
-		t.print("To sign in, open this address in a browser:\n  %s\n", do.URL)
+		t.print("To sign in, open this address in a browser%s:\n  %s\n", until, do.URL)
 	}
 	if paste && do.URL != "" {
 		t.print("A browser on another machine will end at an address that does not load: paste that address here.\n")

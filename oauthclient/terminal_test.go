@@ -46,6 +46,7 @@ func TestS89TerminalUI(t *testing.T) {
 		"all":      {oauthclient.Instructions{URL: url, Opened: true, Paste: true, UserCode: code, VerificationURI: where}, []string{"has been opened", url, "Or, on any device", code}, nil},
 		"until":    {oauthclient.Instructions{URL: url, Expiry: time.Now()}, []string{"Waiting until", "Ctrl-C"}, nil},
 		"refused":  {oauthclient.Instructions{URL: url, Paste: true, Refused: errors.New("its state is wrong")}, []string{"its state is wrong"}, []string{url}},
+		"pushed":   {oauthclient.Instructions{URL: url, URLExpiry: time.Date(2030, 1, 1, 12, 34, 56, 0, time.Local)}, []string{"in a browser before 12:34:56"}, nil},
 		"no entry": {oauthclient.Instructions{URL: url}, []string{url}, []string{"paste"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -106,36 +106,37 @@ func (t *transaction) request() url.Values {
 
 // authorizationURL is where the browser goes. The request is pushed to the provider first where that is offered (RFC 9126): nothing of it can then
 // be read or changed on its way through the browser.
-func (c *Client) authorizationURL(ctx context.Context, t *transaction) (string, error) {
+// expiry is when the provider forgets what was pushed; zero: there is no such moment.
+func (c *Client) authorizationURL(ctx context.Context, t *transaction) (address string, expiry time.Time, err error) {
 	doc := t.provider.doc
 	if doc.PushedAuthorizationRequestEndpoint != "" {
 		req := c.request(t.provider, t.identity, doc.PushedAuthorizationRequestEndpoint, t.request(), t.key)
 		pushed, err := par.Push(ctx, t.provider.fetch, req)
 		if err != nil {
-			return "", fromEndpoint("pushed_authorization_request", err)
+			return "", time.Time{}, fromEndpoint("pushed_authorization_request", err)
 		}
 		u, err := pushed.URL(doc.AuthorizationEndpoint, t.identity.id)
 		if err != nil {
-			return "", invalid("authorization_endpoint: %w", err)
+			return "", time.Time{}, invalid("authorization_endpoint: %w", err)
 		}
-		return u, nil
+		return u, pushed.Expiry, nil
 	}
 	switch {
 	case c.cfg.RequirePAR:
-		return "", unsupported("RequirePAR is set, and the provider has no pushed_authorization_request_endpoint")
+		return "", time.Time{}, unsupported("RequirePAR is set, and the provider has no pushed_authorization_request_endpoint")
 	case doc.RequirePushedAuthorizationRequests:
-		return "", invalid("the provider requires pushed authorization requests, and names no endpoint for them")
+		return "", time.Time{}, invalid("the provider requires pushed authorization requests, and names no endpoint for them")
 	}
 	u, err := url.Parse(doc.AuthorizationEndpoint)
 	if err != nil {
-		return "", invalid("authorization_endpoint cannot be parsed")
+		return "", time.Time{}, invalid("authorization_endpoint cannot be parsed")
 	}
 	q := u.Query()
 	for name, values := range t.request() {
 		q[name] = values
 	}
 	u.RawQuery = q.Encode()
-	return u.String(), nil
+	return u.String(), time.Time{}, nil
 }
 
 // random returns 32 bytes from the system's generator as base64url.

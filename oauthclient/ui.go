@@ -21,10 +21,11 @@ type UI struct {
 
 // Instructions are the ways to go on that a login offers; an empty field is a way that is not offered.
 type Instructions struct {
-	URL     string // the authorization URL, to open by hand
-	Opened  bool   // a browser was opened on it: this is the fallback
-	Paste   bool   // the URL that the browser ends at may be pasted
-	Refused error  // why the last pasted text was refused; nil the first time
+	URL       string    // the authorization URL, to open by hand
+	URLExpiry time.Time // until when URL can be opened, where it is of a pushed request (RFC 9126 §2.2); zero: as long as the login waits
+	Opened    bool      // a browser was opened on it: this is the fallback
+	Paste     bool      // the URL that the browser ends at may be pasted
+	Refused   error     // why the last pasted text was refused; nil the first time
 
 	UserCode                string    // to type at VerificationURI, on any machine (RFC 8628)
 	VerificationURI         string    // where the code is typed

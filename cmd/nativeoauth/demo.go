@@ -27,8 +27,9 @@ const (
 	demoScope  = "notes:read"
 	// demoLifetime is short, so that a token expires while one looks on.
 	demoLifetime = 3 * time.Second
-	// demoPatience is how long the demo waits for a person before it plays one: it must end by itself, also where a browser opens and nobody sees it.
-	demoPatience          = 90 * time.Second
+	// demoPatience is how long the demo waits for a person before it plays one: it must end by itself, also where a browser opens and nobody sees it. It is
+	// shorter than the minute for which the provider keeps a pushed request.
+	demoPatience          = 45 * time.Second
 	demoPatienceUnwatched = 15 * time.Second // stderr is no terminal
 )
 

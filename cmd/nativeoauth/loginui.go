@@ -41,14 +41,18 @@ func (u *loginUI) ui() oauthclient.UI {
 // instruct shows every way that is offered at once: the person takes the one that suits.
 func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
 	p, paste := u.person, do.Paste && u.lines != nil
+	until := ""
+	if !do.URLExpiry.IsZero() {
+		until = " before " + do.URLExpiry.Local().Format(time.TimeOnly)
+	}
 	switch {
 	case do.Refused != nil:
 		p.say("That was not it: %s", neutral.Text(do.Refused.Error(), 300))
 	case do.URL == "":
 	case do.Opened:
-		p.say("Your browser has been opened to sign in. If nothing appears, open this address:\n  %s", do.URL)
+		p.say("Your browser has been opened to sign in. If nothing appears, open this address%s:\n  %s", until, do.URL)
 	default:
-		p.say("Open this address in a browser to sign in:\n  %s", do.URL)
+		p.say("Open this address in a browser to sign in%s:\n  %s", until, do.URL)
 	}
 	if do.Refused == nil {
 		if u.trace != nil && do.URL != "" {

@@ -40,9 +40,15 @@ func Available() error { return available() }
 // The URL must be https, or http on a loopback address; it is passed as one argument, with the characters that
 // a shell would act on percent-encoded. Errors match safeurl.ErrUnsafe (nothing was started), [ErrNone] (nothing was
 // started), [ErrLauncher], or ctx's own, and never hold the URL. It is safe for concurrent use.
-func Open(ctx context.Context, rawURL string) error { return open(ctx, rawURL, notice) }
+func Open(ctx context.Context, rawURL string) error { return open(ctx, rawURL, notice, nil) }
 
-func open(ctx context.Context, rawURL string, notice time.Duration) error {
+// Watch is [Open], and calls failed, at most once and from a goroutine, with an [ErrLauncher] where the launcher fails only after it has returned: a large browser
+// takes seconds to find that it has no display.
+func Watch(ctx context.Context, rawURL string, failed func(error)) error {
+	return open(ctx, rawURL, notice, failed)
+}
+
+func open(ctx context.Context, rawURL string, notice time.Duration, failed func(error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -61,15 +67,26 @@ func open(ctx context.Context, rawURL string, notice time.Duration) error {
 	defer timer.Stop()
 	select {
 	case err := <-ended:
-		if err != nil {
-			return fmt.Errorf("browser: %w (%s); open the URL by hand, or set BROWSER to a browser's command", ErrLauncher, reason(err))
-		}
-		return nil
+		return launched(err)
 	case <-timer.C:
+		if failed != nil {
+			go func() {
+				if err := launched(<-ended); err != nil {
+					failed(err)
+				}
+			}()
+		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func launched(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("browser: %w (%s); open the URL by hand, or set BROWSER to a browser's command", ErrLauncher, reason(err))
 }
 
 // quiet keeps launchers off the program's terminal. The writers are globals of pkg/browser, read by each call's goroutine

@@ -133,6 +133,26 @@ func TestS3Planted(t *testing.T) {
 	require.Empty(t, read(t, planted))
 }
 
+// A launcher that fails after a while is noticed too, once; one that ends well is not.
+func TestFailsLater(t *testing.T) {
+	for script, want := range map[string]bool{"sleep 0.5; exit 3": true, "sleep 0.5": false} {
+		launcher(t, script)
+		late := make(chan error, 2)
+		require.NoError(t, browser.WatchFor(t.Context(), "https://h.example/", 10*time.Millisecond, func(err error) { late <- err }))
+		if !want {
+			time.Sleep(time.Second)
+			require.Empty(t, late)
+			continue
+		}
+		select {
+		case err := <-late:
+			require.ErrorIs(t, err, browser.ErrLauncher)
+		case <-time.After(patient):
+			t.Fatal("nobody was told")
+		}
+	}
+}
+
 func TestAvailable(t *testing.T) {
 	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
 		require.NoError(t, browser.Available())
