@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -229,13 +230,19 @@ func (k *Keeper) lockOrAdopt(ctx context.Context, a Attempt, seen Record, wait t
 // watch looks at the record until waiting ends, and returns the stored grant once another process has made it one that serves.
 func (k *Keeper) watch(waiting context.Context, a Attempt, seen Record) *Grant {
 	ctx := context.WithoutCancel(waiting)
+	var last []byte
 	for pause := watchEvery / 5; ; pause = min(2*pause, watchEvery) {
 		select {
 		case <-waiting.Done():
 			return nil
 		case <-time.After(pause):
 		}
-		rec, err := k.readRecord(ctx, a.Key)
+		data, err := k.recordBytes(ctx, a.Key)
+		if err != nil || bytes.Equal(data, last) {
+			continue
+		}
+		last = data
+		rec, err := parseRecord(data)
 		if err != nil || rec.Open != nil || seen.Open == nil && rec.Newest == seen.Newest {
 			continue
 		}

@@ -85,6 +85,10 @@ func (k *Keeper) readRecord(ctx context.Context, key string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
+	return parseRecord(data)
+}
+
+func parseRecord(data []byte) (Record, error) {
 	var r Record
 	if strictjson.Unmarshal(data, &r) != nil {
 		return Record{}, nil

@@ -29,7 +29,7 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	if !local.take(ctx, path) {
 		return nil, busy(path, ctx.Err())
 	}
-	for delay := time.Millisecond; ; delay = min(delay*3/2, 20*time.Millisecond) {
+	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
 		held, err := attempt(path)
 		if err != nil {
 			local.give(path)
