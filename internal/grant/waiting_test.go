@@ -55,7 +55,9 @@ func TestWaitersAdoptNothingElse(t *testing.T) {
 			_, err := k.Refresh(t.Context(), Attempt{Key: key, Known: g, Serves: newer(g.Generation), Send: p.send})
 			done <- err
 		}()
-		failing := func(context.Context, *Grant) (*Grant, error) { return nil, &SendError{Outcome: Unknown, Err: errors.New("reset")} }
+		failing := func(context.Context, *Grant) (*Grant, error) {
+			return nil, &SendError{Outcome: Unknown, Err: errors.New("reset")}
+		}
 		_, err = k.refreshLocked(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: failing}, false)
 		require.Error(t, err)
 		time.Sleep(time.Second)
