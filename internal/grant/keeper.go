@@ -23,8 +23,16 @@ var (
 	// ErrRejected means that the refreshed ID token failed its checks. The refresh token is kept.
 	ErrRejected = errors.New("the refreshed ID token failed its checks")
 	// ErrBusy means that another process held the session's lock to the deadline.
-	ErrBusy = fmt.Errorf("another process is refreshing the session and does not finish; try again: %w", tokenstore.ErrBusy)
+	ErrBusy error = lockHeld{}
 )
+
+type lockHeld struct{}
+
+func (lockHeld) Error() string {
+	return "another process is refreshing the session and does not finish; try again: " + tokenstore.ErrBusy.Error()
+}
+
+func (lockHeld) Unwrap() error { return tokenstore.ErrBusy }
 
 // PauseError means that the provider asked for a pause (Retry-After), here or in another process, and it is not over.
 type PauseError struct {
