@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -51,7 +49,7 @@ func TestKilledKeyringWrite(t *testing.T) {
 					before = k.victim.do(t, "put a "+size.before)
 				}
 				require.Equal(t, before, k.sibling.do(t, "get"))
-				k.tap.arm(k.victim.Process, point.steps...)
+				k.tap.Arm(k.victim.kill, point.steps...)
 				k.victim.dies(t, "put b "+size.after)
 				// Where it died, the files show.
 				require.Equal(t, strings.Count(size.before+size.after, "large"), k.sealed())
@@ -81,7 +79,7 @@ func TestKilledKeyringDelete(t *testing.T) {
 			k := newKilled(t, s, 2560)
 			want := k.victim.do(t, "put a large")
 			require.Equal(t, want, k.sibling.do(t, "get"))
-			k.tap.arm(k.victim.Process, point.steps...)
+			k.tap.Arm(k.victim.kill, point.steps...)
 			k.victim.dies(t, "delete")
 			require.Equal(t, 1, k.sealed())
 			if point.gone {
@@ -126,14 +124,14 @@ type killed struct {
 	session *realparts.Session
 	dir     string
 	limit   int
-	tap     *tap
+	tap     *realparts.Tap
 	victim  *crashChild
 	sibling *crashChild
 }
 
 func newKilled(t *testing.T, s *realparts.Session, limit int) *killed {
-	k := &killed{t: t, session: s, dir: t.TempDir(), limit: limit, tap: newTap(t, s.Address)}
-	k.victim = k.start("DBUS_SESSION_BUS_ADDRESS=" + k.tap.address)
+	k := &killed{t: t, session: s, dir: t.TempDir(), limit: limit, tap: s.Tap()}
+	k.victim = k.start(k.tap.Env)
 	k.sibling = k.start()
 	return k
 }
@@ -288,6 +286,12 @@ func (p *crashChild) do(t *testing.T, order string) string {
 	return ""
 }
 
+// kill is for a [realparts.Tap]: the message at which it happens arrives nowhere.
+func (p *crashChild) kill() bool {
+	_ = p.Process.Kill()
+	return false
+}
+
 // dies gives an order in which the process is killed.
 func (p *crashChild) dies(t *testing.T, order string) {
 	t.Helper()
@@ -300,128 +304,6 @@ func (p *crashChild) dies(t *testing.T, order string) {
 	}
 	status, ok := p.ProcessState.Sys().(syscall.WaitStatus)
 	require.True(t, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "%v", p.ProcessState)
-}
-
-// tap lies between a process and the session bus. It hands on what they say to each other, up to a message at which the process is killed.
-type tap struct {
-	address string
-	bus     string
-	conns   sync.WaitGroup
-
-	mu    sync.Mutex
-	doom  *os.Process // nil: nobody is killed
-	steps []string    // until then, in this order
-	open  []net.Conn
-}
-
-func newTap(t *testing.T, bus string) *tap {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "tap") // a socket's path is short
-	require.NoError(t, err)
-	ln, err := net.Listen("unix", filepath.Join(dir, "bus"))
-	require.NoError(t, err)
-	p := &tap{address: "unix:path=" + filepath.Join(dir, "bus"), bus: strings.TrimPrefix(bus, "unix:path=")}
-	p.conns.Go(func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			p.conns.Go(func() { p.serve(conn) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		p.mu.Lock()
-		for _, conn := range p.open {
-			_ = conn.Close()
-		}
-		p.mu.Unlock()
-		p.conns.Wait()
-		_ = os.RemoveAll(dir)
-	})
-	return p
-}
-
-// arm has process die at the last of steps, "call Member" or "reply Member". A message that is the last is not handed on.
-func (p *tap) arm(process *os.Process, steps ...string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.doom, p.steps = process, steps
-}
-
-// at reports whether step was the last.
-func (p *tap) at(step string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.doom == nil || p.steps[0] != step {
-		return false
-	}
-	if p.steps = p.steps[1:]; len(p.steps) > 0 {
-		return false
-	}
-	_ = p.doom.Kill()
-	p.doom = nil
-	return true
-}
-
-func (p *tap) serve(conn net.Conn) {
-	defer conn.Close()
-	bus, err := net.Dial("unix", p.bus)
-	if err != nil {
-		return
-	}
-	defer bus.Close()
-	p.mu.Lock()
-	p.open = append(p.open, conn, bus)
-	p.mu.Unlock()
-	up, down := bufio.NewReader(conn), bufio.NewReader(bus)
-	for { // authentication: the bus answers each line but the last with one
-		line, err := up.ReadString('\n')
-		if err != nil {
-			return
-		}
-		_, _ = io.WriteString(bus, line)
-		if line == "BEGIN\r\n" {
-			break
-		}
-		if line, err = down.ReadString('\n'); err != nil {
-			return
-		}
-		_, _ = io.WriteString(conn, line)
-	}
-	var mu sync.Mutex
-	calls := map[uint32]string{}
-	p.conns.Go(func() {
-		defer conn.Close()
-		hand(down, conn, func(m *dbus.Message) bool {
-			serial, _ := m.Headers[dbus.FieldReplySerial].Value().(uint32)
-			mu.Lock()
-			defer mu.Unlock()
-			return m.Type == dbus.TypeMethodReply && p.at("reply "+calls[serial])
-		})
-	})
-	hand(up, bus, func(m *dbus.Message) bool {
-		member, _ := m.Headers[dbus.FieldMember].Value().(string)
-		mu.Lock()
-		defer mu.Unlock()
-		calls[m.Serial()] = member
-		return m.Type == dbus.TypeMethodCall && p.at("call "+member)
-	})
-}
-
-// hand hands messages on until last says that this one is the last, and not to be handed on.
-func hand(from io.Reader, to io.Writer, last func(*dbus.Message) bool) {
-	for {
-		var raw bytes.Buffer
-		m, err := dbus.DecodeMessage(io.TeeReader(from, &raw))
-		if err != nil || last(m) {
-			return
-		}
-		if _, err := to.Write(raw.Bytes()); err != nil {
-			return
-		}
-	}
 }
 
 // killOnDelete kills process when a sealed file goes from dir.
