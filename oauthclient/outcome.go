@@ -23,15 +23,19 @@ type failure struct {
 }
 
 // outcomes are the failures that the next in line would meet too: whoever waited does not ask the person again.
-var outcomes = []struct {
+func outcomes() []outcome {
+	return []outcome{
+		{"access_denied", ErrAccessDenied},
+		{"account_mismatch", ErrAccountMismatch},
+		{"step_up", ErrStepUp},
+		{"invalid_response", ErrInvalidResponse},
+		{"unsupported", errors.ErrUnsupported},
+	}
+}
+
+type outcome struct {
 	kind string
 	err  error
-}{
-	{"access_denied", ErrAccessDenied},
-	{"account_mismatch", ErrAccountMismatch},
-	{"step_up", ErrStepUp},
-	{"invalid_response", ErrInvalidResponse},
-	{"unsupported", errors.ErrUnsupported},
 }
 
 // asked is a digest of what a login asks for.
@@ -44,7 +48,7 @@ func (c *Client) asked(o *LoginOptions) string {
 // encodeFailure returns nil for what concerns this process alone (its cancellation, its deadline, its network, its browser, its store), or may pass.
 func encodeFailure(err error, asked string) []byte {
 	f := failure{Asked: asked, Message: err.Error()}
-	for _, o := range outcomes {
+	for _, o := range outcomes() {
 		if errors.Is(err, o.err) {
 			f.Kind = o.kind
 			break
@@ -75,7 +79,7 @@ func decodeFailure(data []byte, asked string) error {
 		f.Error.RetryAfter = time.Duration(f.Retry) * time.Second
 		return fmt.Errorf("the login in another process: %w", f.Error)
 	}
-	for _, o := range outcomes {
+	for _, o := range outcomes() {
 		if f.Kind == o.kind {
 			return &elsewhere{neutral.Text(f.Message, 1000), o.err}
 		}

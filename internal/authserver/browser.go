@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/nativeoauth/nativeoauth/internal/safeurl"
@@ -124,34 +123,41 @@ func (w *Way) request(ctx context.Context) (*http.Response, string, error) {
 	return resp, string(page), err
 }
 
-var (
-	formPost    = regexp.MustCompile(`<form method="post" action="([^"]*)">`)
-	hiddenInput = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
-	submits     = "<script>" + submitScript + "</script>"
-	heading     = regexp.MustCompile(`(?s)<h1>(.*?)</h1>\s*<p>(.*?)</p>`)
-)
-
 // follow returns where an answer leads; nil: it is the end.
 func (w *Way) follow(resp *http.Response, page string) *Way {
 	if location, err := resp.Location(); err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		return &Way{URL: location.String(), b: w.b}
 	}
-	action := formPost.FindStringSubmatch(page)
-	if action == nil || !strings.Contains(page, submits) {
+	action, rest, ok := between(page, `<form method="post" action="`, `">`)
+	if !ok || !strings.Contains(page, "<script>"+submitScript+"</script>") {
 		return nil
 	}
 	form := url.Values{}
-	for _, m := range hiddenInput.FindAllStringSubmatch(page, -1) {
-		form.Add(html.UnescapeString(m[1]), html.UnescapeString(m[2]))
+	for {
+		var name, value string
+		if name, rest, ok = between(rest, `<input type="hidden" name="`, `" value="`); !ok {
+			return &Way{URL: html.UnescapeString(action), form: form, b: w.b}
+		}
+		value, rest, _ = strings.Cut(rest, `">`)
+		form.Add(html.UnescapeString(name), html.UnescapeString(value))
 	}
-	return &Way{URL: html.UnescapeString(action[1]), form: form, b: w.b}
+}
+
+// between returns what stands between before and the next after, and what follows.
+func between(text, before, after string) (inner, rest string, ok bool) {
+	_, text, ok = strings.Cut(text, before)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(text, after)
 }
 
 // pageText is what one of this server's pages says.
 func pageText(page string) string {
-	m := heading.FindStringSubmatch(page)
-	if m == nil {
+	heading, rest, _ := between(page, "<h1>", "</h1>")
+	text, _, ok := between(rest, "<p>", "</p>")
+	if !ok {
 		return "(not a page of this server)"
 	}
-	return html.UnescapeString(m[1] + ": " + m[2])
+	return html.UnescapeString(heading + ": " + text)
 }

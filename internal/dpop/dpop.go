@@ -37,8 +37,6 @@ var ErrKey = errors.New("the stored DPoP key is damaged")
 // ErrURL is a request target that no proof can name.
 var ErrURL = errors.New("no DPoP proof for this URL")
 
-var b64 = base64.RawURLEncoding
-
 // Key is a private key on P-256, and what of its proofs never changes. The zero Key is none. It prints as "[redacted]",
 // and is safe for concurrent use.
 type Key struct{ k *key }
@@ -70,7 +68,7 @@ func (k Key) Marshal() (secret.String, error) {
 	if err != nil {
 		return secret.String{}, ErrKey
 	}
-	return secret.New(storedPrefix + b64.EncodeToString(d)), nil
+	return secret.New(storedPrefix + b64(d)), nil
 }
 
 // ParseKey reads what [Key.Marshal] wrote; else [ErrKey], which carries nothing of it.
@@ -79,8 +77,8 @@ func ParseKey(stored secret.String) (Key, error) {
 	if !ok {
 		return Key{}, ErrKey
 	}
-	d, err := b64.Strict().DecodeString(text)
-	if err != nil || len(text) != b64.EncodedLen(len(d)) { // the decoder skips line breaks
+	d, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(text) != base64.RawURLEncoding.EncodedLen(len(d)) { // the decoder skips line breaks
 		return Key{}, ErrKey
 	}
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), d)
@@ -96,12 +94,12 @@ func newKey(private *ecdsa.PrivateKey) (Key, error) {
 		return Key{}, ErrKey
 	}
 	// Members in the order and form of RFC 7638 §3, so that the same text is the header's jwk and the thumbprint's input.
-	jwk := `{"crv":"P-256","kty":"EC","x":"` + b64.EncodeToString(point[1:33]) + `","y":"` + b64.EncodeToString(point[33:]) + `"}`
+	jwk := `{"crv":"P-256","kty":"EC","x":"` + b64(point[1:33]) + `","y":"` + b64(point[33:]) + `"}`
 	sum := sha256.Sum256([]byte(jwk))
 	return Key{&key{
 		private:    private,
-		header:     b64.EncodeToString([]byte(`{"typ":"dpop+jwt","alg":"` + Algorithm + `","jwk":` + jwk + `}`)),
-		thumbprint: b64.EncodeToString(sum[:]),
+		header:     b64([]byte(`{"typ":"dpop+jwt","alg":"` + Algorithm + `","jwk":` + jwk + `}`)),
+		thumbprint: b64(sum[:]),
 	}}, nil
 }
 
@@ -142,13 +140,13 @@ func (k Key) Proof(method string, target *url.URL, accessToken secret.String, no
 	c := claims{ID: rand.Text(), Method: method, URI: uri, Issued: time.Now().Unix(), Nonce: nonce} // rand.Text: 130 bits
 	if !accessToken.IsZero() {
 		sum := sha256.Sum256([]byte(accessToken.Reveal()))
-		c.Hash = b64.EncodeToString(sum[:])
+		c.Hash = b64(sum[:])
 	}
 	payload, err := json.Marshal(c)
 	if err != nil {
 		return "", fmt.Errorf("DPoP proof: %w", err)
 	}
-	input := k.k.header + "." + b64.EncodeToString(payload)
+	input := k.k.header + "." + b64(payload)
 	digest := sha256.Sum256([]byte(input))
 	r, s, err := ecdsa.Sign(rand.Reader, k.k.private, digest[:])
 	if err != nil {
@@ -157,7 +155,7 @@ func (k Key) Proof(method string, target *url.URL, accessToken secret.String, no
 	var signature [64]byte // RFC 7518 §3.4
 	r.FillBytes(signature[:32])
 	s.FillBytes(signature[32:])
-	return input + "." + b64.EncodeToString(signature[:]), nil
+	return input + "." + b64(signature[:]), nil
 }
 
 // targetURI is htu: the URL as it goes over the wire, without query and fragment, normalised as RFC 3986 §6.2.2 and §6.2.3 say
@@ -196,3 +194,5 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // LogValue implements [slog.LogValuer].
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+func b64(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
