@@ -6,18 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
 )
 
 const matrixFile = "../../docs/interop.md"
@@ -28,78 +31,99 @@ var makes = []struct {
 	start func(t *testing.T) subject
 }{
 	{"oidc-provider", func(t *testing.T) subject {
-		return subject{StartOIDCProvider(t, Options{}).Issuer, NewPerson("alice", "correct horse")}
+		return subject{issuer: StartOIDCProvider(t, Options{}).Issuer, newPerson: anybody}
 	}},
 	{"oidc-provider, PAR and DPoP required", func(t *testing.T) subject {
-		return subject{StartOIDCProvider(t, Options{RequirePAR: true, RequireDPoP: true}).Issuer, NewPerson("alice", "correct horse")}
+		return subject{issuer: StartOIDCProvider(t, Options{RequirePAR: true, RequireDPoP: true}).Issuer, newPerson: anybody, strict: true}
 	}},
 	{"zitadel op", func(t *testing.T) subject {
-		return subject{StartZitadel(t, 0).Issuer, NewPerson(ZitadelUser, "verysecure")}
+		return subject{issuer: StartZitadel(t, 0).Issuer, newPerson: func() *Person { return NewPerson(ZitadelUser, "verysecure") }}
+	}},
+	{"glewlwyd", func(t *testing.T) subject {
+		g := StartGlewlwyd(t)
+		return subject{issuer: g.Issuer, newPerson: g.Person, port: g.Port, hint: true}
 	}},
 }
 
-// subject is a provider and somebody with an account there.
+func anybody() *Person { return NewPerson("alice", "correct horse") }
+
+// subject is a provider.
 type subject struct {
-	issuer string
-	person *Person
+	issuer    string
+	newPerson func() *Person // somebody with an account there
+	strict    bool           // PAR and DPoP are required
+	port      int            // of the registered redirect URIs; 0: any
+	hint      bool           // it wants the ID token to end a session
 }
 
-// features are the rows of the matrix. A function returns nil where the feature works, an errors.ErrUnsupported where the provider lacks it.
+// features are the rows of the matrix. A function returns nil where the feature works; a note, or an errors.ErrUnsupported of
+// the SDK's, where the provider lacks it; any other error is a fail.
 var features = []struct {
 	name  string
 	check func(m *matrix) error
 }{
 	{"code and PKCE", func(m *matrix) error {
-		_, _, err := m.signIn(nil, nil)
-		return first(err, m.sent("code_challenge_method", "S256"), m.sent("code_verifier", ""))
+		return first(m.signIn(nil), m.sent("code_challenge_method", "S256"), m.sent("code_verifier", ""))
 	}},
-	{"any loopback port", func(m *matrix) error {
-		_, _, err := m.signIn(nil, nil)
-		_, _, again := m.signIn(nil, nil)
-		if a := m.person.Answers(); err == nil && again == nil && len(a) < 2 {
-			return errors.New("no answer came")
+	{"a wrong PKCE verifier is refused", func(m *matrix) error {
+		m.change = func(form url.Values) {
+			if form.Has("code_verifier") {
+				form.Set("code_verifier", oauth2.GenerateVerifier())
+			}
 		}
-		return first(err, again)
-	}},
-	{"IPv6 loopback", func(m *matrix) error {
-		_, _, err := m.signIn(func(c *oauthclient.Config) { c.Loopback = loopback.Config{Addr: "[::1]:0"} }, nil)
-		return err
-	}},
-	{"refresh", func(m *matrix) error {
-		_, s, err := m.signIn(nil, nil)
-		if err != nil {
+		err := m.signIn(nil)
+		if err == nil {
+			return errors.New("tokens came for it")
+		}
+		switch refusal := refusal(err, "token"); {
+		case refusal == nil:
 			return err
-		}
-		before, err := s.Token(m.ctx)
-		if err != nil {
-			return err
-		}
-		if err := s.Refresh(m.ctx); err != nil {
-			return err
-		}
-		after, err := s.Token(m.ctx)
-		if err == nil && after.AccessToken == before.AccessToken {
-			return errors.New("the token is the same")
-		}
-		return err
-	}},
-	{"rotation", func(m *matrix) error {
-		_, s, err := m.signIn(nil, nil)
-		if err := first(err, func() error { return s.Refresh(m.ctx) }, func() error { return s.Refresh(m.ctx) }); err != nil {
-			return err
-		}
-		tokens := m.refreshTokens()
-		if len(tokens) != 2 || tokens[0] == tokens[1] {
-			return lacks("the refresh token stays")
+		case refusal.Code != "invalid_grant":
+			return passes("with " + refusal.Code + ", where RFC 7636 says invalid_grant")
 		}
 		return nil
 	}},
+	{"any loopback port", func(m *matrix) error {
+		if m.port != 0 {
+			m.port = 0
+			err := m.signIn(nil)
+			if err == nil || len(m.person.Answers()) > 0 {
+				return errors.New("it takes any port after all")
+			}
+			return lacks("it compares the port with the registered one; Loopback.Addr names that, and so do the other rows")
+		}
+		return first(m.signIn(nil), func() error { return m.signIn(nil) })
+	}},
+	{"IPv6 loopback", func(m *matrix) error {
+		return m.signIn(func(c *oauthclient.Config, _ *oauthclient.LoginOptions) {
+			c.Loopback.Addr = net.JoinHostPort("::1", strconv.Itoa(m.port))
+		})
+	}},
+	{"refresh", func(m *matrix) error {
+		var before, after *oauth2.Token
+		return first(m.signIn(nil), m.token(&before), m.refresh, m.token(&after), func() error {
+			if after.AccessToken == before.AccessToken {
+				return errors.New("the token is the same")
+			}
+			return nil
+		})
+	}},
+	{"rotation", func(m *matrix) error {
+		return first(m.signIn(nil), m.refresh, m.refresh, func() error {
+			if tokens := m.refreshTokens(); len(tokens) != 2 || tokens[0] == tokens[1] {
+				return lacks("the refresh token stays")
+			}
+			return nil
+		})
+	}},
 	{"reuse detection", func(m *matrix) error {
-		_, s, err := m.signIn(nil, nil)
-		if err := first(err, func() error { return s.Refresh(m.ctx) }, func() error { return s.Refresh(m.ctx) }, m.replay); err != nil {
+		if err := first(m.signIn(nil), m.refresh, m.refresh, m.replay); err != nil {
 			return err
 		}
-		switch err := s.Refresh(m.ctx); {
+		err := m.refresh()
+		switch refusal := refusal(err, "token"); {
+		case refusal != nil && refusal.Code == "":
+			return lacks("the session ends, but with a bare status in place of invalid_grant: that is reported as it came, and not as ErrLoginRequired")
 		case err == nil && m.strict:
 			return lacks("a used token that comes back without the session's key is refused before it counts as reuse, and the session goes on")
 		case err == nil:
@@ -110,67 +134,52 @@ var features = []struct {
 		return nil
 	}},
 	{"device flow", func(m *matrix) error {
-		_, s, err := m.signIn(func(c *oauthclient.Config) {
+		err := m.signIn(func(c *oauthclient.Config, o *oauthclient.LoginOptions) {
+			o.Flow = oauthclient.FlowDevice
 			c.UI.Instruct = func(ctx context.Context, do oauthclient.Instructions) (string, error) {
 				return "", m.person.Visit(ctx, do.VerificationURIComplete)
 			}
-		}, &oauthclient.LoginOptions{Flow: oauthclient.FlowDevice})
-		var refused *oauthclient.Error
-		if errors.As(err, &refused) && refused.Code == "unauthorized_client" {
+		})
+		if refusal := refusal(err, "device_authorization"); refusal != nil && refusal.Code == "unauthorized_client" {
 			return lacks("its example storage lets no native client use the endpoint that its metadata name")
 		}
-		return first(err, func() error { return s.Refresh(m.ctx) })
+		return first(err, m.refresh)
 	}},
 	{"PAR", func(m *matrix) error {
-		_, _, err := m.signIn(func(c *oauthclient.Config) { c.RequirePAR = true }, nil)
-		return err
+		return m.signIn(func(c *oauthclient.Config, _ *oauthclient.LoginOptions) { c.RequirePAR = true })
 	}},
 	{"DPoP", func(m *matrix) error {
-		client, err := m.client(nil)
-		if err != nil {
-			return err
-		}
-		metadata, err := client.Metadata(m.ctx)
-		if err != nil {
-			return err
-		}
-		_, s, err := m.signIn(func(c *oauthclient.Config) { c.DPoP = true }, nil)
-		if metadata.DPoPSigningAlgValuesSupported == nil && errors.Is(err, oauthclient.ErrInvalidResponse) {
+		err := m.signIn(func(c *oauthclient.Config, _ *oauthclient.LoginOptions) { c.DPoP = true })
+		if m.metadata.DPoPSigningAlgValuesSupported == nil && errors.Is(err, oauthclient.ErrInvalidResponse) {
 			return lacks("it answers with bearer tokens, which are refused")
 		}
-		return first(err, func() error { return s.Refresh(m.ctx) }, func() error { return s.UserInfo(m.ctx, &struct{}{}) }, func() error {
-			token, err := s.Token(m.ctx)
-			if err == nil && token.TokenType != "DPoP" {
+		var token *oauth2.Token
+		return first(err, m.refresh, m.userinfo, m.token(&token), func() error {
+			if token.TokenType != "DPoP" {
 				return errors.New("the tokens are " + token.TokenType)
 			}
-			return err
+			return nil
 		})
 	}},
 	{"revocation", func(m *matrix) error {
-		client, s, err := m.signIn(nil, nil)
-		if err != nil {
-			return err
+		var before *oauth2.Token
+		err := first(m.signIn(nil), m.token(&before), func() error { return m.client.Logout(m.ctx, "", nil) })
+		if errors.Is(err, oauthclient.ErrNotRevoked) && refusesUs(err, "revocation") {
+			return lacks("it refuses public clients; the session is gone here, and Logout says so (ErrNotRevoked)")
 		}
-		before, err := s.Token(m.ctx)
-		if err != nil {
-			return err
-		}
-		if err := client.Logout(m.ctx, "", nil); err != nil {
-			return err
-		}
-		if status := m.userinfo(client, before.AccessToken); status != http.StatusUnauthorized && status != http.StatusForbidden {
-			return fmt.Errorf("the revoked token still works: %d", status)
-		}
-		return nil
+		return first(err, func() error {
+			if status := m.bearer(before.AccessToken); status != http.StatusUnauthorized && status != http.StatusForbidden {
+				return fmt.Errorf("the revoked token still works: %d", status)
+			}
+			return nil
+		})
 	}},
 	{"introspection", func(m *matrix) error {
-		_, s, err := m.signIn(nil, nil)
 		var answer struct {
 			Active bool `json:"active"`
 		}
-		err = first(err, func() error { return s.Introspect(m.ctx, &answer) })
-		var refused *oauthclient.Error
-		if errors.As(err, &refused) && refused.Endpoint == "introspection" && (refused.Status == http.StatusUnauthorized || refused.Code == "invalid_client") {
+		err := first(m.signIn(nil), func() error { return m.session.Introspect(m.ctx, &answer) })
+		if refusesUs(err, "introspection") {
 			return lacks("it refuses public clients")
 		}
 		if err == nil && !answer.Active {
@@ -178,171 +187,226 @@ var features = []struct {
 		}
 		return err
 	}},
-	{"userinfo", func(m *matrix) error {
-		_, s, err := m.signIn(nil, nil)
-		var answer struct {
-			Subject string `json:"sub"`
-		}
-		err = first(err, func() error { return s.UserInfo(m.ctx, &answer) })
-		if err == nil && answer.Subject != s.Account().Subject {
-			return errors.New("another sub")
-		}
-		return err
-	}},
+	{"userinfo", func(m *matrix) error { return first(m.signIn(nil), m.userinfo) }},
 	{"end session", func(m *matrix) error {
-		client, _, err := m.signIn(nil, nil)
-		return first(err, func() error { return client.Logout(m.ctx, "", &oauthclient.LogoutOptions{EndSession: true}) }, func() error {
-			_, _, err := m.signIn(nil, &oauthclient.LoginOptions{Prompt: "none"})
-			if err == nil {
-				return errors.New("the provider still knows the person")
+		logout := func() error {
+			err := m.client.Logout(m.ctx, "", &oauthclient.LogoutOptions{EndSession: true, IDTokenHint: m.hint})
+			m.wait.Wait() // until the person has signed out
+			if errors.Is(err, oauthclient.ErrNotRevoked) && refusesUs(err, "revocation") {
+				return nil // another row's matter
 			}
-			if !errors.Is(err, oauthclient.ErrLoginRequired) {
-				return err
-			}
+			return err
+		}
+		if err := first(m.signIn(nil), logout); err != nil {
+			return err
+		}
+		typed := m.person.Typed()
+		err := m.signIn(func(_ *oauthclient.Config, o *oauthclient.LoginOptions) { o.Prompt = "none" })
+		switch {
+		case errors.Is(err, oauthclient.ErrLoginRequired):
 			return nil
-		})
+		case err != nil:
+			return err
+		case m.person.Typed() == typed:
+			return errors.New("the provider still knows the person")
+		}
+		return passes("with LogoutOptions.IDTokenHint, without which it ends nothing. The person is then asked for the password even with prompt=none, " +
+			"of which it takes no notice in a pushed request")
 	}},
 	{"iss in the answer", func(m *matrix) error {
-		client, _, err := m.signIn(nil, nil)
-		if err != nil {
+		if err := m.signIn(nil); err != nil {
 			return err
 		}
-		metadata, err := client.Metadata(m.ctx)
-		if err != nil {
-			return err
-		}
-		answers := m.person.Answers()
-		switch iss := answers[len(answers)-1].Get("iss"); {
-		case iss == "" && !metadata.AuthorizationResponseIssParameterSupported:
+		promised := m.metadata.AuthorizationResponseIssParameterSupported
+		switch iss := m.person.Answers()[0].Get("iss"); {
+		case iss == "" && !promised:
 			return lacks("")
-		case iss != m.issuer || !metadata.AuthorizationResponseIssParameterSupported:
-			return errors.New("metadata and answer disagree")
+		case iss != m.issuer:
+			return errors.New("iss is " + iss)
+		case !promised:
+			return passes("its metadata do not promise it, so that only a wrong one is refused, and not a missing one")
 		}
 		return nil
 	}},
 	{"max_age", func(m *matrix) error {
-		_, s, err := m.signIn(nil, &oauthclient.LoginOptions{MaxAge: -1})
-		var claims struct {
-			AuthTime int64 `json:"auth_time"`
-		}
-		err = first(err, func() error { return s.Claims(&claims) })
-		if errors.Is(err, oauthclient.ErrStepUp) && strings.Contains(err.Error(), "auth_time is missing") {
-			return lacks("its ID tokens have no auth_time, and the sign-in is refused")
-		}
-		return err
+		err := m.signIn(func(_ *oauthclient.Config, o *oauthclient.LoginOptions) { o.MaxAge = -1 })
+		return m.asked(err)
 	}},
-	{"step-up", func(m *matrix) error {
-		client, s, err := m.signIn(nil, &oauthclient.LoginOptions{MaxAge: time.Hour})
-		if errors.Is(err, oauthclient.ErrStepUp) {
-			return lacks("its ID tokens have no auth_time, and the sign-in is refused")
-		}
-		var before, after struct {
-			AuthTime int64 `json:"auth_time"`
-		}
-		return first(err, func() error { return s.Claims(&before) }, func() error {
+	{"step-up, max_age", func(m *matrix) error {
+		var before, after claims
+		err := m.signIn(func(_ *oauthclient.Config, o *oauthclient.LoginOptions) { o.MaxAge = time.Hour })
+		return first(m.asked(err), m.claims(&before), func() error {
 			time.Sleep(2100 * time.Millisecond)
-			challenge := &http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{
-				"Www-Authenticate": {`Bearer error="insufficient_user_authentication", max_age="1"`},
-			}}
-			opts, ok := oauthclient.ParseChallenge(challenge)
-			if !ok {
-				return errors.New("the challenge is not understood")
-			}
-			s, err := client.SessionOrLogin(m.ctx, opts)
-			return first(err, func() error { return s.Claims(&after) })
-		}, func() error {
+			return m.stepUp(`max_age="1"`)
+		}, m.claims(&after), func() error {
 			if after.AuthTime <= before.AuthTime {
 				return errors.New("the person was not asked again")
 			}
 			return nil
 		})
 	}},
+	{"step-up, acr_values", func(m *matrix) error {
+		var before, after claims
+		err := first(m.signIn(nil), m.claims(&before), func() error { return m.stepUp(`acr_values="` + twoFactors + `"`) })
+		if errors.Is(err, oauthclient.ErrStepUp) && !slices.Contains(m.metadata.ACRValuesSupported, twoFactors) {
+			return lacks("its ID tokens have no acr, and the step up is refused")
+		}
+		return first(err, m.sent("acr_values", twoFactors), m.claims(&after), func() error {
+			if before.ACR == twoFactors || after.ACR != twoFactors {
+				return fmt.Errorf("acr was %q and is %q", before.ACR, after.ACR)
+			}
+			return nil
+		})
+	}},
 	{"dynamic registration", func(m *matrix) error {
-		_, s, err := m.signIn(func(c *oauthclient.Config) {
+		err := m.signIn(func(c *oauthclient.Config, _ *oauthclient.LoginOptions) {
 			c.ClientID, c.Registration = "", &oauthclient.Registration{ClientName: "Interop"}
-		}, nil)
-		return first(err, func() error { return s.Refresh(m.ctx) })
+		})
+		if refusal := refusal(err, "registration"); refusal != nil && strings.Contains(refusal.Description, "grant_types") {
+			return lacks("its metadata name the device grant, and its registration refuses that name")
+		}
+		return first(err, m.refresh)
 	}},
 	{"form_post", func(m *matrix) error {
-		client, err := m.client(nil)
-		if err != nil {
-			return err
-		}
-		metadata, err := client.Metadata(m.ctx)
-		if err != nil {
-			return err
-		}
-		if !strings.Contains(fmt.Sprint(metadata.ResponseModesSupported), "form_post") {
+		if !slices.Contains(m.metadata.ResponseModesSupported, "form_post") {
 			return lacks("")
 		}
-		_, _, err = m.signIn(func(c *oauthclient.Config) { c.Loopback.FormPost = true }, nil)
-		return first(err, m.sent("response_mode", "form_post"))
+		return first(m.signIn(func(c *oauthclient.Config, _ *oauthclient.LoginOptions) { c.Loopback.FormPost = true }), m.sent("response_mode", "form_post"))
 	}},
 	{"ui_locales, login_hint, id_token_hint", func(m *matrix) error {
-		_, s, err := m.signIn(nil, nil)
+		if err := m.signIn(nil); err != nil {
+			return err
+		}
+		raw, _, err := m.session.IDToken(m.ctx)
 		if err != nil {
 			return err
 		}
-		raw, _, err := s.IDToken(m.ctx)
-		if err != nil {
-			return err
-		}
-		_, _, err = m.signIn(nil, &oauthclient.LoginOptions{
-			LoginHint: m.person.Name, AuthParams: url.Values{"ui_locales": {"de en"}, "id_token_hint": {raw}},
-		})
-		return first(err, m.sent("ui_locales", "de en"), m.sent("id_token_hint", raw), m.sent("login_hint", m.person.Name))
+		return first(m.signIn(func(_ *oauthclient.Config, o *oauthclient.LoginOptions) {
+			o.LoginHint, o.AuthParams = m.person.Name, url.Values{"ui_locales": {"de en"}, "id_token_hint": {raw}}
+		}), m.sent("ui_locales", "de en"), m.sent("id_token_hint", raw), m.sent("login_hint", m.person.Name))
 	}},
 }
 
-// matrix is one cell: a provider, a person, and what went over the wire.
+// twoFactors is an acr that oidc-provider knows here.
+const twoFactors = "urn:example:two-factors"
+
+// matrix is one cell: a provider, a person, what went over the wire, and the session of the last sign-in.
 type matrix struct {
 	subject
-	t      *testing.T
-	ctx    context.Context
-	strict bool // PAR and DPoP are required
+	t        *testing.T
+	ctx      context.Context
+	metadata *oauthclient.Metadata
+	person   *Person
+	change   func(url.Values) // of a form that is posted; nil: nothing
+	client   *oauthclient.Client
+	session  *oauthclient.Session
 
 	mu    sync.Mutex
 	forms []url.Values // of every request to the provider, in its URL or its body
 	wait  sync.WaitGroup
 }
 
-func (m *matrix) client(change func(*oauthclient.Config)) (*oauthclient.Client, error) {
+// signIn makes a client and signs in with it; with changes what both are told.
+func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions)) error {
+	ctx, giveUp := context.WithCancelCause(m.ctx)
+	defer giveUp(nil)
 	cfg := oauthclient.Config{
 		Issuer: m.issuer, ClientID: NativeClient, Scopes: []string{"openid", "offline_access", "profile"}, Store: &tokenstore.Memory{},
 		RequirePAR: m.strict, DPoP: m.strict, Transport: m,
 		UI: oauthclient.UI{OpenURL: func(_ context.Context, page string) error {
 			m.wait.Go(func() {
 				if err := m.person.Visit(m.ctx, page); err != nil {
-					m.t.Logf("the person: %v", err)
+					giveUp(fmt.Errorf("the person: %w", err))
 				}
 			})
 			return nil
 		}},
 	}
-	if change != nil {
-		change(&cfg)
+	if m.port != 0 {
+		cfg.Loopback.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(m.port))
+	}
+	var opts oauthclient.LoginOptions
+	if with != nil {
+		with(&cfg, &opts)
+	}
+	if opts.Prompt == "" && opts.MaxAge == 0 {
+		opts.Prompt = "consent" // oidc-provider gives a refresh token then
 	}
 	client, err := oauthclient.New(cfg)
-	if err == nil {
-		m.t.Cleanup(func() { _ = client.Close() })
+	if err != nil {
+		return err
 	}
-	return client, err
+	m.t.Cleanup(func() { _ = client.Close() })
+	m.client = client
+	if m.session, err = client.Login(ctx, &opts); err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return nil
 }
 
-func (m *matrix) signIn(change func(*oauthclient.Config), opts *oauthclient.LoginOptions) (*oauthclient.Client, *oauthclient.Session, error) {
-	client, err := m.client(change)
-	if err != nil {
-		return nil, nil, err
+func (m *matrix) refresh() error { return m.session.Refresh(m.ctx) }
+
+func (m *matrix) token(into **oauth2.Token) func() error {
+	return func() (err error) {
+		*into, err = m.session.Token(m.ctx)
+		return err
 	}
-	var o oauthclient.LoginOptions
-	if opts != nil {
-		o = *opts
+}
+
+type claims struct {
+	AuthTime int64  `json:"auth_time"`
+	ACR      string `json:"acr"`
+}
+
+func (m *matrix) claims(into *claims) func() error {
+	return func() error { return m.session.Claims(into) }
+}
+
+func (m *matrix) userinfo() error {
+	var answer struct {
+		Subject string `json:"sub"`
 	}
-	if o.Prompt == "" && o.MaxAge == 0 {
-		o.Prompt = "consent" // oidc-provider gives a refresh token then
+	err := m.session.UserInfo(m.ctx, &answer)
+	if err == nil && answer.Subject != m.session.Account().Subject {
+		return errors.New("another sub")
 	}
-	session, err := client.Login(m.ctx, &o)
-	return client, session, err
+	return err
+}
+
+// stepUp does what an API asks for that wants more than the token shows (RFC 9470).
+func (m *matrix) stepUp(parameter string) error {
+	opts, ok := oauthclient.ParseChallenge(&http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{
+		"Www-Authenticate": {`Bearer error="insufficient_user_authentication", ` + parameter},
+	}})
+	if !ok {
+		return errors.New("the challenge is not understood")
+	}
+	var err error
+	m.session, err = m.client.SessionOrLogin(m.ctx, opts)
+	return err
+}
+
+// asked is the error of a sign-in with max_age.
+func (m *matrix) asked(err error) error {
+	if errors.Is(err, oauthclient.ErrStepUp) {
+		return lacks("its ID tokens do not tell when the person signed in (auth_time), and the sign-in is refused")
+	}
+	return err
+}
+
+// refusal is what an endpoint answered; nil: err is another one.
+func refusal(err error, endpoint string) *oauthclient.Error {
+	var refusal *oauthclient.Error
+	if errors.As(err, &refusal) && refusal.Endpoint == endpoint {
+		return refusal
+	}
+	return nil
+}
+
+// refusesUs reports whether an endpoint is for clients with a secret.
+func refusesUs(err error, endpoint string) bool {
+	refusal := refusal(err, endpoint)
+	return refusal != nil && (refusal.Status == http.StatusUnauthorized || refusal.Code == "invalid_client")
 }
 
 // RoundTrip implements http.RoundTripper: it keeps what is sent.
@@ -354,11 +418,15 @@ func (m *matrix) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_ = r.Body.Close()
 		form, _ := url.ParseQuery(string(body))
+		if m.change != nil {
+			m.change(form)
+			body = []byte(form.Encode())
+		}
 		m.mu.Lock()
 		m.forms = append(m.forms, form)
 		m.mu.Unlock()
 		r = r.Clone(r.Context())
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
 	return http.DefaultTransport.RoundTrip(r)
 }
@@ -396,15 +464,7 @@ func (m *matrix) refreshTokens() []string {
 
 // replay presents the first refresh token again, as a thief would: without the key, where there is one.
 func (m *matrix) replay() error {
-	client, err := m.client(nil)
-	if err != nil {
-		return err
-	}
-	metadata, err := client.Metadata(m.ctx)
-	if err != nil {
-		return err
-	}
-	resp, err := http.PostForm(metadata.TokenEndpoint, url.Values{
+	resp, err := http.PostForm(m.metadata.TokenEndpoint, url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {m.refreshTokens()[0]}, "client_id": {NativeClient},
 	})
 	if err != nil {
@@ -417,12 +477,9 @@ func (m *matrix) replay() error {
 	return nil
 }
 
-func (m *matrix) userinfo(client *oauthclient.Client, token string) int {
-	metadata, err := client.Metadata(m.ctx)
-	if err != nil {
-		return 0
-	}
-	req, err := http.NewRequestWithContext(m.ctx, http.MethodGet, metadata.UserinfoEndpoint, nil)
+// bearer is what the provider answers to somebody who has nothing but an access token.
+func (m *matrix) bearer(token string) (status int) {
+	req, err := http.NewRequestWithContext(m.ctx, http.MethodGet, m.metadata.UserinfoEndpoint, nil)
 	if err != nil {
 		return 0
 	}
@@ -436,29 +493,23 @@ func (m *matrix) userinfo(client *oauthclient.Client, token string) int {
 }
 
 // first returns err, else the first error of steps.
-func first(err error, steps ...any) error {
+func first(err error, steps ...func() error) error {
 	for _, step := range steps {
 		if err != nil {
 			return err
 		}
-		switch step := step.(type) {
-		case error:
-			err = step
-		case func() error:
-			err = step()
-		}
+		err = step()
 	}
 	return err
 }
 
-func lacks(why string) error { return &lack{why} }
+func lacks(why string) error  { return &note{"unsupported", why} }
+func passes(why string) error { return &note{"pass", why} }
 
-// lack is something that a provider has not; why is for the table.
-type lack struct{ why string }
+// note is a cell that is to be explained; "": it is not.
+type note struct{ cell, why string }
 
-func (l *lack) Error() string { return "the provider lacks it: " + l.why }
-
-func (l *lack) Is(target error) bool { return target == errors.ErrUnsupported }
+func (n *note) Error() string { return n.cell + ": " + n.why }
 
 // The matrix of docs/interop.md: what works against real providers, as it came out of this test. NATIVEOAUTH_UPDATE=1 writes it anew.
 func TestMatrix(t *testing.T) {
@@ -471,25 +522,32 @@ func TestMatrix(t *testing.T) {
 	}
 	for j, provider := range makes {
 		s := provider.start(t)
+		client, err := oauthclient.New(oauthclient.Config{Issuer: s.issuer, ClientID: NativeClient, Store: &tokenstore.Memory{}})
+		require.NoError(t, err)
+		metadata, err := client.Metadata(t.Context())
+		require.NoError(t, err, provider.name)
+		require.NoError(t, client.Close())
 		for i, feature := range features {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			m := &matrix{subject: s, t: t, ctx: ctx, strict: strings.Contains(provider.name, "required")}
-			m.person = NewPerson(s.person.Name, s.person.Password)
+			m := &matrix{subject: s, t: t, ctx: ctx, metadata: metadata, person: s.newPerson()}
 			err := feature.check(m)
 			m.wait.Wait()
 			cancel()
-			var l *lack
+			var n *note
 			switch {
 			case err == nil:
 				cells[i][j] = "pass"
-			case errors.As(err, &l) && l.why != "":
-				notes = append(notes, fmt.Sprintf("%s, %s: %s.", provider.name, feature.name, l.why))
-				cells[i][j] = fmt.Sprintf("unsupported (%d)", len(notes))
+			case errors.As(err, &n):
+				cells[i][j] = n.cell
 			case errors.Is(err, errors.ErrUnsupported):
 				cells[i][j] = "unsupported"
 			default:
 				cells[i][j] = "fail"
 				t.Errorf("%s, %s: %v", provider.name, feature.name, err)
+			}
+			if n != nil && n.why != "" {
+				notes = append(notes, fmt.Sprintf("%s, %s: %s.", provider.name, feature.name, n.why))
+				cells[i][j] += fmt.Sprintf(" (%d)", len(notes))
 			}
 		}
 	}
@@ -526,9 +584,9 @@ What works against authorization servers that this project did not write. The ta
 server (` + "`internal/interop`, TestMatrix" + `), and compared with it in every run of ` + "`.ci/run`" + `. "Unsupported" is what the provider has not, and what the SDK then says
 before anything is sent, or refuses.
 
-The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage. The person at the provider's pages is a scripted HTTP browser with cookies and forms; sign-in,
-denial, logout, the device flow, registration, PAR with DPoP and IPv6 are also done in a real Chromium, with sessions in a real gnome-keyring, across real processes (TestStory…).
-
-A third make is missing: Debian's glewlwyd 2.7 runs here, on SQLite, but its sign-in pages are a program for the browser, so that a person for it is work that is yet to be done.
+The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage, and Debian 12's glewlwyd 2.7.5 on SQLite. The person at the provider's pages is a scripted HTTP
+browser with cookies and forms; glewlwyd's page is a program, and its person asks the provider's own interface for what that program would. Sign-in, denial, logout, the device flow,
+registration, PAR with DPoP and IPv6 at oidc-provider, and a sign-in at glewlwyd's page, are also done in a real Chromium, with sessions in a real gnome-keyring, across real
+processes (TestStory…).
 
 `

@@ -20,10 +20,14 @@ import (
 type Person struct {
 	Name, Password string
 
+	// program is what a provider's pages do in a browser that runs scripts; next is where they go on, or "".
+	program func(ctx context.Context, p *Person, page *url.URL) (next string, err error)
+
 	mu      sync.Mutex
 	browser *http.Client
 	answers []url.Values // what came back to a program's listener
 	asked   []url.Values // the query of every page
+	typed   int          // how often the password was
 }
 
 // NewPerson is a person in whose browser nobody is signed in.
@@ -59,6 +63,20 @@ func (p *Person) Requests() []url.Values {
 	return append([]url.Values(nil), p.asked...)
 }
 
+// Typed is how often the password was typed by now.
+func (p *Person) Typed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.typed
+}
+
+func (p *Person) typePassword() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.typed++
+	return p.Password
+}
+
 func (p *Person) note(u *url.URL) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,6 +105,18 @@ func (p *Person) Visit(ctx context.Context, page string) error {
 		_ = resp.Body.Close()
 		if err != nil {
 			return err
+		}
+		if p.program != nil {
+			next, err := p.program(ctx, p, resp.Request.URL)
+			if err != nil {
+				return err
+			}
+			if next != "" {
+				if req, err = http.NewRequestWithContext(ctx, http.MethodGet, next, nil); err != nil {
+					return err
+				}
+				continue
+			}
 		}
 		action, values, ok := p.fill(string(body))
 		if !ok {
@@ -121,7 +151,7 @@ func (p *Person) fill(page string) (action string, values url.Values, ok bool) {
 			switch {
 			case f["name"] == "" || f["name"] == "abort" || !inside && (attrs["id"] == "" || f["form"] != attrs["id"]):
 			case f["type"] == "password":
-				values.Set(f["name"], p.Password)
+				values.Set(f["name"], p.typePassword())
 			case f["name"] == "login" || f["name"] == "username":
 				values.Set(f["name"], p.Name)
 			default:

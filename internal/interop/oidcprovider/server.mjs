@@ -9,7 +9,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
-import { Provider } from 'oidc-provider';
+import { Provider, interactionPolicy } from 'oidc-provider';
 
 const options = JSON.parse(process.argv[2] ?? '{}');
 const say = (object) => process.stdout.write(`${JSON.stringify(object)}\n`);
@@ -18,8 +18,20 @@ const signingKey = (type, params, alg) => ({
   ...generateKeyPairSync(type, params).privateKey.export({ format: 'jwk' }), kid: alg, alg, use: 'sig',
 });
 
+// A person who is asked for a kind of sign-in by acr_values signs in again, unless the session is of that kind. The page is the same, and
+// there is no second factor behind it: what is written down is the first kind that was asked for.
+const kinds = ['urn:example:two-factors'];
+const askedFor = (params) => (params.acr_values ?? '').split(' ').filter((acr) => kinds.includes(acr));
+const policy = interactionPolicy.base();
+policy.get('login').checks.add(new interactionPolicy.Check(
+  'acr_values', 'another kind of sign-in is asked for', 'login_required',
+  ({ oidc }) => askedFor(oidc.params).length > 0 && !askedFor(oidc.params).includes(oidc.acr),
+));
+
 const configuration = {
   clients: options.clients,
+  acrValues: kinds,
+  interactions: { policy },
   scopes: ['openid', 'offline_access', 'profile', 'email', 'api:read', 'api:write'],
   claims: {
     openid: ['sub'],
@@ -76,6 +88,12 @@ server.listen(0, options.host, () => {
   const { address, family, port } = server.address();
   const issuer = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   const provider = new Provider(issuer, configuration);
+  const finish = provider.interactionFinished.bind(provider);
+  provider.interactionFinished = async (req, res, result, how) => {
+    const { params } = await provider.interactionDetails(req, res);
+    if (result.login) result.login.acr = askedFor(params)[0];
+    return finish(req, res, result, how);
+  };
 
   provider.use(async (ctx, next) => {
     await next();
