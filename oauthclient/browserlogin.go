@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/grant"
@@ -28,7 +30,7 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 	if err := c.pkceSupport(p.doc); err != nil {
 		return nil, err
 	}
-	srv, err := loopback.Listen(ctx, c.cfg.Loopback)
+	srv, err := c.listen(ctx, c.cfg.Loopback)
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +40,7 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 			_ = srv.Close()
 			return
 		}
-		// The browser still loads its page; the program goes on meanwhile, and Close waits for it.
-		c.working.Go(func() { _ = srv.Close() })
+		c.part(srv)
 	}()
 
 	t, err := c.newTransaction(at, srv.RedirectURI())
@@ -220,4 +221,35 @@ func (c *Client) instruct(ctx context.Context, cancel context.CancelCauseFunc, d
 			return
 		}
 	}
+}
+
+// listen waits first for those that part holds, where they may be on the port that is wanted.
+func (c *Client) listen(ctx context.Context, cfg loopback.Config) (*loopback.Server, error) {
+	if _, port, err := net.SplitHostPort(cfg.Addr); err == nil && port != "0" {
+		c.mu.Lock()
+		parting := slices.Clone(c.parting)
+		c.mu.Unlock()
+		for _, gone := range parting {
+			select {
+			case <-gone:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return loopback.Listen(ctx, cfg)
+}
+
+// part closes srv while the program goes on: the browser still loads its page. Close waits for it.
+func (c *Client) part(srv *loopback.Server) {
+	gone := make(chan struct{})
+	c.mu.Lock()
+	c.parting = append(c.parting, gone)
+	c.mu.Unlock()
+	c.working.Go(func() {
+		_ = srv.Close()
+		close(gone)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.parting = slices.DeleteFunc(c.parting, func(g chan struct{}) bool { return g == gone })
+	})
 }

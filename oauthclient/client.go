@@ -35,6 +35,7 @@ type Client struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account // by name
+	parting  []chan struct{}     // see part
 	closed   bool
 
 	life    context.Context // ends a while after Close, with whatever still waits

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,6 +21,33 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
+
+// A registration that holds a port holds it for the next login too, though the browser of the last one may still load its page there.
+func TestLoginAgainOnAFixedPort(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	port := ln.Addr().String()
+	require.NoError(t, ln.Close())
+	cfg := server.Config()
+	open := cfg.UI.OpenURL
+	cfg.UI.OpenURL = func(ctx context.Context, u string) error {
+		go func() { // a browser that has not closed its connection when the login is over
+			conn, err := net.Dial("tcp", port)
+			if err == nil {
+				_, _ = io.Copy(io.Discard, conn)
+				conn.Close()
+			}
+		}()
+		return open(ctx, u)
+	}
+	cfg.Loopback.Addr = port
+	c := newClient(t, cfg)
+	for range 5 {
+		_, err := c.Login(t.Context(), nil)
+		require.NoError(t, err)
+	}
+}
 
 func TestLogin(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)

@@ -21,6 +21,9 @@ type LogoutOptions struct {
 	// or for two minutes, until the browser comes back with the right state. "": the browser stays with the provider, and what the person does
 	// there is not known.
 	ReturnPath string
+	// IDTokenHint sends the ID token along, for a provider that ends nothing without. Its claims are then in a URL, and so in the histories and
+	// logs of browser and provider; without it the provider is told the client ID and the username.
+	IDTokenHint bool
 }
 
 // Logout deletes account's session, even one that does not load, and revokes its tokens where the provider can. There being none is nil. nil
@@ -84,7 +87,11 @@ func (c *Client) signOut(ctx context.Context, a *account, opts *LogoutOptions) (
 	if hint == "" {
 		hint = g.Subject
 	}
-	return &signOut{c, endsession.Request{Endpoint: p.doc.EndSessionEndpoint, ClientID: g.ClientID, LogoutHint: hint}, opts.ReturnPath}, nil
+	request := endsession.Request{Endpoint: p.doc.EndSessionEndpoint, ClientID: g.ClientID, LogoutHint: hint}
+	if opts.IDTokenHint {
+		request.IDTokenHint = g.IDToken
+	}
+	return &signOut{c, request, opts.ReturnPath}, nil
 }
 
 // returnWait bounds the wait for a browser whose return ctx does not bound.
@@ -97,10 +104,10 @@ func (s *signOut) run(ctx context.Context) error {
 		cfg := c.cfg.Loopback
 		cfg.Path, cfg.RedirectURI, cfg.FormPost = s.path, "", false
 		var err error
-		if srv, err = loopback.Listen(ctx, cfg); err != nil {
+		if srv, err = c.listen(ctx, cfg); err != nil {
 			return err
 		}
-		defer func() { c.working.Go(func() { _ = srv.Close() }) }() // the browser still loads its page
+		defer c.part(srv)
 		s.request.RedirectURI = srv.RedirectURI()
 	}
 	pending, err := endsession.New(s.request)

@@ -35,6 +35,32 @@ func TestS69EndSession(t *testing.T) {
 	require.Empty(t, u.RawQuery, "what is opened is a ticket: no state and no hint for others to read")
 }
 
+// S69: the ID token is in the provider's URL only where that was asked for, and is the session's.
+func TestS69IDTokenHint(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	for _, asked := range []bool{false, true} {
+		cfg := server.Config()
+		_, session := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
+		raw, _, err := session.IDToken(t.Context())
+		require.NoError(t, err)
+		var opened string
+		cfg.UI.OpenURL = func(_ context.Context, u string) error {
+			opened = u
+			return nil
+		}
+		require.NoError(t, newClient(t, cfg).Logout(t.Context(), "", &oauthclient.LogoutOptions{EndSession: true, IDTokenHint: asked}))
+		u, err := url.Parse(opened)
+		require.NoError(t, err)
+		q := u.Query()
+		require.Equal(t, asked, q.Has("id_token_hint"))
+		if asked {
+			require.Equal(t, raw, q.Get("id_token_hint"))
+		}
+		require.NotEmpty(t, q.Get("client_id"))
+		require.NotEmpty(t, q.Get("logout_hint"))
+	}
+}
+
 // S69, oidcc-client-test-rp-init-logout-other-state, -no-state: such an answer is refused, and the session is gone here all the same.
 func TestS69OtherState(t *testing.T) {
 	for name, state := range map[string]string{"other": "wrong", "none": ""} {
