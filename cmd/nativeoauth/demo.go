@@ -183,7 +183,7 @@ func demoStore(ctx context.Context) (store tokenstore.Store, where string, clean
 		cleanup()
 		return nil, "", nil, ctx.Err()
 	}
-	return &tokenstore.Memory{}, "memory, for there is no keychain here (" + flagWords.Replace(neutral.Text(strings.TrimPrefix(why.Error(), "tokenstore: "), 300)) + ")", cleanup, nil
+	return &tokenstore.Memory{}, "memory, for there is no keychain here (" + flagWords(neutral.Text(strings.TrimPrefix(why.Error(), "tokenstore: "), 300)) + ")", cleanup, nil
 }
 
 // demoProvider is the authorization server and the API behind it.

@@ -92,13 +92,15 @@ func (a *app) explain(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
-	return neutral.Text(flagWords.Replace(text), 2000)
+	return neutral.Text(flagWords(text), 2000)
 }
 
-// flagWords are the packages' names for things, and this command's.
-var flagWords = strings.NewReplacer(
-	"Config.Issuer", "--issuer", "Config.ClientID", "--client-id", "Config.ClientAuth", "--client-secret-file",
-	"Config.Scopes", "--scope", "Config.Resources", "--resource", "Config.Origins", "--origin",
-	"Config.AuthParams", "--auth-param", "LoginOptions.AuthParams", "--auth-param", "AuthParams", "--auth-param",
-	`LoginOptions{Prompt: "consent"}`, "--prompt consent", `Prompt "consent"`, "--prompt consent", "a tokenstore.File", "a sealed file",
-)
+// flagWords writes the packages' names for things as this command's.
+func flagWords(text string) string {
+	return strings.NewReplacer(
+		"Config.Issuer", "--issuer", "Config.ClientID", "--client-id", "Config.ClientAuth", "--client-secret-file",
+		"Config.Scopes", "--scope", "Config.Resources", "--resource", "Config.Origins", "--origin",
+		"Config.AuthParams", "--auth-param", "LoginOptions.AuthParams", "--auth-param", "AuthParams", "--auth-param",
+		`LoginOptions{Prompt: "consent"}`, "--prompt consent", `Prompt "consent"`, "--prompt consent", "a tokenstore.File", "a sealed file",
+	).Replace(text)
+}

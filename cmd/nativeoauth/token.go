@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,9 +31,8 @@ env (a line for: eval "$(nativeoauth token --format env)").`,
   eval "$(nativeoauth token --format env)"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			write, ok := tokenFormats[format]
 			switch {
-			case !ok:
+			case !slices.Contains([]string{"token", "header", "json", "env"}, format):
 				return usage("--format %q is not one of token, header, json, env", format)
 			case minTTL < 0:
 				return usage("--min-ttl cannot be negative")
@@ -57,7 +57,7 @@ env (a line for: eval "$(nativeoauth token --format env)").`,
 				if tok.TokenType == "DPoP" {
 					a.person.warn("this token is bound to a key and is refused without a proof of it; nativeoauth request sends both")
 				}
-				text, err := write(tok)
+				text, err := formatToken(tok, format)
 				if err != nil {
 					return err
 				}
@@ -99,23 +99,22 @@ func idTokenOf(ctx context.Context, s *oauthclient.Session) (*oauth2.Token, erro
 	return &oauth2.Token{AccessToken: raw, TokenType: "Bearer", Expiry: expiry}, nil
 }
 
-// tokenFormats are the values of --format.
-var tokenFormats = map[string]func(*oauth2.Token) (string, error){
-	"token": func(t *oauth2.Token) (string, error) { return t.AccessToken + "\n", nil },
-	"header": func(t *oauth2.Token) (string, error) {
+// formatToken writes t as one of the values of --format.
+func formatToken(t *oauth2.Token, format string) (string, error) {
+	switch format {
+	case "header":
 		return fmt.Sprintf("Authorization: %s %s\n", t.TokenType, t.AccessToken), nil
-	},
-	"env": func(t *oauth2.Token) (string, error) {
+	case "env":
 		return "export NATIVEOAUTH_ACCESS_TOKEN='" + strings.ReplaceAll(t.AccessToken, "'", `'\''`) + "'\n", nil
-	},
-	"json": func(t *oauth2.Token) (string, error) {
+	case "json":
 		return jsonText(struct {
 			AccessToken string    `json:"access_token"`
 			TokenType   string    `json:"token_type"`
 			Expiry      time.Time `json:"expiry"`
 			ExpiresIn   int64     `json:"expires_in"` // seconds from now
 		}{t.AccessToken, t.TokenType, t.Expiry.UTC().Truncate(time.Second), max(0, int64(time.Until(t.Expiry).Seconds()))})
-	},
+	}
+	return t.AccessToken + "\n", nil
 }
 
 // jsonText is v as indented JSON with a line end.
