@@ -245,6 +245,7 @@ type said struct {
 	LoginRequired bool
 	Denied        bool
 	Unavailable   bool // the store
+	Accounts      int
 	Took          time.Duration
 }
 
@@ -287,6 +288,7 @@ func TestChildProcess(t *testing.T) {
 		verb, arg, _ := strings.Cut(in.Text(), " ")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		began := time.Now()
+		r := said{}
 		var err error
 		switch verb {
 		case "arm":
@@ -301,6 +303,10 @@ func TestChildProcess(t *testing.T) {
 			err = s.Refresh(ctx)
 		case "logout":
 			err = c.Logout(ctx, "", nil)
+		case "accounts":
+			var all []oauthclient.Account
+			all, err = c.Accounts(ctx)
+			r.Accounts = len(all)
 		case "token":
 		case "spin": // as a program at work, until it is killed
 			for {
@@ -315,8 +321,7 @@ func TestChildProcess(t *testing.T) {
 		default:
 			err = errors.New("what is " + verb + "?")
 		}
-		r := said{}
-		if s != nil && err == nil && verb != "arm" && verb != "logout" {
+		if s != nil && err == nil && verb != "arm" && verb != "logout" && verb != "accounts" {
 			tok, terr := s.Token(ctx)
 			if err = terr; err == nil {
 				r.Token = tok.AccessToken
@@ -458,20 +463,17 @@ type proc struct {
 	err     error
 }
 
-func (w *fleet) start() *proc {
-	w.t.Helper()
-	return w.startWith(w.orders)
-}
-
-func (w *fleet) startWith(o orders) *proc {
+// start starts a process, with env over the fleet's own environment.
+func (w *fleet) start(env ...string) *proc {
 	w.t.Helper()
 	self, err := os.Executable()
 	require.NoError(w.t, err)
-	data, err := json.Marshal(o)
+	data, err := json.Marshal(w.orders)
 	require.NoError(w.t, err)
 	p := &proc{Cmd: exec.Command(self, "-test.run=^TestChildProcess$"), t: w.t, replies: make(chan said, 100), stderr: &strings.Builder{}, ended: make(chan struct{})}
 	// A race detector sleeps a second at exit unless told not to.
 	p.Env = append(append(os.Environ(), w.env...), "GORACE=atexit_sleep_ms=0", childOrders+"="+string(data))
+	p.Env = append(p.Env, env...)
 	p.Stderr = p.stderr
 	p.in, err = p.StdinPipe()
 	require.NoError(w.t, err)

@@ -52,6 +52,7 @@ func TestKilledInLogin(t *testing.T) {
 			victim.do("arm " + point).ok(t)
 			victim.dies("login")
 			tabs := w.tabs()
+			require.Equal(t, stored, fresh.do("accounts").ok(t).Accounts == 1, "what is listed is there, and the other way about")
 			seen := fresh.do("session")
 			require.Equal(t, !stored, seen.LoginRequired, "%+v", seen)
 			got := fresh.do("sessionorlogin").ok(t)
@@ -103,6 +104,7 @@ func TestKilledInLogout(t *testing.T) {
 			victim.dies("logout")
 
 			fresh := w.start()
+			require.Equal(t, gone, fresh.do("accounts").ok(t).Accounts == 0, "what is signed out is not listed")
 			for _, p := range []*proc{fresh, sibling} {
 				order := map[*proc]string{fresh: "session", sibling: "refresh"}[p]
 				r := p.do(order)
