@@ -40,6 +40,7 @@ type Session struct {
 
 	tb         testing.TB
 	runtimeDir string
+	busConfig  string
 	bus        *daemon
 	keyring    *daemon
 }
@@ -92,11 +93,10 @@ func start(tb testing.TB, state Keyring, activate string) *Session {
 		s.write(filepath.Join(dir, "services", "org.freedesktop.secrets.service"),
 			"[D-BUS Service]\nName=org.freedesktop.secrets\nExec="+activate+"\n")
 	}
-	config := filepath.Join(dir, "bus.conf")
-	s.write(config, `<busconfig><type>session</type><listen>`+s.Address+`</listen><auth>EXTERNAL</auth>`+services+`
+	s.busConfig = filepath.Join(dir, "bus.conf")
+	s.write(s.busConfig, `<busconfig><type>session</type><listen>`+s.Address+`</listen><auth>EXTERNAL</auth>`+services+`
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>`)
-	s.bus = s.run(nil, "dbus-daemon", "--nofork", "--nopidfile", "--config-file="+config)
-	s.wait("the session bus", func(context.Context, *dbus.Conn) bool { return true })
+	s.StartBus()
 	switch state {
 	case Unlocked:
 		s.StartKeyring(Unlocked)
@@ -163,6 +163,14 @@ func (s *Session) StartKeyring(state Keyring) {
 
 // StopKeyring kills gnome-keyring and waits until it is gone.
 func (s *Session) StopKeyring() { s.keyring.kill() }
+
+// StartBus starts the session bus anew, at the same address, after [Session.StopBus].
+func (s *Session) StartBus() {
+	s.tb.Helper()
+	_ = os.Remove(strings.TrimPrefix(s.Address, "unix:path="))
+	s.bus = s.run(nil, "dbus-daemon", "--nofork", "--nopidfile", "--config-file="+s.busConfig)
+	s.wait("the session bus", func(context.Context, *dbus.Conn) bool { return true })
+}
 
 // StopBus kills the session bus and waits until it is gone.
 func (s *Session) StopBus() { s.bus.kill() }
