@@ -2,6 +2,7 @@ package oauthclient
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,9 +25,16 @@ func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	opts = &LoginOptions{Scopes: d.Scope, ACRValues: d.ACRValues, ResourceMetadata: d.ResourceMetadata}
-	if d.Error == "invalid_token" && resp.Request != nil {
-		_, token, _ := strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+	token := ""
+	if resp.Request != nil {
+		_, token, _ = strings.Cut(resp.Request.Header.Get("Authorization"), " ")
+	}
+	// What is asked for goes into a URL and before people's eyes: not the token that the resource was sent (S55).
+	repeats := func(word string) bool { return token != "" && strings.Contains(word, token) }
+	opts = &LoginOptions{
+		Scopes: slices.DeleteFunc(d.Scope, repeats), ACRValues: slices.DeleteFunc(d.ACRValues, repeats), ResourceMetadata: d.ResourceMetadata,
+	}
+	if d.Error == "invalid_token" {
 		opts.refused = secret.New(token)
 	}
 	if d.HasMaxAge {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -39,11 +40,11 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	if p.doc.UserinfoEndpoint == "" {
 		return unsupported("the provider has no userinfo_endpoint")
 	}
-	tok, err := s.Token(ctx)
-	if err != nil {
+	if _, err := s.Token(ctx); err != nil {
 		return err
 	}
-	way := &fetch.Client{Transport: &transport{session: s.account.session("", nil), base: p.fetch.Transport, provider: true}}
+	sent := &overheard{base: p.fetch.Transport}
+	way := &fetch.Client{Transport: &transport{session: s.account.session("", nil), base: sent, provider: true}}
 	data, err := userinfo.Fetch(ctx, way, userinfo.Request{
 		Endpoint: p.doc.UserinfoEndpoint, Subject: claims.Subject, Issuer: p.issuer, ClientID: g.ClientID,
 		Keys: p.keys, Algorithms: p.doc.UserinfoAlgorithms(),
@@ -51,7 +52,7 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	var ue *userinfo.Error
 	switch {
 	case errors.As(err, &ue):
-		return &Error{Endpoint: "userinfo", Code: ue.Code, Description: withoutToken(ue.Description, tok.AccessToken), Status: ue.Status, RetryAfter: ue.RetryAfter}
+		return &Error{Endpoint: "userinfo", Code: sent.without(ue.Code), Description: sent.without(ue.Description), Status: ue.Status, RetryAfter: ue.RetryAfter}
 	case errors.Is(err, userinfo.ErrResponse):
 		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
 	case err != nil:
@@ -60,13 +61,24 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	return decode("userinfo", data, v)
 }
 
-// withoutToken returns a server's words, or "" where they repeat the token that it was sent: whole, or cut off with the text's end. A token that
-// was refreshed on the way, or a proof, is known as a word longer than any that people read.
-func withoutToken(said, token string) string {
-	if strings.Contains(said, token[:min(len(token), 12)]) || slices.ContainsFunc(strings.Fields(said), func(w string) bool { return len(w) > 40 && !strings.Contains(w, "://") }) {
+// overheard remembers what one call sends in confidence: the token, another one after a refresh on the way, the proofs.
+type overheard struct {
+	base http.RoundTripper
+	said []string
+}
+
+func (o *overheard) RoundTrip(req *http.Request) (*http.Response, error) {
+	_, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	o.said = append(o.said, token, req.Header.Get("DPoP"))
+	return o.base.RoundTrip(req)
+}
+
+// without returns a server's words, or "" where they repeat what it was sent: whole, or cut off with the text's end.
+func (o *overheard) without(words string) string {
+	if slices.ContainsFunc(o.said, func(s string) bool { return s != "" && strings.Contains(words, s[:min(len(s), 12)]) }) {
 		return ""
 	}
-	return said
+	return words
 }
 
 func decode(what string, data []byte, v any) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,8 +19,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/strictjson"
 )
 
-// tracer is a RoundTripper that tells each request and answer of a flow as it happens. What is not known to be harmless is masked: a trace is made to be
-// shown to others.
+// tracer is a RoundTripper that tells each request and answer of a flow as it happens. What is not known to be harmless is masked, also where a server
+// repeats it among what is: a trace is made to be shown to others.
 type tracer struct {
 	base   *http.Transport
 	person *person  // nil: not told there
@@ -28,6 +29,7 @@ type tracer struct {
 	mu    sync.Mutex
 	start time.Time
 	count int
+	known []string // what was masked so far, in each spelling
 }
 
 // traceEvent is one line of --trace-file.
@@ -56,21 +58,24 @@ func (t *tracer) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.count++
 	number := t.count
 	t.mu.Unlock()
-	t.tell(traceEvent{
-		Event: "request", Number: number, Method: req.Method, URL: maskedURL(req.URL), Header: maskedHeader(req.Header), Values: requestValues(req),
+	t.tell(func() traceEvent {
+		return traceEvent{Event: "request", Number: number, Method: req.Method, URL: t.url(req.URL), Header: t.header(req.Header), Values: t.request(req)}
 	})
 	began := time.Now()
 	resp, err := t.base.RoundTrip(req)
 	if err != nil {
-		t.tell(traceEvent{Event: "failure", Number: number, DurationMS: ms(time.Since(began)), Text: neutral.Text(err.Error(), 300)})
+		took := ms(time.Since(began))
+		t.tell(func() traceEvent {
+			return traceEvent{Event: "failure", Number: number, DurationMS: took, Text: t.text(err.Error(), 300)}
+		})
 		return nil, err
 	}
 	// The beginning of the body is looked at, and put back.
 	head, err := io.ReadAll(io.LimitReader(resp.Body, maxTraceBody))
 	resp.Body = &replayed{io.MultiReader(bytes.NewReader(head), failing{err}, resp.Body), resp.Body}
-	t.tell(traceEvent{
-		Event: "answer", Number: number, Status: resp.StatusCode, DurationMS: ms(time.Since(began)),
-		Header: maskedHeader(resp.Header), Values: bodyValues(resp.Header, head),
+	took := ms(time.Since(began))
+	t.tell(func() traceEvent {
+		return traceEvent{Event: "answer", Number: number, Status: resp.StatusCode, DurationMS: took, Header: t.header(resp.Header), Values: t.body(resp.Header, head)}
 	})
 	return resp, nil
 }
@@ -103,12 +108,19 @@ func (t *tracer) browser(address string) {
 	if err != nil {
 		return
 	}
-	t.tell(traceEvent{Event: "browser", URL: maskedURL(&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}), Values: formValues(u.Query())})
+	t.tell(func() traceEvent {
+		return traceEvent{Event: "browser", URL: t.url(&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}), Values: t.form(u.Query())}
+	})
 }
 
-func (t *tracer) step(name string) { t.tell(traceEvent{Event: "step", Text: name}) }
+func (t *tracer) step(name string) {
+	t.tell(func() traceEvent { return traceEvent{Event: "step", Text: name} })
+}
 
-func (t *tracer) tell(e traceEvent) {
+// tell writes what see returns. It is asked twice: what it masks the first time is masked the second time wherever it is repeated.
+func (t *tracer) tell(see func() traceEvent) {
+	see()
+	e := see()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e.Time = time.Now()
@@ -157,24 +169,57 @@ var harmless = []string{
 	"client_name", "application_type", "subject_type", "op_policy_uri", "op_tos_uri", "service_documentation", "refresh_expires_in", "ext_expires_in",
 }
 
-func mask(name, value string) string {
+func (t *tracer) mask(name, value string) string {
 	if slices.Contains(harmless, name) || strings.HasSuffix(name, "_endpoint") || strings.HasSuffix(name, "_supported") {
-		return neutral.Text(value, 300)
+		return t.text(value, 300)
 	}
-	return masked(value)
+	return t.masked(value)
 }
 
-func masked(value string) string {
+// masked says how long a value is, and remembers it.
+func (t *tracer) masked(value string) string {
 	if value == "" {
 		return ""
+	}
+	if len(value) >= 6 { // a shorter one is no secret, and may stand in any text
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for _, v := range []string{value, url.QueryEscape(value), url.PathEscape(value)} {
+			if !slices.Contains(t.known, v) {
+				t.known = append(t.known, v)
+			}
+		}
+		slices.SortFunc(t.known, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
 	}
 	return fmt.Sprintf("[masked, %d characters]", len(value))
 }
 
-// maskedURL shows the place, the names of the parameters, and what is harmless of them.
-func maskedURL(u *url.URL) string {
-	out := neutral.Text(u.Scheme+"://"+u.Host+u.EscapedPath(), 500)
-	if values := formValues(u.Query()); len(values) > 0 {
+// credentials masks those of an Authorization header: under Basic, the client secret is in them once more.
+func (t *tracer) credentials(value string) string {
+	if pair, err := base64.StdEncoding.DecodeString(value); err == nil {
+		_, secret, _ := strings.Cut(string(pair), ":")
+		t.masked(secret)
+		if plain, err := url.QueryUnescape(secret); err == nil {
+			t.masked(plain)
+		}
+	}
+	return t.masked(value)
+}
+
+// text is neutral.Text of what a server may have put together: what was masked elsewhere is masked in it too.
+func (t *tracer) text(text string, max int) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, value := range t.known {
+		text = strings.ReplaceAll(text, value, "[masked]")
+	}
+	return neutral.Text(text, max)
+}
+
+// url shows the place, the names of the parameters, and what is harmless of them.
+func (t *tracer) url(u *url.URL) string {
+	out := t.text(u.Scheme+"://"+u.Host+u.EscapedPath(), 500)
+	if values := t.form(u.Query()); len(values) > 0 {
 		parts := make([]string, len(values))
 		for i, v := range values {
 			parts[i] = v.Name + "=" + v.Value
@@ -184,26 +229,26 @@ func maskedURL(u *url.URL) string {
 	return out
 }
 
-// maskedHeader keeps the headers that matter to a flow.
-func maskedHeader(h http.Header) map[string][]string {
+// header keeps the headers that matter to a flow.
+func (t *tracer) header(h http.Header) map[string][]string {
 	out := map[string][]string{}
 	for name, values := range h {
 		for _, v := range values {
 			switch name {
 			case "Content-Type", "Accept", "Cache-Control", "Retry-After", "Www-Authenticate", "Date":
-				v = neutral.Text(v, 300)
+				v = t.text(v, 300)
 			case "Authorization":
 				scheme, rest, _ := strings.Cut(v, " ")
-				v = neutral.Text(scheme, 20) + " " + masked(rest)
+				v = t.text(scheme, 20) + " " + t.credentials(rest)
 			case "Location":
 				u, err := url.Parse(v)
 				if err != nil {
-					v = masked(v)
+					v = t.masked(v)
 					break
 				}
-				v = maskedURL(u)
+				v = t.url(u)
 			case "Dpop", "Dpop-Nonce", "Cookie", "Set-Cookie":
-				v = masked(v)
+				v = t.masked(v)
 			default:
 				continue
 			}
@@ -213,7 +258,7 @@ func maskedHeader(h http.Header) map[string][]string {
 	return out
 }
 
-func requestValues(req *http.Request) []traceValue {
+func (t *tracer) request(req *http.Request) []traceValue {
 	if req.GetBody == nil {
 		return nil
 	}
@@ -226,41 +271,41 @@ func requestValues(req *http.Request) []traceValue {
 	if err != nil {
 		return nil
 	}
-	return bodyValues(req.Header, data)
+	return t.body(req.Header, data)
 }
 
-// bodyValues are the names and masked values of a form or a JSON object; of anything else, its size.
-func bodyValues(h http.Header, data []byte) []traceValue {
+// body are the names and masked values of a form or a JSON object; of anything else, its size.
+func (t *tracer) body(h http.Header, data []byte) []traceValue {
 	if len(data) == 0 {
 		return nil
 	}
 	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	if kind == "application/x-www-form-urlencoded" {
 		if form, err := url.ParseQuery(string(data)); err == nil {
-			return formValues(form)
+			return t.form(form)
 		}
 	}
 	if kind == "application/json" || strings.HasSuffix(kind, "+json") {
 		var object map[string]any
 		if strictjson.Unmarshal(data, &object) == nil {
-			return jsonValues(object)
+			return t.json(object)
 		}
 	}
 	return []traceValue{{"body", fmt.Sprintf("[%d bytes]", len(data))}}
 }
 
-func formValues(form url.Values) []traceValue {
+func (t *tracer) form(form url.Values) []traceValue {
 	var out []traceValue
 	for name, values := range form {
 		for _, v := range values {
-			out = append(out, traceValue{neutral.Text(name, 60), mask(name, v)})
+			out = append(out, traceValue{t.text(name, 60), t.mask(name, v)})
 		}
 	}
 	sortValues(out)
 	return out
 }
 
-func jsonValues(object map[string]any) []traceValue {
+func (t *tracer) json(object map[string]any) []traceValue {
 	var out []traceValue
 	for name, v := range object {
 		text := ""
@@ -268,7 +313,7 @@ func jsonValues(object map[string]any) []traceValue {
 		case nil:
 			text = "null"
 		case string:
-			text = mask(name, v)
+			text = t.mask(name, v)
 		case bool:
 			text = fmt.Sprint(v)
 		case []any:
@@ -278,14 +323,14 @@ func jsonValues(object map[string]any) []traceValue {
 				for _, e := range v {
 					words = append(words, fmt.Sprint(e))
 				}
-				text = neutral.Text(strings.Join(words, " "), 300)
+				text = t.text(strings.Join(words, " "), 300)
 			}
 		case map[string]any:
 			text = fmt.Sprintf("{%d members}", len(v))
 		default: // a number
-			text = mask(name, fmt.Sprint(v))
+			text = t.mask(name, fmt.Sprint(v))
 		}
-		out = append(out, traceValue{neutral.Text(name, 60), text})
+		out = append(out, traceValue{t.text(name, 60), text})
 	}
 	sortValues(out)
 	return out
