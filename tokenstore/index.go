@@ -20,7 +20,7 @@ func (f folder) listRows(ctx context.Context, prefix string) ([]string, error) {
 	}
 	keys, err := f.keysOf("row")
 	if err != nil {
-		return nil, fmt.Errorf("tokenstore: index: %w", err)
+		return nil, unavailable(fmt.Errorf("index: %w", err))
 	}
 	return startingWith(prefix, keys), nil
 }
@@ -49,14 +49,14 @@ func (f folder) addRow(key string) error {
 		return nil
 	}
 	if err := securefile.WriteFile(row, nil); err != nil {
-		return fmt.Errorf("tokenstore: index: %w", err)
+		return unavailable(fmt.Errorf("index: %w", err))
 	}
 	return nil
 }
 
 func (f folder) removeRow(key string) error {
 	if err := securefile.Remove(f.file(key, "row")); err != nil {
-		return fmt.Errorf("tokenstore: index: %w", err)
+		return unavailable(fmt.Errorf("index: %w", err))
 	}
 	return nil
 }

@@ -269,7 +269,7 @@ type operation struct {
 	service string
 	files   folder
 	bound   time.Duration
-	asks    bool // the keychain is going to ask a person
+	keychain
 
 	beforeChange func()
 }
@@ -294,13 +294,11 @@ func (k *Keyring) begin(ctx context.Context) (*operation, error) {
 	}
 	started := time.Now()
 	op.ctx, op.cancel = context.WithTimeoutCause(ctx, op.bound, errTimeUp)
-	asks, err := op.look()
-	if err != nil {
+	if err := op.look(); err != nil {
 		op.end()
 		return nil, err
 	}
-	op.asks = asks
-	if asks && k.Timeout <= 0 {
+	if op.asks && k.Timeout <= 0 {
 		op.cancel()
 		op.bound = attended
 		op.ctx, op.cancel = context.WithDeadlineCause(ctx, started.Add(op.bound), errTimeUp)
@@ -309,12 +307,23 @@ func (k *Keyring) begin(ctx context.Context) (*operation, error) {
 }
 
 func (op *operation) end() {
+	op.close()
 	op.cancel()
 	op.leave()
 }
 
-// look ends by itself soon after the time is up, unlike go-keyring's calls, and gets a moment for that: the gate stays open.
-func (op *operation) look() (asks bool, err error) {
+func (op *operation) look() error {
+	var found keychain
+	looking := op.ctx
+	err := op.brief(func() (err error) { found, err = lookForKeychain(looking); return err })
+	if err == nil {
+		op.keychain = found
+	}
+	return err
+}
+
+// brief is call for what ends by itself soon after the time is up, unlike go-keyring's calls, and gets a moment for that: the gate stays open.
+func (op *operation) brief(f func() error) error {
 	waiting, stop := context.WithCancel(context.WithoutCancel(op.ctx))
 	defer stop()
 	defer context.AfterFunc(op.ctx, func() {
@@ -324,21 +333,7 @@ func (op *operation) look() (asks bool, err error) {
 		case <-waiting.Done():
 		}
 	})()
-	var found bool
-	looking := op.ctx
-	done, err := op.call(waiting, func() (err error) { found, err = lookForKeychain(looking); return err })
-	switch {
-	case done != nil, err != nil && op.ctx.Err() != nil:
-		return false, op.timeUp()
-	case err != nil:
-		return false, err
-	}
-	return found, nil
-}
-
-// run is call for what changes nothing.
-func (op *operation) run(f func() error) error {
-	_, err := op.attempt(f)
+	_, err := op.attempt(waiting, f)
 	return err
 }
 
@@ -347,18 +342,18 @@ func (op *operation) change(f func() error) error {
 	if op.beforeChange != nil {
 		op.beforeChange()
 	}
-	done, err := op.attempt(f)
+	done, err := op.attempt(op.ctx, f)
 	if done != nil {
 		return &Pending{Err: err, Done: done}
 	}
 	return err
 }
 
-func (op *operation) attempt(f func() error) (done <-chan struct{}, err error) {
+func (op *operation) attempt(waiting context.Context, f func() error) (done <-chan struct{}, err error) {
 	if op.ctx.Err() != nil {
 		return nil, op.timeUp()
 	}
-	done, err = op.call(op.ctx, f)
+	done, err = op.call(waiting, f)
 	switch {
 	case done != nil, err != nil && op.ctx.Err() != nil:
 		return done, op.timeUp()
@@ -384,7 +379,8 @@ func (op *operation) timeUp() error {
 // item reads the item's text.
 func (op *operation) item(key string) (string, error) {
 	var text string
-	if err := op.run(func() (err error) { text, err = keyring.Get(op.service, key); return err }); err != nil {
+	reading, found := op.ctx, op.keychain
+	if err := op.brief(func() (err error) { text, err = found.get(reading, op.service, key); return err }); err != nil {
 		return "", err
 	}
 	return text, nil

@@ -22,8 +22,8 @@ const probeByWriting = true
 
 // lookForKeychain: there always is a keychain, and outside of ssh a person whom it may ask, for its password or whether security(1)
 // may read an item.
-func lookForKeychain(context.Context) (asks bool, err error) {
-	return os.Getenv("SSH_CONNECTION") == "", nil
+func lookForKeychain(context.Context) (keychain, error) {
+	return keychain{asks: os.Getenv("SSH_CONNECTION") == ""}, nil
 }
 
 // keychainError reads the exit status of security(1), which is the low byte of an OSStatus.

@@ -14,8 +14,8 @@ func systemLimit(_, _ string) int { return MaxData }
 
 const probeByWriting = false
 
-func lookForKeychain(context.Context) (asks bool, err error) {
-	return false, fmt.Errorf("%w: programs built for %s without cgo have no keychain; keep the session in a tokenstore.File", ErrUnavailable, runtime.GOOS)
+func lookForKeychain(context.Context) (keychain, error) {
+	return keychain{}, fmt.Errorf("%w: programs built for %s without cgo have no keychain; keep the session in a tokenstore.File", ErrUnavailable, runtime.GOOS)
 }
 
 func keychainError(err error) error {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/zalando/go-keyring"
 
 	"github.com/nativeoauth/nativeoauth/internal/neutral"
 )
@@ -32,74 +33,145 @@ const (
 
 const elsewhere = "; or keep the session in a tokenstore.File"
 
-// lookForKeychain returns nil where go-keyring can be called without a surprise, and whether it is going to ask a person for
-// the keyring's password. go-keyring itself would start a session bus of its own, and leave one running at each call.
-func lookForKeychain(ctx context.Context) (asks bool, err error) {
-	conn, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
-	if err != nil {
-		if busAddress() == "" {
-			return false, fmt.Errorf("%w: there is no session bus, as in ssh, cron or a container: DBUS_SESSION_BUS_ADDRESS is not set and /run/user/%d/bus does not exist; "+
-				"sign in to a desktop session or run under dbus-run-session"+elsewhere, ErrUnavailable, os.Getuid())
-		}
-		return false, busError("cannot be reached", err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.Auth(nil); err != nil {
-		return false, busError("refuses this user, as under sudo", err)
-	}
-	if err := conn.Hello(); err != nil {
-		return false, busError("does not answer", err)
-	}
-	if err := startSecretService(ctx, conn.BusObject()); err != nil {
-		return false, err
-	}
-	collection, err := defaultCollection(ctx, conn.Object(secretsName, secretsPath))
-	if err != nil {
-		return false, err
-	}
-	locked, err := property[bool](ctx, conn.Object(secretsName, collection), secretsCollection, "Locked")
-	if err != nil {
-		return false, err
-	}
-	if locked && !hasDisplay() {
-		return false, fmt.Errorf("%w: the default keyring is locked and there is no display to ask for its password on; "+
-			"sign in to the desktop, or unlock it with gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere, ErrLocked)
-	}
-	return locked, nil
+// keychain is a session bus with a secret service on it.
+type keychain struct {
+	conn       *dbus.Conn
+	service    dbus.BusObject
+	collection dbus.ObjectPath // the one that go-keyring takes
+	asks       bool            // go-keyring is going to ask a person for the keyring's password
 }
 
+// lookForKeychain returns a keychain where go-keyring can be called without a surprise: that would start a session bus of its own, and
+// leave one running at each call. The keychain is closed by close, or when ctx ends.
+func lookForKeychain(ctx context.Context) (k keychain, err error) {
+	if k.conn, err = dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx)); err != nil {
+		if busAddress() == "" {
+			return k, fmt.Errorf("%w: there is no session bus, as in ssh, cron or a container: DBUS_SESSION_BUS_ADDRESS is not set and /run/user/%d/bus does not exist; "+
+				"sign in to a desktop session or run under dbus-run-session"+elsewhere, ErrUnavailable, os.Getuid())
+		}
+		return k, busError("cannot be reached", err)
+	}
+	defer func() {
+		if err != nil {
+			k.close()
+		}
+	}()
+	if err := k.conn.Auth(nil); err != nil {
+		return k, busError("refuses this user, as under sudo", err)
+	}
+	if err := k.conn.Hello(); err != nil {
+		return k, busError("does not answer", err)
+	}
+	k.service = k.conn.Object(secretsName, secretsPath)
+	// All at once, for each answer is a way through two other processes. What nobody answers, because the service has yet to be
+	// started, is asked again.
+	running := ask(ctx, k.conn.BusObject(), "org.freedesktop.DBus.NameHasOwner", secretsName)
+	all := k.property(ctx, secretsPath, secretsService, "Collections")
+	locked := k.property(ctx, loginCollection, secretsCollection, "Locked")
+	started, err := startSecretService(ctx, k.conn.BusObject(), running)
+	if err != nil {
+		return k, err
+	}
+	if started {
+		all = k.property(ctx, secretsPath, secretsService, "Collections")
+		locked = k.property(ctx, loginCollection, secretsCollection, "Locked")
+	}
+	var collections []dbus.ObjectPath
+	if err := answer(all, &collections); err != nil {
+		return k, keychainError(err)
+	}
+	if k.collection = loginCollection; !slices.Contains(collections, loginCollection) {
+		if k.collection, err = defaultCollection(ctx, k.service); err != nil {
+			return k, err
+		}
+		locked = k.property(ctx, k.collection, secretsCollection, "Locked")
+	}
+	if err := answer(locked, &k.asks); err != nil {
+		return k, keychainError(err)
+	}
+	if k.asks && !hasDisplay() {
+		return k, fmt.Errorf("%w: the default keyring is locked and there is no display to ask for its password on; "+
+			"sign in to the desktop, or unlock it with gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere, ErrLocked)
+	}
+	return k, nil
+}
+
+func (k keychain) close() {
+	if k.conn != nil {
+		_ = k.conn.Close()
+	}
+}
+
+// get is go-keyring's Get on the connection that is there, with a third of its calls. Where something is in the way that a person may clear, such as an
+// item with a lock of its own, it is that Get.
+func (k keychain) get(ctx context.Context, service, key string) (string, error) {
+	if k.asks {
+		return keyring.Get(service, key)
+	}
+	found := ask(ctx, k.conn.Object(secretsName, k.collection), secretsCollection+".SearchItems", map[string]string{"username": key, "service": service})
+	opened := ask(ctx, k.service, secretsService+".OpenSession", "plain", dbus.MakeVariant(""))
+	var (
+		items   []dbus.ObjectPath
+		nothing dbus.Variant
+		session dbus.ObjectPath
+		secret  struct {
+			Session     dbus.ObjectPath
+			Parameters  []byte
+			Value       []byte
+			ContentType string
+		}
+	)
+	err := answer(found, &items)
+	if err == nil && len(items) == 0 {
+		return "", keyring.ErrNotFound
+	}
+	if err == nil {
+		err = answer(opened, &nothing, &session) // it ends with the connection
+	}
+	if err == nil {
+		err = answer(ask(ctx, k.conn.Object(secretsName, items[0]), "org.freedesktop.Secret.Item.GetSecret", session), &secret)
+	}
+	if errors.As(err, new(dbus.Error)) {
+		return keyring.Get(service, key)
+	}
+	return string(secret.Value), err
+}
+
+// ask sends a call that starts nothing. The answer comes later.
+func ask(ctx context.Context, object dbus.BusObject, method string, args ...any) *dbus.Call {
+	return object.GoWithContext(ctx, method, dbus.FlagNoAutoStart, make(chan *dbus.Call, 1), args...)
+}
+
+func (k keychain) property(ctx context.Context, path dbus.ObjectPath, iface, name string) *dbus.Call {
+	return ask(ctx, k.conn.Object(secretsName, path), "org.freedesktop.DBus.Properties.Get", iface, name)
+}
+
+func answer(call *dbus.Call, to ...any) error { return (<-call.Done).Store(to...) }
+
 // startSecretService makes sure that a secret service runs: the bus may know one that has yet to be started.
-func startSecretService(ctx context.Context, bus dbus.BusObject) error {
+func startSecretService(ctx context.Context, bus dbus.BusObject, asked *dbus.Call) (started bool, err error) {
 	var running bool
-	if err := bus.CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, secretsName).Store(&running); err != nil {
-		return busError("does not answer", err)
+	if err := answer(asked, &running); err != nil {
+		return false, busError("does not answer", err)
 	}
 	if running {
-		return nil
+		return false, nil
 	}
 	var startable []string
 	if err := bus.CallWithContext(ctx, "org.freedesktop.DBus.ListActivatableNames", 0).Store(&startable); err != nil {
-		return busError("does not answer", err)
+		return false, busError("does not answer", err)
 	}
 	if !slices.Contains(startable, secretsName) {
-		return fmt.Errorf("%w: no secret service runs on the session bus; start gnome-keyring, KWallet or KeePassXC (with its Secret Service integration on)"+elsewhere, ErrUnavailable)
+		return false, fmt.Errorf("%w: no secret service runs on the session bus; start gnome-keyring, KWallet or KeePassXC (with its Secret Service integration on)"+elsewhere, ErrUnavailable)
 	}
 	if err := bus.CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0, secretsName, uint32(0)).Err; err != nil {
-		return fmt.Errorf("%w: the secret service cannot be started: %s; start it by hand to see why"+elsewhere, ErrUnavailable, neutral.Text(err.Error(), 0))
+		return false, fmt.Errorf("%w: the secret service cannot be started: %s; start it by hand to see why"+elsewhere, ErrUnavailable, neutral.Text(err.Error(), 0))
 	}
-	return nil
+	return true, nil
 }
 
-// defaultCollection is the one that go-keyring takes.
-func defaultCollection(ctx context.Context, service dbus.BusObject) (dbus.ObjectPath, error) {
-	all, err := property[[]dbus.ObjectPath](ctx, service, secretsService, "Collections")
-	if err != nil {
-		return "", err
-	}
-	if slices.Contains(all, loginCollection) {
-		return loginCollection, nil
-	}
-	var path dbus.ObjectPath
+// defaultCollection is the one that go-keyring takes where there is no login keyring.
+func defaultCollection(ctx context.Context, service dbus.BusObject) (path dbus.ObjectPath, err error) {
 	if err := service.CallWithContext(ctx, secretsService+".ReadAlias", 0, "default").Store(&path); err != nil {
 		return "", keychainError(err)
 	}
@@ -108,14 +180,6 @@ func defaultCollection(ctx context.Context, service dbus.BusObject) (dbus.Object
 			"or sign in to the desktop with a password"+elsewhere, ErrUnavailable)
 	}
 	return path, nil
-}
-
-func property[T any](ctx context.Context, object dbus.BusObject, iface, name string) (value T, err error) {
-	err = object.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, iface, name).Store(&value)
-	if err != nil {
-		return value, keychainError(err)
-	}
-	return value, nil
 }
 
 func busError(problem string, err error) error {

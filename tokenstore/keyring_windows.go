@@ -16,7 +16,7 @@ func systemLimit(_, _ string) int { return 5 * 512 }
 const probeByWriting = true
 
 // lookForKeychain: the Credential Manager is part of the system, and asks nobody.
-func lookForKeychain(context.Context) (asks bool, err error) { return false, nil }
+func lookForKeychain(context.Context) (keychain, error) { return keychain{}, nil }
 
 const errNoSuchLogonSession = syscall.Errno(1312) // ERROR_NO_SUCH_LOGON_SESSION
 

@@ -15,7 +15,7 @@ func (f folder) lock(ctx context.Context, key string) (context.Context, func() e
 	}
 	release, err := securefile.Lock(ctx, f.file(key, "lock"))
 	if err != nil {
-		return nil, nil, fmt.Errorf("tokenstore: %w", err)
+		return nil, nil, unavailable(fmt.Errorf("lock: %w", err))
 	}
 	// The operating system takes such a lock from nobody, so held ends at unlock only.
 	held, end := context.WithCancel(context.WithoutCancel(ctx))

@@ -27,7 +27,7 @@ func (op *operation) writeSealed(key string, data []byte) (item, error) {
 	_, _ = rand.Read(id[:])
 	it.file = hex.EncodeToString(id[:])
 	if err := securefile.WriteFile(op.sealedFile(key, it.file), sealBytes(it.key, op.binding(key), data)); err != nil {
-		return item{}, fmt.Errorf("tokenstore: sealed file: %w", err)
+		return item{}, unavailable(fmt.Errorf("sealed file: %w", err))
 	}
 	return it, nil
 }

@@ -19,7 +19,7 @@ func (f folder) readRecord(ctx context.Context, key string) ([]byte, error) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("tokenstore: record: %w", err)
+		return nil, unavailable(fmt.Errorf("record: %w", err))
 	}
 	return data, nil
 }
@@ -33,7 +33,7 @@ func (f folder) writeRecord(ctx context.Context, key string, data []byte) error 
 		return err
 	}
 	if err := securefile.WriteFile(f.file(key, "record"), data); err != nil {
-		return fmt.Errorf("tokenstore: record: %w", err)
+		return unavailable(fmt.Errorf("record: %w", err))
 	}
 	return nil
 }

@@ -21,12 +21,15 @@ type prompting struct {
 
 	mu       sync.Mutex
 	locked   bool
+	held     bool        // the item has a lock of its own
+	calls    int         // of methods
 	secret   []byte      // nil: no item
 	onUnlock func() bool // the person's answer to each prompt; false: dismissed
 	onCreate func() bool // nil: no prompt
 	onDelete func() bool
 	prompted chan struct{} // one element for each prompt shown
 	pending  func()        // what the prompt's answer does
+	opens    dbus.ObjectPath
 	answer   func() bool
 }
 
@@ -81,7 +84,8 @@ func (p *prompting) ask(answer func() bool, then func()) dbus.ObjectPath {
 
 type fakeServiceAPI struct{ p *prompting }
 
-func (fakeServiceAPI) OpenSession(string, dbus.Variant) (dbus.Variant, dbus.ObjectPath, *dbus.Error) {
+func (f fakeServiceAPI) OpenSession(string, dbus.Variant) (dbus.Variant, dbus.ObjectPath, *dbus.Error) {
+	f.p.set(func() { f.p.calls++ })
 	return dbus.MakeVariant(""), fakeSession, nil
 }
 
@@ -90,10 +94,15 @@ func (fakeServiceAPI) ReadAlias(string) (dbus.ObjectPath, *dbus.Error) { return 
 func (f fakeServiceAPI) Unlock(objects []dbus.ObjectPath) ([]dbus.ObjectPath, dbus.ObjectPath, *dbus.Error) {
 	f.p.mu.Lock()
 	defer f.p.mu.Unlock()
-	if !f.p.locked {
-		return objects, "/", nil
+	f.p.calls++
+	f.p.opens = objects[0]
+	switch {
+	case f.p.locked:
+		return nil, f.p.ask(f.p.onUnlock, func() { f.p.locked = false }), nil
+	case f.p.held && objects[0] == fakeItem:
+		return nil, f.p.ask(f.p.onUnlock, func() { f.p.held = false }), nil
 	}
-	return nil, f.p.ask(f.p.onUnlock, func() { f.p.locked = false }), nil
+	return objects, "/", nil
 }
 
 type fakePropertiesAPI struct{ p *prompting }
@@ -101,6 +110,7 @@ type fakePropertiesAPI struct{ p *prompting }
 func (f fakePropertiesAPI) Get(_, name string) (dbus.Variant, *dbus.Error) {
 	f.p.mu.Lock()
 	defer f.p.mu.Unlock()
+	f.p.calls++
 	if name == "Locked" {
 		return dbus.MakeVariant(f.p.locked), nil
 	}
@@ -112,6 +122,7 @@ type fakeCollectionAPI struct{ p *prompting }
 func (f fakeCollectionAPI) SearchItems(map[string]string) ([]dbus.ObjectPath, *dbus.Error) {
 	f.p.mu.Lock()
 	defer f.p.mu.Unlock()
+	f.p.calls++
 	if f.p.secret == nil {
 		return nil, nil
 	}
@@ -134,6 +145,10 @@ type fakeItemAPI struct{ p *prompting }
 func (f fakeItemAPI) GetSecret(session dbus.ObjectPath) (fakeSecret, *dbus.Error) {
 	f.p.mu.Lock()
 	defer f.p.mu.Unlock()
+	f.p.calls++
+	if f.p.held {
+		return fakeSecret{}, dbus.NewError("org.freedesktop.Secret.Error.IsLocked", nil)
+	}
 	return fakeSecret{session, []byte{}, f.p.secret, "text/plain"}, nil
 }
 
@@ -151,7 +166,7 @@ type fakePromptAPI struct{ p *prompting }
 
 func (f fakePromptAPI) Prompt(string) *dbus.Error {
 	f.p.mu.Lock()
-	answer, then := f.p.answer, f.p.pending
+	answer, then, opened := f.p.answer, f.p.pending, f.p.opens
 	f.p.mu.Unlock()
 	go func() {
 		time.Sleep(100 * time.Millisecond) // until the caller has our reply
@@ -164,7 +179,7 @@ func (f fakePromptAPI) Prompt(string) *dbus.Error {
 		f.p.mu.Unlock()
 		result := []dbus.ObjectPath{}
 		if granted {
-			result = append(result, fakeCollection)
+			result = append(result, opened)
 		}
 		_ = f.p.conn.Emit(fakePrompt, "org.freedesktop.Secret.Prompt.Completed", !granted, dbus.MakeVariant(result))
 	}()
@@ -224,6 +239,31 @@ func TestKeyringUnlockPrompt(t *testing.T) {
 	require.NoError(t, store.Probe(t.Context()))
 	p.set(func() { require.False(t, p.locked, "asked before anything depends on it") })
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
+}
+
+// Reading asks the service for what it needs and no more: two properties, the item, a session, the secret.
+func TestKeyringGetIsFewCalls(t *testing.T) {
+	_, p := promptingSession(t)
+	store := &tokenstore.Keyring{}
+	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
+	p.set(func() { p.calls = 0 })
+	_, err := store.Get(t.Context(), "a")
+	require.NoError(t, err)
+	p.set(func() { require.Equal(t, 5, p.calls) })
+}
+
+// An item may have a lock of its own in a keyring that is open (KeePassXC): the person is asked for it.
+func TestKeyringItemWithItsOwnLock(t *testing.T) {
+	_, p := promptingSession(t)
+	store := &tokenstore.Keyring{Timeout: time.Minute}
+	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
+	p.set(func() { p.held, p.onUnlock = true, dismiss })
+	_, err := store.Get(t.Context(), "a")
+	require.ErrorIs(t, err, tokenstore.ErrLocked)
+	p.set(func() { p.onUnlock = allow })
+	got, err := store.Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, "x", string(got))
 }
 
 // Nobody answers. The call ends in time; the prompt, and what waits for it, end when the bus dies: there go-keyring
