@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/interop/browser"
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/stretchr/testify/require"
 )
@@ -52,7 +53,7 @@ bind_address = "127.0.0.1"
 external_url = "http://127.0.0.1:%[1]d"
 login_url = "login.html"
 api_prefix = "api"
-static_files_path = "/usr/share/glewlwyd/webapp/"
+static_files_path = "%[3]s/"
 static_files_mime_types = (
   { extension = ".html", mime_type = "text/html" },
   { extension = ".css", mime_type = "text/css" },
@@ -92,7 +93,7 @@ func StartGlewlwyd(tb testing.TB) *Glewlwyd {
 	g := &Glewlwyd{Port: freePort(tb), origin: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	g.Issuer = g.origin + "/api/oidc"
 	config := filepath.Join(dir, "glewlwyd.conf")
-	require.NoError(tb, os.WriteFile(config, fmt.Appendf(nil, glewlwydConfig, port, database), 0o600))
+	require.NoError(tb, os.WriteFile(config, fmt.Appendf(nil, glewlwydConfig, port, database, glewlwydPages(tb, dir)), 0o600))
 	cmd := exec.Command(programs[0], "--config-file="+config)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -127,6 +128,23 @@ func StartGlewlwyd(tb testing.TB) *Glewlwyd {
 	}
 	g.furnish(tb, admin)
 	return g
+}
+
+// glewlwydPages is a copy of the package's pages with the one file mended without which they show nothing: there it is a link to the
+// directory that holds it.
+func glewlwydPages(tb testing.TB, dir string) string {
+	tb.Helper()
+	pages := filepath.Join(dir, "pages")
+	out, err := exec.Command("cp", "-RL", "/usr/share/glewlwyd/webapp", pages).CombinedOutput()
+	require.NoError(tb, err, "%s", out)
+	config := filepath.Join(pages, "config.json")
+	inner, err := os.ReadFile(filepath.Join(config, "config.json"))
+	if err != nil {
+		return pages // a version that is packaged right
+	}
+	require.NoError(tb, os.RemoveAll(config))
+	require.NoError(tb, os.WriteFile(config, inner, 0o600))
+	return pages
 }
 
 // furnish makes the provider, the client and the person, as an administrator does.
@@ -189,6 +207,17 @@ func (g *Glewlwyd) furnish(tb testing.TB, admin *http.Client) {
 		}},
 	} {
 		require.NoError(tb, g.api(tb.Context(), admin, http.MethodPost, step.path, step.body, nil), step.path)
+	}
+}
+
+// SignIn are a person's steps on the login page: the password, the scopes, and on.
+func (g *Glewlwyd) SignIn() []browser.Step {
+	return []browser.Step{
+		browser.Fill("#username", GlewlwydUser),
+		browser.Fill("#password", GlewlwydPassword),
+		browser.Click(`button[type="submit"]`),
+		browser.Click("button.btn-primary"),
+		browser.Click("button.btn-success"),
 	}
 }
 

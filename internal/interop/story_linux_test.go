@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +220,23 @@ func TestStoryIPv6(t *testing.T) {
 	d.browser.Drive(append(p.steps("alice"), browser.See("Signed in"))...)
 	require.True(t, strings.HasPrefix(d.browser.Location(), "http://[::1]:"))
 	require.Equal(t, "alice", login.result(t).Subject)
+}
+
+// A third make: glewlwyd, whose login page is a program, and which compares the port of the redirect URI.
+func TestStoryGlewlwyd(t *testing.T) {
+	t.Parallel()
+	g := StartGlewlwyd(t)
+	d := newDesktop(t)
+	login := d.start(t, task{Do: "login", Issuer: g.Issuer, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(g.Port))})
+	d.browser.Drive(append(g.SignIn(), browser.See("Signed in"))...)
+	first := login.result(t)
+	require.NotEmpty(t, first.Subject)
+	require.True(t, first.Refreshable)
+
+	again := d.run(t, task{Do: "refresh", Issuer: g.Issuer})
+	require.Empty(t, again.Error)
+	require.NotEqual(t, first.AccessToken, again.AccessToken)
+	require.Equal(t, first.Subject, again.Subject)
 }
 
 // Another provider: zitadel's, which has no consent page, no RFC 9207 and its own ideas of errors.
