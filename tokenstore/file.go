@@ -109,7 +109,7 @@ func (f *File) Lock(ctx context.Context, key string) (held context.Context, unlo
 	return s.Lock(ctx, key)
 }
 
-// Probe implements [Prober]: it writes a file and removes it, tries a lock, and asks for the passphrase (see [Sealed.Probe]).
+// Probe implements [Prober]: it makes a file and removes it, tries a lock, and asks for the passphrase (see [Sealed.Probe]).
 func (f *File) Probe(ctx context.Context) error {
 	s, err := f.store()
 	if err != nil {
@@ -177,8 +177,7 @@ func (f files) List(ctx context.Context, prefix string) ([]string, error) {
 }
 
 func (f files) Lock(ctx context.Context, key string) (held context.Context, unlock func() error, err error) {
-	held, unlock, err = f.lock(ctx, key)
-	return held, unlock, unavailable(err)
+	return f.lock(ctx, key)
 }
 
 // Probe does what a session will do: a write, a removal, a lock.
@@ -186,15 +185,10 @@ func (f files) Probe(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	path := filepath.Join(string(f.folder), "probe")
-	err := securefile.WriteFile(path, nil)
-	if err == nil {
-		err = securefile.Remove(path)
-	}
-	if err != nil {
+	if err := securefile.Probe(string(f.folder)); err != nil {
 		return unavailable(err)
 	}
-	unlock, ok, err := securefile.TryLock(path + ".lock")
+	unlock, ok, err := securefile.TryLock(filepath.Join(string(f.folder), "probe.lock"))
 	if ok {
 		err = unlock()
 	}
@@ -202,12 +196,11 @@ func (f files) Probe(ctx context.Context) error {
 }
 
 func (f files) ReadRecord(ctx context.Context, key string) ([]byte, error) {
-	data, err := f.readRecord(ctx, key)
-	return data, unavailable(err)
+	return f.readRecord(ctx, key)
 }
 
 func (f files) WriteRecord(ctx context.Context, key string, data []byte) error {
-	return unavailable(f.writeRecord(ctx, key, data))
+	return f.writeRecord(ctx, key, data)
 }
 
 // unavailable makes of a file system's error one that says what it means to the caller. A ctx that ended stays that.

@@ -193,9 +193,10 @@ func (k *Keyring) WriteRecord(ctx context.Context, key string, data []byte) erro
 	return files.writeRecord(ctx, key, data)
 }
 
-// Probe implements [Prober]. With a Secret Service it asks the bus, the service and the keyring whether they are there and
-// unlocked, and writes nothing; where the keyring is locked and a person can be asked, the person is asked now, before
-// anything depends on it. The other systems can only be tried: an item is written, read and deleted.
+// Probe implements [Prober]. It tries whether files can be made in Dir. With a Secret Service it then asks the bus, the service
+// and the keyring whether they are there and unlocked, and stores nothing; where the keyring is locked and a person can be
+// asked, the person is asked now, before anything depends on it. The other systems can only be tried: an item is written,
+// read and deleted.
 func (k *Keyring) Probe(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -205,6 +206,9 @@ func (k *Keyring) Probe(ctx context.Context) error {
 		return err
 	}
 	defer op.end()
+	if err := securefile.Probe(string(op.files)); err != nil {
+		return unavailable(err)
+	}
 	if err := op.lockWrites(probeKey); err != nil {
 		return err
 	}
@@ -392,7 +396,7 @@ func (op *operation) lockWrites(key string) error {
 	unlock, err := securefile.Lock(op.ctx, op.files.file(key, "write"))
 	switch {
 	case err != nil && op.ctx.Err() == nil:
-		return fmt.Errorf("tokenstore: %w", err)
+		return unavailable(err)
 	case err != nil && context.Cause(op.ctx) == errTimeUp:
 		return fmt.Errorf("%w: another process has been writing this value for %v; see whether the keychain asks a person there, or hangs", ErrBusy, op.bound)
 	case err != nil:

@@ -2,7 +2,6 @@ package tokenstore
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
@@ -15,7 +14,7 @@ func (f folder) lock(ctx context.Context, key string) (context.Context, func() e
 	}
 	release, err := securefile.Lock(ctx, f.file(key, "lock"))
 	if err != nil {
-		return nil, nil, unavailable(fmt.Errorf("lock: %w", err))
+		return nil, nil, unavailable(err)
 	}
 	// The operating system takes such a lock from nobody, so held ends at unlock only.
 	held, end := context.WithCancel(context.WithoutCancel(ctx))

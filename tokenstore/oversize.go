@@ -36,7 +36,7 @@ func (op *operation) writeSealed(key string, data []byte) (item, error) {
 func (op *operation) readSealed(key string, it item) ([]byte, error) {
 	sealed, err := securefile.ReadFile(op.sealedFile(key, it.file), maxPut+sealOverhead)
 	if err != nil {
-		return nil, fmt.Errorf("tokenstore: sealed file: %w", err)
+		return nil, unavailable(fmt.Errorf("sealed file: %w", err))
 	}
 	return openBytes(it.key, op.binding(key), sealed)
 }

@@ -36,7 +36,7 @@ const (
 var (
 	// ErrNotFound: the store was read, and there is no such value. A store that could not be read never says so.
 	ErrNotFound = errors.New("tokenstore: not found")
-	// ErrUnavailable: there is no such store here, or it does not answer.
+	// ErrUnavailable: there is no such store here, or it does not answer, or it cannot be written to.
 	ErrUnavailable = errors.New("tokenstore: the store is unavailable")
 	// ErrLocked: the store is there, and a person has to unlock it.
 	ErrLocked = errors.New("tokenstore: the store is locked")

@@ -4,6 +4,7 @@ package securefile
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -89,4 +90,25 @@ func TestS65TheOpenedFileIsChecked(t *testing.T) {
 	close(stop)
 	require.NoError(t, <-stopped)
 	t.Logf("%d read, %d refused", good, refused)
+}
+
+// What Probe says is what a write would, and nothing of it is left.
+func TestProbe(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	require.NoError(t, Probe(dir))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.ErrorIs(t, Probe(dir), ErrInsecure)
+	require.NoError(t, os.Chmod(dir, 0o500))
+	for _, err := range []error{Probe(dir), WriteFile(filepath.Join(dir, "file"), nil)} {
+		if err == nil {
+			require.Zero(t, os.Geteuid(), "root may write everywhere, others may not")
+			continue
+		}
+		require.ErrorIs(t, err, fs.ErrPermission)
+		require.ErrorContains(t, err, "let this user write there")
+	}
 }

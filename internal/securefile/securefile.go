@@ -163,9 +163,36 @@ func write(path string, data []byte) error {
 	return replace(root, name, data)
 }
 
+// Probe reports whether files can be made in dir, which is made where it is missing. It leaves nothing, and waits for no disk.
+func Probe(dir string) error {
+	root, err := ensureDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	f, temp, err := create(root)
+	if err != nil {
+		return err
+	}
+	err = f.Close()
+	if e := remove(root, temp); err == nil {
+		err = e
+	}
+	return err
+}
+
+// create makes a temporary file.
+func create(root *os.Root) (f *os.File, name string, err error) {
+	name = tempPrefix + strings.ToLower(crand.Text())
+	f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		err = fmt.Errorf("%s cannot be written to (%w): let this user write there, make room, or name another directory", Quote(root.Name()), err)
+	}
+	return f, name, err
+}
+
 func replace(root *os.Root, name string, data []byte) (err error) {
-	temp := tempPrefix + strings.ToLower(crand.Text())
-	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, temp, err := create(root)
 	if err != nil {
 		return err
 	}
