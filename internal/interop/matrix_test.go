@@ -332,6 +332,11 @@ func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions
 	if opts.Prompt == "" && opts.MaxAge == 0 {
 		opts.Prompt = "consent" // oidc-provider gives a refresh token then
 	}
+	if m.client != nil { // it may still hold the one port
+		if err := m.client.Close(); err != nil {
+			return err
+		}
+	}
 	client, err := oauthclient.New(cfg)
 	if err != nil {
 		return err
