@@ -84,30 +84,19 @@ func status(host, request string) string {
 	return strings.TrimSpace(s)
 }
 
-// flood sends junk of every kind as fast as it can, from 64 goroutines, without waiting for answers where it can help it. It says the
-// number sent once a second.
+// flood sends junk of every kind as fast as it can, from 64 goroutines, each request on a connection of its own: the listener answers one for each. It
+// says the number sent once a second.
 func flood(host, request string) {
+	junk := newJunk(host, []byte(request))
 	var sent atomic.Int64
 	for i := range 64 {
 		go func() {
-			for n := 0; ; n++ {
-				c, err := net.Dial("tcp", host)
-				if err != nil {
+			for n := i; ; n++ {
+				if err := junk(n % 8); err != nil {
 					time.Sleep(time.Millisecond)
 					continue
 				}
-				switch (i + n) % 8 {
-				case 0: // waits
-					_, _ = io.WriteString(c, request)
-					_ = c.SetReadDeadline(time.Now().Add(time.Second))
-					_, _ = io.Copy(io.Discard, c)
-				case 1: // says nothing
-				default:
-					_, _ = io.WriteString(c, request)
-				}
 				sent.Add(1)
-				_ = c.(*net.TCPConn).SetLinger(0) // or the machine runs out of ports
-				_ = c.Close()
 			}
 		}()
 	}

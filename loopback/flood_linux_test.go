@@ -1,0 +1,43 @@
+package loopback_test
+
+import (
+	"net/netip"
+	"syscall"
+)
+
+// newJunk returns what sends one junk request of a kind of eight, by plain system calls: an attacker that spends as little as it can.
+func newJunk(host string, request []byte) func(kind int) error {
+	addr := netip.MustParseAddrPort(host)
+	to := &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+	return func(kind int) error {
+		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer syscall.Close(fd)
+		// Or the machine runs out of ports.
+		if err := syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1}); err != nil {
+			return err
+		}
+		patience := &syscall.Timeval{Usec: 200_000} // where the queue is full
+		_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, patience)
+		if err := syscall.Connect(fd, to); err != nil {
+			return err
+		}
+		if kind == 1 { // says nothing
+			return nil
+		}
+		if _, err := syscall.Write(fd, request); err != nil {
+			return err
+		}
+		if kind == 0 { // waits for the answer
+			_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: 1})
+			for answer := make([]byte, 4096); ; {
+				if n, err := syscall.Read(fd, answer); n <= 0 || err != nil {
+					break
+				}
+			}
+		}
+		return nil
+	}
+}
