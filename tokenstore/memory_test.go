@@ -12,3 +12,9 @@ func TestMemory(t *testing.T) {
 	var memory tokenstore.Memory
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return &memory })
 }
+
+// The store of the Example keeps the contract too.
+func TestExampleStore(t *testing.T) {
+	one := &vault{}
+	storetest.Run(t, func(*testing.T) tokenstore.Store { return one })
+}
