@@ -592,6 +592,6 @@ before anything is sent, or refuses.
 The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage, and Debian 12's glewlwyd 2.7.5 on SQLite. The person at the provider's pages is a scripted HTTP
 browser with cookies and forms; glewlwyd's page is a program, and its person asks the provider's own interface for what that program would. Sign-in, denial, logout, the device flow,
 registration, PAR with DPoP and IPv6 at oidc-provider, and a sign-in at glewlwyd's page, are also done in a real Chromium, with sessions in a real gnome-keyring, across real
-processes (TestStory…).
+processes (TestStory…). A device login that was done by hand is in [device-login.md](device-login.md).
 
 `
