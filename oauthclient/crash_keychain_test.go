@@ -14,17 +14,19 @@ import (
 
 // Inside Set and inside Delete: the keychain stops when the call has reached it, the process that called is killed, and the keychain goes on. So what
 // was asked of it happens after the death of who asked. Meanwhile nobody takes "no answer" for "no session"; afterwards nothing is lost, on a strict
-// server neither, and no refresh token is sent twice.
+// server neither, and no refresh token is sent twice. One that lives gives the call up, keeps the lock, and goes on when the call has returned.
 func TestKilledInsideTheKeychain(t *testing.T) {
 	realparts.Need(t, "gnome-keyring-daemon", "dbus-daemon")
 	for _, tc := range []struct {
 		name, order, call string
 		rotation          authserver.Rotation
+		lives             bool
 	}{
-		{"refresh strict", "refresh", "call CreateItem", authserver.RotateStrict},
-		{"refresh grace", "refresh", "call CreateItem", authserver.RotateGrace},
-		{"login", "login", "call CreateItem", authserver.RotateStrict},
-		{"logout", "logout", "call Delete", authserver.RotateStrict},
+		{"refresh strict", "refresh", "call CreateItem", authserver.RotateStrict, false},
+		{"refresh grace", "refresh", "call CreateItem", authserver.RotateGrace, false},
+		{"login", "login", "call CreateItem", authserver.RotateStrict, false},
+		{"logout", "logout", "call Delete", authserver.RotateStrict, false},
+		{"refresh, and lives", "refresh", "call CreateItem", authserver.RotateStrict, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -42,9 +44,13 @@ func TestKilledInsideTheKeychain(t *testing.T) {
 			}, tc.call)
 			victim.tell(tc.order)
 			<-stopped
-			require.NoError(t, victim.Process.Kill())
-			<-victim.ended
-
+			if tc.lives {
+				r := victim.hear()
+				require.True(t, r.Unavailable, "%+v", r)
+			} else {
+				require.NoError(t, victim.Process.Kill())
+				<-victim.ended
+			}
 			tabs := w.tabs()
 			if tc.order != "logout" {
 				require.Equal(t, first.Token, sibling.do("token").ok(t).Token)
@@ -70,6 +76,10 @@ func TestKilledInsideTheKeychain(t *testing.T) {
 			}
 			for _, p := range []*proc{sibling, fresh, sibling} {
 				require.Equal(t, p.do("refresh").ok(t).Token, w.stored())
+			}
+			if tc.lives {
+				require.Equal(t, victim.do("refresh").ok(t).Token, w.stored())
+				victim.end()
 			}
 			stats := w.Stats()
 			require.Zero(t, stats.Reuses)
