@@ -3,22 +3,49 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
 	"github.com/nativeoauth/nativeoauth/internal/secret"
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
+	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-const maxSecret = 4 << 10
+const (
+	maxSecret    = 4 << 10
+	maxClientKey = 64 << 10
+)
 
-// clientSecret returns what the client authenticates with: nothing, unless a secret comes from a file, from standard input (at login, from where it is
-// kept beside the session for later), or from the environment. Never from a flag (S67).
+// clientAuth returns what the client authenticates with: nothing, unless a key comes from a file, or a secret from a file, from standard input (at login,
+// from where it is kept beside the session for later), or from the environment. Never from a flag (S67).
+func (a *app) clientAuth(ctx context.Context, s *settings, store tokenstore.Store) (oauthclient.ClientAuth, error) {
+	if s.ClientKeyFile != "" {
+		if s.ClientSecretFile != "" {
+			return oauthclient.ClientAuth{}, usage("--client-key and --client-secret-file do not go together")
+		}
+		key, err := readClientKey(s.ClientKeyFile)
+		if err != nil {
+			return oauthclient.ClientAuth{}, err
+		}
+		return oauthclient.PrivateKeyJWT(key, s.ClientKeyID), nil
+	}
+	secret, err := a.clientSecret(ctx, s, store)
+	if err != nil || secret.IsZero() {
+		return oauthclient.ClientAuth{}, err
+	}
+	s.secret = secret
+	return oauthclient.ClientSecret(secret.Reveal()), nil
+}
+
 func (a *app) clientSecret(ctx context.Context, s *settings, store tokenstore.Store) (secret.String, error) {
 	switch {
 	case s.ClientSecretFile == "-":
@@ -29,13 +56,9 @@ func (a *app) clientSecret(ctx context.Context, s *settings, store tokenstore.St
 		if err != nil && !errors.Is(err, io.EOF) {
 			return secret.String{}, fmt.Errorf("the client secret on standard input: %w", err)
 		}
-		return readSecret([]byte(line), "standard input")
+		return readSecret([]byte(line), "the client secret on standard input")
 	case s.ClientSecretFile != "":
-		data, err := securefile.ReadGiven(s.ClientSecretFile, maxSecret)
-		if err != nil {
-			return secret.String{}, fmt.Errorf("--client-secret-file: %w", err)
-		}
-		return readSecret(data, s.ClientSecretFile)
+		return readSecretFile("--client-secret-file", s.ClientSecretFile)
 	case a.env[secretVariable] != "":
 		return readSecret([]byte(a.env[secretVariable]), secretVariable)
 	case s.ClientSecretStored:
@@ -43,17 +66,53 @@ func (a *app) clientSecret(ctx context.Context, s *settings, store tokenstore.St
 		if err != nil {
 			return secret.String{}, fmt.Errorf("the client secret that a login kept: %w; give it again: nativeoauth login --client-secret-file -", err)
 		}
-		return readSecret(data, "the store")
+		return readSecret(data, "the client secret that a login kept")
 	}
 	return secret.String{}, nil
 }
 
-func readSecret(data []byte, from string) (secret.String, error) {
+func readSecretFile(flag, path string) (secret.String, error) {
+	data, err := securefile.ReadGiven(path, maxSecret)
+	if err != nil {
+		return secret.String{}, fmt.Errorf("%s: %w", flag, err)
+	}
+	return readSecret(data, flag+" "+path)
+}
+
+func readSecret(data []byte, what string) (secret.String, error) {
 	text := strings.TrimSpace(string(data))
 	if text == "" || len(text) > maxSecret {
-		return secret.String{}, fmt.Errorf("the client secret in %s is empty or too long", from)
+		return secret.String{}, fmt.Errorf("%s is empty or too long", what)
 	}
 	return secret.New(text), nil
+}
+
+// readClientKey reads a private key in PEM, as openssl and the providers' consoles write it.
+func readClientKey(path string) (crypto.Signer, error) {
+	data, err := securefile.ReadGiven(path, maxClientKey)
+	if err != nil {
+		return nil, fmt.Errorf("--client-key: %w", err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("--client-key %s: it is no PEM file", path)
+	}
+	var key any
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, fmt.Errorf("--client-key %s: a %s is not a private key without a passphrase", path, strings.ToLower(neutral.Text(block.Type, 60)))
+	}
+	signer, ok := key.(crypto.Signer)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("--client-key %s: the private key cannot be parsed", path)
+	}
+	return signer, nil
 }
 
 // secretKey is where the client secret is kept in the store of the sessions.

@@ -52,13 +52,9 @@ started by kubectl, and prints a token. It never opens a browser: sign in with n
 				if err != nil {
 					return err
 				}
-				text, err := jsonText(execCredential{
+				return a.outputJSON(execCredential{
 					APIVersion: version, Kind: "ExecCredential", Status: execStatus{token, expiry.UTC().Truncate(time.Second)},
 				})
-				if err != nil {
-					return err
-				}
-				return a.output(text)
 			})
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -32,6 +33,17 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 
 // errSaid is a failure of which everything was said already.
 var errSaid = errors.New("")
+
+// output is stdout, also for what cobra writes by itself.
+type output struct{ w io.Writer }
+
+func (o output) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	if err != nil {
+		err = outputError{err}
+	}
+	return n, err
+}
 
 // outputError is a write to stdout that failed.
 type outputError struct{ err error }
@@ -98,6 +110,8 @@ func (a *app) explain(err error) string {
 // flagWords writes the packages' names for things as this command's.
 func flagWords(text string) string {
 	return strings.NewReplacer(
+		"Config.Metadata.Issuer", "the issuer in --metadata-file", "Config.TenantIssuer", "--tenant-issuer", "Config.TrustedAudiences", "--trusted-audience",
+		"Config.Path", "--redirect-path", "Config.RedirectURI", "--redirect-uri", "Config.Addr", "--listen", "set RequirePAR", "set --par", "RequirePAR is set", "--par was given", "LoginOptions.Scopes", "--add-scope", "AllowOtherUsers", "--allow-other-users",
 		"Config.Issuer", "--issuer", "Config.ClientID", "--client-id", "Config.ClientAuth", "--client-secret-file",
 		"Config.Scopes", "--scope", "Config.Resources", "--resource", "Config.Origins", "--origin",
 		"Config.AuthParams", "--auth-param", "LoginOptions.AuthParams", "--auth-param", "AuthParams", "--auth-param",

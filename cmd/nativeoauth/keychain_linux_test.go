@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,4 +43,50 @@ func TestKeychain(t *testing.T) {
 	require.Equal(t, token, again, "the demo touched a real session")
 	run("", "logout")
 	require.Zero(t, p.Alive())
+}
+
+// A locked keychain, with nobody to unlock it: each command says so in one line and ends with 1; no browser opens, and nothing is lost: once it is unlocked, the
+// session is there.
+func TestLockedKeychain(t *testing.T) {
+	t.Parallel()
+	session := realparts.SecretService(t, realparts.Unlocked)
+	p := newProvider(t, authserver.Config{AutoUser: "alice"})
+	log := filepath.Join(t.TempDir(), "browser.log")
+	run := func(args ...string) (code int, stdout, stderr string) {
+		t.Helper()
+		cmd := exec.Command("nativeoauth", args...)
+		cmd.Env = append(session.Environ(), "DISPLAY=:0", "PATH="+os.Getenv("PATH"), "NO_PROXY=*", "BROWSER_LOG="+log)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		var exit *exec.ExitError
+		if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+	}
+	code, _, said := run("login", "--issuer", p.http.URL, "--client-id", "cli")
+	require.Zero(t, code, said)
+	_, token, _ := run("token")
+	require.Eventually(t, func() bool { _, err := os.Stat(log); return err == nil }, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, os.Remove(log))
+
+	session.StopKeyring()
+	session.StartKeyring(realparts.Locked)
+	for _, args := range [][]string{{"token"}, {"refresh"}, {"userinfo"}, {"request", p.http.URL + "/api/me"}, {"exec-credential"}, {"login"}, {"logout"}} {
+		code, stdout, said := run(args...)
+		require.Equal(t, exitError, code, "%v: %s", args, said)
+		require.Empty(t, stdout, args)
+		require.Regexp(t, `^nativeoauth: [^\n]*locked[^\n]*\n$`, said, args)
+	}
+	code, stdout, said := run("status") // reads no secret
+	require.Zero(t, code, said)
+	require.Contains(t, stdout, "alice")
+	require.NoFileExists(t, log, "a browser was opened, though nothing can be kept")
+	require.Equal(t, 1, p.Alive())
+
+	session.StopKeyring()
+	session.StartKeyring(realparts.Unlocked)
+	code, again, said := run("token")
+	require.Zero(t, code, said)
+	require.Equal(t, token, again)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/neutral"
@@ -20,8 +21,10 @@ import (
 type loginFlags struct {
 	demo              bool
 	noBrowser, device bool
+	browser           bool
 	prompt, hint      string
-	acr               []string
+	acr, addScopes    []string
+	resourceMetadata  string
 	maxAge, timeout   time.Duration
 	replaceUser       bool
 	trace             bool
@@ -53,29 +56,46 @@ Without --scope it asks for openid, and for offline_access where the provider of
 	f := cmd.Flags()
 	f.BoolVar(&l.demo, "demo", false, "show a whole sign-in on this machine, with a provider made for it")
 	f.BoolVar(&l.noBrowser, "no-browser", false, "open no browser: show the address, and take the pasted one that it ends at")
+	f.BoolVar(&l.browser, "browser", false, "open the browser here, also over SSH and in a container")
 	f.BoolVar(&l.device, "device", false, "sign in on another device with a code (RFC 8628)")
+	f.StringArrayVar(&l.addScopes, "add-scope", nil, "a `scope` besides the profile's and those that were granted, and without which the login fails; may be repeated")
+	f.StringVar(&l.resourceMetadata, "resource-metadata", "", "the `URL` where --resource describes itself (RFC 9728), if not at its well-known place")
 	f.StringVar(&l.prompt, "prompt", "", "what the provider asks: login, consent, select_account or none")
 	f.StringVar(&l.hint, "login-hint", "", "who is expected to sign in, such as an e-mail address")
-	f.StringArrayVar(&l.acr, "acr", nil, "an authentication context class of which one is required; may be repeated")
+	f.StringArrayVar(&l.acr, "acr", nil, "an authentication context `class` of which one is required; may be repeated")
 	f.DurationVar(&l.maxAge, "max-age", 0, "how long ago you may have signed in at the provider, such as 10m; negative: sign in anew")
 	f.DurationVar(&l.timeout, "timeout", 5*time.Minute, "how long to wait for you")
 	f.BoolVar(&l.replaceUser, "replace-user", false, "let another user take over this account's session")
 	f.BoolVar(&l.trace, "trace", false, "show each request and answer as it happens, with secrets masked")
-	f.StringVar(&l.traceFile, "trace-file", "", "write the trace to a file, as JSON lines")
-	f.StringArrayVar(&a.flags.Scopes, "scope", nil, "a scope to ask for; may be repeated")
-	f.StringArrayVar(&a.flags.Resources, "resource", nil, "an API that the tokens are for (RFC 8707); may be repeated")
-	f.StringArrayVar(&a.flags.Origins, "origin", nil, "where nativeoauth request may send the token, as https://api.example.com; may be repeated")
-	f.StringArrayVar(&a.flags.TrustedAudiences, "trusted-audience", nil, "another audience that the ID token may name; may be repeated")
-	f.StringArrayVar(&a.flags.AuthParams, "auth-param", nil, "one more parameter for the provider, as audience=https://api; may be repeated")
+	f.StringVar(&l.traceFile, "trace-file", "", "write the trace to a `file`, as JSON lines")
+	a.profileFlags(f)
+	return cmd
+}
+
+// profileFlags are the flags that a profile remembers, besides those of every command.
+func (a *app) profileFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&a.flags.Scopes, "scope", nil, "a `scope` to ask for; may be repeated")
+	f.StringArrayVar(&a.flags.Resources, "resource", nil, "the `URL` of an API that the tokens are for (RFC 8707); may be repeated; without --issuer, the first one names its provider (RFC 9728)")
+	f.StringArrayVar(&a.flags.Origins, "origin", nil, "an `origin` that nativeoauth request may send the token to, as https://api.example.com; may be repeated")
+	f.StringArrayVar(&a.flags.TrustedAudiences, "trusted-audience", nil, "another `audience` that the ID token may name; may be repeated")
+	f.StringArrayVar(&a.flags.AuthParams, "auth-param", nil, "one more parameter for the provider, as a `name=value`; may be repeated")
 	f.BoolVar(&a.flags.DPoP, "dpop", false, "bind the tokens to a key of this session (RFC 9449)")
 	f.BoolVar(&a.flags.RequirePAR, "par", false, "fail unless the request can be pushed (RFC 9126)")
+	f.StringVar(&a.flags.TenantIssuer, "tenant-issuer", "", "the issuer that a provider for many tenants states, such as https://login.microsoftonline.com/{tenantid}/v2.0")
+	f.StringVar(&a.flags.MetadataFile, "metadata-file", "", "a `file` with the provider's metadata (RFC 8414), where it publishes none")
+	f.DurationVar(&a.assumeLifetime, "assume-lifetime", 0, "how long a token is good whose answer does not say, such as 8h (default 1h)")
+	f.BoolVar(&a.flags.AllowPrivate, "allow-private", false, "let a provider that --resource names have a private address")
+	f.BoolVar(&a.flags.Register, "register", false, "register at the provider, without --client-id (RFC 7591)")
+	f.StringVar(&a.flags.RegisterTokenFile, "register-token-file", "", "a `file` with the initial access token that the provider wants for it")
+	f.StringVar(&a.flags.ClientKeyFile, "client-key", "", "a `file` with a private key in PEM that authenticates the client (private_key_jwt, RFC 7523)")
+	f.StringVar(&a.flags.ClientKeyID, "client-key-id", "", "the key's kid at the provider")
+	f.StringVar(&a.flags.Listen, "listen", "", "the `IP address` to listen on, such as ::1; another than loopback needs --redirect-uri (default 127.0.0.1)")
 	f.IntVar(&a.flags.Port, "port", 0, "the port of the redirect URI, for providers that insist on a registered one (default: a free one)")
-	f.StringVar(&a.flags.RedirectPath, "redirect-path", "", "the path of the redirect URI (default /callback)")
-	f.StringVar(&a.flags.RedirectURI, "redirect-uri", "", "the redirect URI, where a proxy or container maps it to this machine")
+	f.StringVar(&a.flags.RedirectPath, "redirect-path", "", "the `path` of the redirect URI (default /callback)")
+	f.StringVar(&a.flags.RedirectURI, "redirect-uri", "", "the `URL` that the provider sends the browser to, where a proxy or container maps it to this machine")
 	f.BoolVar(&a.flags.Localhost, "localhost", false, "write localhost in the redirect URI, for providers that refuse 127.0.0.1")
 	f.BoolVar(&a.flags.FormPost, "form-post", false, "take the answer as a POST too")
 	f.BoolVar(&a.flags.AllowOtherUsers, "allow-other-users", false, "take a browser that another user of this computer runs")
-	return cmd
 }
 
 func (a *app) login(cmd *cobra.Command, l loginFlags) error {
@@ -83,14 +103,17 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if l.timeout <= 0 {
 		return usage("--timeout must be positive")
 	}
-	if l.noBrowser && l.device {
+	switch {
+	case l.noBrowser && l.device:
 		return usage("--no-browser and --device do not go together: both do without a browser here")
-	}
-	if a.flags.Port < 0 || a.flags.Port > 65535 {
-		return usage("--port %d is no port", a.flags.Port)
+	case l.browser && (l.noBrowser || l.device):
+		return usage("--browser does not go with --no-browser and --device")
 	}
 	s, err := a.resolve(cmd)
 	if err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
 		return err
 	}
 	store, err := a.openStore(s)
@@ -129,8 +152,11 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	defer a.close(c)
 	opts := &oauthclient.LoginOptions{
 		Account: s.Account, ReplaceUser: l.replaceUser, ACRValues: l.acr, MaxAge: l.maxAge, Prompt: l.prompt, LoginHint: l.hint,
+		Scopes: l.addScopes, ResourceMetadata: l.resourceMetadata,
 	}
 	switch {
+	case l.browser:
+		opts.Flow = oauthclient.FlowBrowser
 	case l.noBrowser:
 		opts.Flow = oauthclient.FlowPaste
 	case l.device:
@@ -142,11 +168,11 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		return err
 	}
 	acc := session.Account()
-	a.person.say("Signed in%s at %s.", asWhom(acc), s.Issuer)
+	a.person.say("Signed in%s at %s.", asWhom(acc), acc.Issuer)
 	if s.Store == storeMemory {
 		// The tokens are lost with this process: they should not live on at the provider.
 		a.person.say("--store memory keeps nothing: the session is signed out again.")
-		return a.signOut(ctx, c, s.Account, nil)
+		return signingOut{app: a}.account(ctx, c, s.Account)
 	}
 	if s.ClientSecretFile == "-" {
 		if err := store.Put(ctx, secretKey(s), []byte(s.secret.Reveal())); err != nil {

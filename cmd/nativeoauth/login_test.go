@@ -1,11 +1,17 @@
 package main
 
 import (
+	"context"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/loopback"
+	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
 func TestLeft(t *testing.T) {
@@ -18,4 +24,44 @@ func TestLeft(t *testing.T) {
 			require.Equal(t, want, left(time.Now().Add(d)))
 		}
 	})
+}
+
+// Every option of a login has a flag, or a reason why a person has no use for it. A field that is new to the packages fails this test.
+func TestEveryOptionHasAFlag(t *testing.T) {
+	t.Parallel()
+	const no = "" // and the reason stands beside it
+	options := map[reflect.Type]map[string]string{
+		reflect.TypeFor[oauthclient.Config](): {
+			"Issuer": "issuer", "ClientID": "client-id", "ClientAuth": "client-secret-file client-key client-key-id", "Registration": "register register-token-file",
+			"Metadata": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param",
+			"TrustedAudiences": "trusted-audience", "DPoP": "dpop", "RequirePAR": "par", "Store": "store key-file", "AssumeLifetime": "assume-lifetime",
+			"AllowPrivate": "allow-private", "Transport": "trace trace-file", "Logger": "verbose",
+			"UI":            no, // the command is one
+			"Loopback":      no, // below
+			"RefreshBefore": no, // in the background of a program; here: token --min-ttl
+		},
+		reflect.TypeFor[oauthclient.LoginOptions](): {
+			"Account": "account", "ReplaceUser": "replace-user", "Flow": "browser no-browser device", "Scopes": "add-scope", "ACRValues": "acr", "MaxAge": "max-age",
+			"Prompt": "prompt", "LoginHint": "login-hint", "ResourceMetadata": "resource-metadata",
+			"AuthParams": no, // Config's
+		},
+		reflect.TypeFor[loopback.Config](): {
+			"Addr": "listen port", "Path": "redirect-path", "Localhost": "localhost", "RedirectURI": "redirect-uri", "FormPost": "form-post", "AllowOtherUsers": "allow-other-users",
+			"Page": no, // an application's
+		},
+	}
+	a := &app{person: newPerson(t.Output(), nil)}
+	root := a.root()
+	root.SetContext(context.Background())
+	login, _, err := root.Find([]string{"login"})
+	require.NoError(t, err)
+	for of, flags := range options {
+		for f := range of.Fields() {
+			names, known := flags[f.Name]
+			require.True(t, known || !f.IsExported(), "%s.%s: give it a flag of login", of, f.Name)
+			for _, name := range strings.Fields(names) {
+				require.True(t, login.Flags().Lookup(name) != nil || root.PersistentFlags().Lookup(name) != nil, name)
+			}
+		}
+	}
 }

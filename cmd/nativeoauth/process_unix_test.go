@@ -123,6 +123,13 @@ func (p *place) terminal(env []string, args ...string) (*process, *os.File) {
 	cmd := p.command(env, args...)
 	tty, err := pty.StartWithSize(cmd.Cmd, &pty.Winsize{Rows: 24, Cols: 60})
 	require.NoError(p.t, err)
+	// A blocking read would keep the terminal open after its Close.
+	fd, err := syscall.Dup(int(tty.Fd()))
+	require.NoError(p.t, err)
+	require.NoError(p.t, syscall.SetNonblock(fd, true))
+	require.NoError(p.t, tty.Close())
+	syscall.CloseOnExec(fd)
+	tty = os.NewFile(uintptr(fd), "terminal")
 	p.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = tty.Close() })
 	go func() { _, _ = io.Copy(cmd, tty) }()
 	return cmd, tty

@@ -29,12 +29,22 @@ type profile struct {
 	AuthParams       []string `json:"auth_params,omitempty"` // name=value
 	DPoP             bool     `json:"dpop,omitempty"`
 	RequirePAR       bool     `json:"require_par,omitempty"`
+	TenantIssuer     string   `json:"tenant_issuer,omitempty"`
+	MetadataFile     string   `json:"metadata_file,omitempty"`
+	AssumeLifetime   int64    `json:"assume_lifetime,omitempty"` // seconds
+	AllowPrivate     bool     `json:"allow_private,omitempty"`
+
+	Register          bool   `json:"register,omitempty"`
+	RegisterTokenFile string `json:"register_token_file,omitempty"`
 
 	Store              string `json:"store,omitempty"`
 	KeyFile            string `json:"key_file,omitempty"`
 	ClientSecretFile   string `json:"client_secret_file,omitempty"`
 	ClientSecretStored bool   `json:"client_secret_stored,omitempty"` // beside the session
+	ClientKeyFile      string `json:"client_key_file,omitempty"`
+	ClientKeyID        string `json:"client_key_id,omitempty"`
 
+	Listen          string `json:"listen,omitempty"` // an IP address
 	Port            int    `json:"port,omitempty"`
 	RedirectPath    string `json:"redirect_path,omitempty"`
 	RedirectURI     string `json:"redirect_uri,omitempty"`
@@ -94,8 +104,13 @@ func readConfig(env environ) (config, error) {
 	return c, nil
 }
 
-// remember writes p under name. Other processes' profiles stay.
+// remember writes p under name.
 func remember(ctx context.Context, env environ, name string, p profile) error {
+	return editConfig(ctx, env, func(c *config) { c.Profiles[name] = p })
+}
+
+// editConfig changes the configuration. What other processes write meanwhile stays.
+func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	path, err := configPath(env)
 	if err != nil {
 		return err
@@ -115,7 +130,7 @@ func remember(ctx context.Context, env environ, name string, p profile) error {
 	if c.Profiles == nil {
 		c.Profiles = map[string]profile{}
 	}
-	c.Profiles[name] = p
+	edit(&c)
 	data, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err

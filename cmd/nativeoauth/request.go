@@ -144,7 +144,7 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 func stepUpFlags(o *oauthclient.LoginOptions) string {
 	var b strings.Builder
 	for _, s := range o.Scopes {
-		b.WriteString(" --scope " + quote(s))
+		b.WriteString(" --add-scope " + quote(s))
 	}
 	for _, acr := range o.ACRValues {
 		b.WriteString(" --acr " + quote(acr))
@@ -162,7 +162,7 @@ func (a *app) copy(r io.Reader) error {
 		n, err := r.Read(buf)
 		if n > 0 {
 			if _, werr := a.stdout.Write(buf[:n]); werr != nil {
-				return outputError{werr}
+				return werr
 			}
 		}
 		if errors.Is(err, io.EOF) {

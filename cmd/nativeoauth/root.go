@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,18 +22,18 @@ type app struct {
 
 	verbose bool
 	flags   profile // the values of the flags; which were given, cobra knows
-	profile string  // --profile
+
+	assumeLifetime time.Duration // of the flags, too
+
+	profile string // --profile
 	used    *settings
 	command *cobra.Command
 	helpErr error // of writing a help page, which cobra does not hand on
 }
 
-// output writes to stdout.
 func (a *app) output(text string) error {
-	if _, err := io.WriteString(a.stdout, text); err != nil {
-		return outputError{err}
-	}
-	return nil
+	_, err := io.WriteString(a.stdout, text)
+	return err
 }
 
 func (a *app) root() *cobra.Command {
@@ -51,16 +52,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupt
   nativeoauth token
   curl -H "$(nativeoauth token --format header)" https://api.example.com/me
   nativeoauth logout`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			text := fmt.Sprintf("there is no command %q", args[0])
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				text += fmt.Sprintf("; did you mean %q?", strings.Join(near, `" or "`))
-			}
-			return errors.New(text)
-		},
+		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -69,23 +61,27 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupt
 		},
 		SuggestionsMinimumDistance: 2,
 	}
+	root.SetOut(a.stdout) // the completions remember it
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		a.command = cmd
 		return usageError{err}
 	})
 	f := root.PersistentFlags()
-	f.StringVar(&a.profile, "profile", "", "name of the profile (default \"default\", or the only one there is)")
-	f.StringVar(&a.flags.Issuer, "issuer", "", "issuer URL of the provider")
-	f.StringVar(&a.flags.ClientID, "client-id", "", "client ID that the provider registered")
-	f.StringVar(&a.flags.Account, "account", "", "name for this sign-in, where you have several at one provider")
+	f.StringVar(&a.profile, "profile", "", "`name` of the profile (default \"default\", or the only one there is)")
+	_ = root.RegisterFlagCompletionFunc("profile", func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.completeProfile(cmd, nil, typed)
+	}) // fails for a flag that is not there
+	f.StringVar(&a.flags.Issuer, "issuer", "", "issuer `URL` of the provider")
+	f.StringVar(&a.flags.ClientID, "client-id", "", "client `ID` that the provider registered")
+	f.StringVar(&a.flags.Account, "account", "", "`name` for this sign-in, where you have several at one provider")
 	f.StringVar(&a.flags.Store, "store", "", "where the session is kept: keychain (default), file, or memory (for one run)")
-	f.StringVar(&a.flags.KeyFile, "key-file", "", "key that seals --store file: 32 bytes in base64 or hex; without it a passphrase is asked for")
-	f.StringVar(&a.flags.ClientSecretFile, "client-secret-file", "", "file with the client secret, for providers that insist on one; - reads stdin at login")
+	f.StringVar(&a.flags.KeyFile, "key-file", "", "`file` with the key that seals --store file: 32 bytes in base64 or hex; without it a passphrase is asked for")
+	f.StringVar(&a.flags.ClientSecretFile, "client-secret-file", "", "`file` with the client secret, for providers that insist on one; - reads stdin at login")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what happens inside")
 
 	for _, cmd := range []*cobra.Command{
-		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(), a.requestCmd(), a.inspectCmd(), a.execCredentialCmd(), a.gitCredentialCmd(), a.versionCmd(),
+		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(), a.requestCmd(), a.inspectCmd(), a.execCredentialCmd(), a.gitCredentialCmd(), a.profileCmd(), a.versionCmd(),
 	} {
 		root.AddCommand(cmd)
 	}
@@ -94,6 +90,18 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupt
 	root.InitDefaultHelpCmd()
 	asUsage(root, a)
 	return root
+}
+
+// noSuchCommand are the arguments of a command that only has commands.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += `; did you mean "` + strings.Join(near, `" or "`) + `"?`
+	}
+	return errors.New(text)
 }
 
 // asUsage gives every complaint about arguments the exit code of wrong usage.
@@ -148,7 +156,18 @@ func (a *app) loginCommand() string {
 	case s.fromProfile && s.name != defaultProfile:
 		words = append(words, "--profile "+quote(s.name))
 	case !s.fromProfile:
-		words = append(words, "--issuer "+quote(s.Issuer), "--client-id "+quote(s.ClientID))
+		if s.Issuer != "" {
+			words = append(words, "--issuer "+quote(s.Issuer))
+		}
+		for _, r := range s.Resources {
+			words = append(words, "--resource "+quote(r))
+		}
+		if s.Register {
+			words = append(words, "--register")
+		}
+		if s.ClientID != "" {
+			words = append(words, "--client-id "+quote(s.ClientID))
+		}
 	}
 	if s.Account != "" {
 		words = append(words, "--account "+quote(s.Account))

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -16,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
@@ -69,7 +75,9 @@ func fakeBrowser() {
 // provider is the authorization server of one script.
 type provider struct {
 	*authserver.Server
-	http *httptest.Server
+	http      *httptest.Server
+	stranger  *httptest.Server // another origin, which answers with what it was sent
+	clientKey []byte           // of the client "key", as a PEM file
 }
 
 func newProvider(t testing.TB, cfg authserver.Config) *provider {
@@ -78,11 +86,24 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 	mux := http.NewServeMux()
 	p.http = httptest.NewServer(mux)
 	t.Cleanup(p.http.Close)
+	p.stranger = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "the stranger got authorization=%q dpop=%q\n", r.Header.Get("Authorization"), r.Header.Get("DPoP"))
+	}))
+	t.Cleanup(p.stranger.Close)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	p.clientKey = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	cfg.Issuer = p.http.URL
 	cfg.Clients = []authserver.Client{
 		{ID: "cli", Name: "a test", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}},
 		{ID: "other-path", RedirectURIs: []string{"http://127.0.0.1/elsewhere"}},
 		{ID: "secret", Auth: authserver.AuthBasic, Secret: secret.New("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{ID: "dpop", RequireDPoP: true, RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{ID: "key", Auth: authserver.AuthPrivateKeyJWT, RedirectURIs: []string{"http://127.0.0.1/callback"}, Keys: &jose.JSONWebKeySet{
+			Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: "ES256", Use: "sig"}},
+		}},
 	}
 	as, err := authserver.New(cfg)
 	require.NoError(t, err)
@@ -95,6 +116,16 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 	mux.HandleFunc("/liar/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"issuer":"https://other.example","authorization_endpoint":"https://other.example/a","token_endpoint":"https://other.example/t"}`)
+	})
+	mux.HandleFunc("/api/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, p.stranger.URL, http.StatusFound) })
+	mine := authserver.Resource{URL: p.http.URL + "/mcp"}
+	described, err := authserver.ResourceMetadataPath(mine.URL)
+	require.NoError(t, err)
+	mux.Handle(described, as.ResourceMetadata(mine))
+	mux.Handle("/mcp", as.Protect(mine, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "from the resource") })))
+	mux.HandleFunc("/api/admin", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="admin"`)
+		w.WriteHeader(http.StatusForbidden)
 	})
 	mux.Handle("/api/me", as.Protect(authserver.Resource{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g, _ := authserver.GrantFrom(r.Context())
@@ -119,15 +150,18 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			tb := env.T().(testing.TB)
-			p := newProvider(tb, authserver.Config{AutoUser: "alice", AccessTokenLifetime: 5 * time.Minute})
+			p := newProvider(tb, authserver.Config{AutoUser: "alice", AccessTokenLifetime: 5 * time.Minute, InitialAccessToken: "initial canary"})
 			env.Values[providerKey{}] = p
 			home := filepath.Join(env.WorkDir, "home")
 			if err := os.Mkdir(home, 0o700); err != nil {
 				return err
 			}
 			newKeyFile(tb, filepath.Join(home, "key"))
+			if err := os.WriteFile(filepath.Join(home, "client.pem"), p.clientKey, 0o600); err != nil {
+				return err
+			}
 			for name, value := range map[string]string{
-				"HOME": home, "USERPROFILE": home, "PROVIDER": p.http.URL, "API": p.http.URL + "/api/me",
+				"HOME": home, "USERPROFILE": home, "PROVIDER": p.http.URL, "API": p.http.URL + "/api/me", "STRANGER": p.stranger.URL,
 				"DISPLAY": ":0", "BROWSER_LOG": filepath.Join(env.WorkDir, "browser.log"),
 				"NATIVEOAUTH_STORE": "file", "NATIVEOAUTH_KEY_FILE": filepath.Join(home, "key"),
 				"KEY": filepath.Join(home, "key"), "NO_PROXY": "*",
@@ -198,6 +232,13 @@ func cmdProvider(ts *testscript.TestScript, _ bool, args []string) {
 		p.http.Close()
 	case "user":
 		p.SetAutoUser(args[1])
+	case "describe": // writes its metadata to a file
+		resp, err := http.Get(p.http.URL + "/.well-known/openid-configuration")
+		ts.Check(err)
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o644))
 	case "alive": // how many sessions it would still honour
 		if got := strconv.Itoa(p.Alive()); got != args[1] {
 			ts.Fatalf("%s grants are alive, want %s", got, args[1])

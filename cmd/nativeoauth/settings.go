@@ -4,15 +4,21 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/strictjson"
 	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -59,8 +65,17 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 		return a.env[variable]
 	}
 	issuer, client := given("issuer", "NATIVEOAUTH_ISSUER", a.flags.Issuer), given("client-id", "NATIVEOAUTH_CLIENT_ID", a.flags.ClientID)
+	if issuer == "" && flags.Changed("metadata-file") && a.flags.MetadataFile != "" {
+		m, err := readMetadata(a.flags.MetadataFile)
+		if err != nil {
+			return nil, err
+		}
+		issuer = m.Issuer
+	}
 	s.fromProfile = s.known
-	if issuer != "" && issuer != s.Issuer || client != "" && client != s.ClientID {
+	byResource := s.Issuer == "" && flags.Changed("resource") && !slices.Equal(a.flags.Resources, s.Resources)
+	anew := flags.Changed("register") && a.flags.Register && client == "" && s.ClientID != ""
+	if issuer != "" && issuer != s.Issuer || client != "" && client != s.ClientID || byResource || anew {
 		// What a profile says belongs to its provider and client: its secret, above all, goes nowhere else (S44).
 		s.fromProfile = false
 		s.profile = profile{Issuer: cmp.Or(issuer, s.Issuer), ClientID: client}
@@ -79,22 +94,10 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 		}
 	}
 	s.overlay(flags, &a.flags)
-
-	switch {
-	case named && !s.known && s.Issuer == "":
-		return nil, usage("there is no profile %q%s", s.name, known(c))
-	case s.Issuer == "" && len(c.Profiles) > 0 && s.ClientID == "":
-		return nil, usage("which of your profiles? Give --profile%s", known(c))
-	case s.Issuer == "":
-		return nil, usage("which provider? Give --issuer and --client-id; a login is remembered")
-	case s.ClientID == "":
-		return nil, usage("--client-id is missing: give the client ID that the provider registered")
+	if flags.Changed("assume-lifetime") {
+		s.AssumeLifetime = int64(a.assumeLifetime / time.Second)
 	}
-	if strings.Contains(s.Issuer, "/.well-known/") {
-		issuer, _, _ := strings.Cut(s.Issuer, "/.well-known/")
-		return nil, usage("--issuer is the address of a metadata document; give the issuer itself, probably %s", issuer)
-	}
-	for _, path := range []*string{&s.KeyFile, &s.ClientSecretFile} {
+	for _, path := range []*string{&s.KeyFile, &s.ClientSecretFile, &s.ClientKeyFile, &s.RegisterTokenFile, &s.MetadataFile} {
 		if *path == "" || *path == "-" {
 			continue
 		}
@@ -102,13 +105,28 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 			return nil, err
 		}
 	}
+	place := s.place()
+	switch {
+	case named && !s.known && place == "":
+		return nil, usage("there is no profile %q%s", s.name, known(c))
+	case place == "" && len(c.Profiles) > 0 && s.ClientID == "":
+		return nil, usage("which of your profiles? Give --profile%s", known(c))
+	case place == "":
+		return nil, usage("which provider? Give --issuer and --client-id; a login is remembered")
+	case s.ClientID == "" && !s.Register:
+		return nil, usage("--client-id is missing: give the client ID that the provider registered")
+	}
+	if strings.Contains(s.Issuer, "/.well-known/") {
+		issuer, _, _ := strings.Cut(s.Issuer, "/.well-known/")
+		return nil, usage("--issuer is the address of a metadata document; give the issuer itself, probably %s", issuer)
+	}
 	return s, nil
 }
 
 // settle chooses the profile that a login is remembered under: one that the person did not name is not given another provider, client or account,
 // unless it is the default one.
 func (s *settings) settle() {
-	if !s.named && (s.Issuer != s.stored.Issuer || s.ClientID != s.stored.ClientID || s.Account != s.stored.Account) {
+	if !s.named && (s.Issuer != s.stored.Issuer || s.ClientID != s.stored.ClientID || s.Account != s.stored.Account || s.place() != s.stored.place()) {
 		s.name = defaultProfile
 	}
 }
@@ -120,6 +138,33 @@ func known(c config) string {
 	return "; there are: " + strings.Join(c.names(), ", ")
 }
 
+// place is the provider, as a person knows it: by its issuer, or by the resource that names it.
+func (p *profile) place() string {
+	if p.Issuer == "" && len(p.Resources) > 0 {
+		return p.Resources[0]
+	}
+	return p.Issuer
+}
+
+// check finds what no package would: the flags of an address to listen on, and those that go together.
+func (s *settings) check() error {
+	switch ip := net.ParseIP(s.Listen); {
+	case s.Port < 0 || s.Port > 65535:
+		return usage("--port %d is no port", s.Port)
+	case s.Listen != "" && ip == nil:
+		return usage("--listen %q is no IP address", s.Listen)
+	case s.Listen != "" && !ip.IsLoopback() && s.RedirectURI == "":
+		return usage("--listen %s can be reached from the network: say with --redirect-uri how the browser gets there", s.Listen)
+	case s.AssumeLifetime < 0:
+		return usage("--assume-lifetime cannot be negative")
+	case s.RegisterTokenFile != "" && !s.Register:
+		return usage("--register-token-file is for --register")
+	case s.ClientKeyID != "" && s.ClientKeyFile == "":
+		return usage("--client-key-id is for --client-key")
+	}
+	return nil
+}
+
 // overlay takes the flags of login that were given.
 func (p *profile) overlay(flags *pflag.FlagSet, f *profile) {
 	take(flags, "scope", &p.Scopes, f.Scopes)
@@ -129,6 +174,14 @@ func (p *profile) overlay(flags *pflag.FlagSet, f *profile) {
 	take(flags, "auth-param", &p.AuthParams, f.AuthParams)
 	take(flags, "dpop", &p.DPoP, f.DPoP)
 	take(flags, "par", &p.RequirePAR, f.RequirePAR)
+	take(flags, "tenant-issuer", &p.TenantIssuer, f.TenantIssuer)
+	take(flags, "metadata-file", &p.MetadataFile, f.MetadataFile)
+	take(flags, "allow-private", &p.AllowPrivate, f.AllowPrivate)
+	take(flags, "register", &p.Register, f.Register)
+	take(flags, "register-token-file", &p.RegisterTokenFile, f.RegisterTokenFile)
+	take(flags, "client-key", &p.ClientKeyFile, f.ClientKeyFile)
+	take(flags, "client-key-id", &p.ClientKeyID, f.ClientKeyID)
+	take(flags, "listen", &p.Listen, f.Listen)
 	take(flags, "port", &p.Port, f.Port)
 	take(flags, "redirect-path", &p.RedirectPath, f.RedirectPath)
 	take(flags, "redirect-uri", &p.RedirectURI, f.RedirectURI)
@@ -145,22 +198,24 @@ func take[T any](flags *pflag.FlagSet, name string, to *T, value T) {
 
 // config returns the Config of a client for s. Sessions are in store.
 func (a *app) config(ctx context.Context, s *settings, store tokenstore.Store) (oauthclient.Config, error) {
+	cfg, err := a.publicConfig(s, store)
+	if err != nil {
+		return oauthclient.Config{}, err
+	}
+	cfg.ClientAuth, err = a.clientAuth(ctx, s, store)
+	return cfg, err
+}
+
+// publicConfig is the Config for s without what authenticates the client.
+func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Config, error) {
 	params, err := s.authParams()
 	if err != nil {
 		return oauthclient.Config{}, err
 	}
-	s.secret, err = a.clientSecret(ctx, s, store)
-	if err != nil {
-		return oauthclient.Config{}, err
-	}
-	var auth oauthclient.ClientAuth
-	if !s.secret.IsZero() {
-		auth = oauthclient.ClientSecret(s.secret.Reveal())
-	}
 	cfg := oauthclient.Config{
-		Issuer: s.Issuer, ClientID: s.ClientID, ClientAuth: auth,
+		Issuer: s.Issuer, ClientID: s.ClientID, TenantIssuer: s.TenantIssuer,
 		Scopes: s.Scopes, Resources: s.Resources, Origins: s.Origins, AuthParams: params, TrustedAudiences: s.TrustedAudiences,
-		DPoP: s.DPoP, RequirePAR: s.RequirePAR,
+		DPoP: s.DPoP, RequirePAR: s.RequirePAR, AssumeLifetime: time.Duration(s.AssumeLifetime) * time.Second, AllowPrivate: s.AllowPrivate,
 		Store: store,
 		Loopback: loopback.Config{
 			Path: s.RedirectPath, Localhost: s.Localhost, RedirectURI: s.RedirectURI, FormPost: s.FormPost, AllowOtherUsers: s.AllowOtherUsers,
@@ -168,10 +223,47 @@ func (a *app) config(ctx context.Context, s *settings, store tokenstore.Store) (
 		},
 		Logger: a.logger(),
 	}
-	if s.Port != 0 {
-		cfg.Loopback.Addr = "127.0.0.1:" + strconv.Itoa(s.Port)
+	if s.Port != 0 || s.Listen != "" {
+		cfg.Loopback.Addr = net.JoinHostPort(cmp.Or(s.Listen, "127.0.0.1"), strconv.Itoa(s.Port))
+	}
+	if s.MetadataFile != "" {
+		if cfg.Metadata, err = readMetadata(s.MetadataFile); err != nil {
+			return oauthclient.Config{}, err
+		}
+	}
+	if s.Register {
+		cfg.Registration = &oauthclient.Registration{ClientName: "nativeoauth", SoftwareID: "nativeoauth"}
+		if path := s.RegisterTokenFile; path != "" {
+			cfg.Registration.InitialAccessToken = func(context.Context) (string, error) {
+				token, err := readSecretFile("--register-token-file", path)
+				return token.Reveal(), err
+			}
+		}
 	}
 	return cfg, nil
+}
+
+const maxMetadata = 1 << 20
+
+// readMetadata reads what a provider without discovery would say about itself (RFC 8414).
+func readMetadata(path string) (*oauthclient.Metadata, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--metadata-file: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxMetadata))
+	if err != nil {
+		return nil, fmt.Errorf("--metadata-file: %w", err)
+	}
+	var m oauthclient.Metadata
+	if err := strictjson.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("--metadata-file %s: %w", path, err)
+	}
+	if m.Issuer == "" {
+		return nil, fmt.Errorf("--metadata-file %s: it has no issuer", path)
+	}
+	return &m, nil
 }
 
 func (s *settings) authParams() (url.Values, error) {

@@ -47,11 +47,7 @@ It exits with 4 where there is none.`,
 				if rows == nil {
 					rows = []statusRow{}
 				}
-				text, err := jsonText(rows)
-				if err == nil {
-					err = a.output(text)
-				}
-				if err != nil {
+				if err := a.outputJSON(rows); err != nil {
 					return err
 				}
 			} else if len(rows) > 0 {
@@ -70,10 +66,10 @@ It exits with 4 where there is none.`,
 }
 
 func (a *app) where() string {
-	if a.used == nil || a.used.Issuer == "" {
+	if a.used == nil || a.used.place() == "" {
 		return ""
 	}
-	return " at " + a.used.Issuer
+	return " at " + a.used.place()
 }
 
 // status lists the sessions of one provider and client if any was named, else those of all profiles.
@@ -108,7 +104,7 @@ func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
 		if cmd.Flags().Changed("store") {
 			s.Store, s.KeyFile = a.flags.Store, a.flags.KeyFile
 		}
-		place := strings.Join([]string{s.Issuer, s.ClientID, s.Store}, "\x00")
+		place := strings.Join([]string{s.place(), s.ClientID, s.Store}, "\x00")
 		if _, again := seen[place]; again {
 			continue // profiles for several accounts of one client
 		}
@@ -146,8 +142,12 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	// No client secret: nothing is sent.
-	c, err := oauthclient.New(oauthclient.Config{Issuer: s.Issuer, ClientID: s.ClientID, Store: store, Logger: a.logger()})
+	s.MetadataFile = "" // nor is anything but the session's place of interest
+	cfg, err := a.publicConfig(s, store)
+	if err != nil {
+		return nil, err
+	}
+	c, err := oauthclient.New(cfg)
 	if err != nil {
 		return nil, usageError{err}
 	}

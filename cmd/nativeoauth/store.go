@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 
@@ -92,6 +93,12 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 	}()
 	select {
 	case l := <-got:
+		if l.err != nil { // a terminal that vanished: its signal may be a moment behind
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
 		a.person.say("")
 		return l.text, l.err
 	case <-ctx.Done():

@@ -17,6 +17,7 @@ import (
 func (a *app) tokenCmd() *cobra.Command {
 	var format, resource string
 	var minTTL time.Duration
+	var scopes []string
 	var idToken bool
 	cmd := &cobra.Command{
 		Use:   "token",
@@ -36,8 +37,8 @@ env (a line for: eval "$(nativeoauth token --format env)").`,
 				return usage("--format %q is not one of token, header, json, env", format)
 			case minTTL < 0:
 				return usage("--min-ttl cannot be negative")
-			case idToken && resource != "":
-				return usage("--id-token and --resource do not go together")
+			case idToken && (resource != "" || scopes != nil):
+				return usage("--id-token does not go with --resource and --scope")
 			}
 			return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
 				var tok *oauth2.Token
@@ -46,8 +47,8 @@ env (a line for: eval "$(nativeoauth token --format env)").`,
 				case idToken:
 					tok, err = idTokenOf(ctx, s)
 				default:
-					if resource != "" {
-						s = s.For(resource)
+					if resource != "" || scopes != nil {
+						s = s.For(resource, scopes...)
 					}
 					tok, err = tokenFor(ctx, s, minTTL)
 				}
@@ -69,6 +70,7 @@ env (a line for: eval "$(nativeoauth token --format env)").`,
 	f.StringVar(&format, "format", "token", "token, header, json or env")
 	f.DurationVar(&minTTL, "min-ttl", 0, "how long the token must live at least, such as 5m; it is refreshed if it does not")
 	f.StringVar(&resource, "resource", "", "the API that the token is for, one of the login's --resource")
+	f.StringArrayVar(&scopes, "scope", nil, "a `scope` that the token is for, fewer than were granted; may be repeated")
 	f.BoolVar(&idToken, "id-token", false, "print the ID token instead, for systems that take one (Kubernetes)")
 	return cmd
 }
@@ -115,6 +117,14 @@ func formatToken(t *oauth2.Token, format string) (string, error) {
 		}{t.AccessToken, t.TokenType, t.Expiry.UTC().Truncate(time.Second), max(0, int64(time.Until(t.Expiry).Seconds()))})
 	}
 	return t.AccessToken + "\n", nil
+}
+
+func (a *app) outputJSON(v any) error {
+	text, err := jsonText(v)
+	if err != nil {
+		return err
+	}
+	return a.output(text)
 }
 
 // jsonText is v as indented JSON with a line end.

@@ -21,11 +21,7 @@ func (a *app) userinfoCmd() *cobra.Command {
 				if err := s.UserInfo(ctx, &claims); err != nil {
 					return err
 				}
-				text, err := jsonText(claims)
-				if err != nil {
-					return err
-				}
-				return a.output(text)
+				return a.outputJSON(claims)
 			})
 		},
 	}

@@ -1,9 +1,19 @@
-// Package inspect judges an authorization server by what it publishes: what a native program can do with it, and what is wrong.
+// Package inspect judges an authorization server by what it publishes: what a native program can do with it, and what is wrong. It is what
+// `nativeoauth inspect` shows, for a program's own diagnosis or for a test of a provider's configuration.
+//
+//	report, err := inspect.Provider(ctx, "https://login.example.com", nil)
+//	if err == nil && !report.Ready {
+//		for _, f := range report.Findings { … }
+//	}
+//
+// Areas, texts, and which levels a fault has may change between versions; Ready, the levels' meaning and the fields stay.
 package inspect
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
@@ -46,18 +56,27 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 }
 
-// Options are for a closer look.
+// Options are for a closer look. The zero Options look at what is published only.
 type Options struct {
-	// ClientID, if not "", is tried at the authorization endpoint: does it take a loopback redirect URI with any port? Nobody is asked anything.
+	// ClientID is tried at the authorization endpoint: does it take a loopback redirect URI with any port? Nobody is asked anything. "": none is.
 	ClientID string
-	// RedirectPath is the path of that URI; "": /callback.
+	// RedirectPath is the path of that URI. "": /callback.
 	RedirectPath string
-	Transport    http.RoundTripper // nil: fetch.NewTransport's
-	Now          func() time.Time  // nil: time.Now
+	// TenantIssuer is the template that the metadata of a provider for many tenants state in place of the issuer, as in oauthclient.Config. "": none.
+	TenantIssuer string
+	// Transport carries the requests. nil: one with proxies from the environment and TLS 1.2 or later.
+	Transport http.RoundTripper
+	// Now is this machine's clock. nil: time.Now.
+	Now func() time.Time
 }
 
-// Provider looks at the provider with that issuer. The error is ctx's; what a provider does wrong is a finding.
-func Provider(ctx context.Context, issuer string, o Options) (*Report, error) {
+// Provider looks at the provider with that issuer, signs nobody in and changes nothing there. nil opts: the zero Options. The error is ctx's; what a
+// provider does wrong, and one that does not answer, is a finding. It is safe for concurrent use.
+func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -70,14 +89,17 @@ func Provider(ctx context.Context, issuer string, o Options) (*Report, error) {
 	r := &report{Report: Report{Issuer: issuer, Findings: []Finding{}}}
 	web := &fetch.Client{Transport: seen, Timeout: 15 * time.Second}
 
-	doc, err := metadata.Discover(ctx, web, issuer, metadata.Options{OpenID: true})
+	doc, err := metadata.Discover(ctx, web, issuer, metadata.Options{OpenID: true, Stated: o.TenantIssuer})
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	sound := err == nil
 	switch {
 	case sound:
-		r.add("metadata", OK, "found and checked: issuer and endpoints are in order")
+		r.add("metadata", OK, "found at %s and checked: issuer and endpoints are in order", seen.place)
+		if o.TenantIssuer != "" {
+			r.add("tenants", OK, "for many: an ID token's issuer is %s, with the token's own tenant", o.TenantIssuer)
+		}
 	case errors.Is(err, metadata.ErrInvalid) && seen.document != nil:
 		if doc, _ = metadata.Parse(seen.document); doc == nil {
 			r.add("metadata", Problem, "%v", err)
@@ -115,7 +137,11 @@ func (r *report) add(area string, level Level, format string, args ...any) {
 // fields names each field that makes a document unusable (RFC 8414 §3.3, S38, S39).
 func (r *report) fields(d *metadata.Document, issuer string, refusal error) {
 	before := len(r.Findings)
-	if d.Issuer != issuer {
+	switch {
+	case d.Issuer == issuer:
+	case strings.Contains(d.Issuer, "{tenantid}"):
+		r.add("issuer", Problem, "the document is of the template %q, which serves many tenants: take the issuer of one tenant, or name the template (Config.TenantIssuer, --tenant-issuer)", d.Issuer)
+	default:
 		r.add("issuer", Problem, "the document is of %q: it must be the issuer that was asked, character for character (RFC 8414 §3.3)", d.Issuer)
 	}
 	policy := safeurl.Policy{LoopbackHTTP: strings.HasPrefix(issuer, "http://")}
@@ -153,9 +179,7 @@ func (r *report) connection(w *witness, issuer string) {
 		// No answer came; the metadata finding says so.
 	default:
 		r.add("TLS", OK, "%s", w.tls)
-		if left := w.certificate.Sub(w.at); !w.certificate.IsZero() && left < 14*24*time.Hour {
-			r.add("TLS", Warning, "the certificate ends in %d days, on %s", int(left.Hours()/24), w.certificate.UTC().Format(time.DateOnly))
-		}
+		r.certificates(w)
 	}
 	if w.date.IsZero() {
 		return
@@ -169,6 +193,33 @@ func (r *report) connection(w *witness, issuer string) {
 	default:
 		r.add("clock", OK, "this machine's clock and the provider's agree")
 	}
+}
+
+// certificates judges the chain that was sent: it was verified, and the first to end ends it.
+func (r *report) certificates(w *witness) {
+	if len(w.chain) == 0 {
+		return
+	}
+	const area = "certificate"
+	ends := slices.MinFunc(w.chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
+	on, days := ends.UTC().Format(time.DateOnly), int(ends.Sub(w.at).Hours()/24)
+	of := fmt.Sprintf("of %s by %s, in a chain of %d", name(w.chain[0].Subject), name(w.chain[0].Issuer), len(w.chain))
+	switch {
+	case days < 14:
+		r.add(area, Warning, "%s, ends in %d days, on %s", of, days, on)
+	default:
+		r.add(area, OK, "%s, until %s (%d days)", of, on, days)
+	}
+}
+
+func name(n pkix.Name) string {
+	if n.CommonName != "" {
+		return n.CommonName
+	}
+	if text := n.String(); text != "" {
+		return text
+	}
+	return "no name" // new ones have none: the names are in the extension
 }
 
 // flow judges the authorization code flow (RFC 8252, RFC 9700).
@@ -187,6 +238,16 @@ func (r *report) flow(d *metadata.Document) {
 		r.add("code flow", Problem, "the authorization code grant is not offered")
 	default:
 		r.add("code flow", OK, "offered")
+	}
+	switch modes := d.ResponseModesSupported; {
+	case modes == nil:
+		r.add("response modes", OK, "the answer comes in the query, as the metadata do not say otherwise")
+	case slices.Contains(modes, "query"):
+		r.add("response modes", OK, "%s", strings.Join(modes, ", "))
+	case slices.Contains(modes, "form_post"):
+		r.add("response modes", Warning, "%s, and no query: let the listener take a form (Config.Loopback.FormPost, --form-post)", strings.Join(modes, ", "))
+	default:
+		r.add("response modes", Problem, "%s: the listener of a native program takes query and form_post", strings.Join(modes, ", "))
 	}
 	for _, old := range []string{"implicit", "password"} {
 		if slices.Contains(d.GrantTypesSupported, old) {
@@ -214,6 +275,7 @@ func (r *report) flow(d *metadata.Document) {
 	default:
 		r.add("public client", Warning, "only %s are listed: a secret in an installed program is not one (RFC 8252 §8.5)", strings.Join(methods, ", "))
 	}
+	r.clientAuth(d)
 	switch {
 	case d.PushedAuthorizationRequestEndpoint != "" && d.RequirePushedAuthorizationRequests:
 		r.add("PAR", OK, "required, and used (RFC 9126)")
@@ -230,6 +292,24 @@ func (r *report) flow(d *metadata.Document) {
 		r.add("device flow", OK, "offered (RFC 8628)")
 	} else {
 		r.add("device flow", Note, "not offered: on a machine without a browser, the address is pasted")
+	}
+}
+
+// clientAuth tells how a client that has a secret or a key authenticates, if there must be one.
+func (r *report) clientAuth(d *metadata.Document) {
+	const area = "client auth"
+	methods := slices.DeleteFunc(slices.Clone(d.TokenEndpointAuthMethodsSupported), func(m string) bool { return m == "none" })
+	algs := d.TokenEndpointAuthSigningAlgValuesSupported
+	signed := slices.Contains(methods, "private_key_jwt")
+	switch {
+	case slices.Contains(algs, "none"): // RFC 8414 §2
+		r.add(area, Warning, "the signing algorithm none is listed for client assertions, which proves nothing")
+	case signed && algs == nil:
+		r.add(area, Note, "%s; the algorithms of private_key_jwt are not listed, though they must be (RFC 8414 §2)", strings.Join(methods, ", "))
+	case signed:
+		r.add(area, OK, "%s, signed with %s", strings.Join(methods, ", "), strings.Join(algs, ", "))
+	case len(methods) > 0:
+		r.add(area, Note, "%s", strings.Join(methods, ", "))
 	}
 }
 
@@ -286,6 +366,9 @@ func (r *report) extras(d *metadata.Document) {
 		} else {
 			r.add(e.area, OK, "%s", e.there)
 		}
+	}
+	if acr := d.ACRValuesSupported; len(acr) > 0 {
+		r.add("step-up", OK, "a stronger sign-in can be asked for: %s", strings.Join(acr, ", "))
 	}
 	if d.ClientIDMetadataDocumentSupported {
 		r.add("client documents", OK, "a client ID may be the URL of a metadata document")
@@ -351,10 +434,11 @@ type witness struct {
 	base http.RoundTripper
 	now  func() time.Time
 
-	document    []byte // of the last well-known place that had JSON
-	at, date    time.Time
-	tls         string
-	certificate time.Time // when it ends
+	document []byte // of the last well-known place that answered
+	place    string // and its path
+	at, date time.Time
+	tls      string
+	chain    []*x509.Certificate // as it was sent, the server's own first
 }
 
 func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -366,10 +450,8 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 		w.at = w.now()
 		w.date, _ = http.ParseTime(resp.Header.Get("Date"))
 		if s := resp.TLS; s != nil {
-			w.tls = tls.VersionName(s.Version)
-			if len(s.PeerCertificates) > 0 {
-				w.certificate = s.PeerCertificates[0].NotAfter
-			}
+			w.tls = tls.VersionName(s.Version) + ", " + tls.CipherSuiteName(s.CipherSuite)
+			w.chain = s.PeerCertificates
 		}
 	}
 	if resp.StatusCode == http.StatusOK && strings.Contains(req.URL.Path, "/.well-known/") {
@@ -378,7 +460,7 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.document = body
+		w.document, w.place = body, req.URL.EscapedPath()
 		resp.Body = io.NopCloser(strings.NewReader(string(body)))
 	}
 	return resp, nil

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/cmd/nativeoauth/internal/inspect"
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/oauthclient/inspect"
 )
 
 func find(r *inspect.Report, area string) (levels []inspect.Level, texts string) {
@@ -35,10 +35,10 @@ func TestStrictProviderIsReady(t *testing.T) {
 	require.NoError(t, err)
 	mux.Handle("/", as)
 
-	r, err := inspect.Provider(t.Context(), web.URL, inspect.Options{Transport: web.Client().Transport, ClientID: "cli"})
+	r, err := inspect.Provider(t.Context(), web.URL, &inspect.Options{Transport: web.Client().Transport, ClientID: "cli"})
 	require.NoError(t, err)
 	require.True(t, r.Ready, "%v", r.Findings)
-	for _, area := range []string{"metadata", "TLS", "clock", "code flow", "PKCE", "iss", "public client", "PAR", "device flow", "ID token", "refresh", "DPoP", "revocation", "keys", "loopback"} {
+	for _, area := range []string{"metadata", "TLS", "certificate", "clock", "response modes", "client auth", "step-up", "code flow", "PKCE", "iss", "public client", "PAR", "device flow", "ID token", "refresh", "DPoP", "revocation", "keys", "loopback"} {
 		levels, text := find(r, area)
 		require.Equal(t, []inspect.Level{inspect.OK}, levels, "%s: %s", area, text)
 	}
@@ -46,7 +46,7 @@ func TestStrictProviderIsReady(t *testing.T) {
 	require.Contains(t, text, tls.VersionName(tls.VersionTLS13))
 
 	for clientID, path := range map[string]string{"nobody": "", "cli": "/elsewhere"} {
-		r, err = inspect.Provider(t.Context(), web.URL, inspect.Options{Transport: web.Client().Transport, ClientID: clientID, RedirectPath: path})
+		r, err = inspect.Provider(t.Context(), web.URL, &inspect.Options{Transport: web.Client().Transport, ClientID: clientID, RedirectPath: path})
 		require.NoError(t, err)
 		require.False(t, r.Ready)
 		levels, _ := find(r, "loopback")
@@ -81,6 +81,11 @@ func TestFaults(t *testing.T) {
 		"unsigned":           {map[string]any{"id_token_signing_alg_values_supported": []string{"RS256", "none"}}, "ID token", inspect.OK, "RS256", true},
 		"no refresh":         {map[string]any{"grant_types_supported": []string{"authorization_code"}}, "refresh", inspect.Warning, "sign in each time", true},
 		"no revocation":      {map[string]any{"revocation_endpoint": nil}, "revocation", inspect.Warning, "", true},
+		"form only":          {map[string]any{"response_modes_supported": []string{"form_post"}}, "response modes", inspect.Warning, "--form-post", true},
+		"fragment only":      {map[string]any{"response_modes_supported": []string{"fragment"}}, "response modes", inspect.Problem, "fragment", false},
+		"unsaid algorithms":  {map[string]any{"token_endpoint_auth_methods_supported": []string{"none", "private_key_jwt"}}, "client auth", inspect.Note, "private_key_jwt", true},
+		"unsigned client":    {map[string]any{"token_endpoint_auth_signing_alg_values_supported": []string{"none"}}, "client auth", inspect.Warning, "proves nothing", true},
+		"many tenants":       {map[string]any{"issuer": "BASE/{tenantid}/v2.0"}, "issuer", inspect.Problem, "--tenant-issuer", false},
 		"no keys":            {map[string]any{"jwks_uri": "BASE/nowhere"}, "keys", inspect.Problem, "", false},
 		"escapes":            {map[string]any{"issuer": "https://x/\x1b]0;owned\x07"}, "issuer", inspect.Problem, "", false},
 	} {
@@ -115,7 +120,7 @@ func TestFaults(t *testing.T) {
 			}))
 			defer web.Close()
 			base = web.URL
-			r, err := inspect.Provider(t.Context(), base, inspect.Options{})
+			r, err := inspect.Provider(t.Context(), base, nil)
 			require.NoError(t, err)
 			levels, text := find(r, c.area)
 			require.Contains(t, levels, c.level, "%v", r.Findings)
@@ -128,6 +133,53 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// The certificate that ends first, be it the server's own or another of the chain.
+func TestCertificateEnds(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	web := httptest.NewTLSServer(mux)
+	defer web.Close()
+	as, err := authserver.New(authserver.Config{Issuer: web.URL})
+	require.NoError(t, err)
+	mux.Handle("/", as)
+	ends := web.Certificate().NotAfter
+	r, err := inspect.Provider(t.Context(), web.URL, &inspect.Options{Transport: web.Client().Transport, Now: func() time.Time { return ends.Add(-5 * 24 * time.Hour) }})
+	require.NoError(t, err)
+	levels, text := find(r, "certificate")
+	require.Equal(t, []inspect.Level{inspect.Warning}, levels)
+	require.Contains(t, text, "ends in 5 days, on "+ends.UTC().Format(time.DateOnly))
+
+	// One that is not trusted: said, and nothing is ready.
+	r, err = inspect.Provider(t.Context(), web.URL, nil)
+	require.NoError(t, err)
+	require.False(t, r.Ready)
+	_, text = find(r, "metadata")
+	require.Contains(t, text, "certificate")
+}
+
+// A provider for many tenants is taken for one where the template is named (Entra).
+func TestManyTenants(t *testing.T) {
+	t.Parallel()
+	var base string
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/common/.well-known/openid-configuration" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": base + "/{tenantid}/v2.0", "authorization_endpoint": base + "/a", "token_endpoint": base + "/t"})
+	}))
+	defer web.Close()
+	base = web.URL
+	r, err := inspect.Provider(t.Context(), base+"/common", &inspect.Options{TenantIssuer: base + "/{tenantid}/v2.0"})
+	require.NoError(t, err)
+	levels, text := find(r, "tenants")
+	require.Equal(t, []inspect.Level{inspect.OK}, levels, "%v", r.Findings)
+	require.Contains(t, text, "{tenantid}")
+	levels, _ = find(r, "metadata")
+	require.Equal(t, []inspect.Level{inspect.OK}, levels)
+}
+
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
@@ -137,7 +189,7 @@ func TestClockSkew(t *testing.T) {
 	require.NoError(t, err)
 	mux.Handle("/", as)
 	for skew, want := range map[time.Duration]inspect.Level{0: inspect.OK, 30 * time.Second: inspect.Warning, -time.Hour: inspect.Problem} {
-		r, err := inspect.Provider(t.Context(), web.URL, inspect.Options{Now: func() time.Time { return time.Now().Add(skew) }})
+		r, err := inspect.Provider(t.Context(), web.URL, &inspect.Options{Now: func() time.Time { return time.Now().Add(skew) }})
 		require.NoError(t, err)
 		levels, _ := find(r, "clock")
 		require.Equal(t, []inspect.Level{want}, levels)
@@ -146,7 +198,7 @@ func TestClockSkew(t *testing.T) {
 
 func TestNobodyThere(t *testing.T) {
 	t.Parallel()
-	r, err := inspect.Provider(t.Context(), "http://127.0.0.1:1", inspect.Options{})
+	r, err := inspect.Provider(t.Context(), "http://127.0.0.1:1", nil)
 	require.NoError(t, err)
 	require.False(t, r.Ready)
 	levels, _ := find(r, "metadata")
