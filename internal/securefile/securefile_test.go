@@ -460,7 +460,7 @@ func TestADeletedLockFileIsNotTrusted(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
 		}
 	}
-	require.NoError(t, fresh.Unlock())
+	require.NoError(t, letGo(fresh))
 }
 
 func childHold(path string) error {
