@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -177,15 +178,8 @@ func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 	for i, r := range rows {
 		accounts[i] = c.describe(r)
 	}
-	slices.SortFunc(accounts, func(a, b Account) int {
-		switch {
-		case a.Name < b.Name:
-			return -1
-		case a.Name > b.Name:
-			return 1
-		}
-		return 0
-	})
+	// Not slices.SortFunc, which is compiled anew for each type: for one of this size 30 kB in every program.
+	sort.Slice(accounts, func(i, j int) bool { return accounts[i].Name < accounts[j].Name })
 	return accounts, nil
 }
 

@@ -99,6 +99,7 @@ func Passphrase(ask func(ctx context.Context, create bool) ([]byte, error)) Key 
 	}
 	return newKey(&keyState{
 		ask:  ask,
+		hash: argon2.IDKey,
 		turn: make(chan struct{}, 1),
 		cost: derivation{time: 3, memory: 64 << 10, threads: 4},
 	})
@@ -109,6 +110,7 @@ type keyState struct {
 	key [32]byte // where ask is nil
 
 	ask  func(ctx context.Context, create bool) ([]byte, error)
+	hash func(passphrase, salt []byte, time, memory uint32, threads uint8, size uint32) []byte // argon2id, which only programs with a passphrase link
 	turn chan struct{} // full while one use asks, derives or proves; guards what follows
 	cost derivation    // of new derivations, without a salt
 
@@ -152,7 +154,7 @@ func (k *keyState) derive(ctx context.Context, from derivation, create bool) ([3
 		k.passphrase = bytes.Clone(answer)
 		clear(answer)
 	}
-	key := [32]byte(argon2.IDKey(k.passphrase, from.salt[:], from.time, from.memory, from.threads, 32))
+	key := [32]byte(k.hash(k.passphrase, from.salt[:], from.time, from.memory, from.threads, 32))
 	if k.keys == nil {
 		k.keys = make(map[derivation][32]byte)
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -337,7 +338,7 @@ func (t *tracer) json(object map[string]any) []traceValue {
 }
 
 func sortValues(values []traceValue) {
-	slices.SortFunc(values, func(a, b traceValue) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(values, func(i, j int) bool { return values[i].Name < values[j].Name })
 }
 
 func (t *tracer) close() {
