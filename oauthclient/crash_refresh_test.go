@@ -165,6 +165,26 @@ func killedInRefresh(t *testing.T, w *fleet, point string, spent bool, rotation 
 	sibling.end()
 }
 
+// A process sleeps through a whole refresh, and the next one dies: what that left open is not about the refresh token that the process knows, and is
+// seen through all the same, while the grace lasts.
+func TestKilledInTheNextRefresh(t *testing.T) {
+	t.Parallel()
+	w := newFleet(t, fleetOptions{auth: authserver.Config{Rotation: authserver.RotateGrace, Grace: 30 * time.Second}})
+	victim, sibling := w.start(), w.start()
+	victim.do("login").ok(t)
+	sibling.do("session").ok(t)
+	victim.do("refresh").ok(t)
+	w.killRefresh(victim, "unanswered")
+	for deadline := time.Now().Add(20 * time.Second); w.Stats().Reuses == 0; time.Sleep(100 * time.Millisecond) {
+		require.NotEmpty(t, sibling.do("token").ok(t).Token)
+		require.True(t, time.Now().Before(deadline), "the sibling did not notice what the dead process left open")
+	}
+	w.ahead.Add(int64(31 * time.Second))
+	require.Equal(t, sibling.do("refresh").ok(t).Token, w.stored())
+	require.Zero(t, w.Stats().FamiliesRevoked)
+	sibling.end()
+}
+
 // clean checks that the store holds one session and its locks and records, and nothing else.
 func (w *fleet) clean() {
 	w.t.Helper()

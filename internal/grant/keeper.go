@@ -108,14 +108,17 @@ func (k *Keeper) Look(ctx context.Context, key string) (Seen, error) {
 	return Seen{Grant: g, Dead: rec.dead(g), Open: rec.names(g), Newest: g.Generation}, nil
 }
 
-// Stale reports what the record tells that g does not: a newer generation or a logout (stale), a refresh of g's token that has not ended (open).
+// Stale reports what the record tells that g does not: a newer generation or a logout (stale), a refresh of g's token that has not ended (open). One of
+// another token is a refresh of a newer grant than g, which has to be seen through as soon.
 // No secret is read where the store is a [tokenstore.Recorder], so it may be asked every few seconds.
 func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (stale, open bool, err error) {
 	rec, err := k.readRecord(ctx, key)
 	if err != nil {
 		return false, false, err
 	}
-	return rec.Tombstone >= g.Generation || rec.Open == nil && rec.Newest > g.Generation, rec.names(g), nil
+	open = rec.names(g)
+	newer := rec.Newest > g.Generation && (rec.Open == nil || rec.Open.Hash != "" && !open)
+	return newer || rec.Tombstone >= g.Generation, open, nil
 }
 
 // read returns the record, and the grant where there is one: a value at or below the tombstone does not exist.
@@ -217,7 +220,7 @@ func (k *Keeper) lockOrAdopt(ctx context.Context, a Attempt, seen Record, wait t
 	defer enough()
 	found := make(chan *Grant, 1)
 	go func() {
-		g := k.watch(waiting, a, seen)
+		g := k.watch(ctx, waiting, a, seen)
 		enough()
 		found <- g
 	}()
@@ -235,9 +238,9 @@ func (k *Keeper) lockOrAdopt(ctx context.Context, a Attempt, seen Record, wait t
 	return nil, nil, adopted, nil
 }
 
-// watch looks at the record until waiting ends, and returns the stored grant once another process has made it one that serves.
-func (k *Keeper) watch(waiting context.Context, a Attempt, seen Record) *Grant {
-	ctx := context.WithoutCancel(waiting)
+// watch looks at the record until waiting ends, and returns the stored grant once another process has made it one that serves. What it reads ends with ctx
+// only: a call to a keychain that is given up stands in the next one's way.
+func (k *Keeper) watch(ctx, waiting context.Context, a Attempt, seen Record) *Grant {
 	var last []byte
 	for pause := watchEvery / 5; ; pause = min(2*pause, watchEvery) {
 		select {

@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,4 +126,66 @@ func TestStaleAfterAFailure(t *testing.T) {
 			require.Equal(t, row.open, open)
 		})
 	}
+}
+
+// A process that knows the grant from before a whole refresh hears of the next one that has not ended, though it is not about the refresh token that it knows.
+func TestStaleTwoGenerationsBehind(t *testing.T) {
+	store, p := &tokenstore.Memory{}, &provider{}
+	k, g := start(t, store, p)
+	next, err := k.Refresh(t.Context(), Attempt{Key: key, Known: g, Serves: newer(g.Generation), Send: p.send})
+	require.NoError(t, err)
+	rec, err := k.readRecord(t.Context(), key)
+	require.NoError(t, err)
+	for _, row := range []struct {
+		kind, hash string
+		stale      bool
+	}{{opRefresh, next.hash(), true}, {opLogin, next.hash(), true}, {opLogin, "", false}} {
+		rec.Open = &Operation{Kind: row.kind, Generation: rec.allot(next), Hash: row.hash}
+		require.NoError(t, k.writeRecord(t.Context(), key, rec))
+		stale, open, err := k.Stale(t.Context(), key, g)
+		require.NoError(t, err)
+		require.Equal(t, row.stale, stale, "%+v", row)
+		require.False(t, open)
+		stale, open, err = k.Stale(t.Context(), key, next)
+		require.NoError(t, err)
+		require.False(t, stale)
+		require.Equal(t, row.hash != "", open)
+	}
+}
+
+// stopped is a store whose Get, once it is stopped, answers only when ctx ends.
+type stopped struct {
+	tokenstore.Memory
+	stop atomic.Bool
+}
+
+func (s *stopped) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.stop.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.Memory.Get(ctx, key)
+}
+
+// A store that does not answer the watcher holds nobody past the end of the client.
+func TestWatchEndsWithTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &stopped{}, &provider{}
+		k, g := start(t, store, p)
+		_, release, err := store.Lock(t.Context(), key)
+		require.NoError(t, err)
+		life, end := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			_, err := k.Refresh(life, Attempt{Key: key, Known: g, Serves: newer(g.Generation), Send: p.send})
+			done <- err
+		}()
+		synctest.Wait()
+		store.stop.Store(true)
+		require.NoError(t, k.writeRecord(t.Context(), key, Record{Newest: g.Generation + 1}))
+		time.Sleep(time.Second) // it is in Get by now
+		end()
+		require.ErrorIs(t, <-done, context.Canceled)
+		require.NoError(t, release())
+	})
 }
