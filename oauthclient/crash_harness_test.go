@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
@@ -40,6 +42,9 @@ import (
 var long = flag.Bool("storm.long", false, "run the crash, storm and fault tests in their long forms")
 
 const childOrders = "OAUTHCLIENT_CHILD"
+
+// heldToModes is set for a child that is held to the modes of files, even where it is root: it starts itself once more, without that right.
+const heldToModes = "OAUTHCLIENT_HELD_TO_MODES"
 
 // orders are what a child is made of.
 type orders struct {
@@ -260,6 +265,12 @@ func TestChildProcess(t *testing.T) {
 	data := os.Getenv(childOrders)
 	if data == "" {
 		t.Skip("run by the crash tests, in processes of its own")
+	}
+	if os.Getenv(heldToModes) != "" {
+		require.NoError(t, os.Unsetenv(heldToModes))
+		runtime.LockOSThread()
+		_ = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_DAC_OVERRIDE, 0, 0, 0) // who is not root lacks both rights
+		require.NoError(t, syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 	}
 	var o orders
 	require.NoError(t, json.Unmarshal([]byte(data), &o))

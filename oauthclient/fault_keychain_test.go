@@ -6,12 +6,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
@@ -159,8 +157,7 @@ func TestReadOnlyStore(t *testing.T) {
 				o.env = realparts.SecretService(t, realparts.Unlocked).Env
 			}
 			w := newFleet(t, o)
-			var p *proc
-			asOthersAre(func() { p = w.start() })
+			p := w.start(heldToModes + "=1")
 			first := p.do("login").ok(t)
 			dir := w.dir
 			if keychain {
@@ -186,16 +183,4 @@ func TestReadOnlyStore(t *testing.T) {
 			p.end()
 		})
 	}
-}
-
-// asOthersAre runs start, whose processes are held to the modes of files, even where this one is root.
-func asOthersAre(start func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends here, and with it what it has lost
-		_ = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_DAC_OVERRIDE, 0, 0, 0)
-		start()
-	}()
-	<-done
 }
