@@ -1,0 +1,77 @@
+package oauthclient
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// S87: a token whose key is lost or damaged is not sent without a proof.
+func TestS87LostKey(t *testing.T) {
+	for _, key := range []string{"", "damaged"} {
+		var sent atomic.Int32
+		c, err := New(Config{Issuer: "https://op.example", ClientID: "x", DPoP: true, Store: &tokenstore.Memory{}, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host == "api.example" {
+				sent.Add(1)
+			}
+			return &http.Response{StatusCode: 200, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+		})})
+		require.NoError(t, err)
+		now := time.Now()
+		_, err = c.keeper.Save(t.Context(), c.key(""), &grant.Grant{
+			Realm: c.realm(), Party: c.party(), Issuer: "https://op.example", ClientID: "x", RefreshToken: secret.New("r"), DPoPKey: secret.New(key),
+			Tokens: []grant.Token{{AccessToken: secret.New("a"), Type: "DPoP", Obtained: now, Expiry: now.Add(time.Hour)}},
+		}, func(*grant.Grant) error { return nil })
+		require.NoError(t, err)
+		s, err := c.Session(t.Context(), "")
+		require.NoError(t, err)
+		_, err = s.HTTPClient().Get("https://api.example/")
+		require.Error(t, err)
+		require.Zero(t, sent.Load(), "key %q", key)
+		require.NoError(t, c.Close())
+	}
+}
+
+// Metadata of yesterday do, where the provider's well-known place hangs today: a refresh does not wait for it to its own deadline.
+func TestYesterdaysMetadata(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		const document = `{"issuer":"https://op.example","authorization_endpoint":"https://op.example/a","token_endpoint":"https://op.example/t"}`
+		c, err := New(Config{Issuer: "https://op.example", ClientID: "x", AllowPrivate: true, Store: &tokenstore.Memory{}, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if hangs.Load() {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(document)), Header: http.Header{"Content-Type": {"application/json"}}, Request: r}, nil
+		})})
+		require.NoError(t, err)
+		first, err := c.provider(t.Context(), "https://op.example")
+		require.NoError(t, err)
+		hangs.Store(true)
+		time.Sleep(providerAge + time.Hour)
+		begun := time.Now()
+		again, err := c.provider(t.Context(), "https://op.example")
+		require.NoError(t, err)
+		require.Equal(t, first.doc, again.doc)
+		require.Less(t, time.Since(begun), refreshTimeout)
+		begun = time.Now()
+		_, err = c.provider(t.Context(), "https://op.example")
+		require.NoError(t, err)
+		require.Zero(t, time.Since(begun), "and not again for each")
+		require.NoError(t, c.Close())
+	})
+}
