@@ -118,7 +118,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 	}
 	t.note("asked for a token now, the session answers: sign in again")
 	a.person.say("")
-	a.person.say("That was all of it. With your own provider: nativeoauth login --issuer URL --client-id ID")
+	a.person.tell("That was all of it. With your own provider: nativeoauth login --issuer URL --client-id ID")
 	return nil
 }
 

@@ -168,10 +168,10 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		return err
 	}
 	acc := session.Account()
-	a.person.say("Signed in%s at %s.", asWhom(acc), acc.Issuer)
+	a.person.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
 	if s.Store == storeMemory {
 		// The tokens are lost with this process: they should not live on at the provider.
-		a.person.say("--store memory keeps nothing: the session is signed out again.")
+		a.person.tell("--store memory keeps nothing: the session is signed out again.")
 		return signingOut{app: a}.account(ctx, c, s.Account)
 	}
 	if s.ClientSecretFile == "-" {
@@ -184,12 +184,12 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
-	a.person.say("The session is in the %s%s.", acc.Store, profileNote(s))
+	a.person.tell("The session is in the %s%s.", acc.Store, profileNote(s))
 	switch {
 	case acc.Refreshable:
-		a.person.say("It is refreshed by itself. Try: nativeoauth token%s", profileFlag(s))
+		a.person.tell("It is refreshed by itself. Try: nativeoauth token%s", profileFlag(s))
 	default:
-		a.person.say("The provider gave no refresh token: it ends at %s. --scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
+		a.person.tell("The provider gave no refresh token: it ends at %s. --scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
 	}
 	return nil
 }

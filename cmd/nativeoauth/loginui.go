@@ -47,12 +47,12 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 	}
 	switch {
 	case do.Refused != nil:
-		p.say("That was not it: %s", neutral.Text(do.Refused.Error(), 300))
+		p.tell("That was not it: %s", neutral.Text(do.Refused.Error(), 300))
 	case do.URL == "":
 	case do.Opened:
-		p.say("Your browser has been opened to sign in. If nothing appears, open this address%s:\n  %s", until, do.URL)
+		p.tell("Your browser has been opened to sign in. If nothing appears, open this address%s:\n  %s", until, do.URL)
 	default:
-		p.say("Open this address in a browser to sign in%s:\n  %s", until, do.URL)
+		p.tell("Open this address in a browser to sign in%s:\n  %s", until, do.URL)
 	}
 	if do.Refused == nil {
 		if u.trace != nil && do.URL != "" {
@@ -61,14 +61,14 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 		u.device(do)
 	}
 	if paste && (!do.Opened || do.Refused != nil) {
-		p.say("If that browser is on another machine, it will end at an address that does not load: paste that address here.")
+		p.tell("If that browser is on another machine, it will end at an address that does not load: paste that address here.")
 	}
 	switch {
 	case do.Refused != nil || do.Expiry.IsZero():
 	case p.terminal && (do.Opened || !paste): // where a paste is expected, a line that moves would wipe what is typed
 		u.countDown(ctx, do.Expiry)
 	default:
-		p.say("Waiting until %s; Ctrl-C cancels.", do.Expiry.Local().Format(time.TimeOnly))
+		p.tell("Waiting until %s; Ctrl-C cancels.", do.Expiry.Local().Format(time.TimeOnly))
 	}
 	if !paste {
 		return "", nil
@@ -85,13 +85,13 @@ func (u *loginUI) device(do oauthclient.Instructions) {
 	if do.URL != "" {
 		begin = "Or, on any other device, open"
 	}
-	u.person.say("%s\n  %s\nand enter the code\n  %s", begin, do.VerificationURI, u.person.bold(neutral.Text(do.UserCode, 60)))
+	u.person.tell("%s\n  %s\nand enter the code\n  %s", begin, do.VerificationURI, u.person.bold(neutral.Text(do.UserCode, 60)))
 	if u.person.terminal && do.VerificationURIComplete != "" {
 		if code := qrterm.Render(do.VerificationURIComplete, u.person.width(), u.person.height()); code != "" {
 			u.person.say("%s", strings.TrimSuffix(code, "\n"))
 		}
 	}
-	u.person.say("Only enter it because you started this sign-in yourself.")
+	u.person.tell("Only enter it because you started this sign-in yourself.")
 }
 
 func (u *loginUI) countDown(ctx context.Context, until time.Time) {
@@ -128,10 +128,10 @@ func (u *loginUI) progress(step oauthclient.Step) {
 	}
 	switch step {
 	case oauthclient.StepElsewhere:
-		u.person.say("Another nativeoauth is signing in to this account; waiting for it.")
+		u.person.tell("Another nativeoauth is signing in to this account; waiting for it.")
 	case oauthclient.StepExchange:
 		u.done()
-		u.person.say("The answer came; checking what the provider says.")
+		u.person.tell("The answer came; checking what the provider says.")
 	}
 }
 

@@ -132,7 +132,7 @@ func (o signingOut) account(ctx context.Context, c *oauthclient.Client, account 
 	case o.untold != nil:
 		return fmt.Errorf("%w, as it was not told: %w", oauthclient.ErrNotRevoked, o.untold)
 	case errors.Is(err, errors.ErrUnsupported):
-		o.app.person.say("The provider cannot revoke tokens: the access token stays good there until it expires.")
+		o.app.person.tell("The provider cannot revoke tokens: the access token stays good there until it expires.")
 		return nil
 	}
 	return err

@@ -50,6 +50,22 @@ func (p *person) Write(b []byte) (int, error) {
 
 func (p *person) say(format string, args ...any) { _, _ = fmt.Fprintf(p, format+"\n", args...) }
 
+// tell says what is to be read, and not copied: on a terminal its lines break between words. A line that is indented stays as it is.
+func (p *person) tell(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if p.terminal {
+		width := p.width()
+		lines := strings.Split(text, "\n")
+		for i, line := range lines {
+			if !strings.HasPrefix(line, " ") {
+				lines[i] = strings.Join(wrap(line, width), "\n")
+			}
+		}
+		text = strings.Join(lines, "\n")
+	}
+	p.say("%s", text)
+}
+
 func (p *person) warn(format string, args ...any) {
 	p.say("nativeoauth: warning: %s", fmt.Sprintf(format, args...))
 }
@@ -81,7 +97,11 @@ func (p *person) wait(what string, until time.Time) (stop func()) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		left := max(time.Until(until), 0).Round(time.Second)
-		p.waiting = fmt.Sprintf("%s: %d:%02d left, Ctrl-C cancels", what, int(left.Minutes()), int(left.Seconds())%60)
+		rest := fmt.Sprintf("%d:%02d left, Ctrl-C cancels", int(left.Minutes()), int(left.Seconds())%60)
+		p.waiting = what + ": " + rest
+		if len(p.waiting) >= p.width() { // a line that wraps cannot be erased
+			p.waiting = rest[:min(len(rest), p.width()-1)]
+		}
 		_, _ = io.WriteString(p.w, eraseLine+p.waiting)
 	}
 	show()

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
@@ -120,8 +121,13 @@ func (p *place) start(env []string, args ...string) *process {
 // terminal starts the command on a terminal of its own.
 func (p *place) terminal(env []string, args ...string) (*process, *os.File) {
 	p.t.Helper()
+	return p.terminalOf(60, env, args...)
+}
+
+func (p *place) terminalOf(columns uint16, env []string, args ...string) (*process, *os.File) {
+	p.t.Helper()
 	cmd := p.command(env, args...)
-	tty, err := pty.StartWithSize(cmd.Cmd, &pty.Winsize{Rows: 24, Cols: 60})
+	tty, err := pty.StartWithSize(cmd.Cmd, &pty.Winsize{Rows: 24, Cols: columns})
 	require.NoError(p.t, err)
 	// A blocking read would keep the terminal open after its Close.
 	fd, err := syscall.Dup(int(tty.Fd()))
@@ -280,6 +286,25 @@ func TestTerminalCountsDown(t *testing.T) {
 	require.Equal(t, exitError, cmd.code())
 	cmd.await("--timeout")
 	require.NotContains(t, cmd.text(), "\x1b")
+}
+
+// On a narrow terminal what counts down still fits into one line, which is erased before the next, and prose breaks between words.
+func TestNarrowTerminal(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	for _, columns := range []uint16{20, 40} {
+		cmd, tty := p.terminalOf(columns, []string{"BROWSER=nobody"}, "login")
+		cmd.await(`(?s)\d:\d\d left, Ctrl-C.*\d:\d\d left, Ctrl-C`)
+		_, err := tty.Write([]byte{3})
+		require.NoError(t, err)
+		require.Equal(t, 130, cmd.code())
+		for _, line := range strings.FieldsFunc(cmd.text(), func(r rune) bool { return r == '\r' || r == '\n' }) {
+			line = strings.TrimSuffix(regexp.MustCompile(`\x1b\[[0-9;]*[Km]`).ReplaceAllString(line, ""), "^C")
+			if !strings.HasPrefix(line, "  http") && !strings.HasPrefix(line, "nativeoauth: ") { // what may be copied stays whole
+				require.LessOrEqual(t, utf8.RuneCountInString(line), int(columns), "%q", line)
+			}
+		}
+	}
 }
 
 // The device flow: a code, and on a terminal a QR code of it.
