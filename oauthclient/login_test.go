@@ -25,10 +25,7 @@ import (
 // A registration that holds a port holds it for the next login too, though the browser of the last one may still load its page there.
 func TestLoginAgainOnAFixedPort(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := ln.Addr().String()
-	require.NoError(t, ln.Close())
+	port := fixedAddr(t)
 	cfg := server.Config()
 	open := cfg.UI.OpenURL
 	cfg.UI.OpenURL = func(ctx context.Context, u string) error {

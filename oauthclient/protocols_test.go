@@ -3,12 +3,14 @@ package oauthclient_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"regexp"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -150,10 +152,7 @@ func TestOverSSHEverythingIsOffered(t *testing.T) {
 // A port that is mapped into a container: the provider and the browser know one address, the program listens at another. Bound to more than
 // loopback, the listener wants to be told how it is reached.
 func TestRedirectURIApartFromTheAddress(t *testing.T) {
-	inside, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := inside.Addr().String()
-	require.NoError(t, inside.Close())
+	addr := fixedAddr(t)
 	mapped := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: addr})
 		r.Out.Host = r.In.Host // as a mapped port leaves it
@@ -250,4 +249,18 @@ func TestDeviceThroughNetworkLoss(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "alice", session.Account().Subject)
 	require.Negative(t, down.Load())
+}
+
+// fixedAddr is free, and of a port that the system gives nobody who asks for any.
+func fixedAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.N(12000)))
+		if err == nil {
+			require.NoError(t, ln.Close())
+			return ln.Addr().String()
+		}
+	}
+	t.Fatal("no free port")
+	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -21,6 +22,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -301,22 +303,23 @@ func (g *Glewlwyd) api(ctx context.Context, c *http.Client, method, path string,
 	return nil
 }
 
-// freePort is free now, on both loopback addresses where there are two, for a program that cannot be given a listener.
+// freePort is for a program that cannot be given a listener: free on both loopback addresses, and of no port that the system gives to
+// somebody who asks for any.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(tb, err)
-		port := l.Addr().(*net.TCPAddr).Port
-		l6, err := net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(port)))
+		port := strconv.Itoa(20000 + mathrand.N(12000))
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		if err != nil {
+			continue
+		}
 		l.Close()
-		if err == nil {
+		if l6, err := net.Listen("tcp", net.JoinHostPort("::1", port)); err == nil {
 			l6.Close()
-			return port
+		} else if errors.Is(err, syscall.EADDRINUSE) {
+			continue
 		}
-		if errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "in use") {
-			return port // no IPv6 here
-		}
+		return l.Addr().(*net.TCPAddr).Port
 	}
 	tb.Fatal("no free port")
 	return 0
