@@ -143,7 +143,7 @@ func TestBrowserThatDoesNotCome(t *testing.T) {
 		require.NoError(t, os.WriteFile(dir+"/open", []byte("#!/bin/sh\n"+script+"\n"), 0o700))
 		cmd := p.start([]string{"PATH=" + dir + ":" + os.Getenv("PATH")}, "login")
 		cmd.await(`open this address(?s:.*)` + "\n  " + `http://127\.0\.0\.1:\d+/authorize\?|Open this address(?s:.*)http`)
-		cmd.await("browser was not opened|no browser has asked for the sign-in page yet")
+		cmd.await("nativeoauth: warning: (the browser was not opened|no browser has asked for the sign-in page yet)")
 		switch name {
 		case "fails at once":
 			require.NotContains(t, cmd.text(), "Your browser has been opened")

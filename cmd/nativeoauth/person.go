@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -10,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/nativeoauth/nativeoauth/internal/neutral"
 )
 
 // person is how the command talks to whoever runs it: on stderr, in plain lines. On a terminal the last line may count down
@@ -69,6 +73,28 @@ func (p *person) tell(format string, args ...any) {
 func (p *person) warn(format string, args ...any) {
 	p.say("nativeoauth: warning: %s", fmt.Sprintf(format, args...))
 }
+
+// warnings is the log as a person reads it: what is worth a word, as this command says it.
+type warnings struct{ person *person }
+
+func (w warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+func (w warnings) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "err" {
+			text += ": " + a.Value.String()
+		} else {
+			text += fmt.Sprintf(" (%s %s)", a.Key, a.Value)
+		}
+		return true
+	})
+	w.person.warn("%s", neutral.Text(text, 1000))
+	return nil
+}
+
+func (w warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+func (w warnings) WithGroup(string) slog.Handler      { return w }
 
 func (p *person) fail(text string) { p.say("nativeoauth: %s", text) }
 

@@ -120,14 +120,13 @@ func asUsage(cmd *cobra.Command, a *app) {
 	}
 }
 
-// logger gives warnings to the person, and with --verbose the rest too.
+// logger gives warnings to the person, and with --verbose all there is.
 func (a *app) logger() *slog.Logger {
-	level := slog.LevelWarn
-	if a.verbose {
-		level = slog.LevelDebug
+	if !a.verbose {
+		return slog.New(warnings{a.person})
 	}
 	return slog.New(slog.NewTextHandler(a.person, &slog.HandlerOptions{
-		Level: level,
+		Level: slog.LevelDebug,
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
 			if len(groups) == 0 && attr.Key == slog.TimeKey {
 				return slog.Attr{}
