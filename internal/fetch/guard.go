@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -20,7 +21,7 @@ var ErrAddress = errors.New("the provider names a server with a private address"
 // dialled, so a name that resolves to another address the next time gains nothing.
 //
 // The home host is the issuer's that the program itself configured. It may have any address, as every company's own
-// provider does, and where its address is private, the hosts that it names may have private ones too.
+// provider does, and where it answers from a private one, the hosts that it names may have private ones too.
 //
 // Two kinds of connection show no address. Through a proxy the proxy resolves and decides; only literal addresses are checked
 // here. Below a transport that is no *http.Transport, or that dials TLS itself, the name is resolved and
@@ -91,7 +92,20 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 			return g.proxied.RoundTrip(req)
 		}
 	}
-	return g.direct.RoundTrip(req)
+	if !strings.EqualFold(host, g.home) || g.homePrivate.Load() {
+		return g.direct.RoundTrip(req)
+	}
+	// Where the issuer is tells what has answered in its name, over TLS: a connection alone could be to whatever its name was pointed at.
+	var at net.Addr
+	resp, err := g.direct.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { at = c.Conn.RemoteAddr() },
+	})))
+	if err == nil && at != nil {
+		if addr, perr := netip.ParseAddrPort(at.String()); perr == nil && !public(addr.Addr()) {
+			g.homePrivate.Store(true)
+		}
+	}
+	return resp, err
 }
 
 // CloseIdleConnections closes what is kept open for the next request.
@@ -126,13 +140,7 @@ func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (
 		return nil, err
 	}
 	if !g.guarded(host) {
-		conn, err := dial(ctx, network, addr)
-		if err == nil && strings.EqualFold(host, g.home) {
-			if at, perr := netip.ParseAddrPort(conn.RemoteAddr().String()); perr == nil && !public(at.Addr()) {
-				g.homePrivate.Store(true)
-			}
-		}
-		return conn, err
+		return dial(ctx, network, addr)
 	}
 	addrs, err := g.public(ctx, host)
 	if err != nil {

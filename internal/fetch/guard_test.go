@@ -155,6 +155,33 @@ func TestS43Rebinding(t *testing.T) {
 	require.Equal(t, 2, asked)
 }
 
+// S43: the issuer's name pointed at a private address, where something listens that is not the issuer, does not open the way to the others.
+func TestS43HomeIsWhatAnswers(t *testing.T) {
+	inside, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer inside.Close()
+	go func() {
+		for {
+			c, err := inside.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	base := NewTransport()
+	base.Proxy = nil
+	base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, inside.Addr().String())
+	}
+	g := NewGuard(base, "op.example")
+	t.Cleanup(g.CloseIdleConnections)
+	_, err = get(t, g, "https://op.example/")
+	require.Error(t, err)
+	_, err = get(t, g, "https://10.0.0.1/")
+	require.ErrorIs(t, err, ErrAddress)
+}
+
 // S43: the configured issuer may be anywhere. What it names may be private only if it is itself.
 func TestS43Home(t *testing.T) {
 	in := newInternet(t)
