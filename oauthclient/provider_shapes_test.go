@@ -387,6 +387,29 @@ func TestS53PayPal(t *testing.T) {
 	require.Equal(t, "example", secret)
 }
 
+// The metadata that PayPal has published, too, with signature algorithms among its PKCE methods, and another host for the tokens.
+func TestPayPalByIssuer(t *testing.T) {
+	t.Parallel()
+	w := newVendor(t, shape{
+		metadata: parsed(t, `{"issuer":"https://www.paypal.com","authorization_endpoint":"https://www.paypal.com/signin/authorize",
+			"registration_endpoint":"https://api.paypal.com/v1/oauth2/applications","token_endpoint":"https://api.paypal.com/v1/oauth2/token",
+			"userinfo_endpoint":"https://api.paypal.com/v1/oauth2/token/userinfo","jwks_uri":"https://api.paypal.com/v1/oauth2/certs",
+			"revocation_endpoint":"https://api.paypal.com/v1/oauth2/revoke","token_endpoint_auth_methods_supported":["client_secret_basic"],
+			"response_types_supported":["code","code id_token"],"response_modes_supported":["query"],"subject_types_supported":["pairwise"],
+			"id_token_signing_alg_values_supported":["HS256","RS256"],"code_challenge_methods_supported":["RS256","ES256","S256"]}`),
+		authorize: "https://www.paypal.com/signin/authorize", token: "https://api.paypal.com/v1/oauth2/token", redirect: loopbackAny("127.0.0.1"),
+		answer: func(int, url.Values) recorded {
+			return recorded{body: `{"scope":"profile email","access_token":"A23AA","token_type":"Bearer","refresh_token":"R23AA","expires_in":"28800"}`}
+		},
+	})
+	cfg := recipePayPal()
+	cfg.Issuer, cfg.Metadata, cfg.Origins = "https://www.paypal.com", nil, []string{"https://api.paypal.com"}
+	cfg.Loopback.Addr = freeAddr(t)
+	_, err := w.client(cfg).Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, "S256", w.asked().Get("code_challenge_method"))
+}
+
 // exactly takes the one redirect URI that was registered, as a provider that compares ports does.
 func exactly(registered *string) func(*url.URL) bool {
 	return func(u *url.URL) bool { return u.String() == *registered }
@@ -426,7 +449,7 @@ func TestSlack(t *testing.T) {
 	shape := shape{
 		metadata: parsed(t, `{"issuer":"https://slack.com","authorization_endpoint":"https://slack.com/openid/connect/authorize","token_endpoint":"https://slack.com/api/openid.connect.token",
 			"userinfo_endpoint":"https://slack.com/api/openid.connect.userInfo","jwks_uri":"https://slack.com/openid/connect/keys","scopes_supported":["openid","profile","email"],
-			"response_types_supported":["code"],"response_modes_supported":["form_post"],"grant_types_supported":["authorization_code"],"subject_types_supported":["public"],
+			"response_types_supported":["code"],"response_modes_supported":["query"],"grant_types_supported":["authorization_code"],"subject_types_supported":["public"],
 			"id_token_signing_alg_values_supported":["RS256"],"claims_supported":["sub","auth_time","iss"],"claims_parameter_supported":false,
 			"request_parameter_supported":false,"request_uri_parameter_supported":true,"token_endpoint_auth_methods_supported":["client_secret_post","client_secret_basic"]}`),
 		authorize: "https://slack.com/openid/connect/authorize", token: "https://slack.com/api/openid.connect.token", jwks: "https://slack.com/openid/connect/keys",

@@ -31,6 +31,10 @@ import (
 
 // shape is how a provider answers, written down from its documentation and from answers of its own. The zero value of a field is what the
 // RFCs say.
+//
+// The metadata were held, member by member, against copies of the published ones in public repositories: Entra's (both, and its keys: without
+// alg, each naming its issuer), Google's, PayPal's and Slack's of October 2024 in panva/wellknown; Auth0's, Cognito's and Salesforce's in the
+// tests of several other projects, and so Salesforce's token answer, whose issued_at is a string and which has no expires_in.
 type shape struct {
 	metadata     map[string]any                        // at the issuer's /.well-known/openid-configuration; nil: there is none
 	authorize    string                                // the URL of each endpoint
@@ -109,7 +113,7 @@ func everyName(t *testing.T) (tls.Certificate, *x509.CertPool) {
 		DNSNames: []string{
 			"github.com", "api.github.com", "login.microsoftonline.com", "graph.microsoft.com", "accounts.google.com", "oauth2.googleapis.com",
 			"www.googleapis.com", "example.eu.auth0.com", "api.example.com", "login.salesforce.com", "example.my.salesforce.com", "www.paypal.com",
-			"api-m.paypal.com", "cognito-idp.eu-central-1.amazonaws.com", "example.auth.eu-central-1.amazoncognito.com", "slack.com",
+			"api-m.paypal.com", "api.paypal.com", "cognito-idp.eu-central-1.amazonaws.com", "example.auth.eu-central-1.amazoncognito.com", "slack.com",
 		},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
