@@ -143,7 +143,7 @@ func watch(home string) *watcher {
 			select {
 			case <-w.stop:
 				return
-			case <-time.After(2 * time.Millisecond):
+			case <-time.After(10 * time.Millisecond):
 			}
 			processes, _ := os.ReadDir("/proc")
 			for _, p := range processes {
@@ -291,9 +291,14 @@ func sweep(t *testing.T, dpop bool) {
 	api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { // a hostile API repeats the token where a client may
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		w.secret("proof", r.Header.Get("DPoP"))
-		rw.Header().Set("WWW-Authenticate", fmt.Sprintf(`%[1]s error="insufficient_scope", scope="%[2]s more", acr_values="%[2]s", max_age="5", error_description="%[2]s"`, scheme, token))
-		rw.Header().Set("Location", "/"+token)
-		rw.WriteHeader(http.StatusForbidden)
+		conn, wire, err := rw.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(wire, "HTTP/1.1 403 %[2]s\r\nWWW-Authenticate: %[1]s error=\"insufficient_scope\", scope=\"%[2]s more\", acr_values=\"%[2]s\", error_description=\"%[2]s\"\r\n"+
+			"Location: /%[2]s\r\nContent-Length: 0\r\n\r\n", scheme, token)
+		_ = wire.Flush()
 	}))
 	defer api.Close()
 	end(start("", nil, "request", api.URL), true, 1)
@@ -396,4 +401,22 @@ func sweep(t *testing.T, dpop bool) {
 	}
 	require.Equal(t, dpop, kinds["DPoP key"] && kinds["proof"])
 	t.Logf("%d secrets of %d kinds, not in %d texts, nor in what /proc shows of %d kinds of processes", len(w.secrets), len(kinds), len(said), len(seen)/2)
+}
+
+// S5: on a terminal, an API's answer is text and nothing more; in a pipe it is what it is.
+func TestS5RequestOnATerminal(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, authserver.Config{})
+	p.login()
+	const answer = "before\x1b]0;owned\x07after\n"
+	api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, answer) }))
+	defer api.Close()
+	piped := p.start(nil, "request", api.URL)
+	require.Equal(t, 0, piped.code(), piped.text())
+	require.Equal(t, answer, piped.stdout.String())
+	shown, _ := p.terminal(nil, "request", "-i", api.URL)
+	shown.await("after")
+	require.Equal(t, 0, shown.code())
+	require.Contains(t, shown.text(), "before�]0;owned�after")
+	require.NotContains(t, shown.text(), "\x1b]")
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -144,8 +143,8 @@ func (u *loginUI) done() {
 	}
 }
 
-// interactive reports whether somebody can type.
-func interactive(stdin io.Reader) bool {
-	f, ok := stdin.(*os.File)
+// interactive reports a terminal, at which somebody can type or read.
+func interactive(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

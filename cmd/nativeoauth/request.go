@@ -119,19 +119,23 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 		return err
 	}
 	defer resp.Body.Close()
+	out := a.stdout
+	if a.screen {
+		out = &visible{w: out}
+	}
 	if include {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s %s\r\n", resp.Proto, resp.Status)
 		_ = resp.Header.Write(&b) // a Builder takes everything
-		if err := a.output(b.String() + "\r\n"); err != nil {
+		if _, err := io.WriteString(out, b.String()+"\r\n"); err != nil {
 			return err
 		}
 	}
-	if err := a.copy(resp.Body); err != nil {
+	if err := copyAnswer(out, resp.Body); err != nil {
 		return err
 	}
 	if resp.StatusCode >= 400 {
-		text := fmt.Sprintf("the API answered %s", resp.Status)
+		text := fmt.Sprintf("the API answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode)) // resp.Status is the API's text
 		if opts, ok := oauthclient.ParseChallenge(resp); ok {
 			text += "; signing in again may help: " + a.loginCommand() + stepUpFlags(opts)
 		}
@@ -155,13 +159,13 @@ func stepUpFlags(o *oauthclient.LoginOptions) string {
 	return b.String()
 }
 
-// copy writes a stream to stdout, and tells whose fault it is when it breaks.
-func (a *app) copy(r io.Reader) error {
+// copyAnswer writes a stream to stdout, and tells whose fault it is when it breaks.
+func copyAnswer(w io.Writer, r io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
-			if _, werr := a.stdout.Write(buf[:n]); werr != nil {
+			if _, werr := w.Write(buf[:n]); werr != nil {
 				return werr
 			}
 		}

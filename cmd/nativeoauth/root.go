@@ -17,6 +17,7 @@ import (
 type app struct {
 	stdin  io.Reader
 	stdout io.Writer // what was asked for, and nothing else
+	screen bool      // stdout is a terminal
 	person *person   // stderr
 	env    environ
 

@@ -136,5 +136,5 @@ func jsonText(v any) (string, error) {
 	if err := enc.Encode(v); err != nil {
 		return "", err
 	}
-	return b.String(), nil
+	return escaped(b.String()), nil
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// acts reports a character that a terminal acts on instead of showing it (S5).
+func acts(r rune) bool {
+	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r)
+}
+
+// visible is the way of a server's bytes to a terminal: what the terminal would act on becomes "�". Carriage returns, which a terminal adds by itself, are left out.
+type visible struct {
+	w    io.Writer
+	rest []byte // of a character that came in part
+}
+
+func (v *visible) Write(b []byte) (int, error) {
+	text := append(v.rest, b...)
+	var out bytes.Buffer
+	for len(text) > 0 && utf8.FullRune(text) {
+		r, n := utf8.DecodeRune(text)
+		text = text[n:]
+		switch {
+		case r == '\r':
+		case acts(r):
+			out.WriteRune(utf8.RuneError)
+		default:
+			out.WriteRune(r)
+		}
+	}
+	v.rest = bytes.Clone(text)
+	if _, err := v.w.Write(out.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// escaped is JSON with the same meaning, and nothing in it that a terminal acts on.
+func escaped(text string) string {
+	if !strings.ContainsFunc(text, acts) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !acts(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, half := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, half)
+		}
+	}
+	return b.String()
+}

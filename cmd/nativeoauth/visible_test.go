@@ -1,0 +1,39 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+)
+
+// S5: what an API answers does not drive the terminal, however it is cut into pieces.
+func TestS5Visible(t *testing.T) {
+	t.Parallel()
+	const text = "a\x1b]0;owned\x07\r\nb\u009b31m\tü€😀\u202e\x7f"
+	const want = "a�]0;owned�\nb�31m\tü€😀��"
+	for name, r := range map[string]io.Reader{"whole": bytes.NewBufferString(text), "byte by byte": iotest.OneByteReader(bytes.NewBufferString(text))} {
+		var out bytes.Buffer
+		_, err := io.Copy(&visible{w: &out}, r)
+		require.NoError(t, err)
+		require.Equal(t, want, out.String(), name)
+	}
+}
+
+// S5: claims are printed as JSON in which escapes stand for what a terminal would act on; a program reads the same.
+func TestS5JSON(t *testing.T) {
+	t.Parallel()
+	in := map[string]any{"sub": "a\x1b]0;owned\x07\u009b31m\u202e\x7f", "name": "Zoë 😀"}
+	text, err := jsonText(in)
+	require.NoError(t, err)
+	for _, r := range text {
+		require.False(t, acts(r), "%q", text)
+	}
+	require.Contains(t, text, "Zoë 😀")
+	var out map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &out))
+	require.Equal(t, in, out)
+}
