@@ -302,20 +302,29 @@ func sweep(t *testing.T, dpop bool) {
 	}))
 	defer api.Close()
 	end(start("", nil, "request", api.URL), true, 1)
-	for _, args := range [][]string{
-		{"userinfo"}, {"status"}, {"status", "--json"}, {"refresh"}, {"inspect", p.http.URL}, {"inspect", p.http.URL, "--json", "--client-id", "secret"}, {"version"}, {"help"},
-		{"completion", "bash"}, {"completion", "zsh"}, {"completion", "fish"}, {"completion", "powershell"}, {"__complete", "token", "--profile", ""},
-	} {
+	for _, args := range [][]string{{"userinfo"}, {"status"}, {"status", "--json"}, {"refresh"}} {
 		do(0, args...)
 	}
-	for _, args := range [][]string{{"token", "--client-secret", "x"}, {"nonsense"}, {"token", "--min-ttl", "soon"}, {"request", "-H", "Authorization: Bearer x", p.http.URL}} {
-		do(2, args...)
+	if !dpop { // the rest is the same for both
+		for _, args := range [][]string{
+			{"inspect", p.http.URL}, {"inspect", p.http.URL, "--json", "--client-id", "secret"}, {"version"}, {"help"},
+			{"completion", "bash"}, {"completion", "zsh"}, {"completion", "fish"}, {"completion", "powershell"}, {"__complete", "token", "--profile", ""},
+		} {
+			do(0, args...)
+		}
+		for _, args := range [][]string{{"token", "--client-secret", "x"}, {"nonsense"}, {"token", "--min-ttl", "soon"}, {"request", "-H", "Authorization: Bearer x", p.http.URL}} {
+			do(2, args...)
+		}
+		do(1, "token", "--key-file", secretFile)
+		do(1, "refresh", "--client-secret-file", filepath.Join(p.home, "none"))
 	}
-	do(1, "token", "--key-file", secretFile)
-	do(1, "refresh", "--client-secret-file", filepath.Join(p.home, "none"))
 
 	// The provider repeats what it was told, at each endpoint, and the command says what went wrong.
-	for _, endpoint := range []string{authserver.Token, authserver.PAR, authserver.JWKS, authserver.Metadata, authserver.Userinfo, authserver.Authorize, authserver.Device} {
+	endpoints := []string{authserver.Token, authserver.PAR, authserver.JWKS, authserver.Metadata, authserver.Userinfo, authserver.Authorize, authserver.Device}
+	if dpop {
+		endpoints = []string{authserver.Token, authserver.Userinfo}
+	}
+	for _, endpoint := range endpoints {
 		w.repeat("")
 		do(0, with(secretFile, "--account", "main")...)
 		w.repeat(endpoint)

@@ -44,6 +44,7 @@ func newPlace(t *testing.T, cfg authserver.Config) *place {
 	newKeyFile(t, key)
 	p.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + p.home, "DISPLAY=:0", "TERM=xterm", "NO_PROXY=*",
+		"GORACE=atexit_sleep_ms=0", // with the race detector, each would wait a second before it ends
 		"NATIVEOAUTH_STORE=file", "NATIVEOAUTH_KEY_FILE=" + key, "NATIVEOAUTH_ISSUER=" + p.http.URL, "NATIVEOAUTH_CLIENT_ID=cli",
 	}
 	return p

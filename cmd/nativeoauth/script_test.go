@@ -165,6 +165,7 @@ func TestScripts(t *testing.T) {
 				"DISPLAY": ":0", "BROWSER_LOG": filepath.Join(env.WorkDir, "browser.log"),
 				"NATIVEOAUTH_STORE": "file", "NATIVEOAUTH_KEY_FILE": filepath.Join(home, "key"),
 				"KEY": filepath.Join(home, "key"), "NO_PROXY": "*",
+				"GORACE": "atexit_sleep_ms=0", // with the race detector, each command would wait a second before it ends
 			} {
 				env.Setenv(name, value)
 			}
