@@ -226,7 +226,7 @@ func delay(dst, src net.Conn, lag time.Duration, established time.Time) {
 		}
 	}()
 	for p := range pieces {
-		time.Sleep(time.Until(p.due))
+		sleep(time.Until(p.due))
 		if _, err := dst.Write(p.data); err != nil {
 			break
 		}

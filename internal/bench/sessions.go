@@ -73,7 +73,7 @@ func measureIdle(ctx context.Context, store tokenstore.Store, issuer string, n i
 		return idle{}, nil, nil, err
 	}
 	list := make([]*oauthclient.Session, n)
-	goroutines, before := runtime.NumGoroutine(), heap()
+	goroutines, before := settled(), heap()
 	for i := range list {
 		if list[i], err = client.Session(ctx, fmt.Sprintf("account-%d", i)); err != nil {
 			return idle{}, nil, nil, err
@@ -83,9 +83,21 @@ func measureIdle(ctx context.Context, store tokenstore.Store, issuer string, n i
 		}
 	}
 	after := heap()
-	r := idle{runtime.NumGoroutine() - goroutines, (after - before) / float64(n)}
+	r := idle{settled() - goroutines, (after - before) / float64(n)}
 	runtime.KeepAlive(list)
 	return r, list, client, nil
+}
+
+// settled counts the goroutines once those that were about to end have ended.
+func settled() int {
+	n := runtime.NumGoroutine()
+	for quiet := 0; quiet < 10; quiet++ {
+		time.Sleep(10 * time.Millisecond)
+		if now := runtime.NumGoroutine(); now != n {
+			n, quiet = now, 0
+		}
+	}
+	return n
 }
 
 // sessions holds many sessions in one process.
