@@ -30,6 +30,8 @@ It exits with 1 where the provider was not told, or did not confirm it; the sess
 				return usage("--all and --account do not go together")
 			case opts.ReturnPath != "" && !opts.EndSession:
 				return usage("--return-path is for --end-session")
+			case opts.IDTokenHint && !opts.EndSession:
+				return usage("--id-token-hint is for --end-session")
 			}
 			return a.logout(cmd, all, &opts)
 		},
@@ -37,6 +39,7 @@ It exits with 1 where the provider was not told, or did not confirm it; the sess
 	cmd.Flags().BoolVar(&all, "all", false, "every account of this provider and client")
 	cmd.Flags().BoolVar(&opts.EndSession, "end-session", false, "end the provider's own session too, in the browser")
 	cmd.Flags().StringVar(&opts.ReturnPath, "return-path", "", "the path of a registered post_logout_redirect_uri on this machine: wait until the browser comes back")
+	cmd.Flags().BoolVar(&opts.IDTokenHint, "id-token-hint", false, "send the ID token along, for a provider that ends nothing without; it is then in the browser's history")
 	return cmd
 }
 
