@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"time"
 
 	"golang.org/x/term"
@@ -81,7 +82,6 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	_, _ = fmt.Fprint(a.person, prompt)
 	type line struct {
 		text []byte
 		err  error
@@ -91,6 +91,14 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 		text, err := term.ReadPassword(int(f.Fd()))
 		got <- line{text, err}
 	}()
+	// The prompt invites typing: it comes when what is typed is not shown any more.
+	for range 1000 {
+		if now, err := term.GetState(int(f.Fd())); err != nil || len(got) > 0 || !reflect.DeepEqual(now, state) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	_, _ = fmt.Fprint(a.person, prompt)
 	select {
 	case l := <-got:
 		if l.err != nil { // a terminal that vanished: its signal may be a moment behind
