@@ -172,15 +172,21 @@ const (
 	absence = 10 * time.Second
 	// minRenewal is how often a request is pushed at most, however soon the provider forgets it.
 	minRenewal = 2 * time.Second
+	// pushAgain is how soon that is tried again where it fails: the network is not there yet when a computer wakes up.
+	pushAgain = 5 * time.Second
 )
 
 // attend waits for the browser to ask for its page, and keeps the ticket good until then: a request that was pushed is forgotten after a
 // minute or so, and a browser that asks which profile to use, or a screen that is locked, takes longer.
 func (c *Client) attend(ctx context.Context, srv *loopback.Server, t *transaction, expiry time.Time) {
 	absent := time.After(absence)
+	failed := false
 	for {
 		var renew <-chan time.Time
-		if !expiry.IsZero() {
+		switch {
+		case failed:
+			renew = time.After(pushAgain)
+		case !expiry.IsZero():
 			renew = time.After(max(time.Until(expiry)*3/4, minRenewal))
 		}
 		select {
@@ -196,11 +202,11 @@ func (c *Client) attend(ctx context.Context, srv *loopback.Server, t *transactio
 			if address, expiry, err = c.authorizationURL(ctx, t); err == nil {
 				err = srv.Renew(address)
 			}
-			if err != nil {
-				if ctx.Err() == nil {
-					c.log.Info("the request was not pushed again", "err", err)
+			if failed = err != nil; failed {
+				if ctx.Err() != nil {
+					return
 				}
-				return
+				c.log.Info("the request was not pushed again", "err", err)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package oauthclient
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/grant"
 	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // The two clocks of a machine part company when it sleeps (the monotonic one stops) and when somebody sets it. Neither makes an old token young.
@@ -85,4 +87,45 @@ func TestPauseGrows(t *testing.T) {
 	require.Equal(t, 2*time.Second, a.pause.Load().length)
 	a.pauseAfter(nil)
 	require.False(t, a.paused(time.Now()))
+}
+
+// While early refreshes pause, the record is looked at all the same: what a sibling did meanwhile counts.
+func TestPauseIsNotBlind(t *testing.T) {
+	store := &tokenstore.Memory{}
+	c, err := New(Config{Issuer: "https://op.example", ClientID: "cli", Store: store})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	a := c.account("")
+	obtained := time.Now().Add(-10*time.Minute + 20*time.Second)
+	_, err = c.keeper.Save(t.Context(), a.key, &grant.Grant{
+		Realm: c.realm(), Party: c.party(), Issuer: c.issuer, ClientID: "cli", RefreshToken: secret.New("r"),
+		Tokens: []grant.Token{{AccessToken: secret.New("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(10 * time.Minute)}},
+	}, func(*grant.Grant) error { return nil })
+	require.NoError(t, err)
+	s, err := c.Session(t.Context(), "")
+	require.NoError(t, err)
+	a.pauseAfter(grant.ErrNoRefreshToken)
+	h := s.slot.current.Load()
+	require.True(t, h.early(time.Now()))
+	h.look.Store(0) // five seconds later
+	other := &grant.Keeper{Store: store, Revoke: func(context.Context, *grant.Grant) error { return nil }, LockWait: time.Minute}
+	_, _, err = other.Logout(t.Context(), a.key)
+	require.NoError(t, err)
+	_, err = s.Token(t.Context())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return a.grant.Load() == nil }, 10*time.Second, time.Millisecond)
+}
+
+// What somebody asks for and cannot get does not hold up the refresh of what everybody uses.
+func TestPauseIsOfEarlyRefreshes(t *testing.T) {
+	c, err := New(Config{Issuer: "https://op.example", ClientID: "cli", Store: &tokenstore.Memory{}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	a := c.account("")
+	for _, early := range []bool{false, true} {
+		f := a.refresh(a.slot("", nil), early, 0)
+		<-f.done
+		require.Error(t, f.err)
+		require.Equal(t, early, a.paused(time.Now()))
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -620,4 +621,60 @@ func TestLateBrowserFindsAFreshRequest(t *testing.T) {
 	require.True(t, do.Opened)
 	require.WithinDuration(t, time.Now(), do.URLExpiry, 30*time.Second)
 	require.True(t, do.URLExpiry.Before(do.Expiry))
+}
+
+// A push that fails while the browser takes its time, as on a network that is not there yet, is not the last.
+func TestPushIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	var pushes atomic.Int64
+	var mu sync.Mutex
+	newest := ""
+	server := oauthtest.NewServer(t, &oauthtest.Options{Misbehave: func(endpoint string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch endpoint {
+			case "par":
+				if pushes.Add(1) == 2 {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				rec := httptest.NewRecorder()
+				next.ServeHTTP(rec, r)
+				var answer map[string]any
+				_ = json.Unmarshal(rec.Body.Bytes(), &answer)
+				answer["expires_in"] = 1
+				mu.Lock()
+				newest, _ = answer["request_uri"].(string)
+				mu.Unlock()
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(rec.Code)
+				_ = json.NewEncoder(w).Encode(answer)
+				return
+			case "authorize":
+				mu.Lock()
+				current := r.FormValue("request_uri") == newest
+				mu.Unlock()
+				if !current {
+					http.Error(w, "expired", http.StatusBadRequest)
+					return
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	cfg := server.Config()
+	open := cfg.UI.OpenURL
+	cfg.UI.OpenURL = func(ctx context.Context, ticket string) error {
+		go func() {
+			for pushes.Load() < 3 && ctx.Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			time.Sleep(time.Second) // it is answered, and the next is a second away
+			_ = open(ctx, ticket)
+		}()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err := newClient(t, cfg).Login(ctx, &oauthclient.LoginOptions{Flow: oauthclient.FlowBrowser})
+	require.NoError(t, err)
 }

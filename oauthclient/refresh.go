@@ -242,10 +242,10 @@ func (a *account) token(ctx context.Context, s *slot, h *held) (*held, error) {
 	now := time.Now()
 	if h != nil && h.valid(now) { // nobody waits
 		switch {
-		case !h.early(now):
+		case !h.early(now), a.paused(now): // a sibling may do better meanwhile, or sign out
 			a.look(h, now)
 			h.goOn(now)
-		case a.flight.Load() == nil && now.Sub(h.since) >= h.settled && !a.paused(now):
+		case a.flight.Load() == nil && now.Sub(h.since) >= h.settled:
 			a.refresh(s, true, h.generation)
 		}
 		return h, nil
@@ -333,7 +333,9 @@ func (a *account) refresh(s *slot, early bool, after uint64) *flight {
 	go func() {
 		defer a.client.done()
 		err := a.run(f, early, after)
-		a.pauseAfter(err)
+		if early || err == nil { // what somebody asks for may fail for a reason of its own, such as a resource that the provider does not know
+			a.pauseAfter(err)
+		}
 		end(a.client.failure(err))
 	}()
 	return f

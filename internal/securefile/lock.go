@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // Lock takes the exclusive lock at path, waiting for it until ctx ends; then the error wraps ctx's and says that the lock is held.
@@ -68,24 +70,16 @@ func busy(path string, err error) error {
 	return fmt.Errorf("the lock %s is held by another process: %w", Quote(path), err)
 }
 
-func release(held *os.File, path string) func() error {
+func release(held *flock.Flock, path string) func() error {
 	return sync.OnceValue(func() error {
 		defer local.give(path)
-		return letGo(held)
+		return held.Unlock()
 	})
 }
 
-// letGo unlocks before it closes: a child that is just being started has the file open too, until it is another program.
-func letGo(held *os.File) error {
-	err := unlock(held)
-	if e := held.Close(); err == nil {
-		err = e
-	}
-	return err
-}
-
-// attempt asks once; nil means that another holds the lock.
-func attempt(path string) (*os.File, error) {
+// attempt asks once; nil means that another holds the lock. Each attempt has a flock of its own, for one that is
+// locked answers a second Lock at once with yes.
+func attempt(path string) (*flock.Flock, error) {
 	for range 100 {
 		held, again, err := attemptOnce(path)
 		if !again {
@@ -95,7 +89,7 @@ func attempt(path string) (*os.File, error) {
 	return nil, fmt.Errorf("the lock file %s is deleted again and again: something removes it; lock files must stay", Quote(path))
 }
 
-func attemptOnce(path string) (held *os.File, again bool, err error) {
+func attemptOnce(path string) (held *flock.Flock, again bool, err error) {
 	root, name, err := openParent(path, ensureDir)
 	if err != nil {
 		return nil, false, err
@@ -103,7 +97,7 @@ func attemptOnce(path string) (held *os.File, again bool, err error) {
 	defer func() { _ = root.Close() }()
 	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		// Exclusively, so through no link.
+		// Made here, not by flock: exclusively, so through no link, and in the directory that was checked.
 		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
 			err = f.Close()
@@ -120,29 +114,22 @@ func attemptOnce(path string) (held *os.File, again bool, err error) {
 		return nil, false, err
 	}
 
-	err = persist(func() error {
-		held, err = root.OpenFile(name, os.O_RDWR|nonblock, 0) // NFS grants an exclusive lock on a writable file only
-		return err
-	})
-	if errors.Is(err, fs.ErrNotExist) {
+	held = flock.New(path, flock.SetFlag(os.O_RDWR|nofollow|nonblock)) // NFS grants an exclusive lock on a writable file only
+	var ok bool
+	err = persist(func() error { ok, err = held.TryLock(); return err })
+	switch {
+	case err == nil && !ok, interrupted(err):
+		return nil, false, nil
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, true, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	ok, err := tryLock(held)
-	if err != nil || !ok {
-		_ = held.Close()
-		if err == nil || interrupted(err) {
-			return nil, false, nil
-		}
+	case err != nil:
 		return nil, false, lockError(path, err)
 	}
 	named, err := hasName(held, root, name)
 	if err == nil && named {
 		return held, false, nil
 	}
-	if e := letGo(held); err == nil {
+	if e := held.Unlock(); err == nil {
 		err = e
 	}
 	return nil, err == nil, err
@@ -150,7 +137,7 @@ func attemptOnce(path string) (held *os.File, again bool, err error) {
 
 // hasName reports whether the locked file is still the one of that name, and private. If it is not, the lock locks nothing: the
 // next process locks the new one.
-func hasName(held *os.File, root *os.Root, name string) (bool, error) {
+func hasName(held *flock.Flock, root *os.Root, name string) (bool, error) {
 	locked, err := held.Stat()
 	if err != nil {
 		return false, err
@@ -162,11 +149,14 @@ func hasName(held *os.File, root *os.Root, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return os.SameFile(locked, info), checkFile(held.Name(), locked, nil)
+	return os.SameFile(locked, info), checkFile(held.Path(), locked, nil)
 }
 
 func lockError(path string, err error) error {
-	if lacksLocks(err) {
+	switch {
+	case refusedLink(err):
+		return symlink(path)
+	case lacksLocks(err):
 		return &Error{path, err.Error(), "it is probably on a network file system (NFS, SMB): keep the directory on a local disk", ErrNoLocks}
 	}
 	return err

@@ -10,7 +10,10 @@ import (
 	"syscall"
 )
 
-const nonblock = syscall.O_NONBLOCK // opening a FIFO does not wait for its writer
+const (
+	nonblock = syscall.O_NONBLOCK // opening a FIFO does not wait for its writer
+	nofollow = syscall.O_NOFOLLOW
+)
 
 // checkOwner refuses what another user owns or may reach, and a file with a second name.
 func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
@@ -52,3 +55,8 @@ func lacksLocks(err error) bool {
 }
 
 func interrupted(err error) bool { return errors.Is(err, syscall.EINTR) }
+
+// A link that appeared after the look at the name: ELOOP, or EMLINK on FreeBSD.
+func refusedLink(err error) bool {
+	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK)
+}

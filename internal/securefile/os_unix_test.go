@@ -28,6 +28,7 @@ func TestFileSystemsWithoutLocks(t *testing.T) {
 		require.ErrorContains(t, err, "/home/alice/lock")
 	}
 	require.NotErrorIs(t, lockError("p", syscall.EIO), ErrNoLocks)
+	require.ErrorIs(t, lockError("p", syscall.ELOOP), ErrInsecure)
 }
 
 // A reader that opened the file just before it was replaced holds one without a name: that is no hard link.

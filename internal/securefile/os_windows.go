@@ -10,7 +10,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-const nonblock = 0
+const (
+	nonblock = 0
+	nofollow = 0
+)
 
 // checkOwner refuses an opened file with a second name. Who may reach it is the business of the directory's access list.
 func checkOwner(path string, _ fs.FileInfo, f *os.File) error {
@@ -51,15 +54,4 @@ func lacksLocks(err error) bool {
 
 func interrupted(error) bool { return false }
 
-// tryLock locks the first byte of the file, which need not be there.
-func tryLock(f *os.File) (bool, error) {
-	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, new(windows.Overlapped))
-	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func unlock(f *os.File) error {
-	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, new(windows.Overlapped))
-}
+func refusedLink(error) bool { return false }

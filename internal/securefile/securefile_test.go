@@ -460,7 +460,7 @@ func TestADeletedLockFileIsNotTrusted(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
 		}
 	}
-	require.NoError(t, letGo(fresh))
+	require.NoError(t, fresh.Unlock())
 }
 
 func childHold(path string) error {
