@@ -49,21 +49,24 @@ func decodeItem(s string) (item, error) {
 		return item{data: []byte(text)}, nil
 	}
 	if text, ok := strings.CutPrefix(s, itemData); ok {
-		if data, err := strictBase64().DecodeString(text); err == nil {
+		if data, ok := decodeBase64(text); ok {
 			return item{data: data}, nil
 		}
 	}
 	if text, ok := strings.CutPrefix(s, itemFile); ok {
 		file, keyText, _ := strings.Cut(text, ":")
-		key, err := strictBase64().DecodeString(keyText)
-		if err == nil && len(key) == 32 && isFileID(file) {
+		if key, ok := decodeBase64(keyText); ok && len(key) == 32 && isFileID(file) {
 			return item{file: file, key: [32]byte(key)}, nil
 		}
 	}
 	return item{}, fmt.Errorf("%w: the keychain's item was not written by this version of this package", ErrDamaged)
 }
 
-func strictBase64() *base64.Encoding { return base64.RawStdEncoding.Strict() }
+// decodeBase64 reads the one spelling that encode gives: the decoder would skip line breaks and, unless strict, stray bits.
+func decodeBase64(s string) ([]byte, bool) {
+	data, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	return data, err == nil && !strings.ContainsAny(s, "\r\n")
+}
 
 // isFileID keeps an item from naming any other file.
 func isFileID(s string) bool {

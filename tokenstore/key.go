@@ -109,8 +109,9 @@ func Passphrase(ask func(ctx context.Context, create bool) ([]byte, error)) Key 
 type keyState struct {
 	key [32]byte // where ask is nil
 
-	ask  func(ctx context.Context, create bool) ([]byte, error)
-	hash func(passphrase, salt []byte, time, memory uint32, threads uint8, size uint32) []byte // argon2id, which only programs with a passphrase link
+	ask func(ctx context.Context, create bool) ([]byte, error)
+	// hash is argon2id, which only programs with a passphrase link.
+	hash func(passphrase, salt []byte, time, memory uint32, threads uint8, size uint32) []byte
 	turn chan struct{} // full while one use asks, derives or proves; guards what follows
 	cost derivation    // of new derivations, without a salt
 

@@ -185,6 +185,33 @@ func TestKeyringStoppedDaemon(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
+// gnome-keyring does not survive every first word of a client while it is busy with another's: asked too much before its first answer, it
+// aborts, with the person's keys in its memory. So many clients come, while some write.
+func TestKeyringServiceOutlivesItsClients(t *testing.T) {
+	s := realparts.SecretService(t, realparts.Unlocked)
+	s.Setenv(t)
+	require.NoError(t, new(tokenstore.Keyring).Put(t.Context(), "a", []byte("value")))
+	var clients sync.WaitGroup
+	for i := range 8 {
+		clients.Go(func() {
+			store := &tokenstore.Keyring{Timeout: time.Minute}
+			for range 150 {
+				if i < 4 {
+					if err := store.Put(t.Context(), "w"+strconv.Itoa(i), []byte("value")); err != nil {
+						t.Errorf("Put: %v", err)
+						return
+					}
+				}
+				if got, err := store.Get(t.Context(), "a"); err != nil || string(got) != "value" {
+					t.Errorf("Get: %q, %v", got, err)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
 // The daemon stops after the look and before the call is answered: Put and Delete return a Pending, others get ErrBusy
 // at once, one goroutine waits, and what was sent lands when the daemon goes on, before Done is closed.
 func TestKeyringPending(t *testing.T) {

@@ -63,19 +63,18 @@ func lookForKeychain(ctx context.Context) (k keychain, err error) {
 		return k, busError("does not answer", err)
 	}
 	k.service = k.conn.Object(secretsName, secretsPath)
-	// All at once, for each answer is a way through two other processes. What nobody answers, because the service has yet to be
+	// Together, for each answer is a way through two other processes. What nobody answers, because the service has yet to be
 	// started, is asked again.
 	running := ask(ctx, k.conn.BusObject(), "org.freedesktop.DBus.NameHasOwner", secretsName)
-	all := k.property(ctx, secretsPath, secretsService, "Collections")
-	locked := k.property(ctx, loginCollection, secretsCollection, "Locked")
+	all := k.collections(ctx)
 	started, err := startSecretService(ctx, k.conn.BusObject(), running)
 	if err != nil {
 		return k, err
 	}
 	if started {
-		all = k.property(ctx, secretsPath, secretsService, "Collections")
-		locked = k.property(ctx, loginCollection, secretsCollection, "Locked")
+		all = k.collections(ctx)
 	}
+	// Nothing else goes along before this answer: only then has gnome-keyring noted that this client is there.
 	var collections []dbus.ObjectPath
 	if err := answer(all, &collections); err != nil {
 		return k, keychainError(err)
@@ -84,11 +83,17 @@ func lookForKeychain(ctx context.Context) (k keychain, err error) {
 		if k.collection, err = defaultCollection(ctx, k.service); err != nil {
 			return k, err
 		}
-		locked = k.property(ctx, k.collection, secretsCollection, "Locked")
 	}
-	if err := answer(locked, &k.asks); err != nil {
+	// Not the property Locked: gnome-keyring aborts when it is read by a client that is gone, as after a kill (GLib asserts that a
+	// getter which fails says why). Unlock shows nothing; it names the prompt that would.
+	var (
+		open   []dbus.ObjectPath
+		prompt dbus.ObjectPath
+	)
+	if err := answer(ask(ctx, k.service, secretsService+".Unlock", []dbus.ObjectPath{k.collection}), &open, &prompt); err != nil {
 		return k, keychainError(err)
 	}
+	k.asks = !slices.Contains(open, k.collection)
 	if k.asks && !hasDisplay() {
 		return k, fmt.Errorf("%w: the default keyring is locked and there is no display to ask for its password on; "+
 			"sign in to the desktop, or unlock it with gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere, ErrLocked)
@@ -142,8 +147,8 @@ func ask(ctx context.Context, object dbus.BusObject, method string, args ...any)
 	return object.GoWithContext(ctx, method, dbus.FlagNoAutoStart, make(chan *dbus.Call, 1), args...)
 }
 
-func (k keychain) property(ctx context.Context, path dbus.ObjectPath, iface, name string) *dbus.Call {
-	return ask(ctx, k.conn.Object(secretsName, path), "org.freedesktop.DBus.Properties.Get", iface, name)
+func (k keychain) collections(ctx context.Context) *dbus.Call {
+	return ask(ctx, k.service, "org.freedesktop.DBus.Properties.Get", secretsService, "Collections")
 }
 
 func answer(call *dbus.Call, to ...any) error { return (<-call.Done).Store(to...) }

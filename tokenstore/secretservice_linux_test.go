@@ -112,7 +112,7 @@ func (f fakePropertiesAPI) Get(_, name string) (dbus.Variant, *dbus.Error) {
 	defer f.p.mu.Unlock()
 	f.p.calls++
 	if name == "Locked" {
-		return dbus.MakeVariant(f.p.locked), nil
+		return dbus.Variant{}, dbus.NewError("gnome-keyring would be gone", nil)
 	}
 	return dbus.MakeVariant([]dbus.ObjectPath{fakeCollection}), nil
 }

@@ -24,7 +24,7 @@ func main() {
 	defer resp.Body.Close()
 	var token struct{ ID string }
 	_ = json.NewDecoder(resp.Body).Decode(&token)
-	signed, err := jose.ParseSigned(token.ID, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(token.ID, []jose.SignatureAlgorithm{jose.ES256})
 	if err == nil {
 		var keys jose.JSONWebKeySet
 		_ = json.NewDecoder(resp.Body).Decode(&keys)
