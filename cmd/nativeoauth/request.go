@@ -119,9 +119,10 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 		return err
 	}
 	defer resp.Body.Close()
-	out := a.stdout
+	out, end := a.stdout, func() error { return nil }
 	if a.screen {
-		out = &visible{w: out}
+		shown := &visible{w: out}
+		out, end = shown, shown.end
 	}
 	if include {
 		var b strings.Builder
@@ -131,7 +132,11 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 			return err
 		}
 	}
-	if err := copyAnswer(out, resp.Body); err != nil {
+	err = copyAnswer(out, resp.Body)
+	if e := end(); err == nil {
+		err = e
+	}
+	if err != nil {
 		return err
 	}
 	if resp.StatusCode >= 400 {

@@ -19,6 +19,7 @@ func acts(r rune) bool {
 type visible struct {
 	w    io.Writer
 	rest []byte // of a character that came in part
+	open bool   // the last line has no end yet
 }
 
 func (v *visible) Write(b []byte) (int, error) {
@@ -36,10 +37,26 @@ func (v *visible) Write(b []byte) (int, error) {
 		}
 	}
 	v.rest = bytes.Clone(text)
+	if shown := out.Bytes(); len(shown) > 0 {
+		v.open = shown[len(shown)-1] != '\n'
+	}
 	if _, err := v.w.Write(out.Bytes()); err != nil {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// end ends the last line, so that the shell's prompt has one of its own, and shows that a character was cut off.
+func (v *visible) end() error {
+	text := ""
+	if len(v.rest) > 0 {
+		text, v.open = string(utf8.RuneError), true
+	}
+	if v.open {
+		text += "\n"
+	}
+	_, err := io.WriteString(v.w, text)
+	return err
 }
 
 // escaped is JSON with the same meaning, and nothing in it that a terminal acts on.

@@ -23,6 +23,19 @@ func TestS5Visible(t *testing.T) {
 	}
 }
 
+// What ends without a line end gets one on a terminal, and a character that was cut off is no secret.
+func TestVisibleEnds(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"": "", "{}": "{}\n", "{}\n": "{}\n", "a\n\xe2\x82": "a\n�\n", "a\r\n\r": "a\n"} {
+		var out bytes.Buffer
+		v := &visible{w: &out}
+		_, err := io.Copy(v, iotest.OneByteReader(bytes.NewBufferString(text)))
+		require.NoError(t, err)
+		require.NoError(t, v.end())
+		require.Equal(t, want, out.String(), "%q", text)
+	}
+}
+
 // S5: claims are printed as JSON in which escapes stand for what a terminal would act on; a program reads the same.
 func TestS5JSON(t *testing.T) {
 	t.Parallel()
