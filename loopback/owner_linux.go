@@ -10,13 +10,15 @@ import (
 	"strconv"
 )
 
-// owner looks the connection's other end up in the kernel's table.
+// owner asks the kernel about the connection's other end.
 //
 // A socket that its process has closed is shown as root's, or not at all, and an attacker can send a request and close at
-// once: so an end without an inode is a stranger's, and so is one that is gone while the table shows our listener. An end that is not in the
-// table while ours stays established lives in another network namespace or outside a virtual machine (WSL's mirrored network):
-// unknown. The kernel may skip a row while the table changes, hence the repetition.
-func owner(local, remote netip.AddrPort) whose {
+// once: so an end without an inode is a stranger's, and so is one that is gone while our listener is found. An end that is not
+// found while ours stays established lives in another network namespace or outside a virtual machine (WSL's mirrored network):
+// unknown. A table may miss a row while it changes, hence the repetition.
+func owner(local, remote netip.AddrPort) whose { return ownerBy(find, local, remote) }
+
+func ownerBy(find func(local, remote netip.AddrPort) (row, bool), local, remote netip.AddrPort) whose {
 	if !remote.Addr().Unmap().IsLoopback() && remote.Addr().Unmap() != local.Addr().Unmap() {
 		return unknown
 	}
@@ -29,7 +31,7 @@ func owner(local, remote netip.AddrPort) whose {
 		}
 		if row, ok := find(local, remote); !ok || row.state != established {
 			if _, ok := find(local, netip.AddrPort{}); !ok {
-				return unknown // not our table
+				return unknown // not our network namespace
 			}
 			return stranger
 		}
@@ -54,9 +56,16 @@ type row struct {
 	uid, inode uint64
 }
 
-// find returns the row of the socket at local that is connected to remote; of the one that listens at local, for the zero remote. An
-// IPv4 socket may also stand in the IPv6 table, by its mapped address.
+// find returns what is known of the socket at local that is connected to remote; of the one that listens at local, for the zero remote.
 func find(local, remote netip.AddrPort) (row, bool) {
+	if r, ok, err := diagnose(local, remote); err == nil {
+		return r, ok
+	}
+	return findInTables(local, remote)
+}
+
+// findInTables is for where the kernel is not asked directly. An IPv4 socket may also stand in the IPv6 table, by its mapped address.
+func findInTables(local, remote netip.AddrPort) (row, bool) {
 	v4 := local.Addr().Unmap().Is4()
 	if v4 {
 		if r, ok := search("/proc/net/tcp", needle(local, remote, false)); ok {
