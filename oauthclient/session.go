@@ -106,7 +106,7 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 		if err := checkScope(sc); err != nil {
 			return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: %w", err)}
 		}
-		if g := a.grant.Load(); g != nil && !slices.Contains(g.Scopes, sc) { // S62
+		if g := a.grant.Load(); g != nil && !slices.Contains(g.Scopes, sc) { // said at once; what counts is looked at again when it is sent
 			return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: scope %q was not granted at the sign-in; ask for it with Login: %w", sc, ErrStepUp)}
 		}
 	}

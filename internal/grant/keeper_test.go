@@ -587,8 +587,11 @@ func TestFailureIsAdoptedOnlyIfLater(t *testing.T) {
 	k := newKeeper(&tokenstore.Memory{})
 	before := time.Now()
 	require.Nil(t, k.Failure(t.Context(), key, before))
+	const tick = 20 * time.Millisecond // of the coarsest clock, which is Windows'
+	time.Sleep(tick)
 	k.LeaveFailure(t.Context(), key, []byte(`{"kind":"access_denied"}`))
 	require.JSONEq(t, `{"kind":"access_denied"}`, string(k.Failure(t.Context(), key, before)))
+	time.Sleep(tick)
 	require.Nil(t, k.Failure(t.Context(), key, time.Now()))
 }
 

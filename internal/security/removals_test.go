@@ -116,7 +116,7 @@ var removals = []removal{
 	{60, "internal/grant/keeper.go", "held, unlock, adopted, err := k.lockOrAdopt(ctx, a, rec, wait)", "held, unlock, adopted, err := ctx, func() {}, (*Grant)(nil), error(nil)\n\t_, _ = rec, wait", ""},
 	{60, "internal/grant/keeper.go", "if !rec.names(g) && a.Serves(g) {", "if false && a.Serves(g) {", ""},
 	{61, "internal/grant/keeper.go", "rec.Dead, recovery = g.hash(), false", `rec.Dead, recovery = "", false`, ""},
-	{62, "oauthclient/session.go", "g != nil && !slices.Contains(g.Scopes, sc) {", "false && !slices.Contains(g.Scopes, sc) {", ""},
+	{62, "oauthclient/tokens.go", "if !slices.Contains(g.Scopes, sc) {", "if false {", ""},
 	{63, "internal/deviceflow/deviceflow.go", "if trouble != nil && !wall().Round(0).Before(a.Expiry) {", "if false {", ""},
 	{64, "oauthclient/login.go", "c.keeper.Probe(ctx); err != nil {", "c.keeper.Probe(ctx); false && err != nil {", ""},
 	{65, "internal/securefile/securefile.go", "case !info.Mode().IsRegular():", "case false:", ""},
