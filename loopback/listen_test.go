@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
@@ -257,7 +257,7 @@ func TestStartMistakes(t *testing.T) {
 	s := listen(t, loopback.Config{})
 	for _, bad := range []string{"", "javascript:x", "http://h.example/", "https://u:p@h/", "https://h/#x", "https://h/\r\nX: y"} {
 		_, err := s.Start(bad, loopback.Expect{State: state})
-		require.ErrorIs(t, err, safeurl.ErrUnsafe, bad)
+		require.ErrorIs(t, err, wire.ErrUnsafeURL, bad)
 	}
 	_, err := s.Start(authURL, loopback.Expect{})
 	require.ErrorContains(t, err, "State")

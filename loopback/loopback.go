@@ -37,7 +37,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 var (
@@ -159,7 +159,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	s.bound = bound.AddrPort().String()
 	switch {
 	case public != nil:
-		s.origin = safeurl.Origin(public)
+		s.origin = wire.Origin(public)
 		s.redirectURI = cfg.RedirectURI
 		s.hosts = []string{strings.TrimPrefix(s.origin, public.Scheme+"://")}
 		if bound.IP.IsLoopback() {
@@ -185,7 +185,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 func (s *Server) paths() (public *url.URL, err error) {
 	s.path = s.cfg.Path
 	if s.cfg.RedirectURI != "" {
-		public, err = safeurl.Policy{LoopbackHTTP: true}.Parse(s.cfg.RedirectURI)
+		public, err = wire.URLPolicy{LoopbackHTTP: true}.Parse(s.cfg.RedirectURI)
 		if err != nil {
 			return nil, fmt.Errorf("loopback: Config.RedirectURI: %w", err)
 		}
@@ -278,7 +278,7 @@ func (s *Server) Start(authURL string, want Expect) (ticketURL string, err error
 }
 
 func parseAuthURL(authURL string) (*url.URL, error) {
-	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(authURL)
+	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(authURL)
 	if err != nil {
 		return nil, fmt.Errorf("loopback: the authorization URL: %w", err)
 	}

@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // Page is what the program shows of itself. The zero Page names no program. All text is plain: markup in it is shown as it
@@ -74,7 +74,7 @@ func newLook(p Page) (*look, error) {
 	if !isColour(accent) {
 		return nil, errors.New("loopback: Page.Accent is not a colour like #2f6fed or #26e")
 	}
-	p.AppName = neutral.Text(p.AppName, 60)
+	p.AppName = wire.SafeText(p.AppName, 60)
 	l := &look{page: p, style: strings.Replace(pageCSS, "#2f6fed", accent, 1), policy: bareCSP}
 	sum := sha256.Sum256([]byte(l.style))
 	l.policy += "; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -130,7 +130,7 @@ var moods = [...]string{pageDone: "good", pageDenied: "calm", pageFailed: "bad",
 func (l *look) render(b *bytes.Buffer, accept string, o outcome) {
 	t := textsFor(accept)
 	m := t.page[o.kind]
-	app, user := l.page.AppName, neutral.Text(o.user, 80)
+	app, user := l.page.AppName, wire.SafeText(o.user, 80)
 	next := m.next
 	switch {
 	case o.kind == pageDone && l.page.SignedIn != "":

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 const redacted = "[redacted]"
@@ -60,7 +60,7 @@ func (r *Response) Code() (string, error) {
 	}
 	return "", &Error{
 		Code:        r.Params.Get("error"),
-		Description: neutral.Text(r.Params.Get("error_description"), 0),
+		Description: wire.SafeText(r.Params.Get("error_description"), 0),
 	}
 }
 

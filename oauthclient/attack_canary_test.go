@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -159,7 +159,7 @@ func TestS66S67CanarySweep(t *testing.T) {
 			c := &canaries{secrets: map[string]string{}, said: map[string]*bytes.Buffer{}}
 			c.secret("client secret", clientSecret)
 			h := newHostile(t, authserver.Config{DeviceInterval: time.Second, DPoPNonce: dpop, Clients: []authserver.Client{{
-				ID: "secretive", Auth: authserver.AuthBasic, Secret: secret.New(clientSecret), RedirectURIs: []string{"http://127.0.0.1/callback"},
+				ID: "secretive", Auth: authserver.AuthBasic, Secret: wire.NewSecret(clientSecret), RedirectURIs: []string{"http://127.0.0.1/callback"},
 			}}})
 			var mu sync.Mutex
 			echo := ""

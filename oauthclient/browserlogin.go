@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
@@ -96,7 +96,7 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 			c.instruct(asking, cancel, do, srv)
 		}
 	})
-	confirmed := make(chan *tokenendpoint.Response, 1)
+	confirmed := make(chan *oauth.TokenResponse, 1)
 	if dev != nil {
 		c.working.Go(func() {
 			resp, err := dev.poll(asking)
@@ -139,7 +139,7 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 var errConfirmed = errors.New("confirmed with the device code")
 
 // complete turns a checked authorization response into a stored session.
-func (c *Client) complete(ctx context.Context, at *attempt, t *transaction, resp *loopback.Response) (*grant.Grant, *Session, error) {
+func (c *Client) complete(ctx context.Context, at *attempt, t *transaction, resp *loopback.Response) (*session.Grant, *Session, error) {
 	code, err := resp.Code()
 	var refused *loopback.Error
 	if errors.As(err, &refused) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/challenge"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // ParseChallenge reads what a resource asks for in a 401 or 403 (RFC 6750 §3, RFC 9470 §3, RFC 9728 §5.1). ok: signing in with opts, which the
@@ -21,7 +21,7 @@ func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return nil, false
 	}
-	d, ok := challenge.Pick(challenge.Parse(resp.Header), "")
+	d, ok := oauth.PickChallenge(oauth.ParseChallenges(resp.Header), "")
 	if !ok {
 		return nil, false
 	}
@@ -35,7 +35,7 @@ func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 		Scopes: slices.DeleteFunc(d.Scope, repeats), ACRValues: slices.DeleteFunc(d.ACRValues, repeats), ResourceMetadata: d.ResourceMetadata,
 	}
 	if d.Error == "invalid_token" {
-		opts.refused = secret.New(token)
+		opts.refused = wire.NewSecret(token)
 	}
 	if d.HasMaxAge {
 		opts.MaxAge = max(d.MaxAge, time.Second)

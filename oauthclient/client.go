@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/metadata"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -25,8 +24,8 @@ type Client struct {
 	issuer string
 	log    *slog.Logger
 	store  tokenstore.Store
-	keeper *grant.Keeper
-	nonces dpop.Nonces
+	keeper *session.Keeper
+	nonces oauth.Nonces
 
 	providers    providers
 	ownTransport bool
@@ -73,9 +72,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.origins = tokenOrigins(&c.cfg)
 	if len(c.cfg.Resources) > 0 && !c.cfg.AllowPrivate {
-		c.resources = fetch.NewGuard(c.cfg.Transport, metadata.Host(c.cfg.Resources[0])) // the program named it; what it names is checked
+		c.resources = fetch.NewGuard(c.cfg.Transport, oauth.IssuerHost(c.cfg.Resources[0])) // the program named it; what it names is checked
 	}
-	c.keeper = &grant.Keeper{Store: c.store, Verify: c.verifyRefreshed, Revoke: c.revoke, Logger: c.log, LockWait: lockWait}
+	c.keeper = &session.Keeper{Store: c.store, Verify: c.verifyRefreshed, Revoke: c.revoke, Logger: c.log, LockWait: lockWait}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.asking, c.stop = context.WithCancel(context.Background())
 	return c, nil
@@ -148,7 +147,7 @@ func (c *Client) party() string {
 	return "registered " + name
 }
 
-func (c *Client) key(account string) string { return grant.Key(c.realm(), c.party(), account) }
+func (c *Client) key(account string) string { return session.Key(c.realm(), c.party(), account) }
 
 // Session returns the stored session of account ("" is the default account). It reads the store only, unless a process died in a refresh: that is
 // then finished, for the grace that providers give is short. [ErrLoginRequired]: there is none. All Sessions of one account share what they know: a Login is seen by all.
@@ -183,7 +182,7 @@ func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 	return accounts, nil
 }
 
-func (c *Client) describe(r grant.Row) Account {
+func (c *Client) describe(r session.Row) Account {
 	return Account{
 		Name: r.Account, Issuer: r.Issuer, Subject: r.Subject, Username: r.Username, Scopes: slices.Clone(r.Scopes),
 		Expiry: r.Expiry, Refreshable: r.Refreshable, Store: c.where(),

@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -18,7 +18,7 @@ func TestClockJumps(t *testing.T) {
 	c := &Client{}
 	now := time.Now()
 	issue := func(obtained time.Time) *held {
-		return c.hold(&grant.Token{AccessToken: secret.New("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(life)}, 1, now)
+		return c.hold(&session.Token{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(life)}, 1, now)
 	}
 	for _, row := range []struct {
 		name         string
@@ -54,8 +54,8 @@ func TestClockJumps(t *testing.T) {
 // The warm path asks the monotonic clock alone, for a tenth of a second at a time and never past a moment that matters.
 func TestWarmPathIsNotBelievedLong(t *testing.T) {
 	now := time.Now()
-	token := func(life time.Duration) *grant.Token {
-		return &grant.Token{AccessToken: secret.New("a"), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}
+	token := func(life time.Duration) *session.Token {
+		return &session.Token{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}
 	}
 	c := &Client{}
 	h := c.hold(token(time.Hour), 1, now)
@@ -75,15 +75,15 @@ func TestPauseGrows(t *testing.T) {
 	a := &account{}
 	require.False(t, a.paused(time.Now()))
 	for _, want := range []time.Duration{5, 10, 20, 40, 80, 120, 120, 120, 120, 120, 120} {
-		a.pauseAfter(grant.ErrNoRefreshToken)
+		a.pauseAfter(session.ErrNoRefreshToken)
 		p := a.pause.Load()
 		require.Equal(t, want*time.Second, p.length)
 		require.True(t, a.paused(p.since.Add(p.length-1)))
 		require.False(t, a.paused(p.since.Add(p.length)))
 	}
-	a.pauseAfter(&grant.PauseError{After: 7 * time.Second})
+	a.pauseAfter(&session.PauseError{After: 7 * time.Second})
 	require.Equal(t, 7*time.Second, a.pause.Load().length)
-	a.pauseAfter(grant.ErrBusy)
+	a.pauseAfter(session.ErrBusy)
 	require.Equal(t, 2*time.Second, a.pause.Load().length)
 	a.pauseAfter(nil)
 	require.False(t, a.paused(time.Now()))
@@ -97,18 +97,18 @@ func TestPauseIsNotBlind(t *testing.T) {
 	defer func() { require.NoError(t, c.Close()) }()
 	a := c.account("")
 	obtained := time.Now().Add(-10*time.Minute + 20*time.Second)
-	_, err = c.keeper.Save(t.Context(), a.key, &grant.Grant{
-		Realm: c.realm(), Party: c.party(), Issuer: c.issuer, ClientID: "cli", RefreshToken: secret.New("r"),
-		Tokens: []grant.Token{{AccessToken: secret.New("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(10 * time.Minute)}},
-	}, func(*grant.Grant) error { return nil })
+	_, err = c.keeper.Save(t.Context(), a.key, &session.Grant{
+		Realm: c.realm(), Party: c.party(), Issuer: c.issuer, ClientID: "cli", RefreshToken: wire.NewSecret("r"),
+		Tokens: []session.Token{{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(10 * time.Minute)}},
+	}, func(*session.Grant) error { return nil })
 	require.NoError(t, err)
 	s, err := c.Session(t.Context(), "")
 	require.NoError(t, err)
-	a.pauseAfter(grant.ErrNoRefreshToken)
+	a.pauseAfter(session.ErrNoRefreshToken)
 	h := s.slot.current.Load()
 	require.True(t, h.early(time.Now()))
 	h.look.Store(0) // five seconds later
-	other := &grant.Keeper{Store: store, Revoke: func(context.Context, *grant.Grant) error { return nil }, LockWait: time.Minute}
+	other := &session.Keeper{Store: store, Revoke: func(context.Context, *session.Grant) error { return nil }, LockWait: time.Minute}
 	_, _, err = other.Logout(t.Context(), a.key)
 	require.NoError(t, err)
 	_, err = s.Token(t.Context())

@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/clientauth"
-	"github.com/nativeoauth/nativeoauth/internal/registration"
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -77,16 +76,16 @@ type Config struct {
 
 // ClientAuth authenticates the client at the provider's endpoints. The zero ClientAuth is a public client. It redacts itself
 // wherever it is printed. It is immutable.
-type ClientAuth struct{ method clientauth.Method }
+type ClientAuth struct{ method oauth.ClientAuth }
 
 // ClientSecret is for providers that insist on a secret (Google). It is sent with HTTP Basic, or in the body where only that is
 // advertised. In a program that people install it is not confidential (RFC 8252 §8.5).
-func ClientSecret(secret string) ClientAuth { return ClientAuth{clientauth.Secret(secret)} }
+func ClientSecret(secret string) ClientAuth { return ClientAuth{oauth.ClientSecret(secret)} }
 
 // PrivateKeyJWT signs an assertion with key (RFC 7523): an *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey or a signer from hardware.
 // keyID is the key's kid at the provider; "" sends none.
 func PrivateKeyJWT(key crypto.Signer, keyID string) ClientAuth {
-	return ClientAuth{clientauth.PrivateKey(key, keyID)}
+	return ClientAuth{oauth.PrivateKeyJWT(key, keyID)}
 }
 
 // Format keeps every verb of fmt from printing the secret.
@@ -143,15 +142,15 @@ func (c *Config) check() error {
 	case c.ClientID == "" && c.Registration == nil:
 		return errors.New("Config.ClientID is missing: give the client ID that the provider registered")
 	}
-	if registration.IsDocumentURL(c.ClientID) {
-		if err := registration.CheckDocumentURL(c.ClientID); err != nil {
+	if oauth.IsDocumentURL(c.ClientID) {
+		if err := oauth.CheckDocumentURL(c.ClientID); err != nil {
 			return fmt.Errorf("Config.ClientID: %w", err)
 		}
 	}
 	if err := c.ClientAuth.method.Check(); err != nil {
 		return fmt.Errorf("Config.ClientAuth: %w", err)
 	}
-	loopbackHTTP := safeurl.Policy{LoopbackHTTP: true}
+	loopbackHTTP := wire.URLPolicy{LoopbackHTTP: true}
 	if issuer != "" {
 		u, err := loopbackHTTP.Parse(issuer)
 		if err != nil {
@@ -196,13 +195,13 @@ func (c *Config) check() error {
 
 // checkTenantIssuer takes an issuer at the same origin with the tenant as one segment of its path: whoever could fill in more could name any issuer.
 func checkTenantIssuer(issuer, template string) error {
-	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(template)
+	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(template)
 	if err != nil {
 		return err
 	}
 	of, err := url.Parse(issuer)
 	switch {
-	case err != nil || issuer == "" || safeurl.Origin(of) != safeurl.Origin(u):
+	case err != nil || issuer == "" || wire.Origin(of) != wire.Origin(u):
 		return errors.New("it is at another origin than Issuer")
 	case strings.Count(template, "{tenantid}") != 1 || !strings.Contains(u.Path+"/", "/{tenantid}/") || u.RawQuery != "" || u.ForceQuery:
 		return errors.New("it needs {tenantid} once, as a whole segment of its path")

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/jwks/jwkstest"
+	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -92,7 +92,7 @@ func TestConformanceFAPI(t *testing.T) {
 	})
 	set := func(name string, v any) func(map[string]any) { return func(c map[string]any) { c[name] = v } }
 	drop := func(name string) func(map[string]any) { return func(c map[string]any) { delete(c, name) } }
-	alternate := jwkstest.New(t, "RS256", "")
+	alternate := josetest.New(t, "RS256", "")
 	for name, tc := range map[string]struct {
 		change func(map[string]any)
 		sign   func(map[string]any) string
@@ -222,7 +222,7 @@ func TestConformanceFAPI(t *testing.T) {
 	})
 }
 
-// S88, S89, end to end. The waits of respects-interval (31 s) and slow-down are tests of internal/deviceflow, on a clock of their own.
+// S88, S89, end to end. The waits of respects-interval (31 s) and slow-down are tests of internal/oauth, on a clock of their own.
 func TestConformanceDevice(t *testing.T) {
 	t.Parallel()
 	start := func(t *testing.T, instruct func(h *hostile, do oauthclient.Instructions)) (*hostile, *oauthclient.Client) {

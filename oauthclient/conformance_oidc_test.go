@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/jwks/jwkstest"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -33,7 +33,7 @@ var person = map[string]map[string]any{"alice": {
 	},
 }}
 
-func signedBy(k *jwkstest.Key) func(map[string]any) string {
+func signedBy(k *josetest.Key) func(map[string]any) string {
 	return func(c map[string]any) string { return k.Sign(c) }
 }
 
@@ -57,7 +57,7 @@ func TestConformanceOIDCReject(t *testing.T) {
 	for name, tc := range map[string]struct {
 		alg    string // "": ES256
 		change func(map[string]any)
-		sign   func(k *jwkstest.Key) func(map[string]any) string
+		sign   func(k *josetest.Key) func(map[string]any) string
 	}{
 		"-invalid-iss":   {change: set("iss", "https://other.example.com")},
 		"-invalid-aud":   {change: set("aud", "other")},
@@ -65,18 +65,18 @@ func TestConformanceOIDCReject(t *testing.T) {
 		"-missing-sub":   {change: drop("sub")},
 		"-missing-iat":   {change: drop("iat")},
 		"-nonce-invalid": {change: set("nonce", "other")},
-		"-idtoken-sig-none": {sign: func(*jwkstest.Key) func(map[string]any) string {
+		"-idtoken-sig-none": {sign: func(*josetest.Key) func(map[string]any) string {
 			return func(c map[string]any) string { return unsecured(`{"alg":"none"}`, c) }
 		}},
-		"-invalid-sig-rs256": {alg: "RS256", sign: func(k *jwkstest.Key) func(map[string]any) string {
+		"-invalid-sig-rs256": {alg: "RS256", sign: func(k *josetest.Key) func(map[string]any) string {
 			return func(c map[string]any) string { return spoil(k.Sign(c)) }
 		}},
-		"-invalid-sig-es256": {sign: func(k *jwkstest.Key) func(map[string]any) string {
+		"-invalid-sig-es256": {sign: func(k *josetest.Key) func(map[string]any) string {
 			return func(c map[string]any) string { return spoil(k.Sign(c)) }
 		}},
-		"-invalid-sig-hs256": {sign: func(k *jwkstest.Key) func(map[string]any) string {
+		"-invalid-sig-hs256": {sign: func(k *josetest.Key) func(map[string]any) string {
 			return func(c map[string]any) string {
-				return jwkstest.HMAC([]byte("secret"), []byte(`{"alg":"HS256"}`), jwkstest.JSON(c))
+				return josetest.HMAC([]byte("secret"), []byte(`{"alg":"HS256"}`), josetest.JSON(c))
 			}
 		}},
 		"-invalid-athash": {change: set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA")},
@@ -131,7 +131,7 @@ func TestConformanceOIDC(t *testing.T) {
 	})
 	run("-client-secret-basic", func(t *testing.T) {
 		h := newHostile(t, authserver.Config{Clients: []authserver.Client{
-			{ID: "basic", Auth: authserver.AuthBasic, Secret: secret.New("s+ %:ecret"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
+			{ID: "basic", Auth: authserver.AuthBasic, Secret: wire.NewSecret("s+ %:ecret"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		}})
 		h.cfg.ClientID, h.cfg.ClientAuth = "basic", oauthclient.ClientSecret("s+ %:ecret")
 		login(t, h)
@@ -195,8 +195,8 @@ func TestConformanceOIDC(t *testing.T) {
 	run("-userinfo-signed", func(t *testing.T) {
 		h := newHostile(t, authserver.Config{SigningAlg: "RS256"})
 		_, s := login(t, h)
-		k, wrong := h.key(), jwkstest.New(t, "RS256", h.key().ID)
-		signed := func(by *jwkstest.Key) func(heardRequest, *lyingReply) {
+		k, wrong := h.key(), josetest.New(t, "RS256", h.key().ID)
+		signed := func(by *josetest.Key) func(heardRequest, *lyingReply) {
 			return func(_ heardRequest, a *lyingReply) {
 				var m map[string]any
 				require.NoError(t, json.Unmarshal(a.Body, &m))

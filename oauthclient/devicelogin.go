@@ -8,9 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nativeoauth/nativeoauth/internal/deviceflow"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
-	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/pkce"
 )
 
@@ -18,8 +17,8 @@ import (
 // redirect, so nothing proves that it is this person who was asked (§5.4): whoever shows the code says so.
 type device struct {
 	transaction *transaction
-	auth        *deviceflow.Authorization
-	exchange    tokenendpoint.Request
+	auth        *oauth.DeviceAuthorization
+	exchange    oauth.Request
 }
 
 func (c *Client) startDevice(ctx context.Context, at *attempt) (*device, error) {
@@ -31,7 +30,7 @@ func (c *Client) startDevice(ctx context.Context, at *attempt) (*device, error) 
 	if err != nil {
 		return nil, err
 	}
-	t.nonce = secret.String{} // there is no authorization request to bind one to
+	t.nonce = wire.Secret{} // there is no authorization request to bind one to
 	form := cloneValues(t.params)
 	if len(at.scopes) > 0 {
 		form.Set("scope", strings.Join(at.scopes, " "))
@@ -48,7 +47,7 @@ func (c *Client) startDevice(ctx context.Context, at *attempt) (*device, error) 
 		form.Set("code_challenge_method", pkce.Method)
 		exchange.Set("code_verifier", t.verifier.Reveal())
 	}
-	auth, err := deviceflow.Start(ctx, p.fetch, c.request(p, at.identity, p.doc.DeviceAuthorizationEndpoint, form, t.key))
+	auth, err := oauth.StartDevice(ctx, p.fetch, c.request(p, at.identity, p.doc.DeviceAuthorizationEndpoint, form, t.key))
 	if err != nil {
 		return nil, deviceError("device_authorization", err)
 	}
@@ -63,8 +62,8 @@ func (d *device) instruct(do *Instructions) {
 	}
 }
 
-func (d *device) poll(ctx context.Context) (*tokenendpoint.Response, error) {
-	resp, err := deviceflow.Poll(ctx, d.transaction.provider.fetch, d.exchange, d.auth)
+func (d *device) poll(ctx context.Context) (*oauth.TokenResponse, error) {
+	resp, err := oauth.PollDevice(ctx, d.transaction.provider.fetch, d.exchange, d.auth)
 	if err != nil {
 		return nil, deviceError("token", err)
 	}
@@ -73,10 +72,8 @@ func (d *device) poll(ctx context.Context) (*tokenendpoint.Response, error) {
 
 func deviceError(endpoint string, err error) error {
 	switch {
-	case errors.Is(err, deviceflow.ErrExpired):
+	case errors.Is(err, oauth.ErrCodeExpired):
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
-	case errors.Is(err, deviceflow.ErrResponse):
-		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
 	}
 	return fromEndpoint(endpoint, err)
 }
@@ -112,7 +109,7 @@ func (c *Client) deviceLogin(ctx context.Context, at *attempt) (*Session, error)
 }
 
 // confirmed turns the answer to a device code into a stored session.
-func (c *Client) confirmed(ctx context.Context, at *attempt, d *device, resp *tokenendpoint.Response) (*Session, error) {
+func (c *Client) confirmed(ctx context.Context, at *attempt, d *device, resp *oauth.TokenResponse) (*Session, error) {
 	c.cfg.UI.progress(StepExchange)
 	g, err := c.accept(ctx, d.transaction, resp, at.account.name)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/nativeoauth/nativeoauth/internal/tokenendpoint"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // What a caller decides on, with [errors.Is]. Besides these there are [errors.ErrUnsupported] (the provider lacks it;
@@ -27,7 +28,7 @@ var (
 	// ErrStepUp means that acr, auth_time or scope fell short of what was asked (RFC 9470).
 	ErrStepUp = errors.New("the sign-in is weaker than was asked for")
 	// ErrInvalidResponse means that what a server sent failed a check; the message names the check.
-	ErrInvalidResponse = errors.New("invalid response")
+	ErrInvalidResponse = wire.ErrInvalidResponse
 	// ErrNotRevoked means that the session is gone here, while the provider may still honour its tokens.
 	ErrNotRevoked = errors.New("signed out here, but the provider did not confirm it")
 )
@@ -136,9 +137,7 @@ func (e *loginRequired) As(target any) bool {
 	return ok
 }
 
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrInvalidResponse, fmt.Errorf(format, args...))
-}
+func invalid(format string, args ...any) error { return wire.Invalid(format, args...) }
 
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errors.ErrUnsupported)
@@ -146,14 +145,12 @@ func unsupported(format string, args ...any) error {
 
 // fromEndpoint turns what a protocol room reports into what a program decides on.
 func fromEndpoint(endpoint string, err error) error {
-	var te *tokenendpoint.Error
+	var te *oauth.Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &te):
 		return &Error{Endpoint: endpoint, Code: te.Code, Description: te.Description, Status: te.Status, RetryAfter: te.RetryAfter}
-	case errors.Is(err, tokenendpoint.ErrResponse):
-		return invalid("%s endpoint: %w", endpoint, err)
 	}
 	return fmt.Errorf("%s endpoint: %w", endpoint, err)
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -36,7 +36,7 @@ func exampleProvider() *provider {
 		Issuer: p.URL,
 		Clients: []authserver.Client{
 			{ID: "my-cli", RedirectURIs: callbacks},
-			{ID: "my-desktop-app", RedirectURIs: callbacks, Auth: authserver.AuthBasic, Secret: secret.New("installed, so no secret")},
+			{ID: "my-desktop-app", RedirectURIs: callbacks, Auth: authserver.AuthBasic, Secret: wire.NewSecret("installed, so no secret")},
 		},
 		Users:            map[string]map[string]any{"alice": {"preferred_username": "alice", "email": "alice@example.com"}},
 		AutoUser:         "alice",

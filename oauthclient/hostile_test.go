@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/jwks/jwkstest"
+	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -122,9 +122,9 @@ func (h *hostile) everything() map[string][]heardRequest {
 }
 
 // key is the provider's own, to sign what it would not.
-func (h *hostile) key() *jwkstest.Key {
+func (h *hostile) key() *josetest.Key {
 	signer, id, alg := h.SigningKey()
-	return &jwkstest.Key{Signer: signer, ID: id, Alg: alg}
+	return &josetest.Key{Signer: signer, ID: id, Alg: alg}
 }
 
 // claimsOf are those of the ID token in a token response.

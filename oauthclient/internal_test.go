@@ -11,8 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -32,10 +32,10 @@ func TestS87LostKey(t *testing.T) {
 		})})
 		require.NoError(t, err)
 		now := time.Now()
-		_, err = c.keeper.Save(t.Context(), c.key(""), &grant.Grant{
-			Realm: c.realm(), Party: c.party(), Issuer: "https://op.example", ClientID: "x", RefreshToken: secret.New("r"), DPoPKey: secret.New(key),
-			Tokens: []grant.Token{{AccessToken: secret.New("a"), Type: "DPoP", Obtained: now, Expiry: now.Add(time.Hour)}},
-		}, func(*grant.Grant) error { return nil })
+		_, err = c.keeper.Save(t.Context(), c.key(""), &session.Grant{
+			Realm: c.realm(), Party: c.party(), Issuer: "https://op.example", ClientID: "x", RefreshToken: wire.NewSecret("r"), DPoPKey: wire.NewSecret(key),
+			Tokens: []session.Token{{AccessToken: wire.NewSecret("a"), Type: "DPoP", Obtained: now, Expiry: now.Add(time.Hour)}},
+		}, func(*session.Grant) error { return nil })
 		require.NoError(t, err)
 		s, err := c.Session(t.Context(), "")
 		require.NoError(t, err)

@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/headless"
-	"github.com/nativeoauth/nativeoauth/internal/idtoken"
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/oidc"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -39,7 +37,7 @@ type LoginOptions struct {
 	// ResourceMetadata is where the resource describes itself, from a challenge (RFC 9728). "": the well-known place.
 	ResourceMetadata string
 
-	refused secret.String // by ParseChallenge: a token that the resource does not take
+	refused wire.Secret // by ParseChallenge: a token that the resource does not take
 }
 
 // Flow is a way to reach the person.
@@ -168,7 +166,7 @@ func (a *account) satisfying(ctx context.Context, o *LoginOptions, started time.
 	return s, nil
 }
 
-func (a *account) suffices(g *grant.Grant, o *LoginOptions, started time.Time) bool {
+func (a *account) suffices(g *session.Grant, o *LoginOptions, started time.Time) bool {
 	for _, s := range o.Scopes {
 		if !slices.Contains(g.Scopes, s) {
 			return false
@@ -180,7 +178,7 @@ func (a *account) suffices(g *grant.Grant, o *LoginOptions, started time.Time) b
 	if g.IDToken.IsZero() {
 		return false
 	}
-	claims, err := idtoken.Parse(g.IDToken.Reveal())
+	claims, err := oidc.ParseIDToken(g.IDToken.Reveal())
 	if err != nil || len(o.ACRValues) > 0 && !slices.Contains(o.ACRValues, claims.ACR) {
 		return false
 	}
@@ -233,12 +231,12 @@ type attempt struct {
 	identity identity
 	scopes   []string
 	dpop     bool
-	before   *grant.Grant // the session that the account has; nil: none
+	before   *session.Grant // the session that the account has; nil: none
 }
 
 // discard revokes tokens of g, which are not kept, but not where that could end the session that the account has: several providers tie revocation to the
 // user's grant to the client, not to one token.
-func (at *attempt) discard(ctx context.Context, c *Client, g *grant.Grant) {
+func (at *attempt) discard(ctx context.Context, c *Client, g *session.Grant) {
 	if at.before != nil && (g.Subject == "" || g.Subject == at.before.Subject) {
 		return
 	}
@@ -248,22 +246,22 @@ func (at *attempt) discard(ctx context.Context, c *Client, g *grant.Grant) {
 // ask reaches the person by the flow that was chosen, or by what is there.
 func (c *Client) ask(ctx context.Context, at *attempt) (*Session, error) {
 	open, instruct := browser.Watch, c.cfg.UI.Instruct != nil
-	can := headless.Can{Opener: c.cfg.UI.OpenURL != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
+	can := browser.Can{Opener: c.cfg.UI.OpenURL != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
 	if can.Opener {
 		open = func(ctx context.Context, url string, _ func(error)) error { return c.cfg.UI.OpenURL(ctx, url) }
 	} else {
 		can.NoBrowser = browser.Available()
 	}
-	var choice headless.Ways
+	var choice browser.Ways
 	switch at.opts.Flow {
 	case FlowBrowser:
-		choice = headless.Ways{Browser: can.Opener || can.NoBrowser == nil}
+		choice = browser.Ways{Browser: can.Opener || can.NoBrowser == nil}
 	case FlowPaste:
-		choice = headless.Ways{Paste: instruct, Why: "the paste flow was chosen"}
+		choice = browser.Ways{Paste: instruct, Why: "the paste flow was chosen"}
 	case FlowDevice:
-		choice = headless.Ways{Device: instruct, Why: "the device flow was chosen"}
+		choice = browser.Ways{Device: instruct, Why: "the device flow was chosen"}
 	default:
-		choice = headless.Look(headless.View{}).Choose(can)
+		choice = browser.Look(browser.View{}).Choose(can)
 		c.log.Info("the ways to sign in", "browser", choice.Browser, "paste", choice.Paste, "device", choice.Device, "why", choice.Why)
 	}
 	switch {
@@ -292,9 +290,9 @@ func union(lists ...[]string) []string {
 }
 
 // keep checks a new grant against what the login wanted, stores it and publishes it.
-func (c *Client) keep(ctx context.Context, at *attempt, g *grant.Grant) (*Session, error) {
+func (c *Client) keep(ctx context.Context, at *attempt, g *session.Grant) (*Session, error) {
 	a, o := at.account, at.opts
-	stored, err := func() (*grant.Grant, error) {
+	stored, err := func() (*session.Grant, error) {
 		for _, s := range o.Scopes {
 			if !slices.Contains(g.Scopes, s) {
 				return nil, fmt.Errorf("%w: scope %q was not granted", ErrStepUp, s)
@@ -304,7 +302,7 @@ func (c *Client) keep(ctx context.Context, at *attempt, g *grant.Grant) (*Sessio
 			return nil, err
 		}
 		c.cfg.UI.progress(StepStore)
-		return c.keeper.Save(ctx, a.key, g, func(prev *grant.Grant) error {
+		return c.keeper.Save(ctx, a.key, g, func(prev *session.Grant) error {
 			if another(prev, g) && !o.ReplaceUser {
 				return fmt.Errorf("%w: the account%s belongs to %s; sign in as that user, name another account, or set ReplaceUser",
 					ErrAccountMismatch, quoted(a.name), who(prev))
@@ -327,7 +325,7 @@ func (c *Client) keep(ctx context.Context, at *attempt, g *grant.Grant) (*Sessio
 }
 
 // another reports two grants of different users, where both are known.
-func another(prev, g *grant.Grant) bool {
+func another(prev, g *session.Grant) bool {
 	return prev != nil && prev.Subject != "" && g.Subject != "" && (prev.Issuer != g.Issuer || prev.Subject != g.Subject)
 }
 
@@ -338,12 +336,12 @@ func quoted(name string) string {
 	return fmt.Sprintf(" %q", name)
 }
 
-func who(g *grant.Grant) string {
+func who(g *session.Grant) string {
 	if g.Username != "" {
 		return g.Username
 	}
 	if g.Subject != "" {
-		return "user " + neutral.Text(g.Subject, 100)
+		return "user " + wire.SafeText(g.Subject, 100)
 	}
 	return "another user"
 }

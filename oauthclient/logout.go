@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
-	"github.com/nativeoauth/nativeoauth/internal/endsession"
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/oidc"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
@@ -65,7 +65,7 @@ func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions
 // signOut is the browser's part of a logout.
 type signOut struct {
 	client  *Client
-	request endsession.Request
+	request oidc.EndSessionRequest
 	path    string
 }
 
@@ -74,7 +74,7 @@ func (c *Client) signOut(ctx context.Context, a *account, opts *LogoutOptions) (
 	seen, err := c.keeper.Look(ctx, a.key)
 	g := seen.Grant
 	if err != nil || g == nil { // it goes all the same
-		g = &grant.Grant{Issuer: c.issuer, ClientID: c.cfg.ClientID}
+		g = &session.Grant{Issuer: c.issuer, ClientID: c.cfg.ClientID}
 	}
 	p, err := c.provider(ctx, g.Issuer)
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *Client) signOut(ctx context.Context, a *account, opts *LogoutOptions) (
 	if hint == "" {
 		hint = g.Subject
 	}
-	request := endsession.Request{Endpoint: p.doc.EndSessionEndpoint, ClientID: g.ClientID, LogoutHint: hint}
+	request := oidc.EndSessionRequest{Endpoint: p.doc.EndSessionEndpoint, ClientID: g.ClientID, LogoutHint: hint}
 	if opts.IDTokenHint {
 		request.IDTokenHint = g.IDToken
 	}
@@ -110,8 +110,8 @@ func (s *signOut) run(ctx context.Context) error {
 		defer c.part(srv)
 		s.request.RedirectURI = srv.RedirectURI()
 	}
-	pending, err := endsession.New(s.request)
-	if errors.Is(err, safeurl.ErrUnsafe) {
+	pending, err := oidc.NewEndSession(s.request)
+	if errors.Is(err, wire.ErrUnsafeURL) {
 		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
 	}
 	if err != nil {

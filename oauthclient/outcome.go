@@ -9,8 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // failure is how a login that failed is told to the processes that waited for it. It holds no secret, as no error here does.
@@ -72,7 +71,7 @@ func encodeFailure(err error, asked string) []byte {
 // decodeFailure returns the error that was left by who asked for the same; nil: none.
 func decodeFailure(data []byte, asked string) error {
 	var f failure
-	if strictjson.Unmarshal(data, &f) != nil || f.Asked != asked {
+	if wire.UnmarshalJSON(data, &f) != nil || f.Asked != asked {
 		return nil
 	}
 	if f.Error != nil {
@@ -81,7 +80,7 @@ func decodeFailure(data []byte, asked string) error {
 	}
 	for _, o := range outcomes() {
 		if f.Kind == o.kind {
-			return &elsewhere{neutral.Text(f.Message, 1000), o.err}
+			return &elsewhere{wire.SafeText(f.Message, 1000), o.err}
 		}
 	}
 	return nil

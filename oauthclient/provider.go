@@ -2,22 +2,21 @@ package oauthclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/jwks"
-	"github.com/nativeoauth/nativeoauth/internal/metadata"
+	"github.com/nativeoauth/nativeoauth/internal/jose"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 )
 
 // provider is what is known of an authorization server: its metadata, its keys, and the guarded way to it.
 type provider struct {
 	issuer  string
-	doc     *metadata.Document
-	keys    *jwks.Cache // nil: the metadata name none
+	doc     *oauth.Metadata
+	keys    *jose.KeySet // nil: the metadata name none
 	fetch   *fetch.Client
 	fetched time.Time
 }
@@ -84,18 +83,15 @@ func (c *Client) discover(ctx context.Context, issuer string, before *provider) 
 		next.fetch = &fetch.Client{Transport: c.guard(issuer)}
 	}
 	if c.cfg.Metadata != nil {
-		doc := metadata.Document(*c.cfg.Metadata)
+		doc := oauth.Metadata(*c.cfg.Metadata)
 		if err := doc.Check(issuer); err != nil {
 			return nil, invalid("Config.Metadata: %w", err)
 		}
 		next.doc = &doc
 	} else {
-		doc, err := metadata.Discover(ctx, next.fetch, issuer, metadata.Options{
+		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
 			OpenID: c.openID(), Learned: c.issuer == "", Stated: c.cfg.TenantIssuer, Private: c.cfg.AllowPrivate,
 		})
-		if errors.Is(err, metadata.ErrInvalid) || errors.Is(err, metadata.ErrNotFound) {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
-		}
 		if err != nil {
 			return nil, fmt.Errorf("the provider's metadata: %w", err)
 		}
@@ -105,7 +101,7 @@ func (c *Client) discover(ctx context.Context, issuer string, before *provider) 
 	case before != nil && before.doc.JWKSURI == next.doc.JWKSURI:
 		next.keys = before.keys // with its limit on refetches
 	case next.doc.JWKSURI != "":
-		next.keys = jwks.New(next.fetch, next.doc.JWKSURI)
+		next.keys = jose.NewKeySet(next.fetch, next.doc.JWKSURI)
 	}
 	return next, nil
 }
@@ -116,7 +112,7 @@ func (c *Client) guard(issuer string) http.RoundTripper {
 	case c.cfg.Metadata != nil: // the program itself named every server
 		return c.cfg.Transport
 	case c.issuer != "":
-		return fetch.NewGuard(c.cfg.Transport, metadata.Host(issuer))
+		return fetch.NewGuard(c.cfg.Transport, oauth.IssuerHost(issuer))
 	case c.cfg.AllowPrivate:
 		return c.cfg.Transport
 	}

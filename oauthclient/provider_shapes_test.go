@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/oauth2"
 
-	"github.com/nativeoauth/nativeoauth/internal/jwks/jwkstest"
+	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -143,7 +143,7 @@ func entraShape(t *testing.T, path, issuer string) shape {
 			"device_authorization_endpoint":"`+base+`/oauth2/v2.0/devicecode","http_logout_supported":true,"frontchannel_logout_supported":true,
 			"end_session_endpoint":"`+base+`/oauth2/v2.0/logout","tenant_region_scope":null,"cloud_instance_name":"microsoftonline.com"}`),
 		authorize: base + "/oauth2/v2.0/authorize", token: base + "/oauth2/v2.0/token", jwks: base + "/discovery/v2.0/keys",
-		api: "https://graph.microsoft.com/", redirect: loopbackAny("localhost"), keys: []*jwkstest.Key{&key},
+		api: "https://graph.microsoft.com/", redirect: loopbackAny("localhost"), keys: []*josetest.Key{&key},
 		claims: map[string]any{
 			"iss": "https://login.microsoftonline.com/" + tenant + "/v2.0", "aud": "11111111-2222-4333-8444-555555555555", "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
 			"tid": tenant, "oid": "00000000-0000-0000-66f3-3332eca7ea81", "ver": "2.0", "preferred_username": "alice@example.com", "rh": "0.AAAA", "uti": "u",
@@ -275,7 +275,7 @@ func TestGoogle(t *testing.T) {
 			"scopes_supported":["openid","email","profile"],"token_endpoint_auth_methods_supported":["client_secret_post","client_secret_basic"],
 			"claims_supported":["aud","email","sub"],"code_challenge_methods_supported":["plain","S256"],"grant_types_supported":["authorization_code","refresh_token"]}`),
 		authorize: "https://accounts.google.com/o/oauth2/v2/auth", token: "https://oauth2.googleapis.com/token", jwks: "https://www.googleapis.com/oauth2/v3/certs",
-		redirect: loopbackAny("127.0.0.1"), keys: []*jwkstest.Key{rsaKey()},
+		redirect: loopbackAny("127.0.0.1"), keys: []*josetest.Key{rsaKey()},
 		claims: map[string]any{
 			"iss": "https://accounts.google.com", "azp": "1234567890-example.apps.googleusercontent.com", "aud": "1234567890-example.apps.googleusercontent.com",
 			"sub": "110169484474386276334", "email": "alice@example.com", "email_verified": true,
@@ -314,7 +314,7 @@ func TestAuth0(t *testing.T) {
 			"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt","none"],
 			"id_token_signing_alg_values_supported":["HS256","RS256","PS256"],"request_parameter_supported":false}`),
 		authorize: "https://example.eu.auth0.com/authorize", token: "https://example.eu.auth0.com/oauth/token", jwks: "https://example.eu.auth0.com/.well-known/jwks.json",
-		redirect: loopbackAny("127.0.0.1"), keys: []*jwkstest.Key{rsaKey()},
+		redirect: loopbackAny("127.0.0.1"), keys: []*josetest.Key{rsaKey()},
 		claims: map[string]any{"iss": "https://example.eu.auth0.com/", "aud": "exampleClientID", "sub": "auth0|abc", "sid": "s"},
 		answer: func(int, url.Values) recorded {
 			return recorded{body: `{"access_token":"eyJhbGciOi","refresh_token":"v1.M","id_token":"ID_TOKEN","scope":"openid profile offline_access read:things","expires_in":86400,"token_type":"Bearer"}`}
@@ -343,7 +343,7 @@ func TestS53Salesforce(t *testing.T) {
 			"id_token_signing_alg_values_supported":["RS256"],"token_endpoint_auth_methods_supported":["client_secret_post","client_secret_basic","private_key_jwt"]}`),
 		authorize: "https://login.salesforce.com/services/oauth2/authorize", token: "https://login.salesforce.com/services/oauth2/token",
 		jwks: "https://login.salesforce.com/id/keys", api: "https://example.my.salesforce.com/",
-		redirect: loopbackAny("localhost"), keys: []*jwkstest.Key{rsaKey()},
+		redirect: loopbackAny("localhost"), keys: []*josetest.Key{rsaKey()},
 		claims: map[string]any{"iss": "https://login.salesforce.com", "aud": []string{"3MVG9example"}, "sub": "https://login.salesforce.com/id/00D/005"},
 		answer: func(n int, form url.Values) recorded {
 			refresh := `,"refresh_token":"5Aep","id_token":"ID_TOKEN"`
@@ -426,7 +426,7 @@ func TestCognito(t *testing.T) {
 			"scopes_supported":["openid","email","phone","profile"],"subject_types_supported":["public"],"token_endpoint":"`+domain+`/oauth2/token",
 			"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post"],"userinfo_endpoint":"`+domain+`/oauth2/userInfo"}`),
 		authorize: domain + "/oauth2/authorize", token: domain + "/oauth2/token", jwks: issuer + "/.well-known/jwks.json",
-		redirect: exactly(&registered), keys: []*jwkstest.Key{rsaKey()},
+		redirect: exactly(&registered), keys: []*josetest.Key{rsaKey()},
 		claims: map[string]any{"iss": issuer, "aud": "exampleClientID", "sub": "aaaaaaaa-bbbb-4ccc", "cognito:username": "alice", "token_use": "id", "email": "alice@example.com"},
 		answer: func(int, url.Values) recorded {
 			return recorded{body: `{"id_token":"ID_TOKEN","access_token":"eyJraWQi","refresh_token":"eyJjdHki","expires_in":3600,"token_type":"Bearer"}`}
@@ -453,7 +453,7 @@ func TestSlack(t *testing.T) {
 			"id_token_signing_alg_values_supported":["RS256"],"claims_supported":["sub","auth_time","iss"],"claims_parameter_supported":false,
 			"request_parameter_supported":false,"request_uri_parameter_supported":true,"token_endpoint_auth_methods_supported":["client_secret_post","client_secret_basic"]}`),
 		authorize: "https://slack.com/openid/connect/authorize", token: "https://slack.com/api/openid.connect.token", jwks: "https://slack.com/openid/connect/keys",
-		redirect: exactly(&registered), keys: []*jwkstest.Key{rsaKey()},
+		redirect: exactly(&registered), keys: []*josetest.Key{rsaKey()},
 		claims: map[string]any{"iss": "https://slack.com", "aud": "1234567890.1234567890123", "sub": "U123ABC", "email": "alice@example.com", "https://slack.com/team_id": "T1"},
 		answer: func(int, url.Values) recorded {
 			return recorded{body: `{"ok":true,"access_token":"xoxp-1","token_type":"Bearer","id_token":"ID_TOKEN"}`}

@@ -24,7 +24,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/internal/jwks/jwkstest"
+	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -43,9 +43,9 @@ type shape struct {
 	jwks         string                                //
 	api          string                                // takes the last access token, in any path under it
 	redirect     func(*url.URL) bool                   // the redirect URIs that it takes
-	keys         []*jwkstest.Key                       //
+	keys         []*josetest.Key                       //
 	claims       map[string]any                        // of the ID token, besides aud, nonce, exp and iat
-	signWith     *jwkstest.Key                         // nil: the first of keys
+	signWith     *josetest.Key                         // nil: the first of keys
 	answer       func(n int, form url.Values) recorded // the n-th token request, from 0
 	deviceAnswer recorded
 }
@@ -164,7 +164,7 @@ func (w *vendor) serve(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Unlock()
 	switch {
 	case w.shape.metadata != nil && strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
-		w.reply(rw, recorded{body: string(jwkstest.JSON(w.shape.metadata))})
+		w.reply(rw, recorded{body: string(josetest.JSON(w.shape.metadata))})
 	case at == w.shape.authorize:
 		w.authorization(rw, r)
 	case at == w.shape.token && r.Method == http.MethodPost:
@@ -172,7 +172,7 @@ func (w *vendor) serve(rw http.ResponseWriter, r *http.Request) {
 	case at == w.shape.device && r.Method == http.MethodPost:
 		w.reply(rw, w.shape.deviceAnswer)
 	case at == w.shape.jwks:
-		jwkstest.Handler(w.shape.keys...)(rw, r)
+		josetest.Handler(w.shape.keys...)(rw, r)
 	case w.shape.api != "" && strings.HasPrefix(at, w.shape.api):
 		w.resource(rw, r)
 	default:
@@ -276,7 +276,7 @@ func (w *vendor) sent() []tokenRequest {
 }
 
 // once makes the costly RSA keys, which are what providers sign with.
-var rsaKey = sync.OnceValue(func() *jwkstest.Key { return jwkstest.New(panics{}, "RS256", "k1") })
+var rsaKey = sync.OnceValue(func() *josetest.Key { return josetest.New(panics{}, "RS256", "k1") })
 
 // panics stands in for a test where none is at hand.
 type panics struct{ testing.TB }

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/nativeoauth/nativeoauth/internal/dpop"
-	"github.com/nativeoauth/nativeoauth/internal/grant"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/session"
 )
 
 // account is what all Sessions of one account share: the stored grant as last seen, and the one refresh under way.
@@ -23,7 +23,7 @@ type account struct {
 	name   string
 	key    string
 
-	grant  atomic.Pointer[grant.Grant] // nil: not loaded, or gone. Only what is known to be stored.
+	grant  atomic.Pointer[session.Grant] // nil: not loaded, or gone. Only what is known to be stored.
 	flight atomic.Pointer[flight]
 	pause  atomic.Pointer[pause] // after a refresh that failed: no early one
 
@@ -44,9 +44,9 @@ type slot struct {
 type held struct {
 	token      *oauth2.Token
 	generation uint64
-	key        dpop.Key // zero: a bearer token
-	refresh    moment   // from here on it is refreshed early
-	expiry     moment   // from here on it is not handed out
+	key        oauth.DPoPKey // zero: a bearer token
+	refresh    moment        // from here on it is refreshed early
+	expiry     moment        // from here on it is not handed out
 	settled    time.Duration
 	since      time.Time // when this process got it
 	issued     time.Time // when whichever process got it
@@ -118,7 +118,7 @@ func (a *account) slot(resource string, scopes []string) *slot {
 
 // publish makes what was seen in the store what every Session of the account sees, unless something newer is known: a read that was overtaken by a
 // sign-in or a logout must not bring back what was before.
-func (a *account) publish(seen grant.Seen) {
+func (a *account) publish(seen session.Seen) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if seen.Newest >= a.newest {
@@ -127,7 +127,7 @@ func (a *account) publish(seen grant.Seen) {
 }
 
 // stored publishes a grant that was just stored or read under the lock.
-func (a *account) stored(g *grant.Grant) { a.publish(grant.Seen{Grant: g, Newest: g.Generation}) }
+func (a *account) stored(g *session.Grant) { a.publish(session.Seen{Grant: g, Newest: g.Generation}) }
 
 // drop forgets the session after a logout: every generation so far is at or below the tombstone.
 func (a *account) drop() {
@@ -136,7 +136,7 @@ func (a *account) drop() {
 	a.set(nil, a.newest+1)
 }
 
-func (a *account) set(g *grant.Grant, newest uint64) {
+func (a *account) set(g *session.Grant, newest uint64) {
 	a.newest = newest
 	a.grant.Store(g)
 	now := time.Now()
@@ -145,7 +145,7 @@ func (a *account) set(g *grant.Grant, newest uint64) {
 	}
 }
 
-func (a *account) fill(s *slot, g *grant.Grant, now time.Time) {
+func (a *account) fill(s *slot, g *session.Grant, now time.Time) {
 	if g == nil || g.Pending() {
 		s.current.Store(nil)
 		return
@@ -165,13 +165,13 @@ func (a *account) fill(s *slot, g *grant.Grant, now time.Time) {
 }
 
 // is reports whether h is t, of the same issue.
-func (h *held) is(t *grant.Token) bool {
+func (h *held) is(t *session.Token) bool {
 	return h.issued.Equal(t.Obtained) && h.token.AccessToken == t.AccessToken.Reveal()
 }
 
 // hold computes when t is refreshed. Early enough that nobody waits, late enough that it is worth it, and with jitter, so that processes do not
 // come all at once.
-func (c *Client) hold(t *grant.Token, generation uint64, now time.Time) *held {
+func (c *Client) hold(t *session.Token, generation uint64, now time.Time) *held {
 	life := max(t.Expiry.Sub(t.Obtained), 0)
 	before := c.cfg.RefreshBefore
 	if before == 0 {
@@ -216,7 +216,7 @@ func (a *account) load(ctx context.Context) error {
 	}
 	a.publish(seen)
 	if seen.Grant == nil {
-		return &loginRequired{why: "no session is stored" + forAccount(a.name), cause: grant.ErrAbsent}
+		return &loginRequired{why: "no session is stored" + forAccount(a.name), cause: session.ErrAbsent}
 	}
 	if seen.Open && !seen.Dead && !a.paused(time.Now()) {
 		f := a.refresh(a.slot("", nil), true, 0)
@@ -361,11 +361,11 @@ func (a *account) pauseAfter(err error) {
 		return
 	}
 	next := &pause{since: time.Now(), length: 2 * time.Second}
-	var asked *grant.PauseError
+	var asked *session.PauseError
 	switch {
 	case errors.As(err, &asked):
 		next.length = asked.After
-	case !errors.Is(err, grant.ErrBusy):
+	case !errors.Is(err, session.ErrBusy):
 		if p := a.pause.Load(); p != nil {
 			next.failures = p.failures
 		}
@@ -380,7 +380,7 @@ const maxPause = 2 * time.Minute
 
 func (a *account) run(f *flight, early bool, after uint64) error {
 	c := a.client
-	serves := func(g *grant.Grant) bool {
+	serves := func(g *session.Grant) bool {
 		t := g.Token(f.slot.resource, f.slot.scopes)
 		if _, err := proofKey(g); err != nil || t == nil || t.AccessToken.IsZero() {
 			return false
@@ -392,9 +392,11 @@ func (a *account) run(f *flight, early bool, after uint64) error {
 		h := c.hold(t, g.Generation, now)
 		return g.Generation > after && h.valid(now) && (!early || !h.early(now))
 	}
-	g, err := c.keeper.Refresh(c.life, grant.Attempt{
+	g, err := c.keeper.Refresh(c.life, session.Attempt{
 		Key: a.key, Early: early, Known: a.grant.Load(), Serves: serves,
-		Send: func(ctx context.Context, g *grant.Grant) (*grant.Grant, error) { return c.sendRefresh(ctx, g, f.slot) },
+		Send: func(ctx context.Context, g *session.Grant) (*session.Grant, error) {
+			return c.sendRefresh(ctx, g, f.slot)
+		},
 		Stalled: func(err error) {
 			f.once.Do(func() {
 				f.stall = c.failure(err)
@@ -402,7 +404,7 @@ func (a *account) run(f *flight, early bool, after uint64) error {
 			})
 		},
 	})
-	if errors.Is(err, grant.ErrAbsent) {
+	if errors.Is(err, session.ErrAbsent) {
 		if seen, serr := c.keeper.Look(c.life, a.key); serr == nil {
 			a.publish(seen)
 		}
@@ -417,15 +419,15 @@ func (a *account) run(f *flight, early bool, after uint64) error {
 
 // failure turns what the keeper reports into what a program decides on.
 func (c *Client) failure(err error) error {
-	var pause *grant.PauseError
+	var pause *session.PauseError
 	switch {
-	case errors.Is(err, grant.ErrAbsent):
+	case errors.Is(err, session.ErrAbsent):
 		return &loginRequired{why: "the session is gone: it was signed out, or never stored", cause: err}
-	case errors.Is(err, grant.ErrDead):
+	case errors.Is(err, session.ErrDead):
 		return &loginRequired{why: "the provider has ended the session", cause: err}
-	case errors.Is(err, grant.ErrNoRefreshToken):
+	case errors.Is(err, session.ErrNoRefreshToken):
 		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token (offline_access or Prompt \"consent\" may bring one)", cause: err}
-	case errors.Is(err, grant.ErrRejected) && !errors.Is(err, ErrInvalidResponse):
+	case errors.Is(err, session.ErrRejected) && !errors.Is(err, ErrInvalidResponse):
 		return invalid("%w", err)
 	case errors.As(err, &pause):
 		return &Error{Endpoint: "token", Status: pause.Status, RetryAfter: pause.After}

@@ -10,24 +10,23 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/nativeoauth/nativeoauth/internal/clientauth"
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/registration"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // identity is who the client is at one provider.
 type identity struct {
 	id     string
-	auth   clientauth.Method
-	secret secret.String // of a client that registered itself
+	auth   oauth.ClientAuth
+	secret wire.Secret // of a client that registered itself
 }
 
 // identityOf is who the client was when it got g.
-func (c *Client) identityOf(g *grant.Grant) identity {
+func (c *Client) identityOf(g *session.Grant) identity {
 	if !g.ClientSecret.IsZero() {
-		return identity{g.ClientID, clientauth.Secret(g.ClientSecret.Reveal()), g.ClientSecret}
+		return identity{g.ClientID, oauth.ClientSecret(g.ClientSecret.Reveal()), g.ClientSecret}
 	}
 	return identity{id: g.ClientID, auth: c.cfg.ClientAuth.method}
 }
@@ -35,8 +34,8 @@ func (c *Client) identityOf(g *grant.Grant) identity {
 // identify returns who the client is at p: as configured, as registered before, or as registered now (S44: by issuer).
 func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity, error) {
 	id := c.cfg.ClientID
-	if id != "" && (!registration.IsDocumentURL(id) || p.doc.ClientIDMetadataDocumentSupported || c.cfg.Registration == nil) {
-		if registration.IsDocumentURL(id) && !p.doc.ClientIDMetadataDocumentSupported {
+	if id != "" && (!oauth.IsDocumentURL(id) || p.doc.ClientIDMetadataDocumentSupported || c.cfg.Registration == nil) {
+		if oauth.IsDocumentURL(id) && !p.doc.ClientIDMetadataDocumentSupported {
 			c.log.Warn("the provider's metadata do not say that it takes client ID metadata documents", "issuer", p.issuer)
 		}
 		return identity{id: id, auth: c.cfg.ClientAuth.method}, nil
@@ -45,7 +44,7 @@ func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity
 		return identity{}, unsupported("the provider has no registration_endpoint; register the program there and set Config.ClientID")
 	}
 	r := c.cfg.Registration
-	req := registration.Request{
+	req := oauth.RegistrationRequest{
 		RedirectURIs: c.redirectURIs(), Scope: strings.Join(c.cfg.Scopes, " "), DPoP: dpop,
 		ClientName: r.ClientName, ClientURI: r.ClientURI, LogoURI: r.LogoURI, SoftwareID: r.SoftwareID, SoftwareVersion: r.SoftwareVersion,
 		Extra: r.Extra, GrantTypes: []string{"authorization_code", "refresh_token"},
@@ -56,26 +55,23 @@ func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity
 	key := registrationKey(p.issuer, c.party())
 	data, err := c.store.Get(ctx, key)
 	if err == nil {
-		var kept *registration.Client
-		if kept, err = registration.Load(data, p.issuer, req); err == nil {
+		var kept *oauth.RegisteredClient
+		if kept, err = oauth.LoadClient(data, p.issuer, req); err == nil {
 			return registered(kept), nil
 		}
 		c.log.Info("the client registers anew", "issuer", p.issuer, "why", err)
 	} else if !errors.Is(err, tokenstore.ErrNotFound) {
 		return identity{}, err
 	}
-	var initial secret.String
+	var initial wire.Secret
 	if r.InitialAccessToken != nil {
 		token, err := r.InitialAccessToken(ctx)
 		if err != nil {
 			return identity{}, fmt.Errorf("the initial access token: %w", err)
 		}
-		initial = secret.New(token)
+		initial = wire.NewSecret(token)
 	}
-	client, err := registration.Register(ctx, p.fetch, p.doc.RegistrationEndpoint, req, initial)
-	if errors.Is(err, registration.ErrResponse) {
-		return identity{}, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
-	}
+	client, err := oauth.Register(ctx, p.fetch, p.doc.RegistrationEndpoint, req, initial)
 	if err != nil {
 		return identity{}, fromEndpoint("registration", err)
 	}
@@ -89,10 +85,10 @@ func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity
 	return registered(client), nil
 }
 
-func registered(client *registration.Client) identity {
+func registered(client *oauth.RegisteredClient) identity {
 	id := identity{id: client.ID}
 	if !client.Secret.IsZero() {
-		id.secret, id.auth = client.Secret, clientauth.Secret(client.Secret.Reveal())
+		id.secret, id.auth = client.Secret, oauth.ClientSecret(client.Secret.Reveal())
 	}
 	return id
 }

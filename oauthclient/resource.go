@@ -2,13 +2,11 @@ package oauthclient
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/resourcemeta"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 )
 
 // target is what a sign-in is for.
@@ -45,7 +43,7 @@ func (c *Client) target(ctx context.Context, o *LoginOptions) (target, error) {
 	return t, nil
 }
 
-func (c *Client) resource(ctx context.Context, metadataURL string) (*resourcemeta.Document, error) {
+func (c *Client) resource(ctx context.Context, metadataURL string) (*oauth.ResourceMetadata, error) {
 	way := c.cfg.Transport
 	if c.resources != nil {
 		way = c.resources
@@ -54,11 +52,8 @@ func (c *Client) resource(ctx context.Context, metadataURL string) (*resourcemet
 	if c.issuer != "" {
 		timeout = 3 * time.Second // the login can do without
 	}
-	doc, err := resourcemeta.Discover(ctx, &fetch.Client{Transport: way, Timeout: timeout}, c.cfg.Resources[0], resourcemeta.Options{
+	doc, err := oauth.DiscoverResource(ctx, &fetch.Client{Transport: way, Timeout: timeout}, c.cfg.Resources[0], oauth.ResourceOptions{
 		MetadataURL: metadataURL, Root: c.issuer == "", AllowPrivate: c.cfg.AllowPrivate,
 	})
-	if errors.Is(err, resourcemeta.ErrInvalid) {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidResponse, err)
-	}
 	return doc, err
 }

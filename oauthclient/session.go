@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/idtoken"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/oidc"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // Session is a signed-in user. It never opens a browser, and has no goroutine while idle. It is safe for concurrent use.
@@ -127,12 +127,12 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 	for attempt := range 2 {
 		g := s.account.grant.Load()
 		if g == nil {
-			return "", time.Time{}, s.account.client.failure(grant.ErrAbsent)
+			return "", time.Time{}, s.account.client.failure(session.ErrAbsent)
 		}
 		if g.IDToken.IsZero() {
 			return "", time.Time{}, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
 		}
-		claims, err := idtoken.Parse(g.IDToken.Reveal())
+		claims, err := oidc.ParseIDToken(g.IDToken.Reveal())
 		if err != nil {
 			return "", time.Time{}, invalid("stored ID token: %w", err)
 		}
@@ -158,21 +158,21 @@ func (s *Session) Claims(v any) error {
 	if err != nil {
 		return err
 	}
-	if err := strictjson.Unmarshal(claims.Raw, v); err != nil {
+	if err := wire.UnmarshalJSON(claims.Raw, v); err != nil {
 		return invalid("claims: %w", err)
 	}
 	return nil
 }
 
-func (s *Session) claims() (*idtoken.Claims, error) {
+func (s *Session) claims() (*oidc.IDToken, error) {
 	g := s.account.grant.Load()
 	if g == nil {
-		return nil, s.account.client.failure(grant.ErrAbsent)
+		return nil, s.account.client.failure(session.ErrAbsent)
 	}
 	if g.IDToken.IsZero() {
 		return nil, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
 	}
-	claims, err := idtoken.Parse(g.IDToken.Reveal())
+	claims, err := oidc.ParseIDToken(g.IDToken.Reveal())
 	if err != nil {
 		return nil, invalid("stored ID token: %w", err)
 	}

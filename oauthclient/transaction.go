@@ -11,10 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/dpop"
-	"github.com/nativeoauth/nativeoauth/internal/metadata"
-	"github.com/nativeoauth/nativeoauth/internal/par"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/pkce"
 )
 
@@ -25,10 +23,10 @@ type transaction struct {
 	provider    *provider
 	identity    identity
 	redirectURI string
-	state       secret.String
-	nonce       secret.String // zero: no openid asked
+	state       wire.Secret
+	nonce       wire.Secret // zero: no openid asked
 	verifier    pkce.Verifier
-	key         dpop.Key // zero: bearer tokens
+	key         oauth.DPoPKey // zero: bearer tokens
 	formPost    bool
 	openID      bool
 	scopes      []string
@@ -53,11 +51,11 @@ func (c *Client) newTransaction(at *attempt, redirectURI string) (*transaction, 
 		t.nonce = random()
 	}
 	if at.dpop {
-		if algs := p.doc.DPoPSigningAlgValuesSupported; algs != nil && !slices.Contains(algs, dpop.Algorithm) {
-			return nil, unsupported("the provider's dpop_signing_alg_values_supported has no %s", dpop.Algorithm)
+		if algs := p.doc.DPoPSigningAlgValuesSupported; algs != nil && !slices.Contains(algs, oauth.DPoPAlgorithm) {
+			return nil, unsupported("the provider's dpop_signing_alg_values_supported has no %s", oauth.DPoPAlgorithm)
 		}
 		var err error
-		if t.key, err = dpop.NewKey(); err != nil {
+		if t.key, err = oauth.NewDPoPKey(); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +109,7 @@ func (c *Client) authorizationURL(ctx context.Context, t *transaction) (address 
 	doc := t.provider.doc
 	if doc.PushedAuthorizationRequestEndpoint != "" {
 		req := c.request(t.provider, t.identity, doc.PushedAuthorizationRequestEndpoint, t.request(), t.key)
-		pushed, err := par.Push(ctx, t.provider.fetch, req)
+		pushed, err := oauth.Push(ctx, t.provider.fetch, req)
 		if err != nil {
 			return "", time.Time{}, fromEndpoint("pushed_authorization_request", err)
 		}
@@ -140,18 +138,18 @@ func (c *Client) authorizationURL(ctx context.Context, t *transaction) (address 
 }
 
 // random returns 32 bytes from the system's generator as base64url.
-func random() secret.String {
+func random() wire.Secret {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails: it would end the program
-	return secret.New(base64.RawURLEncoding.EncodeToString(b))
+	return wire.NewSecret(base64.RawURLEncoding.EncodeToString(b))
 }
 
 // pkceSupport decides about PKCE from the metadata (S25, S26).
-func (c *Client) pkceSupport(doc *metadata.Document) error {
+func (c *Client) pkceSupport(doc *oauth.Metadata) error {
 	switch doc.S256() {
-	case metadata.Refused:
+	case oauth.PKCERefused:
 		return unsupported("the provider's code_challenge_methods_supported has no S256, and a weaker method is not used")
-	case metadata.Unsaid:
+	case oauth.PKCEUnsaid:
 		if c.issuer == "" { // the Model Context Protocol's rule for a provider that nobody has vouched for
 			return invalid("the provider was named by the resource, and its metadata have no code_challenge_methods_supported")
 		}

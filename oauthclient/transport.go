@@ -11,10 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/challenge"
-	"github.com/nativeoauth/nativeoauth/internal/dpop"
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // HTTPClient returns a client that sends the session's token where it belongs and nowhere else: see [Session.Transport]. It is the same each
@@ -73,7 +71,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !tokenRefused(resp) {
 		return resp, err
 	}
-	at := place{s.slot, safeurl.Origin(req.URL)}
+	at := place{s.slot, wire.Origin(req.URL)}
 	if s.account.client.vain(at, h) {
 		return resp, nil
 	}
@@ -117,9 +115,9 @@ func (c *Client) vain(at place, h *held) bool {
 
 // send sends req with h's token, and under DPoP once more where the server asks for a nonce (RFC 9449 §9).
 func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.Response, error) {
-	var prover *dpop.Prover
+	var prover *oauth.Prover
 	if !h.key.IsZero() {
-		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), secret.New(h.token.AccessToken))
+		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), wire.NewSecret(h.token.AccessToken))
 	}
 	for {
 		out := req.Clone(req.Context())
@@ -187,7 +185,7 @@ func (s *Session) replace(ctx context.Context, refused *held) (*held, error) {
 }
 
 func tokenRefused(resp *http.Response) bool {
-	demand, ok := challenge.Pick(challenge.Parse(resp.Header), "")
+	demand, ok := oauth.PickChallenge(oauth.ParseChallenges(resp.Header), "")
 	return ok && demand.Error == "invalid_token"
 }
 
@@ -241,7 +239,7 @@ func (s *Session) belongs(req *http.Request) (bool, error) {
 		return true, nil
 	}
 	for r := req; r != first; r = r.Response.Request {
-		if safeurl.Origin(r.URL) != safeurl.Origin(first.URL) {
+		if wire.Origin(r.URL) != wire.Origin(first.URL) {
 			return false, nil
 		}
 	}
@@ -257,7 +255,7 @@ func tokenOrigins(cfg *Config) []string {
 	var origins []string
 	for _, raw := range list {
 		if u, err := url.Parse(raw); err == nil { // check has parsed it before
-			origins = append(origins, safeurl.Origin(u))
+			origins = append(origins, wire.Origin(u))
 		}
 	}
 	return origins
@@ -275,11 +273,11 @@ func plainPath(u *url.URL) bool {
 }
 
 func (c *Client) checkOrigin(u *url.URL) error {
-	if u.Scheme != "https" && (u.Scheme != "http" || !safeurl.IsLoopback(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !wire.IsLoopback(u.Hostname())) {
 		return fmt.Errorf("the session's token is not sent over %s; use https", u.Scheme)
 	}
-	if len(c.origins) > 0 && !slices.Contains(c.origins, safeurl.Origin(u)) {
-		return fmt.Errorf("the session's token is not for %s; add it to Config.Origins if it is", safeurl.Origin(u))
+	if len(c.origins) > 0 && !slices.Contains(c.origins, wire.Origin(u)) {
+		return fmt.Errorf("the session's token is not for %s; add it to Config.Origins if it is", wire.Origin(u))
 	}
 	return nil
 }
@@ -292,7 +290,7 @@ func (s *Session) forRequest(u *url.URL) *Session {
 	best, length := "", 0
 	for _, raw := range s.account.client.cfg.Resources {
 		r, err := url.Parse(raw)
-		if err != nil || safeurl.Origin(r) != safeurl.Origin(u) || !under(r.Path, u.Path) {
+		if err != nil || wire.Origin(r) != wire.Origin(u) || !under(r.Path, u.Path) {
 			continue
 		}
 		if len(r.Path)+1 > length {

@@ -3,18 +3,15 @@ package oauthclient
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
-	"github.com/nativeoauth/nativeoauth/internal/dpop"
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/introspection"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
-	"github.com/nativeoauth/nativeoauth/internal/userinfo"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/oidc"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // UserInfo asks the provider about the user and decodes the answer into v (OpenID Connect Core §5.3). Its sub must be the session's.
@@ -31,7 +28,7 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	}
 	g := s.account.grant.Load()
 	if g == nil {
-		return c.failure(grant.ErrAbsent)
+		return c.failure(session.ErrAbsent)
 	}
 	p, err := c.provider(ctx, g.Issuer)
 	if err != nil {
@@ -45,16 +42,14 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	}
 	sent := &overheard{base: p.fetch.Transport}
 	way := &fetch.Client{Transport: &transport{session: s.account.session("", nil), base: sent, provider: true}}
-	data, err := userinfo.Fetch(ctx, way, userinfo.Request{
+	data, err := oidc.FetchUserinfo(ctx, way, oidc.UserinfoRequest{
 		Endpoint: p.doc.UserinfoEndpoint, Subject: claims.Subject, Issuer: p.issuer, ClientID: g.ClientID,
 		Keys: p.keys, Algorithms: p.doc.UserinfoAlgorithms(),
 	})
-	var ue *userinfo.Error
+	var ue *oidc.UserinfoError
 	switch {
 	case errors.As(err, &ue):
 		return &Error{Endpoint: "userinfo", Code: sent.without(ue.Code), Description: sent.without(ue.Description), Status: ue.Status, RetryAfter: ue.RetryAfter}
-	case errors.Is(err, userinfo.ErrResponse):
-		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
 	case err != nil:
 		return err
 	}
@@ -82,7 +77,7 @@ func (o *overheard) without(words string) string {
 }
 
 func decode(what string, data []byte, v any) error {
-	if err := strictjson.Unmarshal(data, v); err != nil {
+	if err := wire.UnmarshalJSON(data, v); err != nil {
 		return invalid("%s: %w", what, err)
 	}
 	return nil
@@ -102,7 +97,7 @@ func (s *Session) Introspect(ctx context.Context, v any) error {
 	}
 	g := s.account.grant.Load()
 	if g == nil {
-		return c.failure(grant.ErrAbsent)
+		return c.failure(session.ErrAbsent)
 	}
 	p, err := c.provider(ctx, g.Issuer)
 	if err != nil {
@@ -111,14 +106,11 @@ func (s *Session) Introspect(ctx context.Context, v any) error {
 	if p.doc.IntrospectionEndpoint == "" {
 		return unsupported("the provider has no introspection_endpoint")
 	}
-	req := c.request(p, c.identityOf(g), p.doc.IntrospectionEndpoint, nil, dpop.Key{})
+	req := c.request(p, c.identityOf(g), p.doc.IntrospectionEndpoint, nil, oauth.DPoPKey{})
 	if p.doc.IntrospectionEndpointAuthMethodsSupported != nil {
 		req.AuthMethods, req.AuthAlgs = p.doc.IntrospectionEndpointAuthMethodsSupported, p.doc.IntrospectionEndpointAuthSigningAlgValuesSupported
 	}
-	data, err := introspection.Introspect(ctx, p.fetch, req, secret.New(tok.AccessToken), "access_token")
-	if errors.Is(err, introspection.ErrResponse) {
-		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
-	}
+	data, err := oauth.Introspect(ctx, p.fetch, req, wire.NewSecret(tok.AccessToken), "access_token")
 	if err != nil {
 		return fromEndpoint("introspection", err)
 	}

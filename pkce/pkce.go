@@ -18,7 +18,7 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // Method is the value of code_challenge_method (RFC 7636 §4.3).
@@ -33,14 +33,14 @@ const (
 // Verifier is a code_verifier (RFC 7636 §4.1). It is a secret: printing, logging or marshalling it gives
 // "[redacted]". The zero Verifier stands for none: its Challenge and Reveal are "".
 // It is immutable and safe for concurrent use.
-type Verifier struct{ s secret.String }
+type Verifier struct{ s wire.Secret }
 
 // New returns a fresh verifier: 32 bytes from the system's random source, as 43 characters. Use each one for a
 // single authorization request.
 func New() Verifier {
 	b := make([]byte, entropy)
 	_, _ = rand.Read(b) // never fails: it ends the process instead
-	return Verifier{secret.New(base64.RawURLEncoding.EncodeToString(b))}
+	return Verifier{wire.NewSecret(base64.RawURLEncoding.EncodeToString(b))}
 }
 
 // Parse takes a verifier that was made elsewhere: 43 to 128 characters of A-Z a-z 0-9 - . _ ~ (RFC 7636 §4.1).
@@ -54,7 +54,7 @@ func Parse(s string) (Verifier, error) {
 			return Verifier{}, errCharacter
 		}
 	}
-	return Verifier{secret.New(s)}, nil
+	return Verifier{wire.NewSecret(s)}, nil
 }
 
 var errCharacter = errors.New("pkce: a code verifier holds only A-Z a-z 0-9 - . _ ~, and no padding; make one with pkce.New")

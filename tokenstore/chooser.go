@@ -14,7 +14,7 @@ import (
 	"sync"
 
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // Chooser is the first of several stores that works on this machine, and stays it:
@@ -216,7 +216,7 @@ func encodeMemory(name string) []byte {
 
 func decodeMemory(data []byte) (name string, err error) {
 	var m chooserMemory
-	if err := strictjson.Unmarshal(data, &m); err != nil {
+	if err := wire.UnmarshalJSON(data, &m); err != nil {
 		return "", errors.New("it is not the JSON that was written")
 	}
 	if m.Version != memoryVersion {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // systemLimit: go-keyring pipes one command of at most 4,096 bytes to security(1), with the secret in base64. The names
@@ -30,7 +30,7 @@ func lookForKeychain(context.Context) (keychain, error) {
 func keychainError(err error) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		return fmt.Errorf("%w: security(1) failed: %s", ErrUnavailable, neutral.Text(err.Error(), 0))
+		return fmt.Errorf("%w: security(1) failed: %s", ErrUnavailable, wire.SafeText(err.Error(), 0))
 	}
 	switch exit.ExitCode() {
 	case 36: // errSecInteractionNotAllowed

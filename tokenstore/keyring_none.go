@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 func systemLimit(_, _ string) int { return MaxData }
@@ -19,5 +19,5 @@ func lookForKeychain(context.Context) (keychain, error) {
 }
 
 func keychainError(err error) error {
-	return fmt.Errorf("%w: %s", ErrUnavailable, neutral.Text(err.Error(), 0))
+	return fmt.Errorf("%w: %s", ErrUnavailable, wire.SafeText(err.Error(), 0))
 }

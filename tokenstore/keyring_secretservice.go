@@ -13,7 +13,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/zalando/go-keyring"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // systemLimit: a Secret Service has none, but rewrites and re-encrypts its whole keyring at each change.
@@ -170,7 +170,7 @@ func startSecretService(ctx context.Context, bus dbus.BusObject, asked *dbus.Cal
 		return false, fmt.Errorf("%w: no secret service runs on the session bus; start gnome-keyring, KWallet or KeePassXC (with its Secret Service integration on)"+elsewhere, ErrUnavailable)
 	}
 	if err := bus.CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0, secretsName, uint32(0)).Err; err != nil {
-		return false, fmt.Errorf("%w: the secret service cannot be started: %s; start it by hand to see why"+elsewhere, ErrUnavailable, neutral.Text(err.Error(), 0))
+		return false, fmt.Errorf("%w: the secret service cannot be started: %s; start it by hand to see why"+elsewhere, ErrUnavailable, wire.SafeText(err.Error(), 0))
 	}
 	return true, nil
 }
@@ -189,7 +189,7 @@ func defaultCollection(ctx context.Context, service dbus.BusObject) (path dbus.O
 
 func busError(problem string, err error) error {
 	return fmt.Errorf("%w: the session bus at %s %s (%s); it may have ended with the session that started it: sign in again or mend DBUS_SESSION_BUS_ADDRESS"+elsewhere,
-		ErrUnavailable, neutral.Text(busAddress(), 0), problem, neutral.Text(err.Error(), 0))
+		ErrUnavailable, wire.SafeText(busAddress(), 0), problem, wire.SafeText(err.Error(), 0))
 }
 
 // busAddress is what godbus goes by after it looked: it writes what it finds to the environment.
@@ -206,7 +206,7 @@ func hasDisplay() bool {
 
 // keychainError makes a typed error of go-keyring's. D-Bus errors carry no secret.
 func keychainError(err error) error {
-	text := neutral.Text(err.Error(), 0)
+	text := wire.SafeText(err.Error(), 0)
 	var fault dbus.Error
 	switch {
 	case strings.Contains(text, "failed to unlock correct collection"):

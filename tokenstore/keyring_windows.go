@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // systemLimit is CRED_MAX_CREDENTIAL_BLOB_SIZE.
@@ -24,5 +24,5 @@ func keychainError(err error) error {
 	if errors.Is(err, errNoSuchLogonSession) {
 		return fmt.Errorf("%w: this logon has no Credential Manager, as over ssh with a key or in a service; sign in to the desktop, or keep the session in a tokenstore.File", ErrUnavailable)
 	}
-	return fmt.Errorf("%w: the Credential Manager failed: %s", ErrUnavailable, neutral.Text(err.Error(), 0))
+	return fmt.Errorf("%w: the Credential Manager failed: %s", ErrUnavailable, wire.SafeText(err.Error(), 0))
 }

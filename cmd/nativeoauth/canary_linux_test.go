@@ -26,14 +26,14 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// wire is all that goes between the command and its provider: it learns every secret from it, and has an endpoint repeat what it was told.
-type wire struct {
+// traffic is all that goes between the command and its provider: it learns every secret from it, and has an endpoint repeat what it was told.
+type traffic struct {
 	mu      sync.Mutex
 	secrets map[string]string // value → what it is
 	echo    string            // the endpoint that refuses, and says why at length
 }
 
-func (w *wire) secret(what, value string) {
+func (w *traffic) secret(what, value string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(value) >= 8 {
@@ -41,19 +41,19 @@ func (w *wire) secret(what, value string) {
 	}
 }
 
-func (w *wire) form(v url.Values) {
+func (w *traffic) form(v url.Values) {
 	for _, name := range []string{"code", "code_verifier", "refresh_token", "state", "nonce", "client_secret", "token", "device_code"} {
 		w.secret(name, v.Get(name))
 	}
 }
 
-func (w *wire) repeat(endpoint string) {
+func (w *traffic) repeat(endpoint string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.echo = endpoint
 }
 
-func (w *wire) option(endpoint string, next http.Handler) http.Handler {
+func (w *traffic) option(endpoint string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -112,7 +112,7 @@ func (w *wire) option(endpoint string, next http.Handler) http.Handler {
 }
 
 // found names the secrets that text holds, as they are or in another spelling.
-func (w *wire) found(text string) (names []string) {
+func (w *traffic) found(text string) (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for value, what := range w.secrets {
@@ -203,7 +203,7 @@ func TestS66S67CommandCanarySweep(t *testing.T) {
 
 func sweep(t *testing.T, dpop bool) {
 	const clientSecret = "s3cret canary" // newProvider's
-	w := &wire{secrets: map[string]string{clientSecret: "client secret"}}
+	w := &traffic{secrets: map[string]string{clientSecret: "client secret"}}
 	p := newPlace(t, authserver.Config{DeviceInterval: time.Second, DPoPNonce: dpop, Misbehave: w.option})
 	tmp, work := t.TempDir(), t.TempDir()
 	secretFile := filepath.Join(p.home, "client secret")

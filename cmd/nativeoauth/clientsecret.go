@@ -13,9 +13,8 @@ import (
 	"io"
 	"strings"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -46,15 +45,15 @@ func (a *app) clientAuth(ctx context.Context, s *settings, store tokenstore.Stor
 	return oauthclient.ClientSecret(secret.Reveal()), nil
 }
 
-func (a *app) clientSecret(ctx context.Context, s *settings, store tokenstore.Store) (secret.String, error) {
+func (a *app) clientSecret(ctx context.Context, s *settings, store tokenstore.Store) (wire.Secret, error) {
 	switch {
 	case s.ClientSecretFile == "-":
 		if a.command == nil || a.command.Name() != "login" {
-			return secret.String{}, usage("--client-secret-file - is for login, which keeps the secret beside the session")
+			return wire.Secret{}, usage("--client-secret-file - is for login, which keeps the secret beside the session")
 		}
 		line, err := bufio.NewReader(io.LimitReader(a.stdin, maxSecret+1)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return secret.String{}, fmt.Errorf("the client secret on standard input: %w", err)
+			return wire.Secret{}, fmt.Errorf("the client secret on standard input: %w", err)
 		}
 		return readSecret([]byte(line), "the client secret on standard input")
 	case s.ClientSecretFile != "":
@@ -64,27 +63,27 @@ func (a *app) clientSecret(ctx context.Context, s *settings, store tokenstore.St
 	case s.ClientSecretStored:
 		data, err := store.Get(ctx, secretKey(s))
 		if err != nil {
-			return secret.String{}, fmt.Errorf("the client secret that a login kept: %w; give it again: nativeoauth login --client-secret-file -", err)
+			return wire.Secret{}, fmt.Errorf("the client secret that a login kept: %w; give it again: nativeoauth login --client-secret-file -", err)
 		}
 		return readSecret(data, "the client secret that a login kept")
 	}
-	return secret.String{}, nil
+	return wire.Secret{}, nil
 }
 
-func readSecretFile(flag, path string) (secret.String, error) {
+func readSecretFile(flag, path string) (wire.Secret, error) {
 	data, err := securefile.ReadGiven(path, maxSecret)
 	if err != nil {
-		return secret.String{}, fmt.Errorf("%s: %w", flag, err)
+		return wire.Secret{}, fmt.Errorf("%s: %w", flag, err)
 	}
 	return readSecret(data, flag+" "+path)
 }
 
-func readSecret(data []byte, what string) (secret.String, error) {
+func readSecret(data []byte, what string) (wire.Secret, error) {
 	text := strings.TrimSpace(string(data))
 	if text == "" || len(text) > maxSecret {
-		return secret.String{}, fmt.Errorf("%s is empty or too long", what)
+		return wire.Secret{}, fmt.Errorf("%s is empty or too long", what)
 	}
-	return secret.New(text), nil
+	return wire.NewSecret(text), nil
 }
 
 // readClientKey reads a private key in PEM, as openssl and the providers' consoles write it.
@@ -106,7 +105,7 @@ func readClientKey(path string) (crypto.Signer, error) {
 	case "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(block.Bytes)
 	default:
-		return nil, fmt.Errorf("--client-key %s: a %s is not a private key without a passphrase", path, strings.ToLower(neutral.Text(block.Type, 60)))
+		return nil, fmt.Errorf("--client-key %s: a %s is not a private key without a passphrase", path, strings.ToLower(wire.SafeText(block.Type, 60)))
 	}
 	signer, ok := key.(crypto.Signer)
 	if err != nil || !ok {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 	"github.com/nativeoauth/nativeoauth/internal/browser"
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -102,7 +102,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 	if err := session.Claims(&claims); err != nil {
 		return err
 	}
-	t.note("signed in as %s (sub %s)", neutral.Text(claims.Name, 60), neutral.Text(claims.Subject, 60))
+	t.note("signed in as %s (sub %s)", wire.SafeText(claims.Name, 60), wire.SafeText(claims.Subject, 60))
 	t.tell("Kept", "the session is in %s", where)
 
 	if err := a.demoUse(ctx, t, session, provider); err != nil {
@@ -163,7 +163,7 @@ func (a *app) demoUse(ctx context.Context, t *tale, session *oauthclient.Session
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the API answered %s", resp.Status)
 	}
-	t.note("it answers: %s", neutral.Text(string(body), 200))
+	t.note("it answers: %s", wire.SafeText(string(body), 200))
 	return nil
 }
 
@@ -183,7 +183,7 @@ func demoStore(ctx context.Context) (store tokenstore.Store, where string, clean
 		cleanup()
 		return nil, "", nil, ctx.Err()
 	}
-	return &tokenstore.Memory{}, "memory, for there is no keychain here (" + flagWords(neutral.Text(strings.TrimPrefix(why.Error(), "tokenstore: "), 300)) + ")", cleanup, nil
+	return &tokenstore.Memory{}, "memory, for there is no keychain here (" + flagWords(wire.SafeText(strings.TrimPrefix(why.Error(), "tokenstore: "), 300)) + ")", cleanup, nil
 }
 
 // demoProvider is the authorization server and the API behind it.
@@ -295,7 +295,7 @@ func (d *demoPerson) openURL(ctx context.Context, ticket string) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		d.tale.tell("Browser", "none: %s", neutral.Text(strings.TrimPrefix(err.Error(), "browser: "), 300))
+		d.tale.tell("Browser", "none: %s", wire.SafeText(strings.TrimPrefix(err.Error(), "browser: "), 300))
 		d.tale.note("so the demo plays the person, over HTTP: signs in as alice and presses Allow")
 		d.play(ctx, ticket)
 		return nil
@@ -340,7 +340,7 @@ func (d *demoPerson) play(ctx context.Context, url string) {
 	ctx, d.cancel = context.WithTimeout(ctx, time.Minute)
 	d.player.Go(func() {
 		if err := playPerson(ctx, url); err != nil && ctx.Err() == nil {
-			d.tale.note("the demo could not play the person: %s", neutral.Text(err.Error(), 200))
+			d.tale.note("the demo could not play the person: %s", wire.SafeText(err.Error(), 200))
 		}
 	})
 }

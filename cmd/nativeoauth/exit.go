@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -104,7 +104,7 @@ func (a *app) explain(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
-	return neutral.Text(flagWords(text), 2000)
+	return wire.SafeText(flagWords(text), 2000)
 }
 
 // flagWords writes the packages' names for things as this command's.

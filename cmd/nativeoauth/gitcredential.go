@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -118,11 +118,11 @@ func (c credential) isFor(hosts []string) bool {
 }
 
 func origin(host string) (string, bool) {
-	u, err := (safeurl.Policy{}).Parse("https://" + host + "/")
+	u, err := (wire.URLPolicy{}).Parse("https://" + host + "/")
 	if err != nil || u.Path != "/" || u.RawQuery != "" || u.User != nil {
 		return "", false
 	}
-	return safeurl.Origin(&url.URL{Scheme: u.Scheme, Host: u.Host}), true
+	return wire.Origin(&url.URL{Scheme: u.Scheme, Host: u.Host}), true
 }
 
 func (c credential) answer(ctx context.Context, s *oauthclient.Session, username string, bearer bool) (string, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -243,7 +243,7 @@ func asWhom(acc oauthclient.Account) string {
 	if who == "" {
 		return ""
 	}
-	return " as " + neutral.Text(who, 100)
+	return " as " + wire.SafeText(who, 100)
 }
 
 func profileNote(s *settings) string {

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
 	"github.com/nativeoauth/nativeoauth/internal/qrterm"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -46,7 +46,7 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 	}
 	switch {
 	case do.Refused != nil:
-		p.tell("That was not it: %s", neutral.Text(do.Refused.Error(), 300))
+		p.tell("That was not it: %s", wire.SafeText(do.Refused.Error(), 300))
 	case do.URL == "":
 	case do.Opened:
 		p.tell("Your browser has been opened to sign in. If nothing appears, open this address%s:\n  %s", until, do.URL)
@@ -84,7 +84,7 @@ func (u *loginUI) device(do oauthclient.Instructions) {
 	if do.URL != "" {
 		begin = "Or, on any other device, open"
 	}
-	u.person.tell("%s\n  %s\nand enter the code\n  %s", begin, do.VerificationURI, u.person.bold(neutral.Text(do.UserCode, 60)))
+	u.person.tell("%s\n  %s\nand enter the code\n  %s", begin, do.VerificationURI, u.person.bold(wire.SafeText(do.UserCode, 60)))
 	if u.person.terminal && do.VerificationURIComplete != "" {
 		if code := qrterm.Render(do.VerificationURIComplete, u.person.width(), u.person.height()); code != "" {
 			u.person.say("%s", strings.TrimSuffix(code, "\n"))

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // person is how the command talks to whoever runs it: on stderr, in plain lines. On a terminal the last line may count down
@@ -89,7 +89,7 @@ func (w warnings) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	w.person.warn("%s", neutral.Text(text, 1000))
+	w.person.warn("%s", wire.SafeText(text, 1000))
 	return nil
 }
 

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // profile is what a login is remembered by. It holds no secret.
@@ -98,7 +98,7 @@ func readConfig(env environ) (config, error) {
 		return config{}, fmt.Errorf("configuration: %w", err)
 	}
 	var c config
-	if err := strictjson.Unmarshal(data, &c); err != nil {
+	if err := wire.UnmarshalJSON(data, &c); err != nil {
 		return config{}, fmt.Errorf("configuration %s: %w; mend or remove it", path, err)
 	}
 	return c, nil

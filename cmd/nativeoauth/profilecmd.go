@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -63,7 +63,7 @@ func (a *app) profileListCmd() *cobra.Command {
 					line = append(line, p.Account)
 				}
 				for i, text := range line {
-					line[i] = neutral.Text(text, 500)
+					line[i] = wire.SafeText(text, 500)
 				}
 				_, _ = fmt.Fprintln(w, strings.Join(line, "\t"))
 			}

@@ -26,7 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -99,7 +99,7 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 	cfg.Clients = []authserver.Client{
 		{ID: "cli", Name: "a test", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}},
 		{ID: "other-path", RedirectURIs: []string{"http://127.0.0.1/elsewhere"}},
-		{ID: "secret", Auth: authserver.AuthBasic, Secret: secret.New("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{ID: "secret", Auth: authserver.AuthBasic, Secret: wire.NewSecret("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		{ID: "dpop", RequireDPoP: true, RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		{ID: "key", Auth: authserver.AuthPrivateKeyJWT, RedirectURIs: []string{"http://127.0.0.1/callback"}, Keys: &jose.JSONWebKeySet{
 			Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: "ES256", Use: "sig"}},

@@ -17,8 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/nativeoauth/nativeoauth/internal/secret"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -32,7 +31,7 @@ type settings struct {
 	known       bool   // it is in the configuration
 	stored      profile
 	fromProfile bool // issuer and client are the profile's
-	secret      secret.String
+	secret      wire.Secret
 }
 
 // resolve finds out which provider, client and account are meant.
@@ -257,7 +256,7 @@ func readMetadata(path string) (*oauthclient.Metadata, error) {
 		return nil, fmt.Errorf("--metadata-file: %w", err)
 	}
 	var m oauthclient.Metadata
-	if err := strictjson.Unmarshal(data, &m); err != nil {
+	if err := wire.UnmarshalJSON(data, &m); err != nil {
 		return nil, fmt.Errorf("--metadata-file %s: %w", path, err)
 	}
 	if m.Issuer == "" {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -119,7 +119,7 @@ func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
 		return nil, errors.Join(failures...)
 	}
 	for _, err := range failures {
-		a.person.warn("%s", neutral.Text(err.Error(), 1000))
+		a.person.warn("%s", wire.SafeText(err.Error(), 1000))
 	}
 	if cmd.Flags().Changed("account") {
 		rows = only(rows, a.flags.Account)
@@ -182,7 +182,7 @@ func statusTable(rows []statusRow) string {
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		line := func(name, value string) {
 			if value != "" {
-				_, _ = fmt.Fprintf(w, "%s\t%s\n", name, neutral.Text(value, 500))
+				_, _ = fmt.Fprintf(w, "%s\t%s\n", name, wire.SafeText(value, 500))
 			}
 		}
 		who := r.Username

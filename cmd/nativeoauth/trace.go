@@ -16,8 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // tracer is a RoundTripper that tells each request and answer of a flow as it happens. What is not known to be harmless is masked, also where a server
@@ -158,7 +157,7 @@ func (t *tracer) tell(see func() traceEvent) {
 		lines = append(lines, traceValue{v.Name + " =", v.Value})
 	}
 	for _, v := range lines {
-		t.person.say("%s%s", indent, neutral.Text(v.Name+" "+v.Value, max(40, t.person.width()-len(indent))))
+		t.person.say("%s%s", indent, wire.SafeText(v.Name+" "+v.Value, max(40, t.person.width()-len(indent))))
 	}
 }
 
@@ -207,14 +206,14 @@ func (t *tracer) credentials(value string) string {
 	return t.masked(value)
 }
 
-// text is neutral.Text of what a server may have put together: what was masked elsewhere is masked in it too.
+// text is wire.SafeText of what a server may have put together: what was masked elsewhere is masked in it too.
 func (t *tracer) text(text string, max int) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, value := range t.known {
 		text = strings.ReplaceAll(text, value, "[masked]")
 	}
-	return neutral.Text(text, max)
+	return wire.SafeText(text, max)
 }
 
 // url shows the place, the names of the parameters, and what is harmless of them.
@@ -288,7 +287,7 @@ func (t *tracer) body(h http.Header, data []byte) []traceValue {
 	}
 	if kind == "application/json" || strings.HasSuffix(kind, "+json") {
 		var object map[string]any
-		if strictjson.Unmarshal(data, &object) == nil {
+		if wire.UnmarshalJSON(data, &object) == nil {
 			return t.json(object)
 		}
 	}

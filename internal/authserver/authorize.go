@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // authRequest is an authorization request that has been checked.
@@ -141,7 +141,7 @@ func (s *Server) checkAuthRequest(c *Client, p url.Values) (*authRequest, *refus
 		req.maxAge, req.hasMaxAge = time.Duration(n)*time.Second, true
 	}
 	if raw := p.Get("claims"); raw != "" {
-		if strictjson.Unmarshal([]byte(raw), &req.claims) != nil {
+		if wire.UnmarshalJSON([]byte(raw), &req.claims) != nil {
 			return req, invalidRequest("claims is not the JSON that OpenID Connect Core §5.5 describes")
 		}
 	}

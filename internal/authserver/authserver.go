@@ -29,8 +29,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // Names of endpoints, for [Server.Requests], [Server.Hold], [Server.Delay] and [Config.Misbehave].
@@ -157,7 +156,7 @@ type Stats struct {
 
 // New checks cfg and returns a server that is ready to serve.
 func New(cfg Config) (*Server, error) {
-	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(cfg.Issuer)
+	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(cfg.Issuer)
 	if err != nil {
 		return nil, fmt.Errorf("authserver: Issuer: %w", err)
 	}
@@ -194,7 +193,7 @@ func New(cfg Config) (*Server, error) {
 		devices:      table[*device]{max: fewLarge},
 		interactions: table[*interaction]{max: fewLarge},
 	}
-	s.origin = safeurl.Origin(u)
+	s.origin = wire.Origin(u)
 	for _, c := range cfg.Clients {
 		if err := c.check(); err != nil {
 			return nil, fmt.Errorf("authserver: client %q: %w", c.ID, err)
@@ -245,7 +244,7 @@ func (s *Server) route() {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A page whose name was rebound to this address would otherwise be of the same origin as the sign-in page.
-	if origin := (&url.URL{Scheme: strings.Split(s.origin, ":")[0], Host: r.Host}); safeurl.Origin(origin) != s.origin {
+	if origin := (&url.URL{Scheme: strings.Split(s.origin, ":")[0], Host: r.Host}); wire.Origin(origin) != s.origin {
 		http.Error(w, "this server is "+s.origin, http.StatusMisdirectedRequest)
 		return
 	}
@@ -394,7 +393,7 @@ func (s *Server) now() time.Time { return s.cfg.Now() }
 // user returns a person's claims with their sub.
 func (s *Server) user(name string) (map[string]any, bool) {
 	claims, known := s.cfg.Users[name]
-	if name == "" || name != neutral.Text(name, 100) || !known && s.cfg.Users != nil {
+	if name == "" || name != wire.SafeText(name, 100) || !known && s.cfg.Users != nil {
 		return nil, false
 	}
 	claims = maps.Clone(claims)

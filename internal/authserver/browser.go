@@ -11,7 +11,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // Browser plays the person's browser at a server with an AutoUser: it follows redirects, keeps cookies, sends the headers of
@@ -31,7 +31,7 @@ func (s *Server) NewBrowser(transport http.RoundTripper) (*Browser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Browser{provider: safeurl.Origin(u), client: http.Client{
+	return &Browser{provider: wire.Origin(u), client: http.Client{
 		Transport:     transport,
 		Jar:           jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -62,7 +62,7 @@ func (b *Browser) Visit(ctx context.Context, address string) (*Way, error) {
 		}
 		next := way.follow(resp, page)
 		if next == nil {
-			if safeurl.Origin(first) == b.provider && resp.StatusCode < 400 {
+			if wire.Origin(first) == b.provider && resp.StatusCode < 400 {
 				return nil, nil
 			}
 			return nil, fmt.Errorf("the browser stayed on a page, with status %d: %s", resp.StatusCode, pageText(page))
@@ -71,7 +71,7 @@ func (b *Browser) Visit(ctx context.Context, address string) (*Way, error) {
 		if err != nil {
 			return nil, errors.New("the redirect leads to no URL")
 		}
-		if safeurl.Origin(u) != b.provider {
+		if wire.Origin(u) != b.provider {
 			return next, nil
 		}
 		way = next

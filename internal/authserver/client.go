@@ -11,9 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // How a client authenticates (RFC 6749 §2.3, RFC 7523 §2.2, RFC 7591 §2).
@@ -42,7 +40,7 @@ type Client struct {
 
 	// Auth is one of the Auth constants; "": AuthNone. A client authenticates in this way and in no other.
 	Auth   string
-	Secret secret.String       // for AuthBasic and AuthPost
+	Secret wire.Secret         // for AuthBasic and AuthPost
 	Keys   *jose.JSONWebKeySet // for AuthPrivateKeyJWT
 
 	// Grants are the grant types it may use; nil: authorization_code, refresh_token and the device flow.
@@ -92,7 +90,7 @@ func checkRedirectURI(raw string) error {
 	if u.Scheme != "http" && u.Scheme != "https" && strings.Contains(u.Scheme, ".") {
 		return nil
 	}
-	if _, err := (safeurl.Policy{LoopbackHTTP: true}).Parse(raw); err != nil {
+	if _, err := (wire.URLPolicy{LoopbackHTTP: true}).Parse(raw); err != nil {
 		return errors.New("a redirect URI is neither https, nor http on a loopback address, nor of a private scheme like com.example.app (RFC 8252 §7)")
 	}
 	return nil
@@ -197,7 +195,7 @@ func (s *Server) authenticate(r *http.Request, form url.Values) (*Client, *refus
 	}
 	switch method {
 	case AuthBasic, AuthPost:
-		if !c.Secret.Equal(secret.New(given)) {
+		if !c.Secret.Equal(wire.NewSecret(given)) {
 			return nil, invalid
 		}
 	case AuthPrivateKeyJWT:
@@ -235,7 +233,7 @@ func unverifiedSubject(assertion string) string {
 		return ""
 	}
 	var claims assertionClaims
-	_ = strictjson.Unmarshal(jws.UnsafePayloadWithoutVerification(), &claims)
+	_ = wire.UnmarshalJSON(jws.UnsafePayloadWithoutVerification(), &claims)
 	return claims.Subject
 }
 
@@ -260,7 +258,7 @@ func (s *Server) checkAssertion(c *Client, assertion string) string {
 		return "none of the client's keys verifies its signature"
 	}
 	var claims assertionClaims
-	if strictjson.Unmarshal(payload, &claims) != nil {
+	if wire.UnmarshalJSON(payload, &claims) != nil {
 		return "its claims are malformed"
 	}
 	now := s.now()

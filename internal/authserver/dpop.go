@@ -13,8 +13,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 const (
@@ -80,7 +79,7 @@ func (s *Server) checkProof(r *http.Request, target, accessToken string, role no
 		return "", badProof("its signature does not verify")
 	}
 	var claims proofClaims
-	if strictjson.Unmarshal(payload, &claims) != nil {
+	if wire.UnmarshalJSON(payload, &claims) != nil {
 		return "", badProof("its claims are malformed")
 	}
 	now := s.now()
@@ -138,7 +137,7 @@ func sameTarget(htu, target string) bool {
 	if err != nil {
 		return false
 	}
-	return safeurl.Origin(a) == safeurl.Origin(b) && rooted(a.EscapedPath()) == rooted(b.EscapedPath())
+	return wire.Origin(a) == wire.Origin(b) && rooted(a.EscapedPath()) == rooted(b.EscapedPath())
 }
 
 func rooted(path string) string {

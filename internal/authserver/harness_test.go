@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 const (
@@ -52,7 +52,7 @@ type fixture struct {
 	clock *clock
 }
 
-var secretOfApp = secret.New("s3cr3t with spaces & +")
+var secretOfApp = wire.NewSecret("s3cr3t with spaces & +")
 
 func start(t *testing.T, change ...func(*authserver.Config)) *fixture {
 	t.Helper()

@@ -10,8 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/nativeoauth/nativeoauth/internal/secret"
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // maxRegistered bounds the clients that registered themselves; the oldest goes.
@@ -58,7 +57,7 @@ func (s *Server) serveRegistration(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var asked registration
-	if err != nil || strictjson.Unmarshal(body, &asked) != nil {
+	if err != nil || wire.UnmarshalJSON(body, &asked) != nil {
 		answerRefusal(w, refuse("invalid_client_metadata", "the body is not the JSON that RFC 7591 §2 describes, or is too large"))
 		return
 	}
@@ -72,7 +71,7 @@ func (s *Server) serveRegistration(w http.ResponseWriter, r *http.Request) {
 	out := registered{ID: c.ID, IssuedAt: now.Unix(), registration: asked}
 	if c.Auth == AuthBasic || c.Auth == AuthPost {
 		out.Secret, out.SecretExpires = newToken("cs_"), new(int)
-		c.Secret = secret.New(out.Secret)
+		c.Secret = wire.NewSecret(out.Secret)
 	}
 	if err := c.check(); err != nil {
 		code := "invalid_client_metadata"

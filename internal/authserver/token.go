@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/nativeoauth/nativeoauth/internal/strictjson"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // tokenResponse is RFC 6749 §5.1 and OpenID Connect Core §3.1.3.3.
@@ -242,7 +242,7 @@ func (s *Server) readHint(raw string) (sub, client string, ok bool) {
 			Subject  string `json:"sub"`
 			Audience string `json:"aud"`
 		}
-		if strictjson.Unmarshal(payload, &claims) == nil && claims.Issuer == s.cfg.Issuer {
+		if wire.UnmarshalJSON(payload, &claims) == nil && claims.Issuer == s.cfg.Issuer {
 			return claims.Subject, claims.Audience, true
 		}
 	}

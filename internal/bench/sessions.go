@@ -12,8 +12,8 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
-	"github.com/nativeoauth/nativeoauth/internal/grant"
-	"github.com/nativeoauth/nativeoauth/internal/secret"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -34,16 +34,16 @@ const tokenBytes = 900 + 60 + 900
 
 // fill stores n sessions as logins would have, each with tokens of an ordinary size.
 func fill(ctx context.Context, store tokenstore.Store, issuer string, from, n int, life time.Duration) error {
-	k := &grant.Keeper{Store: store, LockWait: time.Minute}
+	k := &session.Keeper{Store: store, LockWait: time.Minute}
 	for i := from; i < from+n; i++ {
 		name := fmt.Sprintf("account-%d", i)
 		now := time.Now()
-		g := &grant.Grant{
+		g := &session.Grant{
 			Realm: issuer, Party: clientID, Account: name, Issuer: issuer, ClientID: clientID, Subject: name, Username: name, Scopes: []string{"openid", "offline_access"},
-			RefreshToken: secret.New(fmt.Sprintf("%060d", i)), IDToken: secret.New(fmt.Sprintf("%0900d", i)),
-			Tokens: []grant.Token{{AccessToken: secret.New(fmt.Sprintf("%0900d", i)), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}},
+			RefreshToken: wire.NewSecret(fmt.Sprintf("%060d", i)), IDToken: wire.NewSecret(fmt.Sprintf("%0900d", i)),
+			Tokens: []session.Token{{AccessToken: wire.NewSecret(fmt.Sprintf("%0900d", i)), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}},
 		}
-		if _, err := k.Save(ctx, grant.Key(issuer, clientID, name), g, func(*grant.Grant) error { return nil }); err != nil {
+		if _, err := k.Save(ctx, session.Key(issuer, clientID, name), g, func(*session.Grant) error { return nil }); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 
 	pkgbrowser "github.com/pkg/browser"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // ErrNone is matched where there is nothing to open a URL with. Its message says what is missing and what to do.
@@ -38,7 +38,7 @@ func Available() error { return available() }
 // launcher that goes on living, as one in the foreground does. What happens in the browser is not known to it.
 //
 // The URL must be https, or http on a loopback address; it is passed as one argument, with the characters that
-// a shell would act on percent-encoded. Errors match safeurl.ErrUnsafe (nothing was started), [ErrNone] (nothing was
+// a shell would act on percent-encoded. Errors match wire.ErrUnsafeURL (nothing was started), [ErrNone] (nothing was
 // started), [ErrLauncher], or ctx's own, and never hold the URL. It is safe for concurrent use.
 func Open(ctx context.Context, rawURL string) error { return open(ctx, rawURL, notice, nil) }
 
@@ -52,7 +52,7 @@ func open(ctx context.Context, rawURL string, notice time.Duration, failed func(
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(rawURL)
+	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(rawURL)
 	if err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}

@@ -21,7 +21,7 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -100,7 +100,7 @@ func TestS2Unsafe(t *testing.T) {
 		"http://h.example/", "https://h/#f", "https://h/\x1b[2J", "https://h/a b",
 	} {
 		err := browser.Open(t.Context(), raw)
-		require.ErrorIs(t, err, safeurl.ErrUnsafe, "%q", raw)
+		require.ErrorIs(t, err, wire.ErrUnsafeURL, "%q", raw)
 		if raw != "" && raw != "-version" {
 			require.NotContains(t, err.Error(), raw)
 		}
@@ -271,7 +271,7 @@ func FuzzEncode(f *testing.F) {
 	f.Add("https://h/$(x)?a=`b`&c='d'")
 	f.Add("https://例え.jp/ü?q=ü")
 	f.Fuzz(func(t *testing.T, raw string) {
-		u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(raw)
+		u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(raw)
 		if err != nil {
 			return
 		}

@@ -24,7 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // Limits of one call.
@@ -171,15 +171,15 @@ func reason(err error) string {
 }
 
 // NewRequest makes a request to https, or to http on a loopback address; which of these an issuer may name is decided where its
-// metadata is read. A refusal matches [safeurl.ErrUnsafe] and does not hold the URL, as net/http's would.
+// metadata is read. A refusal matches [wire.ErrUnsafeURL] and does not hold the URL, as net/http's would.
 func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
-	u, err := safeurl.Policy{LoopbackHTTP: true}.Parse(rawURL)
+	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
 	req, err := http.NewRequest(method, u.String(), body)
 	if err != nil {
-		return nil, safeurl.ErrUnsafe
+		return nil, wire.ErrUnsafeURL
 	}
 	return req, nil
 }

@@ -29,7 +29,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -459,11 +459,11 @@ func TestS56TLS(t *testing.T) {
 func TestNewRequest(t *testing.T) {
 	for _, bad := range []string{"", "http://op.example/", "https://u:canary@op.example", "https://op.example/\x7fcanary", "file:///canary", "https://op.example/#canary", "https://canary:x"} {
 		_, err := fetch.NewRequest("GET", bad, nil)
-		require.ErrorIs(t, err, safeurl.ErrUnsafe, bad)
+		require.ErrorIs(t, err, wire.ErrUnsafeURL, bad)
 		require.NotContains(t, err.Error(), "canary")
 	}
 	_, err := fetch.NewRequest("BAD METHOD", "https://op.example/canary", nil)
-	require.ErrorIs(t, err, safeurl.ErrUnsafe)
+	require.ErrorIs(t, err, wire.ErrUnsafeURL)
 	for _, good := range []string{"https://op.example/a%2Fb?x=%20", "http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost/"} {
 		req, err := fetch.NewRequest("GET", good, nil)
 		require.NoError(t, err)

@@ -24,10 +24,9 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/jwks"
-	"github.com/nativeoauth/nativeoauth/internal/metadata"
-	"github.com/nativeoauth/nativeoauth/internal/neutral"
-	"github.com/nativeoauth/nativeoauth/internal/safeurl"
+	"github.com/nativeoauth/nativeoauth/internal/jose"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/pkce"
 )
 
@@ -89,7 +88,7 @@ func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error
 	r := &report{Report: Report{Issuer: issuer, Findings: []Finding{}}}
 	web := &fetch.Client{Transport: seen, Timeout: 15 * time.Second}
 
-	doc, err := metadata.Discover(ctx, web, issuer, metadata.Options{OpenID: true, Stated: o.TenantIssuer})
+	doc, err := oauth.Discover(ctx, web, issuer, oauth.DiscoverOptions{OpenID: true, Stated: o.TenantIssuer})
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -100,8 +99,8 @@ func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error
 		if o.TenantIssuer != "" {
 			r.add("tenants", OK, "for many: an ID token's issuer is %s, with the token's own tenant", o.TenantIssuer)
 		}
-	case errors.Is(err, metadata.ErrInvalid) && seen.document != nil:
-		if doc, _ = metadata.Parse(seen.document); doc == nil {
+	case errors.Is(err, wire.ErrInvalidResponse) && seen.document != nil:
+		if doc, _ = oauth.ParseMetadata(seen.document); doc == nil {
 			r.add("metadata", Problem, "%v", err)
 			break
 		}
@@ -131,11 +130,11 @@ func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error
 type report struct{ Report }
 
 func (r *report) add(area string, level Level, format string, args ...any) {
-	r.Findings = append(r.Findings, Finding{area, level, neutral.Text(fmt.Sprintf(format, args...), 500)})
+	r.Findings = append(r.Findings, Finding{area, level, wire.SafeText(fmt.Sprintf(format, args...), 500)})
 }
 
 // fields names each field that makes a document unusable (RFC 8414 §3.3, S38, S39).
-func (r *report) fields(d *metadata.Document, issuer string, refusal error) {
+func (r *report) fields(d *oauth.Metadata, issuer string, refusal error) {
 	before := len(r.Findings)
 	switch {
 	case d.Issuer == issuer:
@@ -144,7 +143,7 @@ func (r *report) fields(d *metadata.Document, issuer string, refusal error) {
 	default:
 		r.add("issuer", Problem, "the document is of %q: it must be the issuer that was asked, character for character (RFC 8414 §3.3)", d.Issuer)
 	}
-	policy := safeurl.Policy{LoopbackHTTP: strings.HasPrefix(issuer, "http://")}
+	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(issuer, "http://")}
 	for _, e := range endpoints(d) {
 		if e.url == "" {
 			continue
@@ -160,7 +159,7 @@ func (r *report) fields(d *metadata.Document, issuer string, refusal error) {
 
 type endpoint struct{ name, url string }
 
-func endpoints(d *metadata.Document) []endpoint {
+func endpoints(d *oauth.Metadata) []endpoint {
 	return []endpoint{
 		{"authorization_endpoint", d.AuthorizationEndpoint}, {"token_endpoint", d.TokenEndpoint}, {"jwks_uri", d.JWKSURI},
 		{"userinfo_endpoint", d.UserinfoEndpoint}, {"revocation_endpoint", d.RevocationEndpoint},
@@ -223,7 +222,7 @@ func name(n pkix.Name) string {
 }
 
 // flow judges the authorization code flow (RFC 8252, RFC 9700).
-func (r *report) flow(d *metadata.Document) {
+func (r *report) flow(d *oauth.Metadata) {
 	const device = "urn:ietf:params:oauth:grant-type:device_code"
 	listed := func(list []string, value string) bool { return list == nil || slices.Contains(list, value) }
 	hasDevice := d.DeviceAuthorizationEndpoint != ""
@@ -255,11 +254,11 @@ func (r *report) flow(d *metadata.Document) {
 		}
 	}
 	switch d.S256() {
-	case metadata.Offered:
+	case oauth.PKCEOffered:
 		r.add("PKCE", OK, "S256")
-	case metadata.Unsaid:
+	case oauth.PKCEUnsaid:
 		r.add("PKCE", Warning, "the metadata do not say (code_challenge_methods_supported); S256 is sent all the same, and whether it is checked is unknown")
-	case metadata.Refused:
+	case oauth.PKCERefused:
 		r.add("PKCE", Problem, "S256 is not among %s", strings.Join(d.CodeChallengeMethodsSupported, ", "))
 	}
 	if d.AuthorizationResponseIssParameterSupported {
@@ -296,7 +295,7 @@ func (r *report) flow(d *metadata.Document) {
 }
 
 // clientAuth tells how a client that has a secret or a key authenticates, if there must be one.
-func (r *report) clientAuth(d *metadata.Document) {
+func (r *report) clientAuth(d *oauth.Metadata) {
 	const area = "client auth"
 	methods := slices.DeleteFunc(slices.Clone(d.TokenEndpointAuthMethodsSupported), func(m string) bool { return m == "none" })
 	algs := d.TokenEndpointAuthSigningAlgValuesSupported
@@ -314,7 +313,7 @@ func (r *report) clientAuth(d *metadata.Document) {
 }
 
 // tokens judges what is issued.
-func (r *report) tokens(d *metadata.Document) {
+func (r *report) tokens(d *oauth.Metadata) {
 	openID := slices.Contains(d.ScopesSupported, "openid") || d.SubjectTypesSupported != nil || d.IDTokenSigningAlgValuesSupported != nil
 	switch algs := d.IDTokenAlgorithms(); {
 	case !openID:
@@ -350,7 +349,7 @@ func (r *report) tokens(d *metadata.Document) {
 }
 
 // extras judges what a sign-in does without.
-func (r *report) extras(d *metadata.Document) {
+func (r *report) extras(d *oauth.Metadata) {
 	for _, e := range []struct {
 		area, url, there, missing string
 		level                     Level
@@ -375,11 +374,11 @@ func (r *report) extras(d *metadata.Document) {
 	}
 }
 
-func (r *report) keys(ctx context.Context, web *fetch.Client, d *metadata.Document) {
+func (r *report) keys(ctx context.Context, web *fetch.Client, d *oauth.Metadata) {
 	if d.JWKSURI == "" {
 		return
 	}
-	if err := jwks.New(web, d.JWKSURI).Prefetch(ctx); err != nil {
+	if err := jose.NewKeySet(web, d.JWKSURI).Prefetch(ctx); err != nil {
 		r.add("keys", Problem, "%v", err)
 		return
 	}
@@ -387,7 +386,7 @@ func (r *report) keys(ctx context.Context, web *fetch.Client, d *metadata.Docume
 }
 
 // loopback asks the authorization endpoint for a sign-in that shows nothing (prompt=none), on a port that cannot have been registered.
-func (r *report) loopback(ctx context.Context, web *fetch.Client, d *metadata.Document, o Options) {
+func (r *report) loopback(ctx context.Context, web *fetch.Client, d *oauth.Metadata, o Options) {
 	const area = "loopback"
 	if d.RequirePushedAuthorizationRequests {
 		r.add(area, Note, "not tried: requests must be pushed first")

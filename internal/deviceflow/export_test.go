@@ -1,4 +1,0 @@
-package deviceflow
-
-// PollWith is Poll by a wall clock of the test's own.
-var PollWith = poll

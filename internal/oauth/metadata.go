@@ -1,0 +1,221 @@
+// Reads what an authorization server says about itself (RFC 8414, OpenID Connect Discovery).
+
+package oauth
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/nativeoauth/nativeoauth/internal/jose"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
+)
+
+// Metadata is an authorization server's metadata: discovered, or written down for a provider without discovery. A nil list and an empty
+// string mean that the document is silent. Members that are not named here are in Raw only. Treat a Document as read-only.
+//
+// The endpoints and jwks_uri of a Document that passed [Document.Check] are safe to call. The pages for people (ServiceDocumentation,
+// OpPolicyURI, OpTosURI) are as the provider wrote them.
+type Metadata struct {
+	// RFC 8414 §2, OpenID Connect Discovery §3.
+	Issuer                                     string   `json:"issuer,omitempty"`
+	AuthorizationEndpoint                      string   `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint                              string   `json:"token_endpoint,omitempty"`
+	JWKSURI                                    string   `json:"jwks_uri,omitempty"`
+	RegistrationEndpoint                       string   `json:"registration_endpoint,omitempty"`
+	ScopesSupported                            []string `json:"scopes_supported,omitempty"`
+	ResponseTypesSupported                     []string `json:"response_types_supported,omitempty"`
+	ResponseModesSupported                     []string `json:"response_modes_supported,omitempty"`
+	GrantTypesSupported                        []string `json:"grant_types_supported,omitempty"`
+	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	TokenEndpointAuthSigningAlgValuesSupported []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	ServiceDocumentation                       string   `json:"service_documentation,omitempty"`
+	UILocalesSupported                         []string `json:"ui_locales_supported,omitempty"`
+	OpPolicyURI                                string   `json:"op_policy_uri,omitempty"`
+	OpTosURI                                   string   `json:"op_tos_uri,omitempty"`
+	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported,omitempty"`
+	SignedMetadata                             string   `json:"signed_metadata,omitempty"`
+
+	RevocationEndpoint                                 string   `json:"revocation_endpoint,omitempty"` // RFC 7009
+	RevocationEndpointAuthMethodsSupported             []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationEndpointAuthSigningAlgValuesSupported    []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionEndpoint                              string   `json:"introspection_endpoint,omitempty"` // RFC 7662
+	IntrospectionEndpointAuthMethodsSupported          []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionEndpointAuthSigningAlgValuesSupported []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+
+	DeviceAuthorizationEndpoint                string   `json:"device_authorization_endpoint,omitempty"`         // RFC 8628
+	PushedAuthorizationRequestEndpoint         string   `json:"pushed_authorization_request_endpoint,omitempty"` // RFC 9126
+	RequirePushedAuthorizationRequests         bool     `json:"require_pushed_authorization_requests,omitempty"`
+	AuthorizationResponseIssParameterSupported bool     `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207
+	DPoPSigningAlgValuesSupported              []string `json:"dpop_signing_alg_values_supported,omitempty"`              // RFC 9449
+	ProtectedResources                         []string `json:"protected_resources,omitempty"`                            // RFC 9728
+	ClientIDMetadataDocumentSupported          bool     `json:"client_id_metadata_document_supported,omitempty"`
+
+	UserinfoEndpoint                  string   `json:"userinfo_endpoint,omitempty"`
+	EndSessionEndpoint                string   `json:"end_session_endpoint,omitempty"` // RP-Initiated Logout
+	ACRValuesSupported                []string `json:"acr_values_supported,omitempty"`
+	SubjectTypesSupported             []string `json:"subject_types_supported,omitempty"`
+	IDTokenSigningAlgValuesSupported  []string `json:"id_token_signing_alg_values_supported,omitempty"`
+	UserinfoSigningAlgValuesSupported []string `json:"userinfo_signing_alg_values_supported,omitempty"`
+	DisplayValuesSupported            []string `json:"display_values_supported,omitempty"`
+	ClaimTypesSupported               []string `json:"claim_types_supported,omitempty"`
+	ClaimsSupported                   []string `json:"claims_supported,omitempty"`
+	ClaimsLocalesSupported            []string `json:"claims_locales_supported,omitempty"`
+	PromptValuesSupported             []string `json:"prompt_values_supported,omitempty"`
+	ClaimsParameterSupported          bool     `json:"claims_parameter_supported,omitempty"`
+	RequestParameterSupported         bool     `json:"request_parameter_supported,omitempty"`
+	RequestURIParameterSupported      *bool    `json:"request_uri_parameter_supported,omitempty"` // absent means true
+	RequireRequestURIRegistration     bool     `json:"require_request_uri_registration,omitempty"`
+
+	// Raw is the document as it came; nil for one made by hand.
+	Raw []byte `json:"-"`
+}
+
+// errMetadata is matched by every refusal of a document. The message names the field.
+var errMetadata = wire.Invalid("the provider's metadata is refused")
+
+func invalidMetadata(format string, a ...any) error {
+	return fmt.Errorf("%w: %w", errMetadata, fmt.Errorf(format, a...))
+}
+
+// ParseMetadata reads a document strictly: exact names, no duplicates, the right types. It is not checked yet.
+func ParseMetadata(data []byte) (*Metadata, error) {
+	d := &Metadata{Raw: data}
+	if err := wire.UnmarshalJSON(data, d); err != nil {
+		if name := mistypedMember(data); name != "" {
+			return nil, invalidMetadata("%s has a value of the wrong type", name)
+		}
+		return nil, invalidMetadata("it is %w", err)
+	}
+	return d, nil
+}
+
+// mistypedMember finds the member that cannot be decoded, for the error alone; "": it is not that.
+func mistypedMember(data []byte) string {
+	var raw map[string]json.RawMessage
+	if wire.UnmarshalJSON(data, &raw) != nil {
+		return ""
+	}
+	t := reflect.TypeFor[Metadata]()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if value, ok := raw[name]; ok && json.Unmarshal(value, reflect.New(t.Field(i).Type).Interface()) != nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// Check checks d against the issuer that it must be of: Config's, or, for a document written down by hand, its own.
+//
+// The issuers are identical, character for character (RFC 8414 §3.3, S38). Every endpoint is an https URL; if the issuer is http on a
+// loopback address, endpoints may be so too (S39). There is a token endpoint. What else a flow needs, the flow looks for:
+// a provider for devices alone has no authorization endpoint.
+func (d *Metadata) Check(issuer string) error {
+	if err := CheckIssuer(issuer); err != nil {
+		return invalidMetadata("issuer: %w", err)
+	}
+	if d.Issuer != issuer {
+		return d.mismatch(issuer)
+	}
+	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(strings.ToLower(issuer), "http:")}
+	endpoints := d.endpoints()
+	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
+		if endpoints[name] == "" {
+			continue
+		}
+		if _, err := policy.Parse(endpoints[name]); err != nil {
+			return invalidMetadata("%s: %w", name, err)
+		}
+	}
+	if d.TokenEndpoint == "" {
+		return invalidMetadata("token_endpoint is missing")
+	}
+	return nil
+}
+
+// endpoints names every URL that the SDK itself calls or opens.
+func (d *Metadata) endpoints() map[string]string {
+	return map[string]string{
+		"authorization_endpoint":                d.AuthorizationEndpoint,
+		"token_endpoint":                        d.TokenEndpoint,
+		"jwks_uri":                              d.JWKSURI,
+		"registration_endpoint":                 d.RegistrationEndpoint,
+		"revocation_endpoint":                   d.RevocationEndpoint,
+		"introspection_endpoint":                d.IntrospectionEndpoint,
+		"device_authorization_endpoint":         d.DeviceAuthorizationEndpoint,
+		"pushed_authorization_request_endpoint": d.PushedAuthorizationRequestEndpoint,
+		"userinfo_endpoint":                     d.UserinfoEndpoint,
+		"end_session_endpoint":                  d.EndSessionEndpoint,
+	}
+}
+
+// mismatch explains an issuer that is not the one asked for. Entra's documents for many tenants name a template, which is no issuer: tokens carry the
+// tenant's own. A program that means them all names the template (Options.Stated).
+func (d *Metadata) mismatch(issuer string) error {
+	switch {
+	case d.Issuer == "":
+		return invalidMetadata("issuer is missing")
+	case strings.ContainsAny(d.Issuer, "{}"):
+		return invalidMetadata("issuer is a template for many tenants (%s); configure the issuer of your own tenant, or set TenantIssuer to take them all", wire.SafeText(d.Issuer, 0))
+	}
+	return invalidMetadata("issuer is %s, not %s; configure the issuer exactly as the provider writes it", wire.SafeText(d.Issuer, 0), wire.SafeText(issuer, 0))
+}
+
+// CheckIssuer checks an issuer identifier: https, or http on a loopback address, without query or fragment (RFC 8414 §2).
+func CheckIssuer(issuer string) error {
+	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(issuer)
+	if err != nil {
+		return err
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		return fmt.Errorf("%w: an issuer has no query", wire.ErrUnsafeURL)
+	}
+	return nil
+}
+
+// IssuerHost returns the host of issuer, in lower case, as [fetch.NewGuard] takes it; "" for what is no URL.
+func IssuerHost(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+// PKCESupport is what a document says of a capability.
+type PKCESupport int
+
+// What a document can say.
+const (
+	PKCEUnsaid  PKCESupport = iota // it is silent
+	PKCEOffered                    // it is listed
+	PKCERefused                    // there is a list without it
+)
+
+// S256 reports on PKCE's method S256. Unsaid is what Entra and others are; Refused is a reason not to log in (S25, S26).
+func (d *Metadata) S256() PKCESupport {
+	switch {
+	case d.CodeChallengeMethodsSupported == nil:
+		return PKCEUnsaid
+	case slices.Contains(d.CodeChallengeMethodsSupported, "S256"):
+		return PKCEOffered
+	}
+	return PKCERefused
+}
+
+// IDTokenAlgorithms returns the algorithms that an ID token may be signed with: those advertised that can be verified (S72); all of these where the
+// document is silent. None: the provider signs with nothing that a native program can check.
+func (d *Metadata) IDTokenAlgorithms() []string {
+	return jose.Algorithms(d.IDTokenSigningAlgValuesSupported)
+}
+
+// UserinfoAlgorithms is the same for a signed UserInfo answer.
+func (d *Metadata) UserinfoAlgorithms() []string {
+	return jose.Algorithms(d.UserinfoSigningAlgValuesSupported)
+}

@@ -1,0 +1,238 @@
+// Gets a program its client ID where nobody registered it beforehand: by dynamic registration
+// (RFC 7591), or with the URL of a client ID metadata document.
+
+package oauth
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
+)
+
+// errRegistration is matched by the refusal of an answer that claims success. The message names the field.
+var errRegistration = wire.Invalid("the registration answer is not usable")
+
+// ErrStaleRegistration is matched where a kept registration does not fit: it is another issuer's or another request's, its secret has expired, or
+// it cannot be read. Registering again helps.
+var ErrStaleRegistration = errors.New("the kept registration does not fit; register again")
+
+// Authentication methods that a registered client can be told to use (§2).
+const (
+	AuthNone       = "none"
+	AuthBasic      = "client_secret_basic"
+	AuthPost       = "client_secret_post"
+	AuthPrivateKey = "private_key_jwt"
+)
+
+// RegistrationRequest is what the program asks to be registered as. What it does not name is the flow's: a native application (S45) that uses codes.
+type RegistrationRequest struct {
+	RedirectURIs []string
+	GrantTypes   []string // nil: authorization_code and refresh_token
+	Scope        string
+	AuthMethod   string // "": [None], a public client
+	DPoP         bool   // every token bound (RFC 9449 §5.2)
+
+	ClientName, ClientURI, LogoURI, SoftwareID, SoftwareVersion string
+	Extra                                                       map[string]any // more members (jwks, contacts, name#lang); never those above
+}
+
+func (r RegistrationRequest) members() map[string]any {
+	m := maps.Clone(r.Extra)
+	if m == nil {
+		m = map[string]any{}
+	}
+	for name, value := range map[string]string{
+		"scope": r.Scope, "client_name": r.ClientName, "client_uri": r.ClientURI, "logo_uri": r.LogoURI, "software_id": r.SoftwareID, "software_version": r.SoftwareVersion,
+	} {
+		delete(m, name)
+		if value != "" {
+			m[name] = value
+		}
+	}
+	delete(m, "dpop_bound_access_tokens")
+	if r.DPoP {
+		m["dpop_bound_access_tokens"] = true
+	}
+	m["application_type"] = "native"
+	m["response_types"] = []string{"code"}
+	m["redirect_uris"] = append([]string{}, r.RedirectURIs...)
+	m["grant_types"] = r.GrantTypes
+	if r.GrantTypes == nil {
+		m["grant_types"] = []string{"authorization_code", "refresh_token"}
+	}
+	m["token_endpoint_auth_method"] = r.authMethod()
+	return m
+}
+
+func (r RegistrationRequest) authMethod() string {
+	if r.AuthMethod == "" {
+		return AuthNone
+	}
+	return r.AuthMethod
+}
+
+// RegisteredClient is what the provider made of a request.
+type RegisteredClient struct {
+	ID           string
+	Secret       wire.Secret // zero: none. In a native program it is not confidential (S49)
+	SecretExpiry time.Time   // zero: never
+	AuthMethod   string      // what the provider wants of this client, which need not be what was asked for
+}
+
+// Register asks the registration endpoint for a client. initial is the initial access token (§3), zero where the endpoint is open.
+//
+// Errors: [fetch.Error]; [Error] where the provider refuses (§3.2.2); [ErrResponse]; errors.ErrUnsupported where it
+// wants an authentication that this SDK has not. The answer's registration access token is not kept: nothing here uses it.
+func Register(ctx context.Context, c *fetch.Client, endpoint string, r RegistrationRequest, initial wire.Secret) (*RegisteredClient, error) {
+	body, err := json.Marshal(r.members())
+	if err != nil {
+		return nil, fmt.Errorf("registration request: %w", err)
+	}
+	req, err := fetch.NewRequest(http.MethodPost, endpoint, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("registration_endpoint: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	if !initial.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+initial.Reveal())
+	}
+	resp, err := c.Do(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.Status != http.StatusCreated && resp.Status != http.StatusOK { // §3.2.1 says 201; several MCP servers say 200, which means no other thing
+		sent := Request{Form: url.Values{"token": {initial.Reveal()}}} // whose echo is taken out of the error
+		return nil, sent.Refusal(resp)
+	}
+	if !resp.IsJSON() {
+		return nil, fmt.Errorf("%w: it is not JSON", errRegistration)
+	}
+	return r.parse(resp.Body)
+}
+
+func (r RegistrationRequest) parse(body []byte) (*RegisteredClient, error) {
+	var m struct {
+		ID           string   `json:"client_id"`
+		Secret       string   `json:"client_secret"`
+		SecretExpiry float64  `json:"client_secret_expires_at"`
+		AuthMethod   string   `json:"token_endpoint_auth_method"`
+		RedirectURIs []string `json:"redirect_uris"`
+	}
+	if err := wire.UnmarshalJSON(body, &m); err != nil {
+		return nil, fmt.Errorf("%w: %w", errRegistration, err)
+	}
+	if m.ID == "" || !visible(m.ID) {
+		return nil, fmt.Errorf("%w: client_id is missing, or holds what it must not", errRegistration)
+	}
+	if !visible(m.Secret) {
+		return nil, fmt.Errorf("%w: client_secret holds what it must not", errRegistration)
+	}
+	// A provider may change what was asked (§3.2.1), but a login to a redirect URI that it did not take ends nowhere.
+	for _, asked := range r.RedirectURIs {
+		if m.RedirectURIs != nil && !slices.Contains(m.RedirectURIs, asked) {
+			return nil, fmt.Errorf("%w: redirect_uris lacks one that was asked for", errRegistration)
+		}
+	}
+	if m.AuthMethod == "" { // it should be there; the secret tells as much
+		m.AuthMethod = r.authMethod()
+		if m.Secret != "" && m.AuthMethod == AuthNone {
+			m.AuthMethod = AuthBasic // §2's default
+		}
+	}
+	out := &RegisteredClient{ID: m.ID, AuthMethod: m.AuthMethod}
+	switch m.AuthMethod {
+	case AuthNone: // a secret beside it is for nothing
+	case AuthBasic, AuthPost:
+		if m.Secret == "" {
+			return nil, fmt.Errorf("%w: client_secret is missing", errRegistration)
+		}
+		out.Secret = wire.NewSecret(m.Secret)
+		if m.SecretExpiry > 0 {
+			out.SecretExpiry = time.Unix(int64(min(m.SecretExpiry, 1<<37)), 0) // 1<<37: the year 6325, before which time.Time is safe in JSON
+		}
+	case AuthPrivateKey:
+		if r.authMethod() != AuthPrivateKey {
+			return nil, fmt.Errorf("%w: the provider wants private_key_jwt of this client; configure a key", errors.ErrUnsupported)
+		}
+	default:
+		return nil, fmt.Errorf("%w: the provider wants another client authentication than none, a secret or private_key_jwt", errors.ErrUnsupported)
+	}
+	return out, nil
+}
+
+// visible reports whether s is VSCHAR (RFC 6749, appendix A) of sane length.
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= 4096
+}
+
+// keptClient is a registration as it stands in the store, with what it is good for (S44).
+type keptClient struct {
+	Version      int       `json:"v"`
+	Issuer       string    `json:"iss"`
+	Fingerprint  string    `json:"req"`
+	ID           string    `json:"client_id"`
+	Secret       string    `json:"client_secret,omitempty"`
+	SecretExpiry time.Time `json:"expires,omitzero"`
+	AuthMethod   string    `json:"auth"`
+}
+
+// Marshal returns the registration for the store, bound to the issuer that gave it and to the request that it answers. It holds the secret.
+func (c RegisteredClient) Marshal(issuer string, r RegistrationRequest) (wire.Secret, error) {
+	f, err := r.fingerprint()
+	if err != nil {
+		return wire.Secret{}, err
+	}
+	b, err := json.Marshal(keptClient{1, issuer, f, c.ID, c.Secret.Reveal(), c.SecretExpiry, c.AuthMethod})
+	return wire.NewSecret(string(b)), err
+}
+
+// LoadClient reads what [Client.Marshal] wrote, for the same issuer and an equal request; else the error matches [ErrStale].
+func LoadClient(data []byte, issuer string, r RegistrationRequest) (*RegisteredClient, error) {
+	f, err := r.fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	var k keptClient
+	if err := wire.UnmarshalJSON(data, &k); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStaleRegistration, err)
+	}
+	switch {
+	case k.Version != 1 || k.ID == "":
+		return nil, fmt.Errorf("%w: it is damaged, or of a later version", ErrStaleRegistration)
+	case k.Issuer != issuer:
+		return nil, fmt.Errorf("%w: it is another provider's", ErrStaleRegistration)
+	case k.Fingerprint != f:
+		return nil, fmt.Errorf("%w: what the program asks for has changed", ErrStaleRegistration)
+	case !k.SecretExpiry.IsZero() && !time.Now().Before(k.SecretExpiry):
+		return nil, fmt.Errorf("%w: its client secret has expired", ErrStaleRegistration)
+	}
+	return &RegisteredClient{ID: k.ID, Secret: wire.NewSecret(k.Secret), SecretExpiry: k.SecretExpiry, AuthMethod: k.AuthMethod}, nil
+}
+
+// fingerprint tells requests apart. JSON of a map is in the order of its names.
+func (r RegistrationRequest) fingerprint() (string, error) {
+	b, err := json.Marshal(r.members())
+	if err != nil {
+		return "", fmt.Errorf("registration request: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+}

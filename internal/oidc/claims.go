@@ -1,0 +1,134 @@
+package oidc
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/nativeoauth/nativeoauth/internal/jose"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
+)
+
+// IDToken are the claims that the checks need, and all of them in Raw. Treat them as read-only.
+type IDToken struct {
+	Issuer, Subject            string
+	Audience                   []string
+	AuthorizedParty            string // azp; "": not there
+	Nonce                      string // "": not there
+	ACR                        string // "": not there
+	Expiry, IssuedAt, AuthTime time.Time
+	Raw                        []byte // the payload, a JSON object without duplicate names
+
+	notBefore         time.Time
+	atHash            string
+	tenant            string // tid, where it is a string
+	hasAZP, hasAtHash bool
+}
+
+// ParseIDToken reads a token that [Verify] passed before it was stored. It verifies nothing.
+func ParseIDToken(raw string) (*IDToken, error) {
+	payload, err := jose.Payload(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIDToken, err)
+	}
+	c, err := read(payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIDToken, err)
+	}
+	return c, nil
+}
+
+// read reads claims of the right types, the required ones among them (§2, S78).
+func read(payload []byte) (*IDToken, error) {
+	var w struct {
+		Iss    *string         `json:"iss"`
+		Sub    *string         `json:"sub"`
+		Aud    json.RawMessage `json:"aud"`
+		Azp    *string         `json:"azp"`
+		Nonce  *string         `json:"nonce"`
+		ACR    *string         `json:"acr"`
+		AtHash *string         `json:"at_hash"`
+		Exp    *float64        `json:"exp"` // a string is no NumericDate (RFC 7519 §2)
+		Iat    *float64        `json:"iat"`
+		Nbf    *float64        `json:"nbf"`
+		Auth   *float64        `json:"auth_time"`
+		Tid    any             `json:"tid"` // means something to tenants' issuers alone
+	}
+	if err := wire.UnmarshalJSON(payload, &w); err != nil {
+		return nil, fmt.Errorf("its claims are %w", err)
+	}
+	c := &IDToken{
+		Issuer: str(w.Iss), Subject: str(w.Sub), AuthorizedParty: str(w.Azp), Nonce: str(w.Nonce), ACR: str(w.ACR), Raw: payload,
+		atHash: str(w.AtHash), hasAZP: w.Azp != nil, hasAtHash: w.AtHash != nil,
+	}
+	c.tenant, _ = w.Tid.(string)
+	switch {
+	case c.Issuer == "":
+		return nil, errors.New("iss is missing")
+	case c.Subject == "":
+		return nil, errors.New("sub is missing")
+	case w.Exp == nil:
+		return nil, errors.New("exp is missing")
+	case w.Iat == nil:
+		return nil, errors.New("iat is missing")
+	}
+	var err error
+	if c.Audience, err = audience(w.Aud); err != nil {
+		return nil, err
+	}
+	for name, at := range map[string]struct {
+		from *float64
+		to   *time.Time
+	}{"exp": {w.Exp, &c.Expiry}, "iat": {w.Iat, &c.IssuedAt}, "nbf": {w.Nbf, &c.notBefore}, "auth_time": {w.Auth, &c.AuthTime}} {
+		if at.from == nil {
+			continue
+		}
+		var ok bool
+		if *at.to, ok = date(*at.from); !ok {
+			return nil, fmt.Errorf("%s is no date", name)
+		}
+	}
+	return c, nil
+}
+
+func str(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// audience reads a string or a list of strings (RFC 7519 §4.1.3).
+func audience(raw []byte) ([]string, error) {
+	var one string
+	if raw == nil || string(raw) == "null" {
+		return nil, errors.New("aud is missing")
+	}
+	if json.Unmarshal(raw, &one) == nil {
+		return []string{one}, nil
+	}
+	var many []*string
+	if json.Unmarshal(raw, &many) != nil {
+		return nil, errors.New("aud is neither a string nor a list of strings")
+	}
+	out := make([]string, len(many))
+	for i, s := range many {
+		if s == nil {
+			return nil, errors.New("aud is neither a string nor a list of strings")
+		}
+		out[i] = *s
+	}
+	return out, nil
+}
+
+// date reads seconds since 1970, up to the year 9999: beyond that, time's arithmetic overflows.
+func date(seconds float64) (time.Time, bool) {
+	if !(seconds >= 0 && seconds < 253402300800) {
+		return time.Time{}, false
+	}
+	whole, frac := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(frac*1e9)), true
+}

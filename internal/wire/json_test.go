@@ -1,0 +1,65 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/wire"
+)
+
+type token struct {
+	AccessToken string `json:"access_token"`
+	Type        string `json:"token_type"`
+}
+
+// S51, S77: exact names, no duplicates, no trailing data, valid UTF-8.
+func TestS51S77Strict(t *testing.T) {
+	var ok token
+	require.NoError(t, wire.UnmarshalJSON([]byte(`{"access_token":"a","ACCESS_TOKEN":"b","token_type":"Bearer"}`), &ok))
+	require.Equal(t, "a", ok.AccessToken, "another case is another name")
+
+	for name, tc := range map[string]struct {
+		in   string
+		want error
+	}{
+		"duplicate":        {`{"access_token":"a","access_token":"b"}`, wire.ErrInvalid},
+		"nested duplicate": {`{"x":{"a":1,"a":2}}`, wire.ErrInvalid},
+		"trailing":         {`{"access_token":"a"}{}`, wire.ErrInvalid},
+		"truncated":        {`{"access_token":"a`, wire.ErrInvalid},
+		"empty":            {``, wire.ErrInvalid},
+		"wrong type":       {`{"access_token":7}`, wire.ErrInvalid},
+		"utf8":             {"{\"access_token\":\"\xff\"}", wire.ErrUTF8},
+		"deep":             {strings.Repeat(`[`, 1<<20), wire.ErrDepth},
+		"deep object":      {strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65), wire.ErrDepth},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var v token
+			err := wire.UnmarshalJSON([]byte(tc.in), &v)
+			require.ErrorIs(t, err, tc.want)
+			if name != "wrong type" {
+				var m map[string]any
+				require.ErrorIs(t, wire.UnmarshalJSON([]byte(tc.in), &m), tc.want)
+			}
+		})
+	}
+	var m map[string]any
+	require.NoError(t, wire.UnmarshalJSON([]byte(`{"a":"]]]}}}\"[[["}`), &m))
+}
+
+func FuzzUnmarshal(f *testing.F) {
+	f.Add([]byte(`{"a":1,"A":2}`))
+	f.Add([]byte(`{"a":"\u00e9\"","b":[{}]}`))
+	f.Add([]byte(`[[[["a\\"]]]]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var m map[string]any
+		if wire.UnmarshalJSON(data, &m) != nil {
+			return
+		}
+		var std map[string]any
+		require.NoError(t, json.Unmarshal(data, &std), "what is accepted here is JSON everywhere")
+		require.Equal(t, len(std), len(m))
+	})
+}
