@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -48,13 +49,13 @@ func parse(data []byte) ([]key, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := wire.UnmarshalJSON(data, &set); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKeySet, err)
+		return nil, invalidKeySet(err)
 	}
 	switch {
 	case set.Keys == nil:
-		return nil, fmt.Errorf("%w: it has no keys member", ErrKeySet)
+		return nil, invalidKeySet(errors.New("it has no keys member"))
 	case len(set.Keys) > maxKeys:
-		return nil, fmt.Errorf("%w: more than %d of them", ErrKeySet, maxKeys)
+		return nil, invalidKeySet(fmt.Errorf("more than %d of them", maxKeys))
 	}
 	var keys []key
 	for _, raw := range set.Keys {

@@ -4,6 +4,7 @@ package jose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -20,8 +21,11 @@ const (
 	usableFor    = 24 * time.Hour // how long old keys serve while the provider cannot be reached
 )
 
-// ErrKeySet is matched when the provider's answer was no usable key set.
-var ErrKeySet = wire.Invalid("the provider's keys cannot be read")
+// ErrKeySet means that the provider's keys could not be had. It says nothing about
+// a token. An answer that is no key set matches wire.ErrInvalidResponse too.
+var ErrKeySet = errors.New("the provider's keys cannot be read")
+
+func invalidKeySet(err error) error { return fmt.Errorf("%w: %w", ErrKeySet, wire.Invalid("%w", err)) }
 
 // KeySet holds the keys of one jwks_uri. It is safe for concurrent use: callers that overlap share one fetch.
 //

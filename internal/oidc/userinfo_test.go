@@ -112,6 +112,9 @@ func TestSigned(t *testing.T) {
 	_, err = fetchSigned(k.Sign(userinfoClaims{"sub": "alice"}), request(jose.NewKeySet(fetchtest.JSON(503, ""), userinfoIssuer+"/jwks")))
 	require.ErrorIs(t, err, jose.ErrKeySet)
 	require.NotErrorIs(t, err, wire.ErrInvalidResponse)
+	_, err = fetchSigned(k.Sign(userinfoClaims{"sub": "alice"}), request(jose.NewKeySet(fetchtest.JSON(200, `{}`), userinfoIssuer+"/jwks")))
+	require.ErrorIs(t, err, jose.ErrKeySet)
+	require.ErrorIs(t, err, wire.ErrInvalidResponse, "that is no key set")
 }
 
 func TestRefusals(t *testing.T) {
