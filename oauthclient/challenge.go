@@ -35,7 +35,7 @@ func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 		Scopes: slices.DeleteFunc(d.Scope, repeats), ACRValues: slices.DeleteFunc(d.ACRValues, repeats), ResourceMetadata: d.ResourceMetadata,
 	}
 	if d.Error == "invalid_token" {
-		opts.refused = wire.NewSecret(token)
+		opts.rejected = wire.NewSecret(token)
 	}
 	if d.HasMaxAge {
 		opts.MaxAge = max(d.MaxAge, time.Second)

@@ -12,80 +12,82 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
-	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// Client signs people in at one provider and hands out their sessions. It is safe for concurrent use. One Client serves a
-// whole program; [Client.Close] it before the program ends.
+// Client signs users in at one provider and hands out their sessions. One Client
+// serves a whole program; call [Client.Close] before the program ends. It is safe
+// for concurrent use. The zero Client is not usable: see [New].
 type Client struct {
-	cfg    Config
-	issuer string
-	log    *slog.Logger
-	store  tokenstore.Store
-	keeper *session.Keeper
-	nonces oauth.Nonces
+	cfg       Config
+	issuer    string // "": the resource names it
+	log       *slog.Logger
+	store     tokenstore.Store
+	keeper    *session.Keeper
+	accounts  *session.Accounts
+	providers *providers
+	origins   []string   // where tokens go; nil: wherever the program itself calls
+	rejected  rejections // tokens that an API rejected when they were new
 
-	providers    providers
-	ownTransport bool
-	origins      []string     // where tokens go; nil: wherever the program itself calls
-	resources    *fetch.Guard // the way to the metadata of Resources; nil: the plain one
-	refusals     sync.Map     // place → refusal: where refreshing helped nothing
+	mu        sync.Mutex
+	listeners []chan struct{} // see release
+	closed    bool
 
-	mu       sync.Mutex
-	accounts map[string]*account // by name
-	parting  []chan struct{}     // see part
-	closed   bool
-
-	life    context.Context // ends a while after Close, with whatever still waits
-	end     context.CancelFunc
-	asking  context.Context // ends with Close: nobody is asked any more
-	stop    context.CancelFunc
-	working sync.WaitGroup // refreshes under way, pages being delivered
+	life      context.Context // ends a while after Close, with whatever still waits
+	end       context.CancelFunc
+	prompting context.Context // ends with Close: nobody is prompted any more
+	stop      context.CancelFunc
+	working   sync.WaitGroup // refreshes under way, pages being delivered
 }
 
 const (
+	// closeWait bounds Close.
 	closeWait = 10 * time.Second
-	// lockWait is longer than two calls of the token endpoint and a keychain that is slow to answer.
+	// lockWait is longer than two calls of the token endpoint and a keychain that is
+	// slow to answer, so that nobody gives up on a holder that works.
 	lockWait = 2*fetch.Timeout + time.Minute
 )
 
-// New returns a Client for cfg. It validates, and does no I/O: a provider that cannot be reached is an error of Login.
+// New returns a Client for cfg, which it copies. It validates cfg and does no I/O: a
+// provider that cannot be reached is an error of Login.
 func New(cfg Config) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("oauthclient: %w", err)
 	}
-	c := &Client{cfg: cfg.clone(), issuer: cfg.Issuer, log: cfg.Logger, store: cfg.Store, accounts: map[string]*account{}}
-	if c.issuer == "" && cfg.Metadata != nil {
-		c.issuer = cfg.Metadata.Issuer
-	}
-	c.providers.known = map[string]*lookup{}
+	c := &Client{cfg: cfg.clone(), log: cfg.Logger, store: cfg.Store}
+	c.issuer = c.cfg.issuer()
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	if c.store == nil {
 		c.store = &tokenstore.Keyring{}
 	}
-	if c.cfg.Transport == nil {
-		c.cfg.Transport, c.ownTransport = fetch.NewTransport(), true
-	}
-	c.origins = tokenOrigins(&c.cfg)
-	if len(c.cfg.Resources) > 0 && !c.cfg.AllowPrivate {
-		c.resources = fetch.NewGuard(c.cfg.Transport, oauth.IssuerHost(c.cfg.Resources[0])) // the program named it; what it names is checked
-	}
-	c.keeper = &session.Keeper{Store: c.store, Verify: c.verifyRefreshed, Revoke: c.revoke, Logger: c.log, LockWait: lockWait}
 	c.life, c.end = context.WithCancel(context.Background())
-	c.asking, c.stop = context.WithCancel(context.Background())
+	c.prompting, c.stop = context.WithCancel(context.Background())
+	c.origins = tokenOrigins(&c.cfg)
+	c.providers = newProviders(&c.cfg, c.log)
+	c.keeper = &session.Keeper{
+		Store: c.store, Logger: c.log, LockWait: lockWait,
+		Verify: c.providers.verifyRefreshed, Revoke: c.providers.revoke,
+	}
+	c.accounts = &session.Accounts{
+		Keeper: c.keeper, Send: c.providers.refresh, RefreshBefore: c.cfg.RefreshBefore,
+		Life: c.life, Begin: c.begin, Done: c.done, Logger: c.log,
+	}
 	return c, nil
 }
 
-// Format implements [fmt.Formatter]: every verb names the client and shows nothing of what it holds.
-func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "oauthclient.Client(%s)", c.realm()) }
+// Format implements [fmt.Formatter]. Every verb names the client and shows nothing
+// of what it holds.
+func (c *Client) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "oauthclient.Client(%s)", c.cfg.realm())
+}
 
-// Close ends the client. It waits, for at most 10 seconds, for a refresh under way to be stored and for the browser to load its last
-// page. Afterwards tokens that are still valid are handed out, and what would need the provider is [os.ErrClosed].
-// It is nil where nothing was cut short. Later calls do nothing.
+// Close ends the client. It waits, for at most 10 seconds, until a refresh under way
+// is stored and the browser has loaded its last page. Afterwards tokens that are
+// still valid are returned, and what would need the provider fails with
+// [os.ErrClosed]. Close returns nil if nothing was cut short. Later calls do nothing.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	again := c.closed
@@ -106,9 +108,10 @@ func (c *Client) Close() error {
 		c.end()
 	case <-time.After(closeWait):
 		c.end()
-		err = errors.New("oauthclient: something was still under way at Close, as a refresh that cannot be stored; the next process to use the session will finish it")
+		err = errors.New("oauthclient: something was still under way at Close, as a refresh that cannot be stored; " +
+			"the next process to use the session will finish it")
 	}
-	c.closeIdle()
+	c.providers.closeIdle()
 	return err
 }
 
@@ -125,51 +128,52 @@ func (c *Client) begin() error {
 
 func (c *Client) done() { c.working.Done() }
 
-func (c *Client) openID() bool { return slices.Contains(c.cfg.Scopes, "openid") }
-
-// realm is what the sessions of this client are stored under: the issuer, or the resource where that names the issuer.
-func (c *Client) realm() string {
-	if c.issuer != "" {
-		return c.issuer
-	}
-	return "resource " + c.cfg.Resources[0]
+// account returns the state that all Sessions of one account share.
+func (c *Client) account(name string) *session.Account {
+	return c.accounts.Account(name, session.Key(c.cfg.realm(), c.cfg.party(), name))
 }
 
-// party is the client that they are stored under: its ID, or how it registers.
-func (c *Client) party() string {
-	if c.cfg.ClientID != "" {
-		return c.cfg.ClientID
-	}
-	name := c.cfg.Registration.SoftwareID // what stays the same over versions
-	if name == "" {
-		name = c.cfg.Registration.ClientName
-	}
-	return "registered " + name
-}
-
-func (c *Client) key(account string) string { return session.Key(c.realm(), c.party(), account) }
-
-// Session returns the stored session of account ("" is the default account). It reads the store only, unless a process died in a refresh: that is
-// then finished, for the grace that providers give is short. [ErrLoginRequired]: there is none. All Sessions of one account share what they know: a Login is seen by all.
+// Session returns the stored session of account; "" is the default account. It fails
+// with [ErrLoginRequired] if there is none. It reads the store only. If a process
+// died in a refresh, that refresh is finished first, since the grace that providers
+// give is short. All Sessions of one account share what they know, so a Login is
+// seen by all of them.
 func (c *Client) Session(ctx context.Context, account string) (*Session, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.done()
 	a := c.account(account)
-	if err := a.load(ctx); err != nil {
+	if err := loadAccount(ctx, a); err != nil {
 		return nil, err
 	}
-	return a.session("", nil), nil
+	return c.session(a, "", nil), nil
 }
 
-// Accounts lists the sessions of this issuer and client, from the store's index: no secret is read.
+// loadAccount reads a's stored session into memory.
+func loadAccount(ctx context.Context, a *session.Account) error {
+	err := a.Load(ctx)
+	if errors.Is(err, session.ErrAbsent) {
+		return &loginRequired{why: "no session is stored" + forAccount(a.Name), cause: err}
+	}
+	return failure(err)
+}
+
+func forAccount(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(" for account %q", name)
+}
+
+// Accounts lists the stored sessions of this issuer and client, by name. It reads the
+// store's journal and no secret. A store that cannot list is [errors.ErrUnsupported].
 func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.done()
-	rows, err := c.keeper.Rows(ctx, c.realm(), c.party())
+	rows, err := c.keeper.Rows(ctx, c.cfg.realm(), c.cfg.party())
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +181,8 @@ func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 	for i, r := range rows {
 		accounts[i] = c.describe(r)
 	}
-	// Not slices.SortFunc, which is compiled anew for each type: for one of this size 30 kB in every program.
+	// Not slices.SortFunc, which is compiled anew for each type: for one of this size
+	// 30 kB in every program.
 	sort.Slice(accounts, func(i, j int) bool { return accounts[i].Name < accounts[j].Name })
 	return accounts, nil
 }
@@ -185,26 +190,53 @@ func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 func (c *Client) describe(r session.Row) Account {
 	return Account{
 		Name: r.Account, Issuer: r.Issuer, Subject: r.Subject, Username: r.Username, Scopes: slices.Clone(r.Scopes),
-		Expiry: r.Expiry, Refreshable: r.Refreshable, Store: c.where(),
+		Expiry: r.Expiry, Refreshable: r.Refreshable, Store: c.storeName(),
 	}
 }
 
-// where names the store for a person.
-func (c *Client) where() string {
+// storeName names the store for a user.
+func (c *Client) storeName() string {
 	if s, ok := c.store.(fmt.Stringer); ok {
 		return s.String()
 	}
 	return fmt.Sprintf("%T", c.store)
 }
 
-// account returns the state that all Sessions of one account share.
-func (c *Client) account(name string) *account {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a := c.accounts[name]
-	if a == nil {
-		a = &account{client: c, name: name, key: c.key(name)}
-		c.accounts[name] = a
+// Metadata returns what the provider says about itself. It is fetched and checked
+// once, and kept for a day.
+func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
+	if err := c.begin(); err != nil {
+		return nil, err
 	}
-	return a
+	defer c.done()
+	t, err := c.providers.target(ctx, &LoginOptions{})
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.providers.get(ctx, t.issuer)
+	if err != nil {
+		return nil, err
+	}
+	return p.metadata(), nil
+}
+
+// failure turns what internal/session reports into what a program decides on.
+func failure(err error) error {
+	var pause *session.PauseError
+	switch {
+	case errors.Is(err, session.ErrAbsent):
+		return &loginRequired{why: "the session is gone: it was signed out, or never stored", cause: err}
+	case errors.Is(err, session.ErrDead):
+		return &loginRequired{why: "the provider has ended the session", cause: err}
+	case errors.Is(err, session.ErrNoRefreshToken):
+		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token " +
+			"(offline_access or Prompt \"consent\" may bring one)", cause: err}
+	case errors.Is(err, session.ErrProofKey):
+		return &loginRequired{why: err.Error(), cause: err}
+	case errors.Is(err, session.ErrRejected) && !errors.Is(err, ErrInvalidResponse):
+		return invalid("%w", err)
+	case errors.As(err, &pause):
+		return &Error{Endpoint: "token", Status: pause.Status, RetryAfter: pause.After}
+	}
+	return err
 }

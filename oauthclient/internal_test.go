@@ -32,8 +32,8 @@ func TestS87LostKey(t *testing.T) {
 		})})
 		require.NoError(t, err)
 		now := time.Now()
-		_, err = c.keeper.Save(t.Context(), c.key(""), &session.Grant{
-			Realm: c.realm(), Party: c.party(), Issuer: "https://op.example", ClientID: "x", RefreshToken: wire.NewSecret("r"), DPoPKey: wire.NewSecret(key),
+		_, err = c.keeper.Save(t.Context(), c.account("").Key, &session.Grant{
+			Realm: c.cfg.realm(), Party: c.cfg.party(), Issuer: "https://op.example", ClientID: "x", RefreshToken: wire.NewSecret("r"), DPoPKey: wire.NewSecret(key),
 			Tokens: []session.Token{{AccessToken: wire.NewSecret("a"), Type: "DPoP", Obtained: now, Expiry: now.Add(time.Hour)}},
 		}, func(*session.Grant) error { return nil })
 		require.NoError(t, err)
@@ -59,17 +59,17 @@ func TestYesterdaysMetadata(t *testing.T) {
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(document)), Header: http.Header{"Content-Type": {"application/json"}}, Request: r}, nil
 		})})
 		require.NoError(t, err)
-		first, err := c.provider(t.Context(), "https://op.example")
+		first, err := c.providers.get(t.Context(), "https://op.example")
 		require.NoError(t, err)
 		hangs.Store(true)
 		time.Sleep(providerAge + time.Hour)
 		begun := time.Now()
-		again, err := c.provider(t.Context(), "https://op.example")
+		again, err := c.providers.get(t.Context(), "https://op.example")
 		require.NoError(t, err)
 		require.Equal(t, first.doc, again.doc)
 		require.Less(t, time.Since(begun), refreshTimeout)
 		begun = time.Now()
-		_, err = c.provider(t.Context(), "https://op.example")
+		_, err = c.providers.get(t.Context(), "https://op.example")
 		require.NoError(t, err)
 		require.Zero(t, time.Since(begun), "and not again for each")
 		require.NoError(t, c.Close())

@@ -9,85 +9,91 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/browser"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/oidc"
 	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// LoginOptions say what one login asks for. The zero LoginOptions signs in to the default account.
+// LoginOptions say what one login asks for. The zero LoginOptions signs in to the
+// default account.
 type LoginOptions struct {
 	// Account is the program's own name for the session. "": the default account.
 	Account string
-	// ReplaceUser lets another user take the account; else that is [ErrAccountMismatch].
+	// ReplaceUser lets another user take the account. Otherwise a login as another
+	// user fails with [ErrAccountMismatch].
 	ReplaceUser bool
-	// Flow chooses how the person is reached. Zero: by what is there.
+	// Flow chooses how the user is reached. Zero: by what is there.
 	Flow Flow
-	// Scopes are asked for besides Config.Scopes and what the account was granted. [ErrStepUp]: they were not granted.
+	// Scopes are asked for besides Config.Scopes and what the account was granted.
+	// If they are not granted, the login fails with [ErrStepUp].
 	Scopes []string
-	// ACRValues are the authentication contexts of which one is wanted (RFC 9470). It is checked afterwards: [ErrStepUp].
+	// ACRValues are the authentication contexts of which one is wanted (RFC 9470).
+	// If the ID token has none of them, the login fails with [ErrStepUp].
 	ACRValues []string
-	// MaxAge is how long ago the person may have signed in. 0: any time; negative: sign in again now (max_age=0).
+	// MaxAge is how long ago the user may have signed in. 0: any time; negative:
+	// sign in again now (max_age=0).
 	MaxAge time.Duration
-	// Prompt is OpenID Connect's prompt: "login", "consent", "select_account", "none". LoginHint names the user to the provider.
+	// Prompt is OpenID Connect's prompt: "login", "consent", "select_account",
+	// "none". LoginHint names the user to the provider. "": not sent.
 	Prompt, LoginHint string
-	// AuthParams are more parameters of the authorization request, over Config.AuthParams; never what the flow sets.
+	// AuthParams are more parameters of the authorization request, over
+	// Config.AuthParams. They never set what the flow sets itself. nil: none.
 	AuthParams url.Values
-	// ResourceMetadata is where the resource describes itself, from a challenge (RFC 9728). "": the well-known place.
+	// ResourceMetadata is the URL at which the resource describes itself, from a
+	// challenge (RFC 9728). "": the well-known one.
 	ResourceMetadata string
 
-	refused wire.Secret // by ParseChallenge: a token that the resource does not take
+	rejected wire.Secret // by ParseChallenge: a token that the resource does not accept
 }
 
-// Flow is a way to reach the person.
+// Flow is a way to reach the user.
 type Flow int
 
 // The flows.
 const (
-	FlowAuto    Flow = iota // by what is there: a browser, a paste, a device code
+	FlowAuto    Flow = iota // by what is there: a browser, a pasted URL, a device code
 	FlowBrowser             // the system's browser, on this machine (RFC 8252)
-	FlowPaste               // the person opens the URL anywhere, and pastes the one it ends at
+	FlowPaste               // the user opens the URL anywhere, and pastes the one it ends at
 	FlowDevice              // a code to type on another device (RFC 8628)
 )
 
 // loginWait bounds a login whose ctx has no deadline.
 const loginWait = 5 * time.Minute
 
-// Login asks the person to sign in, always, and stores the session over the account's earlier one. Without a deadline in ctx it waits five minutes.
-// nil opts: the zero LoginOptions. Nothing is stored unless every check has passed.
+// Login always prompts the user, and replaces the account's stored session. It waits
+// five minutes if ctx has no deadline. Nothing is stored unless every check has
+// passed. nil opts: the zero LoginOptions.
 func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, false)
 }
 
-// SessionOrLogin returns the stored session if it satisfies opts (scopes, ACRValues, MaxAge), else it logs in. However many goroutines
-// and processes call it at once, one asks the person; the others wait and adopt its outcome. A refresh that fails never opens a browser, unless
-// the provider has ended the session.
+// SessionOrLogin returns the stored session if it satisfies opts (Scopes, ACRValues,
+// MaxAge); otherwise it logs in. However many goroutines and processes call it at
+// once, one of them prompts the user, and the others wait and adopt the result. A
+// refresh that fails never opens a browser, unless the provider has ended the
+// session. nil opts: the zero LoginOptions.
 func (c *Client) SessionOrLogin(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, true)
 }
 
+// login is Login, or with adopt SessionOrLogin.
 func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Session, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.done()
-	var o LoginOptions
+	l := &login{client: c, started: time.Now()}
 	if opts != nil {
-		o = *opts
+		l.opts = *opts
 	}
-	for _, s := range o.Scopes {
-		if err := checkScope(s); err != nil {
-			return nil, fmt.Errorf("LoginOptions.Scopes: %w", err)
-		}
+	if err := l.opts.check(); err != nil {
+		return nil, err
 	}
-	if err := checkAuthParams(o.AuthParams); err != nil {
-		return nil, fmt.Errorf("LoginOptions.%w", err)
-	}
-	started := time.Now()
-	a := c.account(o.Account)
+	l.account = c.account(l.opts.Account)
 	if adopt {
-		if s, err := a.satisfying(ctx, &o, time.Time{}); s != nil || err != nil {
+		if s, err := l.satisfying(ctx, time.Time{}); s != nil || err != nil {
 			return s, err
 		}
 	}
@@ -99,134 +105,35 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(c.asking, func() { cancel(fmt.Errorf("oauthclient: the client was closed: %w", os.ErrClosed)) })()
-	s, err := c.loginOnce(ctx, a, &o, started, adopt)
+	closed := func() { cancel(fmt.Errorf("oauthclient: the client was closed: %w", os.ErrClosed)) }
+	defer context.AfterFunc(c.prompting, closed)()
+	s, err := l.alone(ctx, adopt)
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, os.ErrClosed) {
 		return nil, cause
 	}
 	return s, err
 }
 
-// loginOnce asks the person, unless somebody else has just done so.
-func (c *Client) loginOnce(ctx context.Context, a *account, o *LoginOptions, started time.Time, adopt bool) (*Session, error) {
-	held, unlock, err := c.keeper.Lead(ctx, a.key, func() { c.cfg.UI.progress(StepElsewhere) })
-	if err != nil {
-		return nil, fmt.Errorf("the lock under which one process at a time signs in: %w", err)
-	}
-	defer unlock()
-	asked := c.asked(o)
-	if adopt {
-		if s, err := a.satisfying(ctx, o, started); s != nil || err != nil {
-			return s, err
-		}
-		if failure := c.keeper.Failure(ctx, a.key, started); failure != nil {
-			if err := decodeFailure(failure, asked); err != nil {
-				return nil, err
-			}
-		}
-	}
-	s, err := c.lead(ctx, a, o)
-	if err != nil {
-		if data := encodeFailure(err, asked); data != nil {
-			c.keeper.LeaveFailure(context.WithoutCancel(held), a.key, data)
-		}
-		return nil, err
-	}
-	return s, nil
-}
-
-// satisfying returns the stored session if it does for o; nil, nil: a login is needed. A sign-in since started (zero: never) is as good as one
-// that the caller would ask for now.
-func (a *account) satisfying(ctx context.Context, o *LoginOptions, started time.Time) (*Session, error) {
-	err := a.load(ctx)
-	if errors.Is(err, ErrLoginRequired) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	s := a.session("", nil)
-	g := a.grant.Load()
-	if g == nil || !a.suffices(g, o, started) {
-		return nil, nil
-	}
-	h := s.slot.current.Load()
-	if h != nil && !o.refused.IsZero() && h.token.AccessToken == o.refused.Reveal() {
-		if err := s.refreshAfter(ctx, h.generation); errors.Is(err, ErrLoginRequired) {
-			return nil, nil
-		}
-		return s, nil
-	}
-	if h == nil || !h.valid(time.Now()) {
-		if _, err := s.Token(ctx); errors.Is(err, ErrLoginRequired) {
-			return nil, nil
-		}
-		// Another error is passing, and the session is what it was.
-	}
-	return s, nil
-}
-
-func (a *account) suffices(g *session.Grant, o *LoginOptions, started time.Time) bool {
+func (o *LoginOptions) check() error {
 	for _, s := range o.Scopes {
-		if !slices.Contains(g.Scopes, s) {
-			return false
+		if err := checkScope(s); err != nil {
+			return fmt.Errorf("LoginOptions.Scopes: %w", err)
 		}
 	}
-	if len(o.ACRValues) == 0 && o.MaxAge == 0 {
-		return true
+	if err := checkAuthParams(o.AuthParams); err != nil {
+		return fmt.Errorf("LoginOptions.%w", err)
 	}
-	if g.IDToken.IsZero() {
-		return false
-	}
-	claims, err := oidc.ParseIDToken(g.IDToken.Reveal())
-	if err != nil || len(o.ACRValues) > 0 && !slices.Contains(o.ACRValues, claims.ACR) {
-		return false
-	}
-	if o.MaxAge == 0 {
-		return true
-	}
-	if o.MaxAge < 0 { // auth_time is in whole seconds
-		return !started.IsZero() && claims.AuthTime.Unix() >= started.Unix()
-	}
-	return !claims.AuthTime.IsZero() && time.Since(claims.AuthTime) <= o.MaxAge
+	return nil
 }
 
-// lead asks the person. The login lock is held.
-func (c *Client) lead(ctx context.Context, a *account, o *LoginOptions) (*Session, error) {
-	c.cfg.UI.progress(StepDiscover)
-	aim, err := c.target(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	p, err := c.provider(ctx, aim.issuer)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.keeper.Probe(ctx); err != nil { // before anything is shown: nobody signs in for nothing
-		return nil, err
-	}
-	seen, err := c.keeper.Look(ctx, a.key)
-	if err != nil {
-		return nil, c.failure(err)
-	}
-	id, err := c.identify(ctx, p, aim.dpop)
-	if err != nil {
-		return nil, err
-	}
-	scopes := union(aim.scopes, o.Scopes)
-	if seen.Grant != nil && len(o.Scopes) > 0 {
-		scopes = union(scopes, seen.Grant.Scopes)
-	}
-	if c.issuer == "" && slices.Contains(p.doc.ScopesSupported, "offline_access") {
-		scopes = union(scopes, []string{"offline_access"})
-	}
-	return c.ask(ctx, &attempt{account: a, opts: o, provider: p, identity: id, scopes: scopes, dpop: aim.dpop, before: seen.Grant})
-}
+// login is one login on its way. Its steps, in order, are in run.
+type login struct {
+	client  *Client
+	account *session.Account
+	opts    LoginOptions
+	started time.Time
 
-// attempt is one login on its way to the person.
-type attempt struct {
-	account  *account
-	opts     *LoginOptions
+	// discover fills in these.
 	provider *provider
 	identity identity
 	scopes   []string
@@ -234,47 +141,260 @@ type attempt struct {
 	before   *session.Grant // the session that the account has; nil: none
 }
 
-// discard revokes tokens of g, which are not kept, but not where that could end the session that the account has: several providers tie revocation to the
-// user's grant to the client, not to one token.
-func (at *attempt) discard(ctx context.Context, c *Client, g *session.Grant) {
-	if at.before != nil && (g.Subject == "" || g.Subject == at.before.Subject) {
-		return
+// alone runs the login under the login lock, unless another process's login has just
+// ended in what this one wants.
+func (l *login) alone(ctx context.Context, adopt bool) (*Session, error) {
+	c, key := l.client, l.account.Key
+	held, unlock, err := c.keeper.LockLogin(ctx, key, func() { c.cfg.UI.progress(StepElsewhere) })
+	if err != nil {
+		return nil, fmt.Errorf("the lock under which one process at a time signs in: %w", err)
 	}
-	c.discard(ctx, g)
+	defer unlock()
+	wanted := l.digest()
+	if adopt {
+		if s, err := l.satisfying(ctx, l.started); s != nil || err != nil {
+			return s, err
+		}
+		if data := c.keeper.Failure(ctx, key, l.started); data != nil {
+			if err := decodeFailure(data, wanted); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s, err := l.run(ctx)
+	if err != nil {
+		if data := encodeFailure(err, wanted); data != nil {
+			c.keeper.LeaveFailure(context.WithoutCancel(held), key, data)
+		}
+		return nil, err
+	}
+	return s, nil
 }
 
-// ask reaches the person by the flow that was chosen, or by what is there.
-func (c *Client) ask(ctx context.Context, at *attempt) (*Session, error) {
-	open, instruct := browser.Watch, c.cfg.UI.Instruct != nil
-	can := browser.Can{Opener: c.cfg.UI.OpenURL != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
-	if can.Opener {
-		open = func(ctx context.Context, url string, _ func(error)) error { return c.cfg.UI.OpenURL(ctx, url) }
-	} else {
-		can.NoBrowser = browser.Available()
+// run is the whole login: discover, authorize, wait, exchange, verify, store. The
+// login lock is held.
+func (l *login) run(ctx context.Context) (*Session, error) {
+	if err := l.discover(ctx); err != nil {
+		return nil, err
 	}
-	var choice browser.Ways
-	switch at.opts.Flow {
-	case FlowBrowser:
-		choice = browser.Ways{Browser: can.Opener || can.NoBrowser == nil}
-	case FlowPaste:
-		choice = browser.Ways{Paste: instruct, Why: "the paste flow was chosen"}
-	case FlowDevice:
-		choice = browser.Ways{Device: instruct, Why: "the device flow was chosen"}
-	default:
-		choice = browser.Look(browser.View{}).Choose(can)
-		c.log.Info("the ways to sign in", "browser", choice.Browser, "paste", choice.Paste, "device", choice.Device, "why", choice.Why)
+	prompt, err := l.authorize(ctx)
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case choice.None() && can.NoBrowser != nil:
-		return nil, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine", ErrNoBrowser, can.NoBrowser)
-	case choice.None():
-		return nil, fmt.Errorf("%w: %s, and UI.Instruct is nil; hand Config.UI a TerminalUI, or choose FlowBrowser", ErrNoBrowser, choice.Why)
-	case !choice.Browser && !choice.Paste, choice.Device && at.provider.doc.AuthorizationEndpoint == "":
-		return c.deviceLogin(ctx, at)
-	case !choice.Browser:
-		open = nil
+	defer prompt.close()
+	answer, err := prompt.wait(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return c.browserLogin(ctx, at, ways{open: open, paste: instruct, device: choice.Device})
+	g, err := l.finish(ctx, answer)
+	if err != nil {
+		answer.tell("", err)
+		return nil, err
+	}
+	answer.tell(g.Username, nil) // only now does the page say "signed in"
+	return l.client.session(l.account, "", nil), nil
+}
+
+// discover finds out everything that is known before the user is prompted: the
+// provider, the store, and the client's identity.
+func (l *login) discover(ctx context.Context) error {
+	c := l.client
+	c.cfg.UI.progress(StepDiscover)
+	t, err := c.providers.target(ctx, &l.opts)
+	if err != nil {
+		return err
+	}
+	if l.provider, err = c.providers.get(ctx, t.issuer); err != nil {
+		return err
+	}
+	if err := c.keeper.Probe(ctx); err != nil { // nobody signs in for nothing
+		return err
+	}
+	seen, err := c.keeper.Read(ctx, l.account.Key)
+	if err != nil {
+		return failure(err)
+	}
+	l.before, l.dpop = seen.Grant, t.dpop
+	if l.identity, err = l.provider.identify(ctx, c.store, t.dpop); err != nil {
+		return err
+	}
+	l.scopes = union(t.scopes, l.opts.Scopes)
+	if l.before != nil && len(l.opts.Scopes) > 0 {
+		l.scopes = union(l.scopes, l.before.Scopes)
+	}
+	if c.issuer == "" && slices.Contains(l.provider.doc.ScopesSupported, "offline_access") {
+		l.scopes = union(l.scopes, []string{"offline_access"})
+	}
+	return nil
+}
+
+// prompt is the user being asked to sign in: with a browser, or with a device code.
+type prompt interface {
+	// wait returns what the user did.
+	wait(ctx context.Context) (*answer, error)
+	// close ends the prompt.
+	close()
+}
+
+// answer is what a prompt brought: an authorization code, or with a device code the
+// tokens themselves.
+type answer struct {
+	transaction *transaction
+	code        string
+	tokens      *oauth.TokenResponse
+	// tell ends what the user sees: who signed in, or why that failed.
+	tell func(username string, err error)
+}
+
+// authorize prompts the user, by the flow that was chosen or by what is there.
+func (l *login) authorize(ctx context.Context) (prompt, error) {
+	ways, err := l.ways()
+	if err != nil {
+		return nil, err
+	}
+	if ways.deviceAlone {
+		return l.promptDevice(ctx)
+	}
+	return l.promptBrowser(ctx, ways)
+}
+
+// finish is the rest of a login after the user's answer: exchange, verify, store.
+func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
+	l.client.cfg.UI.progress(StepExchange)
+	if a.tokens == nil { // a device code has brought them already
+		tokens, err := l.provider.redeem(ctx, a.transaction, a.code)
+		if err != nil {
+			return nil, err
+		}
+		a.tokens = tokens
+	}
+	g, err := l.verify(ctx, a.transaction, a.tokens)
+	if err != nil {
+		return nil, err
+	}
+	return l.store(ctx, g)
+}
+
+// verify makes a grant of the token response, if that passes every check. Rejected
+// tokens are revoked on a best-effort basis.
+func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenResponse) (*session.Grant, error) {
+	cfg := &l.client.cfg
+	var key wire.Secret
+	if !t.key.IsZero() {
+		var err error
+		if key, err = t.key.Marshal(); err != nil {
+			return nil, err
+		}
+	}
+	g := &session.Grant{
+		Realm: cfg.realm(), Party: cfg.party(), Account: l.account.Name,
+		Issuer: l.provider.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
+		Scopes: resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
+		Tokens:  []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
+		DPoPKey: key,
+	}
+	if err := l.identifyUser(ctx, t, resp, g); err != nil {
+		l.discard(ctx, g)
+		return nil, err
+	}
+	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
+		l.client.log.Warn("offline_access was asked for and no refresh token came; "+
+			"LoginOptions{Prompt: \"consent\"} may bring one", "issuer", g.Issuer)
+	}
+	return g, nil
+}
+
+// identifyUser learns from the verified ID token who signed in, and how. An access
+// token identifies nobody (S84).
+func (l *login) identifyUser(ctx context.Context, t *transaction, resp *oauth.TokenResponse, g *session.Grant) error {
+	if !t.openID {
+		if len(t.acrValues) > 0 || t.hasMaxAge {
+			return fmt.Errorf("%w: ACRValues and MaxAge can only be checked in an ID token; "+
+				"add \"openid\" to the scopes", ErrStepUp)
+		}
+		return nil
+	}
+	if resp.IDToken.IsZero() {
+		return invalid("openid was asked for and the token endpoint sent no id_token")
+	}
+	claims, err := l.provider.verifyIDToken(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
+		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge,
+		Started: t.started, ACRValues: t.acrValues,
+	})
+	if err != nil {
+		return err
+	}
+	g.IDToken, g.Subject, g.Username = resp.IDToken, claims.Subject, username(claims)
+	return nil
+}
+
+// store checks g against what the login wanted, stores it and publishes it.
+func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, error) {
+	stored, err := l.save(ctx, g)
+	if err != nil {
+		var pending *tokenstore.Pending
+		if !errors.As(err, &pending) { // otherwise Save sees to it: the store may keep it after all
+			l.discard(ctx, g)
+		}
+		return nil, failure(err)
+	}
+	l.account.Stored(stored)
+	if anotherUser(l.before, g) { // nobody will use the earlier session again
+		l.client.working.Go(func() { l.provider.discard(ctx, l.before) })
+	}
+	return stored, nil
+}
+
+func (l *login) save(ctx context.Context, g *session.Grant) (*session.Grant, error) {
+	for _, s := range l.opts.Scopes {
+		if !slices.Contains(g.Scopes, s) {
+			return nil, fmt.Errorf("%w: scope %q was not granted", ErrStepUp, s)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l.client.cfg.UI.progress(StepStore)
+	return l.client.keeper.Save(ctx, l.account.Key, g, func(prev *session.Grant) error {
+		if anotherUser(prev, g) && !l.opts.ReplaceUser {
+			return fmt.Errorf("%w: the account%s belongs to %s; sign in as that user, name another account, "+
+				"or set ReplaceUser", ErrAccountMismatch, quoted(l.account.Name), describeUser(prev))
+		}
+		return nil
+	})
+}
+
+// discard revokes the tokens of g, which are not kept, unless that could end the
+// session that the account has: several providers tie revocation to the user's grant
+// to the client, not to one token.
+func (l *login) discard(ctx context.Context, g *session.Grant) {
+	if l.before != nil && (g.Subject == "" || g.Subject == l.before.Subject) {
+		return
+	}
+	l.provider.discard(ctx, g)
+}
+
+// anotherUser reports two grants of different users, if both are known.
+func anotherUser(prev, g *session.Grant) bool {
+	return prev != nil && prev.Subject != "" && g.Subject != "" &&
+		(prev.Issuer != g.Issuer || prev.Subject != g.Subject)
+}
+
+func describeUser(g *session.Grant) string {
+	if g.Username != "" {
+		return g.Username
+	}
+	if g.Subject != "" {
+		return "user " + wire.SafeText(g.Subject, 100)
+	}
+	return "another user"
+}
+
+func quoted(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(" %q", name)
 }
 
 func union(lists ...[]string) []string {
@@ -287,61 +407,4 @@ func union(lists ...[]string) []string {
 		}
 	}
 	return out
-}
-
-// keep checks a new grant against what the login wanted, stores it and publishes it.
-func (c *Client) keep(ctx context.Context, at *attempt, g *session.Grant) (*Session, error) {
-	a, o := at.account, at.opts
-	stored, err := func() (*session.Grant, error) {
-		for _, s := range o.Scopes {
-			if !slices.Contains(g.Scopes, s) {
-				return nil, fmt.Errorf("%w: scope %q was not granted", ErrStepUp, s)
-			}
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		c.cfg.UI.progress(StepStore)
-		return c.keeper.Save(ctx, a.key, g, func(prev *session.Grant) error {
-			if another(prev, g) && !o.ReplaceUser {
-				return fmt.Errorf("%w: the account%s belongs to %s; sign in as that user, name another account, or set ReplaceUser",
-					ErrAccountMismatch, quoted(a.name), who(prev))
-			}
-			return nil
-		})
-	}()
-	if err != nil {
-		var pending *tokenstore.Pending
-		if !errors.As(err, &pending) { // then Save sees to it: the store may keep it after all
-			at.discard(ctx, c, g)
-		}
-		return nil, c.failure(err)
-	}
-	a.stored(stored)
-	if prev := at.before; another(prev, g) { // nobody will use that one again
-		c.working.Go(func() { c.discard(ctx, prev) })
-	}
-	return a.session("", nil), nil
-}
-
-// another reports two grants of different users, where both are known.
-func another(prev, g *session.Grant) bool {
-	return prev != nil && prev.Subject != "" && g.Subject != "" && (prev.Issuer != g.Issuer || prev.Subject != g.Subject)
-}
-
-func quoted(name string) string {
-	if name == "" {
-		return ""
-	}
-	return fmt.Sprintf(" %q", name)
-}
-
-func who(g *session.Grant) string {
-	if g.Username != "" {
-		return g.Username
-	}
-	if g.Subject != "" {
-		return "user " + wire.SafeText(g.Subject, 100)
-	}
-	return "another user"
 }

@@ -45,11 +45,11 @@ func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions
 			return endErr
 		}
 	}
-	_, notRevoked, err := c.keeper.Logout(ctx, a.key)
+	_, notRevoked, err := c.keeper.Logout(ctx, a.Key)
 	if err != nil {
 		return fmt.Errorf("the session%s was not deleted: %w", quoted(account), err)
 	}
-	a.drop()
+	a.Drop()
 	if notRevoked != nil {
 		notRevoked = fmt.Errorf("%w: %w", ErrNotRevoked, notRevoked)
 	}
@@ -70,13 +70,13 @@ type signOut struct {
 }
 
 // signOut prepares what is known only while the session is here.
-func (c *Client) signOut(ctx context.Context, a *account, opts *LogoutOptions) (*signOut, error) {
-	seen, err := c.keeper.Look(ctx, a.key)
+func (c *Client) signOut(ctx context.Context, a *session.Account, opts *LogoutOptions) (*signOut, error) {
+	seen, err := c.keeper.Read(ctx, a.Key)
 	g := seen.Grant
 	if err != nil || g == nil { // it goes all the same
 		g = &session.Grant{Issuer: c.issuer, ClientID: c.cfg.ClientID}
 	}
-	p, err := c.provider(ctx, g.Issuer)
+	p, err := c.providers.get(ctx, g.Issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -107,12 +107,12 @@ func (s *signOut) run(ctx context.Context) error {
 		if srv, err = c.listen(ctx, cfg); err != nil {
 			return err
 		}
-		defer c.part(srv)
+		defer c.release(srv)
 		s.request.RedirectURI = srv.RedirectURI()
 	}
 	pending, err := oidc.NewEndSession(s.request)
 	if errors.Is(err, wire.ErrUnsafeURL) {
-		return fmt.Errorf("%w: %w", ErrInvalidResponse, err)
+		return invalid("%w", err)
 	}
 	if err != nil {
 		return err

@@ -1,23 +1,9 @@
 package oauthclient
 
-import "context"
-
-// Metadata returns what the provider says about itself, fetched and checked once and kept for a day.
-func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
-	if err := c.begin(); err != nil {
-		return nil, err
-	}
-	defer c.done()
-	t, err := c.target(ctx, &LoginOptions{})
-	if err != nil {
-		return nil, err
-	}
-	p, err := c.provider(ctx, t.issuer)
-	if err != nil {
-		return nil, err
-	}
+// metadata is p's document for the program.
+func (p *provider) metadata() *Metadata {
 	m := Metadata(*p.doc)
-	return &m, nil
+	return &m
 }
 
 // Metadata is what an authorization server says about itself (RFC 8414 §2, OpenID Connect Discovery §3). For Config.Metadata, fill in

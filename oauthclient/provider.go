@@ -2,143 +2,229 @@ package oauthclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
-	"sync"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/jose"
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/oidc"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// provider is what is known of an authorization server: its metadata, its keys, and the guarded way to it.
+// refreshTimeout bounds a request for a stored session: a refresh, its checks, or a
+// revocation.
+const refreshTimeout = 20 * time.Second
+
+// provider is an authorization server: its metadata, its keys, and the guarded way
+// to it. Its methods are the requests that a client sends there, one each.
 type provider struct {
-	issuer  string
-	doc     *oauth.Metadata
-	keys    *jose.KeySet // nil: the metadata name none
-	fetch   *fetch.Client
-	fetched time.Time
+	*providers
+	issuer    string
+	doc       *oauth.Metadata
+	keys      *jose.KeySet // nil: the metadata name none
+	fetch     *fetch.Client
+	fetchedAt time.Time
 }
 
-// providerAge is how long metadata are trusted without another look.
-const providerAge = 24 * time.Hour
-
-// providers are kept by issuer. There is one, unless the issuer is learned from a resource that changes its mind.
-type providers struct {
-	mu    sync.Mutex
-	known map[string]*lookup
+// request is a form for one of the provider's endpoints, with the client's
+// authentication, and with proofs by key unless that is zero (RFC 9449).
+func (p *provider) request(id identity, endpoint string, form url.Values, key oauth.DPoPKey) oauth.Request {
+	r := oauth.Request{
+		Endpoint: endpoint, ClientID: id.id, Issuer: p.issuer, Auth: id.auth, Form: form,
+		AuthMethods: p.doc.TokenEndpointAuthMethodsSupported,
+		AuthAlgs:    p.doc.TokenEndpointAuthSigningAlgValuesSupported,
+	}
+	if !key.IsZero() {
+		if target, err := url.Parse(endpoint); err == nil {
+			prover := p.nonces.Prover(key, http.MethodPost, target, wire.Secret{})
+			r.Prove, r.Nonce = prover.Prove, prover.Nonce
+		}
+	}
+	return r
 }
 
-// lookup is one issuer's metadata, fetched once for all who ask at the same time.
-type lookup struct {
-	turn    chan struct{} // holds one token
-	current *provider
-}
-
-// provider returns what is known of issuer, discovering it if need be.
-func (c *Client) provider(ctx context.Context, issuer string) (*provider, error) {
-	c.providers.mu.Lock()
-	l := c.providers.known[issuer]
-	if l == nil {
-		l = &lookup{turn: make(chan struct{}, 1)}
-		c.providers.known[issuer] = l
+// redeem trades an authorization code for tokens, once (RFC 6749 §4.1.3, RFC 7636
+// §4.5).
+func (p *provider) redeem(ctx context.Context, t *transaction, code string) (*oauth.TokenResponse, error) {
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {t.redirectURI},
+		"code_verifier": {t.verifier.Reveal()},
 	}
-	c.providers.mu.Unlock()
-	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if len(t.resources) > 0 {
+		form["resource"] = t.resources
 	}
-	p := l.current
-	if p != nil && (c.cfg.Metadata != nil || time.Since(p.fetched) < providerAge) {
-		return p, nil
-	}
-	if p != nil { // earlier ones will do: nobody waits long for newer
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-	}
-	next, err := c.discover(ctx, issuer, p)
-	if err != nil && p != nil {
-		c.log.Warn("the provider's metadata cannot be renewed; going on with the earlier ones", "err", err)
-		again := *p
-		again.fetched = time.Now().Add(5*time.Minute - providerAge)
-		l.current = &again
-		return l.current, nil
-	}
+	resp, err := oauth.RequestToken(ctx, p.fetch, p.request(t.identity, p.doc.TokenEndpoint, form, t.key))
 	if err != nil {
+		return nil, fromEndpoint("token", err)
+	}
+	return resp, nil
+}
+
+// refresh sends g's refresh token for s (RFC 6749 §6), and returns the grant to
+// store. It is session.Accounts.Send.
+func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.Slot) (*session.Grant, error) {
+	// Once sent, it is seen through: a caller that goes away must not lose the answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(held), refreshTimeout)
+	defer cancel()
+	p, err := ps.get(ctx, g.Issuer)
+	if err != nil {
+		return nil, &session.SendError{Failure: session.NotSent, Err: err}
+	}
+	key, err := g.ProofKey()
+	if err != nil {
+		return nil, &session.SendError{Failure: session.Refused, Err: err}
+	}
+	if held.Err() != nil { // the lock was lost, and another process may be sending this token
+		return nil, &session.SendError{Failure: session.NotSent, Err: context.Cause(held)}
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken.Reveal()}}
+	switch {
+	case s.Resource != "":
+		form.Set("resource", s.Resource)
+	case len(g.Resources) > 0:
+		form["resource"] = g.Resources
+	}
+	for _, sc := range s.Scopes { // S62: what was granted may have changed since For
+		if !slices.Contains(g.Scopes, sc) {
+			return nil, &session.SendError{Failure: session.Refused, Err: notGranted("scope", sc)}
+		}
+	}
+	if len(s.Scopes) > 0 {
+		form.Set("scope", strings.Join(s.Scopes, " "))
+	}
+	resp, err := oauth.RequestToken(ctx, p.fetch, p.request(ps.cfg.identityOf(g), p.doc.TokenEndpoint, form, key))
+	if err == nil {
+		return g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime)), nil
+	}
+	failed := session.Classify(err)
+	failed.Err = fromEndpoint("token", err)
+	var unusable *oauth.ResponseError
+	if errors.As(err, &unusable) && !unusable.RefreshToken.IsZero() { // S59
+		next := *g
+		next.RefreshToken, next.NewIDToken = unusable.RefreshToken, wire.Secret{}
+		return &next, failed
+	}
+	return nil, failed
+}
+
+// verifyIDToken checks raw, an ID token for the client id (OpenID Connect Core
+// §3.1.3.7).
+func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.Expected) (*oidc.IDToken, error) {
+	if p.keys == nil {
+		return nil, invalid("the metadata have no jwks_uri, so the ID token cannot be verified")
+	}
+	want.Issuer, want.ClientID, want.Now = p.issuer, id, time.Now()
+	want.TrustedAudiences, want.TenantIssuer = p.cfg.TrustedAudiences, p.cfg.TenantIssuer
+	want.Algorithms = p.doc.IDTokenAlgorithms()
+	claims, err := oidc.VerifyIDToken(ctx, raw, p.keys, want)
+	switch {
+	case err == nil:
+		return claims, nil
+	case errors.Is(err, oidc.ErrStepUp):
+		return nil, fmt.Errorf("%w: %w", ErrStepUp, err)
+	case errors.Is(err, oidc.ErrIDToken):
 		return nil, err
 	}
-	l.current = next
-	return next, nil
+	return nil, fmt.Errorf("the provider's keys: %w", err)
 }
 
-func (c *Client) discover(ctx context.Context, issuer string, before *provider) (*provider, error) {
-	next := &provider{issuer: issuer, fetched: time.Now()}
-	if before != nil {
-		next.fetch = before.fetch
-	} else {
-		next.fetch = &fetch.Client{Transport: c.guard(issuer)}
+// verifyRefreshed checks the ID token that a refresh brought against the session's
+// (OpenID Connect Core §12.2, S82). It is session.Keeper.Verify.
+func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	p, err := ps.get(ctx, g.Issuer)
+	if err != nil {
+		return err
 	}
-	if c.cfg.Metadata != nil {
-		doc := oauth.Metadata(*c.cfg.Metadata)
-		if err := doc.Check(issuer); err != nil {
-			return nil, invalid("Config.Metadata: %w", err)
+	before, err := oidc.ParseIDToken(g.IDToken.Reveal())
+	if err != nil {
+		return fmt.Errorf("%w: stored ID token: %w", session.ErrRejected, err)
+	}
+	newest := g.Tokens[0]
+	for _, t := range g.Tokens {
+		if t.New {
+			newest = t
 		}
-		next.doc = &doc
-	} else {
-		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
-			OpenID: c.openID(), Learned: c.issuer == "", Stated: c.cfg.TenantIssuer, Private: c.cfg.AllowPrivate,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("the provider's metadata: %w", err)
-		}
-		next.doc = doc
 	}
-	switch {
-	case before != nil && before.doc.JWKSURI == next.doc.JWKSURI:
-		next.keys = before.keys // with its limit on refetches
-	case next.doc.JWKSURI != "":
-		next.keys = jose.NewKeySet(next.fetch, next.doc.JWKSURI)
+	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
+		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before})
+	if errors.Is(err, oidc.ErrIDToken) { // keys that cannot be had say nothing about the token
+		return fmt.Errorf("%w: %w", session.ErrRejected, err)
 	}
-	return next, nil
+	return err
 }
 
-// guard keeps a provider from naming servers inside this machine's network (S43).
-func (c *Client) guard(issuer string) http.RoundTripper {
-	switch {
-	case c.cfg.Metadata != nil: // the program itself named every server
-		return c.cfg.Transport
-	case c.issuer != "":
-		return fetch.NewGuard(c.cfg.Transport, oauth.IssuerHost(issuer))
-	case c.cfg.AllowPrivate:
-		return c.cfg.Transport
+// revoke tells the provider that g has ended (RFC 7009). The refresh token comes
+// first, since it usually takes the access tokens with it. It is
+// session.Keeper.Revoke.
+func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	p, err := ps.get(ctx, g.Issuer)
+	if err != nil {
+		return err
 	}
-	return fetch.NewGuard(c.cfg.Transport, "")
-}
-
-// closeIdle closes the connections that are kept open to providers.
-func (c *Client) closeIdle() {
-	c.providers.mu.Lock()
-	defer c.providers.mu.Unlock()
-	for _, l := range c.providers.known {
-		select {
-		case l.turn <- struct{}{}:
-			if l.current != nil {
-				if t, ok := l.current.fetch.Transport.(interface{ CloseIdleConnections() }); ok {
-					t.CloseIdleConnections()
-				}
-			}
-			<-l.turn
-		default: // in use: its own end closes it
+	if p.doc.RevocationEndpoint == "" {
+		return unsupported("the provider has no revocation_endpoint")
+	}
+	req := p.request(ps.cfg.identityOf(g), p.doc.RevocationEndpoint, nil, oauth.DPoPKey{})
+	if p.doc.RevocationEndpointAuthMethodsSupported != nil {
+		req.AuthMethods = p.doc.RevocationEndpointAuthMethodsSupported
+		req.AuthAlgs = p.doc.RevocationEndpointAuthSigningAlgValuesSupported
+	}
+	var errs []error
+	revoke := func(token wire.Secret, hint string) {
+		errs = append(errs, fromEndpoint("revocation", oauth.Revoke(ctx, p.fetch, req, token, hint)))
+	}
+	if !g.RefreshToken.IsZero() {
+		revoke(g.RefreshToken, "refresh_token")
+	}
+	for _, t := range g.Tokens {
+		if !t.AccessToken.IsZero() && time.Now().Before(t.Expiry) {
+			revoke(t.AccessToken, "access_token")
 		}
 	}
-	if c.resources != nil {
-		c.resources.CloseIdleConnections()
+	return errors.Join(errs...)
+}
+
+// discard revokes tokens that were issued and will not be used, on a best-effort
+// basis.
+func (ps *providers) discard(ctx context.Context, g *session.Grant) {
+	if err := ps.revoke(ctx, g); err != nil {
+		ps.log.Info("unused tokens were not revoked", "err", err)
 	}
-	if t, ok := c.cfg.Transport.(*http.Transport); ok && c.ownTransport {
-		t.CloseIdleConnections()
+}
+
+// userinfo fetches the claims of the user whose token client adds (OpenID Connect
+// Core §5.3). Their sub must be subject.
+func (p *provider) userinfo(ctx context.Context, client *fetch.Client, clientID, subject string) ([]byte, error) {
+	return oidc.FetchUserinfo(ctx, client, oidc.UserinfoRequest{
+		Endpoint: p.doc.UserinfoEndpoint, Subject: subject, Issuer: p.issuer, ClientID: clientID,
+		Keys: p.keys, Algorithms: p.doc.UserinfoAlgorithms(),
+	})
+}
+
+// introspect asks what the provider makes of an access token (RFC 7662).
+func (p *provider) introspect(ctx context.Context, id identity, token wire.Secret) ([]byte, error) {
+	if p.doc.IntrospectionEndpoint == "" {
+		return nil, unsupported("the provider has no introspection_endpoint")
 	}
+	req := p.request(id, p.doc.IntrospectionEndpoint, nil, oauth.DPoPKey{})
+	if p.doc.IntrospectionEndpointAuthMethodsSupported != nil {
+		req.AuthMethods = p.doc.IntrospectionEndpointAuthMethodsSupported
+		req.AuthAlgs = p.doc.IntrospectionEndpointAuthSigningAlgValuesSupported
+	}
+	data, err := oauth.Introspect(ctx, p.fetch, req, token, "access_token")
+	if err != nil {
+		return nil, fromEndpoint("introspection", err)
+	}
+	return data, nil
 }

@@ -16,73 +16,92 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// identity is who the client is at one provider.
+// identity is the client at one provider.
 type identity struct {
 	id     string
 	auth   oauth.ClientAuth
-	secret wire.Secret // of a client that registered itself
+	secret wire.Secret // of a client that registered itself; zero: none
 }
 
-// identityOf is who the client was when it got g.
-func (c *Client) identityOf(g *session.Grant) identity {
+// identityOf is the client as which g was obtained.
+func (c *Config) identityOf(g *session.Grant) identity {
 	if !g.ClientSecret.IsZero() {
 		return identity{g.ClientID, oauth.ClientSecret(g.ClientSecret.Reveal()), g.ClientSecret}
 	}
-	return identity{id: g.ClientID, auth: c.cfg.ClientAuth.method}
+	return identity{id: g.ClientID, auth: c.ClientAuth.method}
 }
 
-// identify returns who the client is at p: as configured, as registered before, or as registered now (S44: by issuer).
-func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity, error) {
-	id := c.cfg.ClientID
-	if id != "" && (!oauth.IsDocumentURL(id) || p.doc.ClientIDMetadataDocumentSupported || c.cfg.Registration == nil) {
-		if oauth.IsDocumentURL(id) && !p.doc.ClientIDMetadataDocumentSupported {
-			c.log.Warn("the provider's metadata do not say that it takes client ID metadata documents", "issuer", p.issuer)
+// identify returns the client: as configured, as registered before and kept in
+// store, or as registered now (RFC 7591). A registration belongs to one issuer
+// (S44).
+func (p *provider) identify(ctx context.Context, store tokenstore.Store, dpop bool) (identity, error) {
+	id := p.cfg.ClientID
+	document, supported := oauth.IsDocumentURL(id), p.doc.ClientIDMetadataDocumentSupported
+	if id != "" && (!document || supported || p.cfg.Registration == nil) {
+		if document && !supported {
+			p.log.Warn("the provider's metadata do not say that it takes client ID metadata documents", "issuer", p.issuer)
 		}
-		return identity{id: id, auth: c.cfg.ClientAuth.method}, nil
+		return identity{id: id, auth: p.cfg.ClientAuth.method}, nil
 	}
 	if p.doc.RegistrationEndpoint == "" {
-		return identity{}, unsupported("the provider has no registration_endpoint; register the program there and set Config.ClientID")
+		return identity{}, unsupported("the provider has no registration_endpoint; " +
+			"register the program there and set Config.ClientID")
 	}
-	r := c.cfg.Registration
-	req := oauth.RegistrationRequest{
-		RedirectURIs: c.redirectURIs(), Scope: strings.Join(c.cfg.Scopes, " "), DPoP: dpop,
-		ClientName: r.ClientName, ClientURI: r.ClientURI, LogoURI: r.LogoURI, SoftwareID: r.SoftwareID, SoftwareVersion: r.SoftwareVersion,
-		Extra: r.Extra, GrantTypes: []string{"authorization_code", "refresh_token"},
-	}
-	if p.doc.DeviceAuthorizationEndpoint != "" { // the person may turn out to have no browser here
-		req.GrantTypes = append(req.GrantTypes, "urn:ietf:params:oauth:grant-type:device_code")
-	}
-	key := registrationKey(p.issuer, c.party())
-	data, err := c.store.Get(ctx, key)
+	req := p.registrationRequest(dpop)
+	key := registrationKey(p.issuer, p.cfg.party())
+	data, err := store.Get(ctx, key)
 	if err == nil {
 		var kept *oauth.RegisteredClient
 		if kept, err = oauth.LoadClient(data, p.issuer, req); err == nil {
 			return registered(kept), nil
 		}
-		c.log.Info("the client registers anew", "issuer", p.issuer, "why", err)
+		p.log.Info("the client registers anew", "issuer", p.issuer, "why", err)
 	} else if !errors.Is(err, tokenstore.ErrNotFound) {
 		return identity{}, err
 	}
-	var initial wire.Secret
-	if r.InitialAccessToken != nil {
-		token, err := r.InitialAccessToken(ctx)
-		if err != nil {
-			return identity{}, fmt.Errorf("the initial access token: %w", err)
-		}
-		initial = wire.NewSecret(token)
-	}
-	client, err := oauth.Register(ctx, p.fetch, p.doc.RegistrationEndpoint, req, initial)
+	client, err := p.register(ctx, req)
 	if err != nil {
-		return identity{}, fromEndpoint("registration", err)
+		return identity{}, err
 	}
 	kept, err := client.Marshal(p.issuer, req)
 	if err != nil {
 		return identity{}, err
 	}
-	if err := c.store.Put(ctx, key, []byte(kept.Reveal())); err != nil {
+	if err := store.Put(ctx, key, []byte(kept.Reveal())); err != nil {
 		return identity{}, fmt.Errorf("the registration cannot be kept: %w", err)
 	}
 	return registered(client), nil
+}
+
+// registrationRequest describes the program to the provider.
+func (p *provider) registrationRequest(dpop bool) oauth.RegistrationRequest {
+	r := p.cfg.Registration
+	req := oauth.RegistrationRequest{
+		RedirectURIs: p.cfg.redirectURIs(), Scope: strings.Join(p.cfg.Scopes, " "), DPoP: dpop,
+		ClientName: r.ClientName, ClientURI: r.ClientURI, LogoURI: r.LogoURI,
+		SoftwareID: r.SoftwareID, SoftwareVersion: r.SoftwareVersion, Extra: r.Extra,
+		GrantTypes: []string{"authorization_code", "refresh_token"},
+	}
+	if p.doc.DeviceAuthorizationEndpoint != "" { // there may turn out to be no browser here
+		req.GrantTypes = append(req.GrantTypes, "urn:ietf:params:oauth:grant-type:device_code")
+	}
+	return req
+}
+
+func (p *provider) register(ctx context.Context, req oauth.RegistrationRequest) (*oauth.RegisteredClient, error) {
+	var initial wire.Secret
+	if ask := p.cfg.Registration.InitialAccessToken; ask != nil {
+		token, err := ask(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("the initial access token: %w", err)
+		}
+		initial = wire.NewSecret(token)
+	}
+	client, err := oauth.Register(ctx, p.fetch, p.doc.RegistrationEndpoint, req, initial)
+	if err != nil {
+		return nil, fromEndpoint("registration", err)
+	}
+	return client, nil
 }
 
 func registered(client *oauth.RegisteredClient) identity {
@@ -98,9 +117,10 @@ func registrationKey(issuer, party string) string {
 	return "c1." + hex.EncodeToString(sum[:16])
 }
 
-// redirectURIs are what the flow may use: any port of a loopback address (RFC 8252 §7.3) is left out where it is not fixed.
-func (c *Client) redirectURIs() []string {
-	l := c.cfg.Loopback
+// redirectURIs are what the flow may use. A port that is not fixed is left out: the
+// provider must accept any port of a loopback address (RFC 8252 §7.3).
+func (c *Config) redirectURIs() []string {
+	l := c.Loopback
 	if l.RedirectURI != "" {
 		return []string{l.RedirectURI}
 	}

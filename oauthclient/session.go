@@ -16,48 +16,69 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Session is a signed-in user. It never opens a browser, and has no goroutine while idle. It is safe for concurrent use.
+// Session is a signed-in user. It never opens a browser, and it has no goroutine
+// while idle. It is safe for concurrent use. The zero Session is not usable: see
+// [Client.Login] and [Client.Session].
 type Session struct {
-	account *account
-	slot    *slot
-	err     error // of For
+	client  *Client
+	account *session.Account
+	slot    *session.Slot
+	err     error // of For: every token's error
 
 	once sync.Once
 	http *http.Client
 }
 
-func (a *account) session(resource string, scopes []string) *Session {
-	return &Session{account: a, slot: a.slot(resource, scopes)}
+func (c *Client) session(a *session.Account, resource string, scopes []string) *Session {
+	return &Session{client: c, account: a, slot: a.Slot(resource, scopes)}
 }
 
-// Format implements [fmt.Formatter]: every verb names the session and shows nothing of what it holds.
+// Format implements [fmt.Formatter]. Every verb names the session and shows nothing
+// of what it holds.
 func (s *Session) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "oauthclient.Session(%s%s)", s.account.client.realm(), quoted(s.account.name))
+	fmt.Fprintf(f, "oauthclient.Session(%s%s)", s.client.cfg.realm(), quoted(s.account.Name))
 }
 
-// Account describes the session as last seen. No I/O.
+// Account describes the session as last seen. It does no I/O. After a logout it has
+// only Name, Issuer and Store.
 func (s *Session) Account() Account {
-	g := s.account.grant.Load()
+	g := s.account.Grant()
 	if g == nil {
-		return Account{Name: s.account.name, Issuer: s.account.client.issuer, Store: s.account.client.where()}
+		return Account{Name: s.account.Name, Issuer: s.client.issuer, Store: s.client.storeName()}
 	}
-	return s.account.client.describe(g.Row())
+	return s.client.describe(g.Row())
 }
 
-// Token returns a valid access token: from memory, or refreshed. Near expiry one goroutine refreshes while every caller goes on with
-// the token that is still valid. The token is shared: do not change it. There is no refresh token in it.
+// Token returns a valid access token, from memory or refreshed. Near expiry one
+// goroutine refreshes while every other caller goes on with the token that is still
+// valid. All callers share the token: do not change it. It has no refresh token.
 //
-// [ErrLoginRequired]: only signing in again helps. Other errors are passing: the session stays.
+// Token fails with [ErrLoginRequired] if only signing in again helps. Every other
+// error is passing: the session stays, and a later call may succeed.
 func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
-	h, err := s.current(ctx)
+	t, err := s.current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return h.token, nil
+	return t.Token, nil
 }
 
-// TokenSource returns the session as an [oauth2.TokenSource]. It captures no context: a refresh is bounded by its own deadline and by
-// [Client.Close]. Under DPoP its Token is an error that names HTTPClient, for a token without a proof is refused.
+// current returns the token to send now.
+func (s *Session) current(ctx context.Context) (*session.CachedToken, error) {
+	if t := s.slot.Cached(); t != nil && t.Fresh() {
+		return t, nil
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	t, err := s.account.Token(ctx, s.slot)
+	return t, failure(err)
+}
+
+// TokenSource returns the session as an [oauth2.TokenSource]. It captures no
+// context: a refresh is bounded by its own deadline and by [Client.Close]. Under
+// DPoP its Token is an error that names HTTPClient, because an API refuses a token
+// without a proof (RFC 9449).
 func (s *Session) TokenSource() oauth2.TokenSource { return tokenSource{s} }
 
 type tokenSource struct{ session *Session }
@@ -67,20 +88,22 @@ func (t tokenSource) Format(f fmt.State, verb rune) { t.session.Format(f, verb) 
 func (t tokenSource) Token() (*oauth2.Token, error) {
 	tok, err := t.session.Token(context.Background())
 	if err == nil && tok.TokenType == "DPoP" {
-		return nil, errors.New("this session's tokens are bound to a key (DPoP), and a token alone is refused: use Session.HTTPClient, which sends the proof too")
+		return nil, errors.New("this session's tokens are bound to a key (DPoP), and a token alone is refused: " +
+			"use Session.HTTPClient, which sends the proof too")
 	}
 	return tok, err
 }
 
-// Refresh gets new tokens now, whatever the age of the ones there are. Calls that overlap share one refresh.
+// Refresh gets new tokens now, whatever the age of the present ones. Calls that
+// overlap share one refresh. Its errors are those of Token.
 func (s *Session) Refresh(ctx context.Context) error {
 	if s.err != nil {
 		return s.err
 	}
 	var after uint64
-	if h := s.slot.current.Load(); h != nil {
-		after = h.generation
-	} else if g := s.account.grant.Load(); g != nil {
+	if t := s.slot.Cached(); t != nil {
+		after = t.Generation
+	} else if g := s.account.Grant(); g != nil {
 		after = g.Generation
 	}
 	return s.refreshAfter(ctx, after)
@@ -88,62 +111,69 @@ func (s *Session) Refresh(ctx context.Context) error {
 
 // refreshAfter returns when there is a token of a generation above after.
 func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
-	h, err := s.account.await(ctx, s.slot, after)
-	if h == nil && err == nil {
-		err = errors.New("the session could not be refreshed; try again")
-	}
-	return err
+	return failure(s.account.Refresh(ctx, s.slot, after))
 }
 
-// For returns the same sign-in with tokens for one of Config.Resources ("": for none), or for fewer scopes (nil: all). What is
-// impossible is Token's error.
+// For returns the same login's session with tokens for one of Config.Resources (RFC
+// 8707; "": for none), or for fewer scopes (none: all). A resource that is not in
+// Config.Resources, or a scope that was not granted, is the error of every call of
+// the result; for a scope it matches [ErrStepUp].
 func (s *Session) For(resource string, scopes ...string) *Session {
-	a := s.account
-	if resource != "" && !slices.Contains(a.client.cfg.Resources, resource) {
-		return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: %q is none of Config.Resources", resource)}
+	c, a := s.client, s.account
+	impossible := func(err error) *Session {
+		return &Session{client: c, account: a, slot: &session.Slot{}, err: fmt.Errorf("For: %w", err)}
+	}
+	if resource != "" && !slices.Contains(c.cfg.Resources, resource) {
+		return impossible(fmt.Errorf("%q is none of Config.Resources", resource))
 	}
 	for _, sc := range scopes {
 		if err := checkScope(sc); err != nil {
-			return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: %w", err)}
+			return impossible(err)
 		}
-		if g := a.grant.Load(); g != nil && !slices.Contains(g.Scopes, sc) { // said at once; what counts is looked at again when it is sent
-			return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: scope %q was not granted at the sign-in; ask for it with Login: %w", sc, ErrStepUp)}
+		// This is said at once. What counts is checked again when it is sent.
+		if g := a.Grant(); g != nil && !slices.Contains(g.Scopes, sc) {
+			return impossible(notGranted("scope", sc))
 		}
 	}
-	if g := a.grant.Load(); g != nil && slices.Equal(g.Resources, []string{resource}) {
-		resource = "" // the sign-in's own tokens are for it, and no refresh is needed to get one
+	if g := a.Grant(); g != nil && slices.Equal(g.Resources, []string{resource}) {
+		resource = "" // the login's own tokens are for it, and no refresh is needed to get one
 	}
 	scopes = slices.Clone(scopes)
 	slices.Sort(scopes)
-	return a.session(resource, slices.Compact(scopes))
+	return c.session(a, resource, slices.Compact(scopes))
 }
 
-// IDToken returns the verified ID token while it is unexpired, refreshing if need be, and its expiry. It is for APIs that want one (Kubernetes); who the
-// user is tells [Session.Claims]. [ErrLoginRequired] where it has expired and a refresh since then brought no other.
+func notGranted(what, name string) error {
+	return fmt.Errorf("%s %q was not granted at the sign-in; ask for it with Login: %w", what, name, ErrStepUp)
+}
+
+// idTokenMargin is how long an ID token must live to be handed out: what receives it
+// needs time to check it.
+const idTokenMargin = 10 * time.Second
+
+// IDToken returns the verified ID token and its expiry. If it has expired, the
+// session is refreshed. It is for APIs that want one, such as Kubernetes; use
+// [Session.Claims] to identify the user. IDToken fails with [ErrLoginRequired] if the
+// token has expired and a refresh since then brought no other, and with
+// [errors.ErrUnsupported] if the login did not ask for openid.
 func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, err error) {
 	if s.err != nil {
 		return "", time.Time{}, s.err
 	}
 	for attempt := range 2 {
-		g := s.account.grant.Load()
-		if g == nil {
-			return "", time.Time{}, s.account.client.failure(session.ErrAbsent)
-		}
-		if g.IDToken.IsZero() {
-			return "", time.Time{}, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
-		}
-		claims, err := oidc.ParseIDToken(g.IDToken.Reveal())
+		g := s.account.Grant()
+		claims, err := claimsOf(g)
 		if err != nil {
-			return "", time.Time{}, invalid("stored ID token: %w", err)
+			return "", time.Time{}, err
 		}
-		end := claims.Expiry.Add(-10 * time.Second)
+		end := claims.Expiry.Add(-idTokenMargin)
 		if !g.Pending() && time.Now().Before(end) {
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}
 		if attempt > 0 || !g.Pending() && len(g.Tokens) > 0 && g.Tokens[0].Obtained.After(end) {
 			break // the last refresh brought none, and the next would not either
 		}
-		whole := s.account.session("", nil) // a token for less may come without one
+		whole := s.client.session(s.account, "", nil) // a token for less may come without one
 		if err := whole.refreshAfter(ctx, g.Generation); err != nil {
 			return "", time.Time{}, err
 		}
@@ -151,23 +181,23 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 	return "", time.Time{}, &loginRequired{why: "the ID token has expired, and the provider gives none at a refresh"}
 }
 
-// Claims decodes the latest verified ID token into v (a pointer to a struct or map), even if the token has expired since: it says who signed in.
-// Names match exactly. No I/O.
+// Claims decodes the latest verified ID token into v, a pointer to a struct or map.
+// Names match exactly. It works even if the token has expired since, because it says
+// who signed in. It does no I/O. Without openid it fails with
+// [errors.ErrUnsupported].
 func (s *Session) Claims(v any) error {
 	claims, err := s.claims()
 	if err != nil {
 		return err
 	}
-	if err := wire.UnmarshalJSON(claims.Raw, v); err != nil {
-		return invalid("claims: %w", err)
-	}
-	return nil
+	return decode("claims", claims.Raw, v)
 }
 
-func (s *Session) claims() (*oidc.IDToken, error) {
-	g := s.account.grant.Load()
+func (s *Session) claims() (*oidc.IDToken, error) { return claimsOf(s.account.Grant()) }
+
+func claimsOf(g *session.Grant) (*oidc.IDToken, error) {
 	if g == nil {
-		return nil, s.account.client.failure(session.ErrAbsent)
+		return nil, failure(session.ErrAbsent)
 	}
 	if g.IDToken.IsZero() {
 		return nil, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
@@ -177,4 +207,22 @@ func (s *Session) claims() (*oidc.IDToken, error) {
 		return nil, invalid("stored ID token: %w", err)
 	}
 	return claims, nil
+}
+
+// username picks what to show of a user.
+func username(claims *oidc.IDToken) string {
+	var v struct {
+		Preferred any `json:"preferred_username"`
+		Email     any `json:"email"`
+		Name      any `json:"name"`
+	}
+	if wire.UnmarshalJSON(claims.Raw, &v) != nil {
+		return ""
+	}
+	for _, candidate := range []any{v.Preferred, v.Email, v.Name} {
+		if s, ok := candidate.(string); ok && s != "" {
+			return wire.SafeText(s, 100)
+		}
+	}
+	return ""
 }

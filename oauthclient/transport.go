@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -30,7 +32,7 @@ func (s *Session) HTTPClient() *http.Client {
 // if that cannot be, the 401 comes back. So it does, for some seconds, from an API that refused a token that was new.
 func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
-		base = s.account.client.cfg.Transport
+		base = s.client.cfg.Transport
 	}
 	return &transport{session: s, base: base}
 }
@@ -71,8 +73,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !tokenRefused(resp) {
 		return resp, err
 	}
-	at := place{s.slot, wire.Origin(req.URL)}
-	if s.account.client.vain(at, h) {
+	at := api{s.slot, wire.Origin(req.URL)}
+	if s.client.rejected.inVain(at, h) {
 		return resp, nil
 	}
 	body, err := replay(req)
@@ -87,42 +89,50 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	drain(resp)
 	resp, err = t.send(req, body, fresh)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && tokenRefused(resp) {
-		s.account.client.refusals.Store(at, refusal{fresh.generation, time.Now()})
+		s.client.rejected.add(at, fresh)
 	}
 	return resp, err
 }
 
-// place is an API as far as one token is concerned.
-type place struct {
-	slot   *slot
+// api is an origin as far as one token is concerned.
+type api struct {
+	slot   *session.Slot
 	origin string
 }
 
-// refusal is a token that was refused though it was new.
-type refusal struct {
+// rejectedPause is how long a token that was rejected when it was new is not
+// refreshed for the API that rejected it: another would be rejected too.
+const rejectedPause = 10 * time.Second
+
+// rejections are the APIs that rejected a token although it was new.
+type rejections struct{ last sync.Map } // api → rejection
+
+type rejection struct {
 	generation uint64
 	at         time.Time
 }
 
-// vainPause is how long a token that was refused when it was new is not refreshed for the API that refused it: another would be refused too.
-const vainPause = 10 * time.Second
+func (r *rejections) add(a api, t *session.CachedToken) {
+	r.last.Store(a, rejection{t.Generation, time.Now()})
+}
 
-func (c *Client) vain(at place, h *held) bool {
-	v, _ := c.refusals.Load(at)
-	r, ok := v.(refusal)
-	return ok && r.generation == h.generation && time.Since(r.at) < vainPause
+// inVain reports whether refreshing t would not help a.
+func (r *rejections) inVain(a api, t *session.CachedToken) bool {
+	v, _ := r.last.Load(a)
+	last, ok := v.(rejection)
+	return ok && last.generation == t.Generation && time.Since(last.at) < rejectedPause
 }
 
 // send sends req with h's token, and under DPoP once more where the server asks for a nonce (RFC 9449 §9).
-func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.Response, error) {
+func (t *transport) send(req *http.Request, body io.ReadCloser, h *session.CachedToken) (*http.Response, error) {
 	var prover *oauth.Prover
-	if !h.key.IsZero() {
-		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), wire.NewSecret(h.token.AccessToken))
+	if !h.Key.IsZero() {
+		prover = t.session.client.providers.nonces.Prover(h.Key, req.Method, proofTarget(req), wire.NewSecret(h.Token.AccessToken))
 	}
 	for {
 		out := req.Clone(req.Context())
 		out.Body = body
-		out.Header.Set("Authorization", h.token.TokenType+" "+h.token.AccessToken)
+		out.Header.Set("Authorization", h.Token.TokenType+" "+h.Token.AccessToken)
 		if prover != nil {
 			if err := prover.Prove(req.Context(), out.Header); err != nil {
 				if body != nil {
@@ -158,27 +168,15 @@ func drain(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
-// current returns the token to send now.
-func (s *Session) current(ctx context.Context) (*held, error) {
-	h := s.slot.current.Load()
-	if h != nil && h.fresh() {
-		return h, nil
-	}
-	if s.err != nil {
-		return nil, s.err
-	}
-	return s.account.token(ctx, s.slot, h)
-}
-
 // replace returns a token newer than the one that was refused.
-func (s *Session) replace(ctx context.Context, refused *held) (*held, error) {
-	if h := s.slot.current.Load(); h == nil || h.generation <= refused.generation {
-		if err := s.refreshAfter(ctx, refused.generation); err != nil {
+func (s *Session) replace(ctx context.Context, refused *session.CachedToken) (*session.CachedToken, error) {
+	if h := s.slot.Cached(); h == nil || h.Generation <= refused.Generation {
+		if err := s.refreshAfter(ctx, refused.Generation); err != nil {
 			return nil, err
 		}
 	}
 	h, err := s.current(ctx)
-	if err == nil && h.token.AccessToken == refused.token.AccessToken {
+	if err == nil && h.Token.AccessToken == refused.Token.AccessToken {
 		return nil, errors.New("the provider issues the refused token again")
 	}
 	return h, err
@@ -209,7 +207,7 @@ func closeBody(req *http.Request) {
 // belongs reports whether the token goes with req: false where a redirect led it elsewhere, an error where the program itself sent it
 // where the token must not go (S46).
 func (s *Session) belongs(req *http.Request) (bool, error) {
-	c := s.account.client
+	c := s.client
 	if req.Response == nil { // the program's own request
 		if err := c.checkOrigin(req.URL); err != nil {
 			return false, err
@@ -284,11 +282,11 @@ func (c *Client) checkOrigin(u *url.URL) error {
 
 // forRequest returns the session for the resource that u is under, if any (RFC 8707): the longest of Config.Resources that it begins with.
 func (s *Session) forRequest(u *url.URL) *Session {
-	if s.slot.resource != "" || len(s.slot.scopes) > 0 || s.err != nil {
+	if s.slot.Resource != "" || len(s.slot.Scopes) > 0 || s.err != nil {
 		return s
 	}
 	best, length := "", 0
-	for _, raw := range s.account.client.cfg.Resources {
+	for _, raw := range s.client.cfg.Resources {
 		r, err := url.Parse(raw)
 		if err != nil || wire.Origin(r) != wire.Origin(u) || !under(r.Path, u.Path) {
 			continue

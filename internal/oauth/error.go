@@ -97,3 +97,7 @@ func maskTokens(s string) string {
 func tokenRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r < 0x80 && strings.ContainsRune("._~+=%-", r)
 }
+
+// Ended reports an error code of the token endpoint that ends a refresh token or a
+// code for good: invalid_grant (RFC 6749 §5.2), or GitHub's bad_refresh_token.
+func Ended(code string) bool { return code == "invalid_grant" || code == "bad_refresh_token" }

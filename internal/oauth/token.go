@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -194,4 +195,23 @@ func (m members) scope(name string) (string, bool, error) {
 		return "", false, fmt.Errorf("%s holds characters that a scope cannot have", name)
 	}
 	return s, true, nil
+}
+
+// GrantedScopes returns the scopes that r grants: those asked for if it does not
+// say (RFC 6749 §5.1). GitHub joins them with commas, which a scope may contain. So
+// a text that was not asked for as it stands, while each of its parts was, is a list.
+func (r *TokenResponse) GrantedScopes(asked []string) []string {
+	if !r.HasScope {
+		return slices.Clone(asked)
+	}
+	var scopes []string
+	for _, s := range strings.Fields(r.Scope) {
+		parts := strings.Split(s, ",")
+		unasked := func(p string) bool { return !slices.Contains(asked, p) }
+		if slices.Contains(asked, s) || slices.ContainsFunc(parts, unasked) {
+			parts = []string{s}
+		}
+		scopes = append(scopes, parts...)
+	}
+	return scopes
 }

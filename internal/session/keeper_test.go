@@ -43,7 +43,7 @@ func (p *provider) send(_ context.Context, g *Grant) (*Grant, error) {
 	}
 	if p.dead || token != p.current {
 		p.dead = true
-		return nil, &SendError{Outcome: Dead, Err: errors.New("invalid_grant")}
+		return nil, &SendError{Failure: Dead, Err: errors.New("invalid_grant")}
 	}
 	p.n++
 	p.current = fmt.Sprintf("r%d", p.n)
@@ -106,7 +106,7 @@ func TestRefreshIsStoredBeforeItIsReturned(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "r1", got.RefreshToken.Reveal())
 	require.Greater(t, got.Generation, g.Generation)
-	seen, err := newKeeper(store).Look(t.Context(), key)
+	seen, err := newKeeper(store).Read(t.Context(), key)
 	require.NoError(t, err)
 	require.Equal(t, got, seen.Grant)
 	require.False(t, seen.Open)
@@ -150,11 +150,11 @@ func TestNoRefreshTokenComesCarriesTheOldOne(t *testing.T) {
 
 // 6: each outcome leaves behind what it means.
 func TestOutcomes(t *testing.T) {
-	fail := func(o Outcome) error {
-		return &SendError{Outcome: o, Err: errors.New("x"), After: time.Minute, Status: 429}
+	fail := func(o SendFailure) error {
+		return &SendError{Failure: o, Err: errors.New("x"), After: time.Minute, Status: 429}
 	}
 	for name, tc := range map[string]struct {
-		outcome Outcome
+		outcome SendFailure
 		sends   int
 		open    bool
 		paused  bool
@@ -198,8 +198,8 @@ func TestOutcomes(t *testing.T) {
 func TestRecovery(t *testing.T) {
 	store, p := &tokenstore.Memory{}, &provider{}
 	k, g := start(t, store, p)
-	require.NoError(t, k.writeRecord(t.Context(), key, Journal{Newest: g.Generation + 1, Open: &Operation{Kind: opRefresh, Generation: g.Generation + 1, Hash: g.hash()}}))
-	seen, err := k.Look(t.Context(), key)
+	require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: g.Generation + 1, Open: &Operation{Kind: opRefresh, Generation: g.Generation + 1, Hash: g.hash()}}))
+	seen, err := k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.True(t, seen.Open)
 	got, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: func(*Grant) bool { return true }, Send: p.send})
@@ -210,8 +210,8 @@ func TestRecovery(t *testing.T) {
 	t.Run("a dial failure in it leaves it open", func(t *testing.T) {
 		store, p := &tokenstore.Memory{}, &provider{}
 		k, g := start(t, store, p)
-		require.NoError(t, k.writeRecord(t.Context(), key, Journal{Newest: g.Generation + 1, Open: &Operation{Kind: opRefresh, Generation: g.Generation + 1, Hash: g.hash()}}))
-		p.answer = func(int, string) error { return &SendError{Outcome: NotSent, Err: errors.New("dial")} }
+		require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: g.Generation + 1, Open: &Operation{Kind: opRefresh, Generation: g.Generation + 1, Hash: g.hash()}}))
+		p.answer = func(int, string) error { return &SendError{Failure: NotSent, Err: errors.New("dial")} }
 		for range 2 {
 			_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: func(*Grant) bool { return true }, Send: p.send})
 			require.Error(t, err)
@@ -232,7 +232,7 @@ func TestLanded(t *testing.T) {
 	data, err := next.encode()
 	require.NoError(t, err)
 	require.NoError(t, store.Put(t.Context(), key, data))
-	require.NoError(t, k.writeRecord(t.Context(), key, Journal{Newest: g.Generation + 1, Open: &Operation{Kind: opRefresh, Generation: g.Generation + 1, Hash: g.hash()}}))
+	require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: g.Generation + 1, Open: &Operation{Kind: opRefresh, Generation: g.Generation + 1, Hash: g.hash()}}))
 	got, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
 	require.NoError(t, err)
 	require.Equal(t, "r1", got.RefreshToken.Reveal())
@@ -249,7 +249,7 @@ func TestS61InvalidGrant(t *testing.T) {
 		require.ErrorIs(t, err, ErrDead)
 	}
 	require.Len(t, p.sent, 1, "a dead token is not sent again")
-	seen, err := k.Look(t.Context(), key)
+	seen, err := k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.True(t, seen.Dead)
 	require.Equal(t, g, seen.Grant)
@@ -258,7 +258,7 @@ func TestS61InvalidGrant(t *testing.T) {
 	q := &provider{}
 	_, err = k.Save(t.Context(), key, signedIn(q, time.Hour), anyone)
 	require.NoError(t, err)
-	seen, err = k.Look(t.Context(), key)
+	seen, err = k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.False(t, seen.Dead)
 
@@ -274,7 +274,7 @@ func TestS61InvalidGrant(t *testing.T) {
 			data, err := other.encode()
 			require.NoError(t, err)
 			require.NoError(t, store.Put(t.Context(), key, data))
-			return &SendError{Outcome: Dead, Err: errors.New("invalid_grant")}
+			return &SendError{Failure: Dead, Err: errors.New("invalid_grant")}
 		}
 		got, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
 		require.NoError(t, err)
@@ -304,21 +304,21 @@ func TestLogout(t *testing.T) {
 	data, err := g.encode()
 	require.NoError(t, err)
 	require.NoError(t, store.Put(t.Context(), key, data))
-	seen, err := k.Look(t.Context(), key)
+	seen, err := k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.Nil(t, seen.Grant)
 
 	again, err := k.Save(t.Context(), key, signedIn(p, time.Hour), anyone)
 	require.NoError(t, err)
 	require.Greater(t, again.Generation, g.Generation)
-	seen, err = k.Look(t.Context(), key)
+	seen, err = k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.NotNil(t, seen.Grant)
 
 	t.Run("again, by the user", func(t *testing.T) {
 		store, p := &tokenstore.Memory{}, &provider{}
 		k, g := start(t, store, p)
-		require.NoError(t, k.writeRecord(t.Context(), key, Journal{Newest: g.Generation + 1, Tombstone: g.Generation + 1, Open: &Operation{Kind: opLogout, Generation: g.Generation + 1}}))
+		require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: g.Generation + 1, Tombstone: g.Generation + 1, Open: &Operation{Kind: opLogout, Generation: g.Generation + 1}}))
 		k.Revoke = func(_ context.Context, g *Grant) error { return errors.New("offline") }
 		had, notRevoked, err := k.Logout(t.Context(), key)
 		require.NoError(t, err)
@@ -328,7 +328,7 @@ func TestLogout(t *testing.T) {
 	t.Run("a process that died in it", func(t *testing.T) {
 		store, p := &tokenstore.Memory{}, &provider{}
 		k, g := start(t, store, p)
-		require.NoError(t, k.writeRecord(t.Context(), key, Journal{Newest: g.Generation + 1, Tombstone: g.Generation + 1, Open: &Operation{Kind: opLogout, Generation: g.Generation + 1}}))
+		require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: g.Generation + 1, Tombstone: g.Generation + 1, Open: &Operation{Kind: opLogout, Generation: g.Generation + 1}}))
 		revoked = nil
 		k.Revoke = func(_ context.Context, g *Grant) error {
 			revoked = append(revoked, g.RefreshToken.Reveal())
@@ -510,7 +510,7 @@ func TestFormats(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, store.Put(t.Context(), key, []byte(tc.data)))
-			seen, err := k.Look(t.Context(), key)
+			seen, err := k.Read(t.Context(), key)
 			require.ErrorIs(t, err, tc.want)
 			require.Nil(t, seen.Grant)
 			if tc.want != nil {
@@ -541,7 +541,7 @@ func TestDamagedIsNotForEver(t *testing.T) {
 	require.NoError(t, err)
 	store, p := tokenstore.Seal(inner, one), &provider{}
 	k, _ := start(t, store, p)
-	_, err = newKeeper(tokenstore.Seal(inner, other)).Look(t.Context(), key)
+	_, err = newKeeper(tokenstore.Seal(inner, other)).Read(t.Context(), key)
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
 	_, err = newKeeper(tokenstore.Seal(inner, other)).Save(t.Context(), key, signedIn(p, time.Hour), anyone)
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
@@ -550,12 +550,12 @@ func TestDamagedIsNotForEver(t *testing.T) {
 	require.NoError(t, err)
 	sealed[len(sealed)-1] ^= 1
 	require.NoError(t, inner.Put(t.Context(), key, sealed))
-	seen, err := k.Look(t.Context(), key)
+	seen, err := k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.Nil(t, seen.Grant)
 	_, err = k.Save(t.Context(), key, signedIn(p, time.Hour), anyone)
 	require.NoError(t, err)
-	seen, err = k.Look(t.Context(), key)
+	seen, err = k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.NotNil(t, seen.Grant)
 }
@@ -568,7 +568,7 @@ func TestS34SwappedValue(t *testing.T) {
 	require.NoError(t, err)
 	other := Key(issuer, "other-client", "")
 	require.NoError(t, store.Put(t.Context(), other, data))
-	seen, err := k.Look(t.Context(), other)
+	seen, err := k.Read(t.Context(), other)
 	require.NoError(t, err)
 	require.Nil(t, seen.Grant)
 }
@@ -619,7 +619,7 @@ func FuzzRecord(f *testing.F) {
 		store := &tokenstore.Memory{}
 		require.NoError(t, store.WriteRecord(t.Context(), key, data))
 		k := newKeeper(store)
-		_, err := k.readRecord(t.Context(), key)
+		_, err := k.readJournal(t.Context(), key)
 		if err != nil {
 			require.ErrorIs(t, err, ErrNewerFormat)
 		}

@@ -47,7 +47,7 @@ func TestLoginDuringRefresh(t *testing.T) {
 		close(hold)
 		require.NoError(t, <-done)
 		login := <-saved
-		seen, err := k.Look(t.Context(), key)
+		seen, err := k.Read(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, login, seen.Grant)
 		require.False(t, seen.Open)
@@ -67,7 +67,7 @@ func TestLoginDuringLogout(t *testing.T) {
 			done <- err
 		}()
 		synctest.Wait()
-		seen, err := newKeeper(store).Look(t.Context(), key)
+		seen, err := newKeeper(store).Read(t.Context(), key)
 		require.NoError(t, err)
 		require.Nil(t, seen.Grant, "from the tombstone on it is gone")
 		saved := make(chan *Grant)
@@ -82,7 +82,7 @@ func TestLoginDuringLogout(t *testing.T) {
 		close(hold)
 		require.NoError(t, <-done)
 		login := <-saved
-		seen, err = k.Look(t.Context(), key)
+		seen, err = k.Read(t.Context(), key)
 		require.NoError(t, err)
 		require.Equal(t, login, seen.Grant)
 	})
@@ -162,7 +162,7 @@ func TestHangingStore(t *testing.T) {
 
 					store.land <- lands
 					synctest.Wait()
-					seen, err := k.Look(t.Context(), key)
+					seen, err := k.Read(t.Context(), key)
 					require.NoError(t, err)
 					require.False(t, seen.Open)
 					switch {
@@ -170,7 +170,7 @@ func TestHangingStore(t *testing.T) {
 						require.Nil(t, seen.Grant)
 						_, err = newKeeper(store).Save(t.Context(), key, again("next"), anyone)
 						require.NoError(t, err)
-						seen, err = k.Look(t.Context(), key)
+						seen, err = k.Read(t.Context(), key)
 						require.NoError(t, err)
 						require.Equal(t, "next", seen.Grant.RefreshToken.Reveal())
 						_, err = store.Get(t.Context(), key)
@@ -277,13 +277,13 @@ func recordRemoved(t *testing.T, at int) bool {
 func TestFailedLoginKeepsTheOpenRefresh(t *testing.T) {
 	store, p := &faulty{}, &provider{}
 	k, g := start(t, store, p)
-	require.NoError(t, k.writeRecord(t.Context(), key, Journal{Newest: 2, Open: &Operation{Kind: opRefresh, Generation: 2, Hash: g.hash()}}))
+	require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: 2, Open: &Operation{Kind: opRefresh, Generation: 2, Hash: g.hash()}}))
 	store.fail(func([]byte) error { return errors.New("disk full") })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := k.Save(ctx, key, again("login"), anyone)
 	require.ErrorContains(t, err, "disk full")
-	seen, err := k.Look(t.Context(), key)
+	seen, err := k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.True(t, seen.Open)
 }

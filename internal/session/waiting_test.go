@@ -57,7 +57,7 @@ func TestWaitersAdoptNothingElse(t *testing.T) {
 			done <- err
 		}()
 		failing := func(context.Context, *Grant) (*Grant, error) {
-			return nil, &SendError{Outcome: Unknown, Err: errors.New("reset")}
+			return nil, &SendError{Failure: Unknown, Err: errors.New("reset")}
 		}
 		_, err = k.refreshLocked(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: failing}, false)
 		require.Error(t, err)
@@ -109,14 +109,14 @@ func TestKnownIsNotReadAgain(t *testing.T) {
 // A refresh that certainly stored nothing leaves nothing that a sibling would look for again and again.
 func TestStaleAfterAFailure(t *testing.T) {
 	for name, row := range map[string]struct {
-		outcome Outcome
+		outcome SendFailure
 		open    bool
 	}{"not sent": {NotSent, false}, "refused": {Refused, false}, "paused": {Paused, false}, "dead": {Dead, false}, "unknown": {Unknown, true}} {
 		t.Run(name, func(t *testing.T) {
 			store, p := &tokenstore.Memory{}, &provider{}
 			k, g := start(t, store, p)
 			failing := func(context.Context, *Grant) (*Grant, error) {
-				return nil, &SendError{Outcome: row.outcome, Err: errors.New("no")}
+				return nil, &SendError{Failure: row.outcome, Err: errors.New("no")}
 			}
 			_, err := k.Refresh(t.Context(), Attempt{Key: key, Known: g, Serves: newer(g.Generation), Send: failing})
 			require.Error(t, err)
@@ -134,14 +134,14 @@ func TestStaleTwoGenerationsBehind(t *testing.T) {
 	k, g := start(t, store, p)
 	next, err := k.Refresh(t.Context(), Attempt{Key: key, Known: g, Serves: newer(g.Generation), Send: p.send})
 	require.NoError(t, err)
-	rec, err := k.readRecord(t.Context(), key)
+	rec, err := k.readJournal(t.Context(), key)
 	require.NoError(t, err)
 	for _, row := range []struct {
 		kind, hash string
 		stale      bool
 	}{{opRefresh, next.hash(), true}, {opLogin, next.hash(), true}, {opLogin, "", false}} {
 		rec.Open = &Operation{Kind: row.kind, Generation: rec.allot(next), Hash: row.hash}
-		require.NoError(t, k.writeRecord(t.Context(), key, rec))
+		require.NoError(t, k.writeJournal(t.Context(), key, rec))
 		stale, open, err := k.Stale(t.Context(), key, g)
 		require.NoError(t, err)
 		require.Equal(t, row.stale, stale, "%+v", row)
@@ -182,7 +182,7 @@ func TestWatchEndsWithTheClient(t *testing.T) {
 		}()
 		synctest.Wait()
 		store.stop.Store(true)
-		require.NoError(t, k.writeRecord(t.Context(), key, Journal{Newest: g.Generation + 1}))
+		require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: g.Generation + 1}))
 		time.Sleep(time.Second) // it is in Get by now
 		end()
 		require.ErrorIs(t, <-done, context.Canceled)

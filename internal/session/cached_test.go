@@ -1,13 +1,14 @@
-package oauthclient
+package session
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -15,10 +16,9 @@ import (
 // The two clocks of a machine part company when it sleeps (the monotonic one stops) and when somebody sets it. Neither makes an old token young.
 func TestClockJumps(t *testing.T) {
 	const life = 10 * time.Minute
-	c := &Client{}
 	now := time.Now()
-	issue := func(obtained time.Time) *held {
-		return c.hold(&session.Token{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(life)}, 1, now)
+	issue := func(obtained time.Time) *CachedToken {
+		return newCached(&Token{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(life)}, 1, now, 0)
 	}
 	for _, row := range []struct {
 		name         string
@@ -45,8 +45,8 @@ func TestClockJumps(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			h := issue(now.Add(row.obtained))
 			wall := now.Add(row.wall).UnixNano()
-			require.Equal(t, row.valid, !h.expiry.passed(wall, row.awake), "may be handed out")
-			require.Equal(t, row.early, h.refresh.passed(wall, row.awake), "is refreshed")
+			require.Equal(t, row.valid, !h.expiresAt.passed(wall, row.awake), "may be handed out")
+			require.Equal(t, row.early, h.refreshAt.passed(wall, row.awake), "is refreshed")
 		})
 	}
 }
@@ -54,36 +54,35 @@ func TestClockJumps(t *testing.T) {
 // The warm path asks the monotonic clock alone, for a tenth of a second at a time and never past a moment that matters.
 func TestWarmPathIsNotBelievedLong(t *testing.T) {
 	now := time.Now()
-	token := func(life time.Duration) *session.Token {
-		return &session.Token{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}
+	token := func(life time.Duration) *Token {
+		return &Token{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}
 	}
-	c := &Client{}
-	h := c.hold(token(time.Hour), 1, now)
-	require.EqualValues(t, askEvery, h.sure.Load())
-	h.goOn(now.Add(time.Second))
-	require.EqualValues(t, time.Second+askEvery, h.sure.Load())
-	h.goOn(now.Add(lookEvery - time.Millisecond))
-	require.EqualValues(t, lookEvery, h.sure.Load(), "it is time for a look at the record")
-	h = c.hold(token(80*time.Millisecond), 1, now)
-	require.EqualValues(t, h.refresh.left, h.sure.Load())
-	h = c.hold(token(-time.Second), 1, now)
-	require.False(t, h.fresh())
+	h := newCached(token(time.Hour), 1, now, 0)
+	require.EqualValues(t, wallEvery, h.validUntil.Load())
+	h.extend(now.Add(time.Second))
+	require.EqualValues(t, time.Second+wallEvery, h.validUntil.Load())
+	h.extend(now.Add(recheckEvery - time.Millisecond))
+	require.EqualValues(t, recheckEvery, h.validUntil.Load(), "it is time for a look at the record")
+	h = newCached(token(80*time.Millisecond), 1, now, 0)
+	require.EqualValues(t, h.refreshAt.left, h.validUntil.Load())
+	h = newCached(token(-time.Second), 1, now, 0)
+	require.False(t, h.Fresh())
 }
 
 // While early refreshes fail they are tried again after 5, 10, 20 … seconds; a provider's Retry-After is kept, and a success ends it.
 func TestPauseGrows(t *testing.T) {
-	a := &account{}
+	a := &Account{}
 	require.False(t, a.paused(time.Now()))
 	for _, want := range []time.Duration{5, 10, 20, 40, 80, 120, 120, 120, 120, 120, 120} {
-		a.pauseAfter(session.ErrNoRefreshToken)
+		a.pauseAfter(ErrNoRefreshToken)
 		p := a.pause.Load()
 		require.Equal(t, want*time.Second, p.length)
 		require.True(t, a.paused(p.since.Add(p.length-1)))
 		require.False(t, a.paused(p.since.Add(p.length)))
 	}
-	a.pauseAfter(&session.PauseError{After: 7 * time.Second})
+	a.pauseAfter(&PauseError{After: 7 * time.Second})
 	require.Equal(t, 7*time.Second, a.pause.Load().length)
-	a.pauseAfter(session.ErrBusy)
+	a.pauseAfter(ErrBusy)
 	require.Equal(t, 2*time.Second, a.pause.Load().length)
 	a.pauseAfter(nil)
 	require.False(t, a.paused(time.Now()))
@@ -92,40 +91,47 @@ func TestPauseGrows(t *testing.T) {
 // While early refreshes pause, the record is looked at all the same: what a sibling did meanwhile counts.
 func TestPauseIsNotBlind(t *testing.T) {
 	store := &tokenstore.Memory{}
-	c, err := New(Config{Issuer: "https://op.example", ClientID: "cli", Store: store})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, c.Close()) }()
-	a := c.account("")
+	as := newAccounts(t, store)
+	a := as.Account("", Key("realm", "party", ""))
 	obtained := time.Now().Add(-10*time.Minute + 20*time.Second)
-	_, err = c.keeper.Save(t.Context(), a.key, &session.Grant{
-		Realm: c.realm(), Party: c.party(), Issuer: c.issuer, ClientID: "cli", RefreshToken: wire.NewSecret("r"),
-		Tokens: []session.Token{{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(10 * time.Minute)}},
-	}, func(*session.Grant) error { return nil })
+	_, err := as.Keeper.Save(t.Context(), a.Key, &Grant{
+		Realm: "realm", Party: "party", Issuer: "https://op.example", ClientID: "cli", RefreshToken: wire.NewSecret("r"),
+		Tokens: []Token{{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(10 * time.Minute)}},
+	}, func(*Grant) error { return nil })
 	require.NoError(t, err)
-	s, err := c.Session(t.Context(), "")
-	require.NoError(t, err)
-	a.pauseAfter(session.ErrNoRefreshToken)
-	h := s.slot.current.Load()
+	require.NoError(t, a.Load(t.Context()))
+	s := a.Slot("", nil)
+	a.pauseAfter(ErrNoRefreshToken)
+	h := s.Cached()
 	require.True(t, h.early(time.Now()))
-	h.look.Store(0) // five seconds later
-	other := &session.Keeper{Store: store, Revoke: func(context.Context, *session.Grant) error { return nil }, LockWait: time.Minute}
-	_, _, err = other.Logout(t.Context(), a.key)
+	h.recheckAt.Store(0) // five seconds later
+	other := &Keeper{Store: store, Revoke: func(context.Context, *Grant) error { return nil }, LockWait: time.Minute}
+	_, _, err = other.Logout(t.Context(), a.Key)
 	require.NoError(t, err)
-	_, err = s.Token(t.Context())
+	_, err = a.Token(t.Context(), s)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return a.grant.Load() == nil }, 10*time.Second, time.Millisecond)
 }
 
 // What somebody asks for and cannot get does not hold up the refresh of what everybody uses.
 func TestPauseIsOfEarlyRefreshes(t *testing.T) {
-	c, err := New(Config{Issuer: "https://op.example", ClientID: "cli", Store: &tokenstore.Memory{}})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, c.Close()) }()
-	a := c.account("")
+	a := newAccounts(t, &tokenstore.Memory{}).Account("", "key")
 	for _, early := range []bool{false, true} {
-		f := a.refresh(a.slot("", nil), early, 0)
+		f := a.refresh(a.Slot("", nil), early, 0)
 		<-f.done
 		require.Error(t, f.err)
 		require.Equal(t, early, a.paused(time.Now()))
+	}
+}
+
+// newAccounts returns accounts whose refreshes all fail, and waits for their work
+// at the test's end.
+func newAccounts(t *testing.T, store tokenstore.Store) *Accounts {
+	var working sync.WaitGroup
+	t.Cleanup(working.Wait)
+	keeper := &Keeper{Store: store, Revoke: func(context.Context, *Grant) error { return nil }, LockWait: time.Minute}
+	return &Accounts{
+		Keeper: keeper, Life: context.Background(), Logger: slog.New(slog.DiscardHandler),
+		Begin: func() error { working.Add(1); return nil }, Done: working.Done,
 	}
 }

@@ -16,15 +16,15 @@ import (
 	"github.com/nativeoauth/nativeoauth/pkce"
 )
 
-// transaction is one login, fixed before the browser opens: whatever changes meanwhile, what comes back is held against
-// this (RFC 8252 §8.10, S28). It lives in memory only.
+// transaction is one authorization request, fixed before the browser opens: whatever
+// changes meanwhile, the answer is checked against this (RFC 8252 §8.10, S28). It
+// lives in memory only.
 type transaction struct {
-	attempt     *attempt
 	provider    *provider
 	identity    identity
-	redirectURI string
+	redirectURI string // "": a device code has none
 	state       wire.Secret
-	nonce       wire.Secret // zero: no openid asked
+	nonce       wire.Secret // zero: no openid was asked for
 	verifier    pkce.Verifier
 	key         oauth.DPoPKey // zero: bearer tokens
 	formPost    bool
@@ -38,20 +38,21 @@ type transaction struct {
 	started     time.Time
 }
 
-func (c *Client) newTransaction(at *attempt, redirectURI string) (*transaction, error) {
-	opts, p, scopes := at.opts, at.provider, at.scopes
+func (l *login) newTransaction(redirectURI string) (*transaction, error) {
+	cfg, opts := &l.client.cfg, &l.opts
 	t := &transaction{
-		attempt:  at,
-		provider: p, identity: at.identity, redirectURI: redirectURI, state: random(), verifier: pkce.New(),
-		formPost: c.cfg.Loopback.FormPost, openID: slices.Contains(scopes, "openid"),
-		scopes: scopes, resources: c.cfg.Resources, acrValues: slices.Clone(opts.ACRValues),
-		maxAge: max(opts.MaxAge, 0), hasMaxAge: opts.MaxAge != 0, params: url.Values{}, started: time.Now(),
+		provider: l.provider, identity: l.identity, redirectURI: redirectURI,
+		state: random(), verifier: pkce.New(), formPost: cfg.Loopback.FormPost,
+		openID: slices.Contains(l.scopes, "openid"), scopes: l.scopes, resources: cfg.Resources,
+		acrValues: slices.Clone(opts.ACRValues), maxAge: max(opts.MaxAge, 0), hasMaxAge: opts.MaxAge != 0,
+		params: url.Values{}, started: time.Now(),
 	}
 	if t.openID {
 		t.nonce = random()
 	}
-	if at.dpop {
-		if algs := p.doc.DPoPSigningAlgValuesSupported; algs != nil && !slices.Contains(algs, oauth.DPoPAlgorithm) {
+	if l.dpop {
+		algs := l.provider.doc.DPoPSigningAlgValuesSupported
+		if algs != nil && !slices.Contains(algs, oauth.DPoPAlgorithm) {
 			return nil, unsupported("the provider's dpop_signing_alg_values_supported has no %s", oauth.DPoPAlgorithm)
 		}
 		var err error
@@ -59,7 +60,7 @@ func (c *Client) newTransaction(at *attempt, redirectURI string) (*transaction, 
 			return nil, err
 		}
 	}
-	maps.Copy(t.params, cloneValues(c.cfg.AuthParams))
+	maps.Copy(t.params, cloneValues(cfg.AuthParams))
 	maps.Copy(t.params, cloneValues(opts.AuthParams))
 	set := func(name, value string) {
 		if value != "" {
@@ -75,7 +76,8 @@ func (c *Client) newTransaction(at *attempt, redirectURI string) (*transaction, 
 	return t, nil
 }
 
-// request returns the parameters of the authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
+// request returns the parameters of the authorization request (RFC 6749 §4.1.1, RFC
+// 7636 §4.3, OpenID Connect Core §3.1.2.1).
 func (t *transaction) request() url.Values {
 	q := cloneValues(t.params)
 	q.Set("response_type", "code")
@@ -102,14 +104,15 @@ func (t *transaction) request() url.Values {
 	return q
 }
 
-// authorizationURL is where the browser goes. The request is pushed to the provider first where that is offered (RFC 9126): nothing of it can then
-// be read or changed on its way through the browser.
-// expiry is when the provider forgets what was pushed; zero: there is no such moment.
-func (c *Client) authorizationURL(ctx context.Context, t *transaction) (address string, expiry time.Time, err error) {
-	doc := t.provider.doc
+// url returns the address to open in the browser. If the provider takes pushed
+// authorization requests (RFC 9126), the request is pushed first: nothing of it can
+// then be read or changed on its way through the browser. expiry is when the
+// provider forgets what was pushed; zero: it was not pushed.
+func (t *transaction) url(ctx context.Context) (address string, expiry time.Time, err error) {
+	p, doc := t.provider, t.provider.doc
 	if doc.PushedAuthorizationRequestEndpoint != "" {
-		req := c.request(t.provider, t.identity, doc.PushedAuthorizationRequestEndpoint, t.request(), t.key)
-		pushed, err := oauth.Push(ctx, t.provider.fetch, req)
+		req := p.request(t.identity, doc.PushedAuthorizationRequestEndpoint, t.request(), t.key)
+		pushed, err := oauth.Push(ctx, p.fetch, req)
 		if err != nil {
 			return "", time.Time{}, fromEndpoint("pushed_authorization_request", err)
 		}
@@ -120,7 +123,7 @@ func (c *Client) authorizationURL(ctx context.Context, t *transaction) (address 
 		return u, pushed.Expiry, nil
 	}
 	switch {
-	case c.cfg.RequirePAR:
+	case p.cfg.RequirePAR:
 		return "", time.Time{}, unsupported("RequirePAR is set, and the provider has no pushed_authorization_request_endpoint")
 	case doc.RequirePushedAuthorizationRequests:
 		return "", time.Time{}, invalid("the provider requires pushed authorization requests, and names no endpoint for them")
@@ -140,20 +143,22 @@ func (c *Client) authorizationURL(ctx context.Context, t *transaction) (address 
 // random returns 32 bytes from the system's generator as base64url.
 func random() wire.Secret {
 	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails: it would end the program
+	_, _ = rand.Read(b) // it never fails: it would end the program
 	return wire.NewSecret(base64.RawURLEncoding.EncodeToString(b))
 }
 
-// pkceSupport decides about PKCE from the metadata (S25, S26).
-func (c *Client) pkceSupport(doc *oauth.Metadata) error {
-	switch doc.S256() {
+// checkPKCE decides from the metadata whether a code can be protected (S25, S26).
+func (p *provider) checkPKCE() error {
+	switch p.doc.S256() {
 	case oauth.PKCERefused:
 		return unsupported("the provider's code_challenge_methods_supported has no S256, and a weaker method is not used")
 	case oauth.PKCEUnsaid:
-		if c.issuer == "" { // the Model Context Protocol's rule for a provider that nobody has vouched for
+		// The Model Context Protocol's rule for a provider that nobody has vouched for.
+		if p.cfg.issuer() == "" {
 			return invalid("the provider was named by the resource, and its metadata have no code_challenge_methods_supported")
 		}
-		c.log.Warn("the provider's metadata do not say that it supports PKCE; S256 is sent all the same", "issuer", doc.Issuer)
+		p.log.Warn("the provider's metadata do not say that it supports PKCE; S256 is sent all the same",
+			"issuer", p.doc.Issuer)
 	}
 	return nil
 }

@@ -1,0 +1,311 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Attempt is one caller's wish for a token.
+type Attempt struct {
+	Key string
+	// Early means that the caller's token is still valid, so the lock is only
+	// tried.
+	Early bool
+	// Known is the grant that the caller has; nil: none. While the journal says
+	// that it is the one that is stored, the value is not read again.
+	Known *Grant
+	// Serves reports whether a stored grant is what the caller wants, so that
+	// nothing has to be sent.
+	Serves func(*Grant) bool
+	// Send sends g's refresh token and returns g's successor, with every token that
+	// goes on living. Its errors are *SendError. If Send returns both a grant and an
+	// error, the grant is stored but not used: it carries a rotated refresh token
+	// out of an answer that is otherwise of no use (S59).
+	Send func(ctx context.Context, g *Grant) (*Grant, error)
+	// Stalled is called if the new tokens cannot be stored at present. Refresh goes
+	// on trying, with the lock held.
+	Stalled func(error)
+}
+
+const (
+	// tryWait is how long an early refresh waits for the lock. Whoever came first
+	// refreshes for all.
+	tryWait = 250 * time.Millisecond
+	// watchEvery is how often a process that waits for the lock reads the journal.
+	watchEvery = 25 * time.Millisecond
+)
+
+// Refresh returns a stored grant that serves, by adopting what another process
+// stored or by refreshing. It returns when the matter is settled: ctx is the life
+// of the client and not one caller's.
+func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
+	// Step 2.
+	adopted, j, err := k.adoptStored(ctx, a)
+	if adopted != nil || err != nil {
+		return adopted, err
+	}
+
+	// Step 3.
+	wait := k.LockWait
+	if a.Early {
+		wait = tryWait
+	}
+	held, unlock, adopted, err := k.lockOrAdopt(ctx, a, j, wait)
+	if adopted != nil || err != nil {
+		return adopted, err
+	}
+	defer unlock()
+	return k.refreshLocked(held, a, false)
+}
+
+// adoptStored is step 2: the stored grant is adopted if it serves. ErrAbsent means
+// that there is no session, and no logout that may have to be finished.
+func (k *Keeper) adoptStored(ctx context.Context, a Attempt) (*Grant, Journal, error) {
+	j, err := k.readJournal(ctx, a.Key)
+	g := a.Known
+	if err == nil && (g == nil || !j.settledOn(g)) {
+		j, g, err = k.read(ctx, a.Key)
+	}
+	if err != nil {
+		return nil, j, err
+	}
+	if g == nil && !j.leaving() {
+		return nil, j, ErrAbsent
+	}
+	return k.adopt(ctx, j, g, a), j, nil
+}
+
+// lockOrAdopt takes the refresh lock. While another process holds it, the journal
+// is watched and what that process stores is adopted: otherwise all that wait
+// would go through the lock one by one. At the deadline step 2 is done once more.
+func (k *Keeper) lockOrAdopt(ctx context.Context, a Attempt, seen Journal, wait time.Duration) (
+	held context.Context, unlock func(), adopted *Grant, err error,
+) {
+	waiting, enough := within(ctx, wait)
+	defer enough()
+	found := make(chan *Grant, 1)
+	go func() {
+		g := k.watch(ctx, waiting, a, seen)
+		enough()
+		found <- g
+	}()
+	held, unlock, err = k.lockWhile(ctx, waiting, a.Key)
+	enough()
+	if adopted = <-found; adopted == nil && err != nil {
+		adopted, _, _ = k.adoptStored(ctx, a)
+	}
+	if adopted == nil {
+		return held, unlock, nil, err
+	}
+	if err == nil {
+		unlock()
+	}
+	return nil, nil, adopted, nil
+}
+
+// watch reads the journal until waiting ends, and returns the stored grant once
+// another process has stored one that serves. Its reads end with ctx only: a call
+// to a keychain that is given up would stand in the next one's way.
+func (k *Keeper) watch(ctx, waiting context.Context, a Attempt, seen Journal) *Grant {
+	var last []byte
+	for pause := watchEvery / 5; ; pause = min(2*pause, watchEvery) {
+		select {
+		case <-waiting.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		data, err := k.journalBytes(ctx, a.Key)
+		if err != nil || bytes.Equal(data, last) {
+			continue
+		}
+		last = data
+		j, err := parseJournal(data)
+		if err != nil || j.Open != nil || seen.Open == nil && j.Newest == seen.Newest {
+			continue
+		}
+		j, g, err := k.read(ctx, a.Key)
+		if err != nil {
+			continue
+		}
+		if g := k.adopt(ctx, j, g, a); g != nil {
+			return g
+		}
+		seen = j
+	}
+}
+
+// adopt returns g if it serves and no open refresh has sent its refresh token.
+// With one open, the provider's grace period would pass while everyone goes on
+// with the old tokens, and the next refresh would be a reuse.
+func (k *Keeper) adopt(ctx context.Context, j Journal, g *Grant, a Attempt) *Grant {
+	if g == nil || j.names(g) || !a.Serves(g) {
+		return nil
+	}
+	if g, err := k.verify(ctx, g, &j); err == nil {
+		return g
+	}
+	return nil
+}
+
+// refreshLocked is steps 4 to 9. again means that step 6c has been here before.
+func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Grant, error) {
+	j, g, err := k.current(ctx, a) // step 4
+	if err != nil {
+		return nil, err
+	}
+	if !j.names(g) && a.Serves(g) { // step 4c
+		switch verified, err := k.verify(ctx, g, &j); {
+		case err == nil:
+			return verified, nil
+		case !errors.Is(err, ErrRejected):
+			return nil, err
+		}
+	}
+	switch {
+	case j.dead(g): // step 4a
+		return nil, ErrDead
+	case g.RefreshToken.IsZero():
+		return nil, ErrNoRefreshToken
+	}
+	if after := j.pause(time.Now()); after > 0 {
+		return nil, &PauseError{Status: j.Status, After: after}
+	}
+	recovery := j.names(g) // step 4d
+
+	// Step 5.
+	if err := k.Probe(ctx); err != nil {
+		return nil, err
+	}
+	j.Open = &Operation{
+		Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), At: time.Now().UnixMilli(),
+	}
+	j.NotBefore, j.Status = 0, 0
+	if err := k.writeJournal(ctx, a.Key, j); err != nil {
+		return nil, err
+	}
+
+	// Step 6.
+	next, err := a.Send(ctx, g)
+	if err != nil && next == nil && failureOf(err) == Unknown && ctx.Err() == nil {
+		k.log().Info("the refresh was sent and its outcome is unknown; sending once more", "key", a.Key)
+		next, err = a.Send(ctx, g)
+		recovery = true
+	}
+	if next == nil {
+		return k.failed(ctx, a, &j, g, err, recovery, again)
+	}
+	return k.land(ctx, a, &j, g, next, err)
+}
+
+// current is step 4, a and b: what is true now, under the lock. A logout that was
+// left half done is finished, and an operation that landed is closed.
+func (k *Keeper) current(ctx context.Context, a Attempt) (j Journal, g *Grant, err error) {
+	if j, g, err = k.read(ctx, a.Key); err != nil {
+		return j, nil, err
+	}
+	if j.leaving() {
+		if err := k.finishLogout(ctx, a.Key, &j, a.Stalled); err != nil {
+			return j, nil, err
+		}
+		return j, nil, ErrAbsent
+	}
+	if g == nil {
+		return j, nil, ErrAbsent
+	}
+	if j.Open != nil && j.Open.Generation == g.Generation {
+		j.Open, j.Row = nil, rowOf(g)
+		verified, verr := k.verify(ctx, g, &j)
+		if err := k.writeJournal(ctx, a.Key, j); err != nil {
+			return j, nil, err
+		}
+		if verr == nil {
+			g = verified
+		}
+	}
+	return j, g, nil
+}
+
+// land is steps 7 to 9: next is durable before anybody sees it. sent is the error
+// that came with it, if any.
+func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant, sent error) (*Grant, error) {
+	next.Generation = j.Open.Generation
+	if next.RefreshToken.IsZero() {
+		next.RefreshToken = g.RefreshToken
+	}
+	if err := k.save(ctx, a.Key, next, a.Stalled); err != nil { // step 9
+		j.Open.Settled = true
+		k.note(ctx, a.Key, *j)
+		return nil, err
+	}
+	j.Dead = ""
+	verified, verr := k.verify(ctx, next, j)
+	k.closeOperation(ctx, a.Key, j, next) // step 8
+	if sent != nil {
+		return nil, sent
+	}
+	return verified, verr
+}
+
+// failed is step 6, a to c: what a failure to refresh leaves in the journal.
+// Nothing is deleted.
+func (k *Keeper) failed(
+	ctx context.Context, a Attempt, j *Journal, g *Grant, err error, recovery, again bool,
+) (*Grant, error) {
+	settle := func() {
+		j.Open.Settled = true
+		if !recovery {
+			j.Newest = j.Open.Generation - 1 // nothing was stored, so nobody shall look for it
+			j.Open = nil
+		}
+		k.note(ctx, a.Key, *j)
+	}
+	switch failureOf(err) {
+	case NotSent, Refused:
+		settle()
+	case Paused:
+		var se *SendError
+		errors.As(err, &se)
+		j.NotBefore, j.Status = time.Now().Add(se.After).UnixMilli(), se.Status
+		settle()
+	case Dead:
+		// A sibling without our lock (another machine, an older program) may have
+		// been first.
+		_, now, rerr := k.read(ctx, a.Key)
+		if rerr == nil && now != nil && now.Generation > g.Generation && !again {
+			settle()
+			return k.refreshLocked(ctx, a, true)
+		}
+		j.Dead, recovery = g.hash(), false
+		settle()
+		return nil, fmt.Errorf("%w: %w", ErrDead, err)
+	default:
+		recovery = true
+		settle()
+	}
+	return nil, err
+}
+
+// verify checks the ID token that came with g, unless the journal says how that
+// ended, and returns g with that token as its own.
+func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal) (*Grant, error) {
+	if g.NewIDToken.IsZero() {
+		return g, nil
+	}
+	if j.Rejected == g.Generation {
+		return nil, ErrRejected
+	}
+	if j.Verified != g.Generation {
+		err := k.Verify(ctx, g)
+		if errors.Is(err, ErrRejected) {
+			j.Rejected = g.Generation
+		}
+		if err != nil {
+			return nil, err
+		}
+		j.Verified = g.Generation
+	}
+	return g.promote(), nil
+}

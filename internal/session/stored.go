@@ -1,0 +1,101 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/wire"
+)
+
+// Format is the version of the stored value that this package writes.
+const Format = 1
+
+var (
+	// ErrNewerFormat means that a later version of the program stored the session.
+	// It is left as it is.
+	ErrNewerFormat = errors.New("the stored session was written by a newer version of this program: " +
+		"use that version, or sign out and in again")
+	// ErrCorrupt means that the stored value cannot be read as a session.
+	ErrCorrupt = errors.New("the stored session cannot be read")
+)
+
+// storedGrant is a Grant as the store keeps it.
+type storedGrant struct {
+	Version      int           `json:"v"`
+	Generation   uint64        `json:"gen"`
+	Realm        string        `json:"realm"`
+	Party        string        `json:"party"`
+	Account      string        `json:"account,omitempty"`
+	Issuer       string        `json:"issuer"`
+	ClientID     string        `json:"client_id"`
+	Subject      string        `json:"sub,omitempty"`
+	Username     string        `json:"username,omitempty"`
+	Scopes       []string      `json:"scopes,omitempty"`
+	Resources    []string      `json:"resources,omitempty"`
+	RefreshToken string        `json:"refresh_token,omitempty"`
+	Tokens       []storedToken `json:"tokens"`
+	IDToken      string        `json:"id_token,omitempty"`
+	NewIDToken   string        `json:"new_id_token,omitempty"`
+	DPoPKey      string        `json:"dpop_key,omitempty"`
+	ClientSecret string        `json:"client_secret,omitempty"`
+}
+
+type storedToken struct {
+	Resource    string   `json:"resource,omitempty"`
+	Scopes      []string `json:"scopes,omitempty"`
+	AccessToken string   `json:"access_token"`
+	Type        string   `json:"type"`
+	Obtained    int64    `json:"obtained"` // Unix milliseconds
+	Expiry      int64    `json:"expiry"`   // Unix milliseconds
+	New         bool     `json:"new,omitempty"`
+}
+
+// encode is the one place in which the secrets become bytes, for the store.
+func (g *Grant) encode() ([]byte, error) {
+	s := storedGrant{
+		Version: Format, Generation: g.Generation, Realm: g.Realm, Party: g.Party, Account: g.Account,
+		Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject, Username: g.Username,
+		Scopes: g.Scopes, Resources: g.Resources, RefreshToken: g.RefreshToken.Reveal(),
+		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(),
+		DPoPKey: g.DPoPKey.Reveal(), ClientSecret: g.ClientSecret.Reveal(),
+	}
+	for _, t := range g.Tokens {
+		s.Tokens = append(s.Tokens, storedToken{
+			t.Resource, t.Scopes, t.AccessToken.Reveal(), t.Type,
+			t.Obtained.UnixMilli(), t.Expiry.UnixMilli(), t.New,
+		})
+	}
+	return json.Marshal(s)
+}
+
+// decode reads a stored value, of this format or an earlier one.
+func decode(data []byte) (*Grant, error) {
+	var v struct {
+		Version int `json:"v"`
+	}
+	if err := wire.UnmarshalJSON(data, &v); err != nil || v.Version < 1 {
+		return nil, ErrCorrupt
+	}
+	if v.Version > Format {
+		return nil, ErrNewerFormat
+	}
+	var s storedGrant
+	if err := wire.UnmarshalJSON(data, &s); err != nil || len(s.Tokens) == 0 || s.Generation == 0 {
+		return nil, ErrCorrupt
+	}
+	g := &Grant{
+		Generation: s.Generation, Realm: s.Realm, Party: s.Party, Account: s.Account,
+		Issuer: s.Issuer, ClientID: s.ClientID, Subject: s.Subject, Username: s.Username,
+		Scopes: s.Scopes, Resources: s.Resources, RefreshToken: wire.NewSecret(s.RefreshToken),
+		IDToken: wire.NewSecret(s.IDToken), NewIDToken: wire.NewSecret(s.NewIDToken),
+		DPoPKey: wire.NewSecret(s.DPoPKey), ClientSecret: wire.NewSecret(s.ClientSecret),
+	}
+	for _, t := range s.Tokens {
+		g.Tokens = append(g.Tokens, Token{
+			t.Resource, t.Scopes, wire.NewSecret(t.AccessToken), t.Type,
+			time.UnixMilli(t.Obtained), time.UnixMilli(t.Expiry), t.New,
+		})
+	}
+	return g, nil
+}

@@ -1,0 +1,335 @@
+package oauthclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/browser"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/loopback"
+)
+
+// ways are the means by which the user is reached.
+type ways struct {
+	// open opens a page in a browser here; nil: there is none. failed is called if
+	// that turns out later.
+	open func(ctx context.Context, url string, failed func(error)) error
+	// paste means that the user may open the URL elsewhere and paste the one it ends
+	// at.
+	paste bool
+	// device means that a device code is offered beside that, if the provider has
+	// device codes.
+	device bool
+	// deviceAlone means that a device code is the only way.
+	deviceAlone bool
+}
+
+// ways finds the ways by the flow that was chosen, or by what is there.
+func (l *login) ways() (ways, error) {
+	ui, doc := l.client.cfg.UI, l.provider.doc
+	w := ways{open: browser.Watch, paste: ui.Instruct != nil}
+	can := browser.Can{Opener: ui.OpenURL != nil, Instruct: w.paste, Device: doc.DeviceAuthorizationEndpoint != ""}
+	if can.Opener {
+		w.open = func(ctx context.Context, url string, _ func(error)) error { return ui.OpenURL(ctx, url) }
+	} else {
+		can.NoBrowser = browser.Available()
+	}
+	var choice browser.Ways
+	switch l.opts.Flow {
+	case FlowBrowser:
+		choice = browser.Ways{Browser: can.Opener || can.NoBrowser == nil}
+	case FlowPaste:
+		choice = browser.Ways{Paste: w.paste, Why: "the paste flow was chosen"}
+	case FlowDevice:
+		choice = browser.Ways{Device: w.paste, Why: "the device flow was chosen"}
+	default:
+		choice = browser.Look(browser.View{}).Choose(can)
+		l.client.log.Info("the ways to sign in",
+			"browser", choice.Browser, "paste", choice.Paste, "device", choice.Device, "why", choice.Why)
+	}
+	w.device = choice.Device
+	switch {
+	case choice.None() && can.NoBrowser != nil:
+		return ways{}, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine",
+			ErrNoBrowser, can.NoBrowser)
+	case choice.None():
+		return ways{}, fmt.Errorf("%w: %s, and UI.Instruct is nil; hand Config.UI a TerminalUI, or choose FlowBrowser",
+			ErrNoBrowser, choice.Why)
+	case !choice.Browser && !choice.Paste, choice.Device && doc.AuthorizationEndpoint == "":
+		w.deviceAlone = true
+	case !choice.Browser:
+		w.open = nil
+	}
+	return w, nil
+}
+
+// browserPrompt is the authorization code flow with a loopback redirect (RFC 8252
+// §7.3). The listener is there before anything is shown.
+type browserPrompt struct {
+	login       *login
+	ways        ways
+	transaction *transaction
+	server      *loopback.Server
+	authURL     string
+	urlExpiry   time.Time // of a pushed request; zero: none was pushed
+	ticket      string    // the one-time address that the browser is opened at (S4)
+	device      *devicePrompt
+	answered    bool
+}
+
+func (l *login) promptBrowser(ctx context.Context, w ways) (prompt, error) {
+	c, p := l.client, l.provider
+	if p.doc.AuthorizationEndpoint == "" {
+		return nil, unsupported("the provider has no authorization_endpoint")
+	}
+	if err := p.checkPKCE(); err != nil {
+		return nil, err
+	}
+	srv, err := c.listen(ctx, c.cfg.Loopback)
+	if err != nil {
+		return nil, err
+	}
+	b := &browserPrompt{login: l, ways: w, server: srv}
+	if err := b.start(ctx); err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// start makes the authorization request and the ticket that leads to it.
+func (b *browserPrompt) start(ctx context.Context) (err error) {
+	l, doc := b.login, b.login.provider.doc
+	if b.transaction, err = l.newTransaction(b.server.RedirectURI()); err != nil {
+		return err
+	}
+	if b.authURL, b.urlExpiry, err = b.transaction.url(ctx); err != nil {
+		return err
+	}
+	b.ticket, err = b.server.Start(b.authURL, loopback.Expect{
+		State: b.transaction.state.Reveal(), Issuer: l.provider.issuer,
+		RequireIssuer: doc.AuthorizationResponseIssParameterSupported,
+	})
+	if err != nil {
+		return invalid("authorization_endpoint: %w", err)
+	}
+	if b.ways.device && doc.DeviceAuthorizationEndpoint != "" {
+		if b.device, err = l.startDevice(ctx); err != nil {
+			l.client.log.Warn("no device code is offered", "err", err)
+		}
+	}
+	return nil
+}
+
+// close stops listening. After an answer the browser still loads its page.
+func (b *browserPrompt) close() {
+	if b.answered {
+		b.login.client.release(b.server)
+		return
+	}
+	_ = b.server.Close()
+}
+
+// errConfirmed ends the wait for the browser if the device code was confirmed first.
+var errConfirmed = errors.New("confirmed with the device code")
+
+// wait opens the browser, shows the other ways, and returns what came first.
+func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
+	c := b.login.client
+	prompting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c.working.Go(func() { b.login.provider.warm(prompting) }) // while the user is busy
+	c.cfg.UI.progress(StepPerson)
+	c.working.Go(func() { b.show(prompting, cancel) })
+	confirmed := make(chan *oauth.TokenResponse, 1)
+	if b.device != nil {
+		c.working.Go(func() { b.pollBeside(prompting, cancel, confirmed) })
+	}
+
+	resp, err := b.server.Wait(prompting)
+	switch {
+	case errors.Is(err, errConfirmed):
+		return b.device.answer(<-confirmed), nil
+	case errors.Is(err, loopback.ErrIssuer):
+		return nil, invalid("%w", err)
+	case err != nil:
+		return nil, err
+	}
+	b.answered = true
+	code, err := resp.Code()
+	if err != nil {
+		var refused *loopback.Error
+		if errors.As(err, &refused) {
+			err = &Error{Endpoint: "authorization", Code: refused.Code, Description: refused.Description}
+		}
+		resp.Finish("", err)
+		return nil, err
+	}
+	return &answer{transaction: b.transaction, code: code, tell: resp.Finish}, nil
+}
+
+// show opens the browser and tells the user what else can be done. A launcher may
+// take its time while the browser is long back, so nobody waits for it.
+func (b *browserPrompt) show(prompting context.Context, cancel context.CancelCauseFunc) {
+	c := b.login.client
+	do := Instructions{URL: b.authURL, URLExpiry: b.urlExpiry, Paste: b.ways.paste}
+	do.Expiry, _ = prompting.Deadline()
+	if b.device != nil {
+		b.device.instruct(&do)
+	}
+	failed := func(err error) {
+		select {
+		case <-b.server.Visited(): // whatever the launcher thinks
+		case <-prompting.Done():
+		default:
+			c.log.Warn("the browser was not opened", "err", err)
+			if c.cfg.UI.Instruct == nil {
+				cancel(fmt.Errorf("%w: %w", ErrNoBrowser, err))
+			}
+		}
+	}
+	if b.ways.open != nil {
+		c.working.Go(func() { b.keepTicket(prompting) })
+		err := b.ways.open(prompting, b.ticket, failed)
+		if do.Opened = err == nil; err != nil {
+			failed(err)
+		}
+	}
+	if c.cfg.UI.Instruct != nil && prompting.Err() == nil {
+		b.instruct(prompting, cancel, do)
+	}
+}
+
+// pollBeside waits for the device code beside the browser.
+func (b *browserPrompt) pollBeside(
+	prompting context.Context, cancel context.CancelCauseFunc, confirmed chan<- *oauth.TokenResponse,
+) {
+	c := b.login.client
+	resp, err := b.device.poll(prompting)
+	switch {
+	case err == nil:
+		confirmed <- resp
+		if cancel(errConfirmed); !errors.Is(context.Cause(prompting), errConfirmed) {
+			c.log.Info("the device code was confirmed after the browser's answer; its tokens are not used")
+		}
+	case errors.Is(err, ErrAccessDenied): // the user said no there: that is an answer too
+		cancel(err)
+	case prompting.Err() == nil:
+		c.log.Info("the device code is no longer of use", "err", err)
+	}
+}
+
+// warm fetches what the exchange will need, so that it takes one round trip.
+func (p *provider) warm(ctx context.Context) {
+	if p.keys == nil || !p.cfg.openID() {
+		return
+	}
+	if err := p.keys.Prefetch(ctx); err != nil && ctx.Err() == nil {
+		p.log.Info("the provider's keys could not be fetched ahead", "err", err)
+	}
+}
+
+const (
+	// absence is how long a browser that was opened may take to ask for its page
+	// before that is worth a log line.
+	absence = 10 * time.Second
+	// minRenewal is how often a request is pushed at most, however soon the provider
+	// forgets it.
+	minRenewal = 2 * time.Second
+	// pushAgain is how soon a failed push is tried again: when a computer wakes up,
+	// the network is not there yet.
+	pushAgain = 5 * time.Second
+)
+
+// keepTicket keeps the ticket good until the browser asks for it. A provider forgets
+// a pushed request after a minute or so, and a browser that asks which profile to
+// use, or a locked screen, takes longer.
+func (b *browserPrompt) keepTicket(ctx context.Context) {
+	log, expiry := b.login.client.log, b.urlExpiry
+	absent := time.After(absence)
+	failed := false
+	for {
+		var renew <-chan time.Time
+		switch {
+		case failed:
+			renew = time.After(pushAgain)
+		case !expiry.IsZero():
+			renew = time.After(max(time.Until(expiry)*3/4, minRenewal))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.server.Visited():
+			return
+		case <-absent:
+			log.Warn("no browser has asked for the sign-in page yet")
+		case <-renew:
+			var address string
+			var err error
+			if address, expiry, err = b.transaction.url(ctx); err == nil {
+				err = b.server.Renew(address)
+			}
+			if failed = err != nil; failed {
+				if ctx.Err() != nil {
+					return
+				}
+				log.Info("the request was not pushed again", "err", err)
+			}
+		}
+	}
+}
+
+// instruct tells the user what to do by hand, and gives what is pasted to the
+// listener, which checks it as it checks a browser's answer.
+func (b *browserPrompt) instruct(ctx context.Context, cancel context.CancelCauseFunc, do Instructions) {
+	for {
+		pasted, err := b.login.client.cfg.UI.Instruct(ctx, do)
+		if ctx.Err() != nil || err == nil && pasted == "" {
+			return
+		}
+		if err != nil {
+			cancel(err)
+			return
+		}
+		if do.Refused = b.server.Paste(pasted); do.Refused == nil || errors.Is(do.Refused, loopback.ErrIssuer) {
+			return
+		}
+	}
+}
+
+// listen waits first for the listeners that release holds, if they may be on the
+// port that is wanted.
+func (c *Client) listen(ctx context.Context, cfg loopback.Config) (*loopback.Server, error) {
+	if _, port, err := net.SplitHostPort(cfg.Addr); err == nil && port != "0" {
+		c.mu.Lock()
+		earlier := slices.Clone(c.listeners)
+		c.mu.Unlock()
+		for _, gone := range earlier {
+			select {
+			case <-gone:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return loopback.Listen(ctx, cfg)
+}
+
+// release closes srv while the program goes on: the browser still loads its page.
+// Client.Close waits for it.
+func (c *Client) release(srv *loopback.Server) {
+	gone := make(chan struct{})
+	c.mu.Lock()
+	c.listeners = append(c.listeners, gone)
+	c.mu.Unlock()
+	c.working.Go(func() {
+		_ = srv.Close()
+		close(gone)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.listeners = slices.DeleteFunc(c.listeners, func(g chan struct{}) bool { return g == gone })
+	})
+}

@@ -1,0 +1,34 @@
+package oauthclient
+
+import "slices"
+
+// issuer returns the issuer that the program names; "": the resource names it.
+func (c *Config) issuer() string {
+	if c.Issuer == "" && c.Metadata != nil {
+		return c.Metadata.Issuer
+	}
+	return c.Issuer
+}
+
+// realm is the issuer that sessions are stored under, or the resource if that names
+// the issuer.
+func (c *Config) realm() string {
+	if issuer := c.issuer(); issuer != "" {
+		return issuer
+	}
+	return "resource " + c.Resources[0]
+}
+
+// party is the client that sessions are stored under: its ID, or how it registers.
+func (c *Config) party() string {
+	if c.ClientID != "" {
+		return c.ClientID
+	}
+	name := c.Registration.SoftwareID // what stays the same over versions
+	if name == "" {
+		name = c.Registration.ClientName
+	}
+	return "registered " + name
+}
+
+func (c *Config) openID() bool { return slices.Contains(c.Scopes, "openid") }

@@ -1,0 +1,160 @@
+package oauthclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/jose"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
+)
+
+// providerAge is how long metadata are trusted before they are fetched again.
+const providerAge = 24 * time.Hour
+
+// providers finds the provider of an issuer, and keeps it. There is one, unless the
+// issuer is learned from a resource that changes its mind.
+type providers struct {
+	cfg          *Config
+	log          *slog.Logger
+	nonces       oauth.Nonces
+	resources    *fetch.Guard // for the metadata of Resources; nil: cfg.Transport alone
+	ownTransport bool
+
+	mu    sync.Mutex
+	known map[string]*lookup // by issuer
+}
+
+// newProviders sets cfg.Transport if the program did not.
+func newProviders(cfg *Config, log *slog.Logger) *providers {
+	ps := &providers{cfg: cfg, log: log, known: map[string]*lookup{}}
+	if cfg.Transport == nil {
+		cfg.Transport, ps.ownTransport = fetch.NewTransport(), true
+	}
+	if len(cfg.Resources) > 0 && !cfg.AllowPrivate {
+		// The program named the resource; the servers that it names are checked.
+		ps.resources = fetch.NewGuard(cfg.Transport, oauth.IssuerHost(cfg.Resources[0]))
+	}
+	return ps
+}
+
+// lookup is one issuer's metadata, fetched once for all that ask at the same time.
+type lookup struct {
+	turn    chan struct{} // holds one token
+	current *provider
+}
+
+// get returns the provider of issuer, discovering it if need be.
+func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) {
+	ps.mu.Lock()
+	l := ps.known[issuer]
+	if l == nil {
+		l = &lookup{turn: make(chan struct{}, 1)}
+		ps.known[issuer] = l
+	}
+	ps.mu.Unlock()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p := l.current
+	if p != nil && (ps.cfg.Metadata != nil || time.Since(p.fetchedAt) < providerAge) {
+		return p, nil
+	}
+	if p != nil { // yesterday's will do: nobody waits long for today's
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+	}
+	next, err := ps.discover(ctx, issuer, p)
+	if err != nil && p != nil {
+		ps.log.Warn("the provider's metadata cannot be renewed; going on with the earlier ones", "err", err)
+		again := *p
+		again.fetchedAt = time.Now().Add(5*time.Minute - providerAge)
+		l.current = &again
+		return l.current, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.current = next
+	return next, nil
+}
+
+func (ps *providers) discover(ctx context.Context, issuer string, before *provider) (*provider, error) {
+	next := &provider{providers: ps, issuer: issuer, fetchedAt: time.Now()}
+	if before != nil {
+		next.fetch = before.fetch
+	} else {
+		next.fetch = &fetch.Client{Transport: ps.guard(issuer)}
+	}
+	if ps.cfg.Metadata != nil {
+		doc := oauth.Metadata(*ps.cfg.Metadata)
+		if err := doc.Check(issuer); err != nil {
+			return nil, invalid("Config.Metadata: %w", err)
+		}
+		next.doc = &doc
+	} else {
+		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
+			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer, Private: ps.cfg.AllowPrivate,
+		})
+		if errors.Is(err, ErrInvalidResponse) { // its message names the document
+			return nil, err
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the provider's metadata: %w", err)
+		}
+		next.doc = doc
+	}
+	switch {
+	case before != nil && before.doc.JWKSURI == next.doc.JWKSURI:
+		next.keys = before.keys // with its limit on refetches
+	case next.doc.JWKSURI != "":
+		next.keys = jose.NewKeySet(next.fetch, next.doc.JWKSURI)
+	}
+	return next, nil
+}
+
+// guard keeps a provider from naming servers inside this machine's network (S43).
+func (ps *providers) guard(issuer string) http.RoundTripper {
+	switch {
+	case ps.cfg.Metadata != nil: // the program itself named every server
+		return ps.cfg.Transport
+	case ps.cfg.issuer() != "":
+		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(issuer))
+	case ps.cfg.AllowPrivate:
+		return ps.cfg.Transport
+	}
+	return fetch.NewGuard(ps.cfg.Transport, "")
+}
+
+// closeIdle closes the connections that are kept open to providers.
+func (ps *providers) closeIdle() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, l := range ps.known {
+		select {
+		case l.turn <- struct{}{}:
+			if l.current != nil {
+				if t, ok := l.current.fetch.Transport.(interface{ CloseIdleConnections() }); ok {
+					t.CloseIdleConnections()
+				}
+			}
+			<-l.turn
+		default: // in use: its own end closes it
+		}
+	}
+	if ps.resources != nil {
+		ps.resources.CloseIdleConnections()
+	}
+	if t, ok := ps.cfg.Transport.(*http.Transport); ok && ps.ownTransport {
+		t.CloseIdleConnections()
+	}
+}
