@@ -11,5 +11,9 @@ type Account struct {
 	Scopes      []string  // granted
 	Expiry      time.Time // of the access token; it is refreshed by itself where Refreshable
 	Refreshable bool      // a refresh token is stored
-	Store       string    // where it is kept: "keychain", "file /…"
+	// LoginRequired means that the session is known to have ended: signed out, or
+	// refused by the provider, or expired with nothing to renew it. false is no
+	// promise.
+	LoginRequired bool
+	Store         string // where it is kept: "keychain", "file /…"
 }

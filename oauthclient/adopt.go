@@ -28,8 +28,14 @@ func (l *login) satisfying(ctx context.Context, started time.Time) (*Session, er
 	}
 	s := l.client.session(l.account, "", nil)
 	g := l.account.Grant()
-	if g == nil || !l.opts.satisfiedBy(g, started) {
+	if g == nil || l.account.Ended() || l.account.NeedsIDToken() || !l.opts.satisfiedBy(g, started) {
 		return nil, nil
+	}
+	if l.account.Doubted() { // perhaps the provider has come to its senses
+		if err := s.refreshAfter(ctx, g.Generation); errors.Is(err, ErrLoginRequired) {
+			return nil, nil
+		}
+		return s, nil
 	}
 	t := s.slot.Cached()
 	if t != nil && !l.opts.rejected.IsZero() && t.Token.AccessToken == l.opts.rejected.Reveal() {

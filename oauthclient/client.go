@@ -10,6 +10,7 @@ import (
 	"sort"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/session"
@@ -66,14 +67,14 @@ func New(cfg Config) (*Client, error) {
 	c.life, c.end = context.WithCancel(context.Background())
 	c.prompting, c.stop = context.WithCancel(context.Background())
 	c.origins = tokenOrigins(&c.cfg)
-	c.providers = newProviders(&c.cfg, c.log)
+	c.providers = newProviders(&c.cfg, c.log, c.prompting)
 	c.keeper = &session.Keeper{
 		Store: c.store, Logger: c.log, LockWait: lockWait,
 		Verify: c.providers.verifyRefreshed, Revoke: c.providers.revoke,
 	}
 	c.accounts = &session.Accounts{
 		Keeper: c.keeper, Send: c.providers.refresh, RefreshBefore: c.cfg.RefreshBefore,
-		Life: c.life, Begin: c.begin, Done: c.done, Logger: c.log,
+		Life: c.life, Starting: c.prompting, Begin: c.begin, Done: c.done, Logger: c.log,
 	}
 	return c, nil
 }
@@ -128,9 +129,13 @@ func (c *Client) begin() error {
 
 func (c *Client) done() { c.working.Done() }
 
-// account returns the state that all Sessions of one account share.
-func (c *Client) account(name string) *session.Account {
-	return c.accounts.Account(name, session.Key(c.cfg.realm(), c.cfg.party(), name))
+// account returns the state that all Sessions of one account share. A name that is
+// no UTF-8 could not be stored and found again.
+func (c *Client) account(name string) (*session.Account, error) {
+	if !utf8.ValidString(name) {
+		return nil, errors.New("the account's name is not valid UTF-8; choose another")
+	}
+	return c.accounts.Account(name, session.Key(c.cfg.realm(), c.cfg.party(), name)), nil
 }
 
 // Session returns the stored session of account; "" is the default account. It fails
@@ -143,7 +148,10 @@ func (c *Client) Session(ctx context.Context, account string) (*Session, error) 
 		return nil, err
 	}
 	defer c.done()
-	a := c.account(account)
+	a, err := c.account(account)
+	if err != nil {
+		return nil, err
+	}
 	if err := loadAccount(ctx, a); err != nil {
 		return nil, err
 	}
@@ -153,8 +161,11 @@ func (c *Client) Session(ctx context.Context, account string) (*Session, error) 
 // loadAccount reads a's stored session into memory.
 func loadAccount(ctx context.Context, a *session.Account) error {
 	err := a.Load(ctx)
-	if errors.Is(err, session.ErrAbsent) {
-		return &loginRequired{why: "no session is stored" + forAccount(a.Name), cause: err}
+	switch {
+	case errors.Is(err, session.ErrSignedOut):
+		return &loginRequired{why: "the session was signed out" + forAccount(a.Name), kind: ErrSignedOut, cause: err}
+	case errors.Is(err, session.ErrAbsent):
+		return &loginRequired{why: "no session is stored" + forAccount(a.Name), kind: ErrNoSession, cause: err}
 	}
 	return failure(err)
 }
@@ -191,6 +202,7 @@ func (c *Client) describe(r session.Row) Account {
 	return Account{
 		Name: r.Account, Issuer: r.Issuer, Subject: r.Subject, Username: r.Username, Scopes: slices.Clone(r.Scopes),
 		Expiry: r.Expiry, Refreshable: r.Refreshable, Store: c.storeName(),
+		LoginRequired: r.Ended || !r.Refreshable && !time.Now().Before(r.Expiry),
 	}
 }
 
@@ -223,18 +235,28 @@ func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 // failure turns what internal/session reports into what a program decides on.
 func failure(err error) error {
 	var pause *session.PauseError
+	var narrow *session.NarrowError
 	switch {
+	case errors.Is(err, session.ErrSignedOut):
+		return &loginRequired{why: "the session was signed out", kind: ErrSignedOut, cause: err}
 	case errors.Is(err, session.ErrAbsent):
-		return &loginRequired{why: "the session is gone: it was signed out, or never stored", cause: err}
+		return &loginRequired{why: "the session is gone", kind: ErrNoSession, cause: err}
 	case errors.Is(err, session.ErrDead):
-		return &loginRequired{why: "the provider has ended the session", cause: err}
+		return &loginRequired{why: "the provider has ended the session", kind: ErrSessionRefused, cause: err}
+	case errors.Is(err, session.ErrDoubted):
+		return &loginRequired{why: "the provider refuses to renew the session", kind: ErrSessionRefused, cause: err}
+	case errors.Is(err, session.ErrMismatch):
+		return &loginRequired{why: "the provider renewed the session for another user", kind: ErrSessionRefused, cause: err}
 	case errors.Is(err, session.ErrNoRefreshToken):
 		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token " +
-			"(offline_access or Prompt \"consent\" may bring one)", cause: err}
+			"(offline_access or Prompt \"consent\" may bring one)", kind: ErrSessionExpired, cause: err}
 	case errors.Is(err, session.ErrProofKey):
-		return &loginRequired{why: err.Error(), cause: err}
-	case errors.Is(err, session.ErrRejected) && !errors.Is(err, ErrInvalidResponse):
-		return invalid("%w", err)
+		return &loginRequired{why: err.Error(), kind: ErrNoSession, cause: err}
+	case errors.Is(err, session.ErrOtherUser):
+		return fmt.Errorf("%w: this session's account now belongs to another user; use the one that Client.Session returns",
+			ErrAccountMismatch)
+	case errors.As(err, &narrow):
+		return &narrowRefused{narrow}
 	case errors.As(err, &pause):
 		return &Error{Endpoint: "token", Status: pause.Status, RetryAfter: pause.After}
 	}

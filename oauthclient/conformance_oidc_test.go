@@ -324,18 +324,17 @@ func TestConformanceOIDC(t *testing.T) {
 	} {
 		run(row, func(t *testing.T) {
 			h := newHostile(t, authserver.Config{})
-			_, s := login(t, h)
-			requireS82(t, h, s, change)
+			c, s := login(t, h)
+			requireS82(t, h, c, s, change)
 		})
 	}
 }
 
-// requireS82: the refreshed ID token is refused; the session stays as it was, with the rotated refresh token, and the new access
-// token is not handed out.
-func requireS82(t *testing.T, h *hostile, s *oauthclient.Session, change func(map[string]any)) {
+// requireS82: a refreshed ID token that is not about the session's user ends the
+// session. Neither it nor the access token beside it is handed out, nothing more is
+// sent, and the next SessionOrLogin prompts the user.
+func requireS82(t *testing.T, h *hostile, c *oauthclient.Client, s *oauthclient.Session, change func(map[string]any)) {
 	t.Helper()
-	before, err := s.Token(t.Context())
-	require.NoError(t, err)
 	var issued string
 	h.forge(t, change, nil)
 	forge := h.lies["token"]
@@ -343,21 +342,47 @@ func requireS82(t *testing.T, h *hostile, s *oauthclient.Session, change func(ma
 		forge(r, a)
 		a.JSON(func(m map[string]any) { issued, _ = m["access_token"].(string) })
 	})
-	require.ErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrInvalidResponse)
+	err := s.Refresh(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)
+	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
 	require.NotEmpty(t, issued)
-	if tok, err := s.Token(t.Context()); err == nil {
-		require.NotEqual(t, issued, tok.AccessToken)
-		require.Equal(t, before.AccessToken, tok.AccessToken)
-	}
+	sent := len(h.got("token"))
+	_, err = s.Token(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+	require.True(t, s.Account().LoginRequired)
+	require.Len(t, h.got("token"), sent, "nothing is sent for a session that has ended")
 	require.Empty(t, h.got("userinfo"))
-	var c map[string]any
-	require.NoError(t, s.Claims(&c))
-	require.Equal(t, "alice", c["sub"], "the old claims are kept")
+	var claims map[string]any
+	require.NoError(t, s.Claims(&claims))
+	require.Equal(t, "alice", claims["sub"], "the old claims are kept")
 
-	// The rotated refresh token was kept: the strict server would end the session if the old one came again.
+	h.lie("token", nil)
+	asked := len(h.got("authorize"))
+	_, err = c.SessionOrLogin(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, h.got("authorize"), asked+1)
+	_, err = s.Token(t.Context())
+	require.NoError(t, err, "the same user has signed in again")
+}
+
+// requireOldIDToken: a refreshed ID token that fails a check which says nothing about
+// the user is dropped. The session goes on with the new access token and the claims
+// of before.
+func requireOldIDToken(t *testing.T, h *hostile, s *oauthclient.Session, change func(map[string]any)) {
+	t.Helper()
+	var before, after map[string]any
+	require.NoError(t, s.Claims(&before))
+	first, err := s.Token(t.Context())
+	require.NoError(t, err)
+	h.forge(t, change, nil)
+	require.NoError(t, s.Refresh(t.Context()))
+	second, err := s.Token(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, first.AccessToken, second.AccessToken)
+	require.NoError(t, s.Claims(&after))
+	require.Equal(t, before, after)
+
 	h.lie("token", nil)
 	require.NoError(t, s.Refresh(t.Context()))
 	require.Zero(t, h.Stats().Reuses)
-	_, err = s.Token(t.Context())
-	require.NoError(t, err)
 }

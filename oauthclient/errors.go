@@ -3,12 +3,14 @@ package oauthclient
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
 
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -18,6 +20,17 @@ import (
 var (
 	// ErrLoginRequired is the only error that signing in again cures.
 	ErrLoginRequired = errors.New("sign in again")
+	// ErrNoSession, ErrSignedOut, ErrSessionExpired and ErrSessionRefused say why a
+	// login is required. Each of them matches ErrLoginRequired.
+	//
+	// ErrNoSession means that none is stored, or that it cannot be read any more.
+	ErrNoSession error = &loginReason{"no session is stored"}
+	// ErrSignedOut means that the user signed out, here or in another process.
+	ErrSignedOut error = &loginReason{"signed out"}
+	// ErrSessionExpired means that a token has expired and nothing can renew it.
+	ErrSessionExpired error = &loginReason{"the session has expired"}
+	// ErrSessionRefused means that the provider does not renew the session any more.
+	ErrSessionRefused error = &loginReason{"the provider has ended the session"}
 	// ErrAccessDenied means that the person or the provider said no.
 	ErrAccessDenied = errors.New("access denied")
 	// ErrNoBrowser means that there is nothing to open a page with, and UI.Instruct is nil. Hand Config.UI a
@@ -98,7 +111,8 @@ func (e *Error) Is(target error) bool {
 		case "invalid_grant", "bad_refresh_token":
 			return e.Endpoint == "token"
 		case "login_required", "interaction_required", "consent_required", "account_selection_required":
-			return true
+			// A token endpoint that says so may be mistaken: see session.Doubt.
+			return e.Endpoint != "token"
 		}
 	case ErrAccessDenied:
 		return e.Code == "access_denied"
@@ -108,18 +122,37 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// As gives code written for x/oauth2 the error it expects, without the response's body.
-func (e *Error) As(target any) bool {
+// As gives code written for x/oauth2 the error that it expects. Its Response has a
+// status and neither header nor body.
+func (e *Error) As(target any) bool { return asRetrieveError(target, e.Status, e.Code, e.Description) }
+
+func asRetrieveError(target any, status int, code, description string) bool {
 	re, ok := target.(**oauth2.RetrieveError)
 	if ok {
-		*re = &oauth2.RetrieveError{ErrorCode: e.Code, ErrorDescription: e.Description}
+		*re = &oauth2.RetrieveError{
+			// Google's API clients read the status without looking for nil.
+			Response: &http.Response{
+				StatusCode: status, Status: strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status))),
+				Header: http.Header{}, Body: http.NoBody,
+			},
+			ErrorCode: code, ErrorDescription: description,
+		}
 	}
 	return ok
 }
 
-// loginRequired is an ErrLoginRequired with its reason. Code written for x/oauth2 sees an invalid_grant in it.
+// loginReason is one of the reasons for ErrLoginRequired.
+type loginReason struct{ text string }
+
+func (e *loginReason) Error() string { return e.text + ": sign in again" }
+
+func (e *loginReason) Is(target error) bool { return target == ErrLoginRequired }
+
+// loginRequired is an ErrLoginRequired with its reason. Code written for x/oauth2
+// sees an invalid_grant in it.
 type loginRequired struct {
 	why   string
+	kind  error // a loginReason
 	cause error
 }
 
@@ -127,15 +160,24 @@ func (e *loginRequired) Error() string { return e.why + ": sign in again" }
 
 func (e *loginRequired) Unwrap() error { return e.cause }
 
-func (e *loginRequired) Is(target error) bool { return target == ErrLoginRequired }
+func (e *loginRequired) Is(target error) bool { return target == ErrLoginRequired || target == e.kind }
 
 func (e *loginRequired) As(target any) bool {
-	re, ok := target.(**oauth2.RetrieveError)
-	if ok {
-		*re = &oauth2.RetrieveError{ErrorCode: "invalid_grant", ErrorDescription: e.why}
-	}
-	return ok
+	return asRetrieveError(target, http.StatusBadRequest, "invalid_grant", e.why)
 }
+
+// narrowRefused means that the provider refuses a token for less than the session,
+// while the session goes on. It matches ErrStepUp and *Error, and never
+// ErrLoginRequired.
+type narrowRefused struct{ narrow *session.NarrowError }
+
+func (e *narrowRefused) Error() string {
+	return e.narrow.Error() + "; ask for it with Login"
+}
+
+func (e *narrowRefused) Is(target error) bool { return target == ErrStepUp }
+
+func (e *narrowRefused) As(target any) bool { return errors.As(e.narrow.Err, target) }
 
 func invalid(format string, args ...any) error { return wire.Invalid(format, args...) }
 

@@ -87,7 +87,7 @@ func TestNetworkFaults(t *testing.T) {
 			_, err = session.Token(t.Context())
 			require.NoError(t, err)
 			way.dial.Store(nil)
-			require.NoError(t, session.Refresh(t.Context()))
+			require.Eventually(t, func() bool { return session.Refresh(t.Context()) == nil }, 10*time.Second, 50*time.Millisecond)
 			require.Equal(t, 1, as.Stats().Refreshes)
 		})
 	}

@@ -31,4 +31,7 @@ func (c *Config) party() string {
 	return "registered " + name
 }
 
+// registered reports whether id is a client that registered itself (RFC 7591).
+func (c *Config) registered(id string) bool { return c.Registration != nil && id != c.ClientID }
+
 func (c *Config) openID() bool { return slices.Contains(c.Scopes, "openid") }

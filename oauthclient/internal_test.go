@@ -32,10 +32,12 @@ func TestS87LostKey(t *testing.T) {
 		})})
 		require.NoError(t, err)
 		now := time.Now()
-		_, err = c.keeper.Save(t.Context(), c.account("").Key, &session.Grant{
+		a, err := c.account("")
+		require.NoError(t, err)
+		_, err = c.keeper.Save(t.Context(), a.Key, &session.Grant{
 			Realm: c.cfg.realm(), Party: c.cfg.party(), Issuer: "https://op.example", ClientID: "x", RefreshToken: wire.NewSecret("r"), DPoPKey: wire.NewSecret(key),
 			Tokens: []session.Token{{AccessToken: wire.NewSecret("a"), Type: "DPoP", Obtained: now, Expiry: now.Add(time.Hour)}},
-		}, func(*session.Grant) error { return nil })
+		}, func(*session.Grant) error { return nil }, func() {})
 		require.NoError(t, err)
 		s, err := c.Session(t.Context(), "")
 		require.NoError(t, err)

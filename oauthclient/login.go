@@ -62,8 +62,8 @@ const (
 // loginWait bounds a login whose ctx has no deadline.
 const loginWait = 5 * time.Minute
 
-// Login always prompts the user, and replaces the account's stored session. It waits
-// five minutes if ctx has no deadline. Nothing is stored unless every check has
+// Login always prompts the user, and replaces the account's stored session. If ctx has
+// no deadline, the user has five minutes. Nothing is stored unless every check has
 // passed. nil opts: the zero LoginOptions.
 func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, false)
@@ -91,18 +91,15 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 	if err := l.opts.check(); err != nil {
 		return nil, err
 	}
-	l.account = c.account(l.opts.Account)
+	var err error
+	if l.account, err = c.account(l.opts.Account); err != nil {
+		return nil, err
+	}
 	if adopt {
 		if s, err := l.satisfying(ctx, time.Time{}); s != nil || err != nil {
 			return s, err
 		}
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, loginWait)
-		defer cancel()
-	}
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	closed := func() { cancel(fmt.Errorf("oauthclient: the client was closed: %w", os.ErrClosed)) }
@@ -161,7 +158,15 @@ func (l *login) alone(ctx context.Context, adopt bool) (*Session, error) {
 			}
 		}
 	}
-	s, err := l.run(ctx)
+	// The clock starts now: the wait for another process's login does not count.
+	running := ctx
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		running, cancel = context.WithTimeout(ctx, loginWait)
+		defer cancel()
+	}
+	s, err := l.run(running)
+	l.doubtRegistration(context.WithoutCancel(held), err)
 	if err != nil {
 		if data := encodeFailure(err, wanted); data != nil {
 			c.keeper.LeaveFailure(context.WithoutCancel(held), key, data)
@@ -214,8 +219,13 @@ func (l *login) discover(ctx context.Context) error {
 	if err != nil {
 		return failure(err)
 	}
+	if seen.Leaving { // finished now, so that its revocation cannot end the new session
+		if err := c.keeper.FinishLogout(ctx, l.account.Key); err != nil {
+			return failure(err)
+		}
+	}
 	l.before, l.dpop = seen.Grant, t.dpop
-	if l.identity, err = l.provider.identify(ctx, c.store, t.dpop); err != nil {
+	if l.identity, err = l.provider.identify(ctx, c.store, t.dpop, seen.ForgottenClient); err != nil {
 		return err
 	}
 	l.scopes = union(t.scopes, l.opts.Scopes)
@@ -340,7 +350,7 @@ func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, er
 	}
 	l.account.Stored(stored)
 	if anotherUser(l.before, g) { // nobody will use the earlier session again
-		l.client.working.Go(func() { l.provider.discard(ctx, l.before) })
+		l.client.working.Go(func() { l.discard(context.WithoutCancel(ctx), l.before) })
 	}
 	return stored, nil
 }
@@ -361,15 +371,24 @@ func (l *login) save(ctx context.Context, g *session.Grant) (*session.Grant, err
 				"or set ReplaceUser", ErrAccountMismatch, quoted(l.account.Name), describeUser(prev))
 		}
 		return nil
-	})
+	}, func() { l.discard(context.WithoutCancel(ctx), g) })
 }
 
-// discard revokes the tokens of g, which are not kept, unless that could end the
-// session that the account has: several providers tie revocation to the user's grant
-// to the client, not to one token.
+// discard revokes the tokens of g, which are not kept, unless a stored session of
+// this client may depend on them: several providers tie revocation to the user's
+// grant to the client, not to one token. Only an explicit logout may end a session.
 func (l *login) discard(ctx context.Context, g *session.Grant) {
-	if l.before != nil && (g.Subject == "" || g.Subject == l.before.Subject) {
+	c := l.client
+	rows, err := c.keeper.Rows(ctx, c.cfg.realm(), c.cfg.party())
+	if err != nil {
+		c.log.Info("unused tokens were not revoked: a stored session may depend on them", "err", err)
 		return
+	}
+	for _, r := range rows {
+		if r.Issuer == g.Issuer && (g.Subject == "" || r.Subject == "" || r.Subject == g.Subject) {
+			c.log.Info("unused tokens were not revoked: a stored session may depend on them", "account", r.Account)
+			return
+		}
 	}
 	l.provider.discard(ctx, g)
 }

@@ -436,7 +436,15 @@ func TestAccountMismatch(t *testing.T) {
 
 	_, err = c.Login(t.Context(), &oauthclient.LoginOptions{ReplaceUser: true})
 	require.NoError(t, err)
-	require.Equal(t, "bob", session.Account().Subject, "a login is seen by every session of the account")
+	_, err = session.Token(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrAccountMismatch, "a session never changes its user")
+	var claims map[string]any
+	require.ErrorIs(t, session.Claims(&claims), oauthclient.ErrAccountMismatch)
+	_, err = session.For("", "openid").Token(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrAccountMismatch)
+	session, err = c.Session(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, "bob", session.Account().Subject)
 }
 
 // S36, S37: a step-up that the provider does not grant is one typed error, and the session there was stays.

@@ -26,30 +26,35 @@ type LogoutOptions struct {
 	IDTokenHint bool
 }
 
-// Logout deletes account's session, even one that does not load, and revokes its tokens where the provider can. There being none is nil. nil
-// opts: the zero LogoutOptions.
+// Logout deletes account's session, even one that does not load, and revokes its
+// tokens if the provider can. If there is no session, Logout returns nil. nil opts:
+// the zero LogoutOptions.
 //
-// [ErrNotRevoked]: deleted here, but not confirmed by the provider; it matches [errors.ErrUnsupported] too where the provider has no revocation.
-// With EndSession, [errors.ErrUnsupported] alone means that the provider lacks it, and nothing was done; other errors of the browser's part come
-// after the session is gone here. Any other error: the session may still be here.
+// From the first moment on the session is gone for everyone. The deletion outlives
+// ctx, which bounds the revocation and the browser's part. [ErrNotRevoked] means
+// that the session was deleted here, but the provider did not confirm it; it also
+// matches [errors.ErrUnsupported] if the provider has no revocation. With EndSession,
+// an error of the browser's part comes after the session is gone here;
+// [errors.ErrUnsupported] without ErrNotRevoked means that the provider cannot end
+// its own session. Any other error means that the session may still be here.
 func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions) error {
 	if err := c.begin(); err != nil {
 		return err
 	}
 	defer c.done()
-	a := c.account(account)
+	a, err := c.account(account)
+	if err != nil {
+		return err
+	}
 	var end *signOut
 	var endErr error
 	if opts != nil && opts.EndSession {
-		if end, endErr = c.signOut(ctx, a, opts); errors.Is(endErr, errors.ErrUnsupported) {
-			return endErr
-		}
+		end, endErr = c.signOut(ctx, a, opts)
 	}
-	_, notRevoked, err := c.keeper.Logout(ctx, a.Key)
+	notRevoked, err := c.deleteSession(ctx, a)
 	if err != nil {
-		return fmt.Errorf("the session%s was not deleted: %w", quoted(account), err)
+		return err
 	}
-	a.Drop()
 	if notRevoked != nil {
 		notRevoked = fmt.Errorf("%w: %w", ErrNotRevoked, notRevoked)
 	}
@@ -60,6 +65,38 @@ func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions
 		endErr = fmt.Errorf("signed out here; the provider's own session may go on: %w", endErr)
 	}
 	return errors.Join(notRevoked, endErr)
+}
+
+// deleteWait is how long a Logout whose ctx has ended waits for the deletion, which
+// needs no network.
+const deleteWait = 2 * time.Second
+
+// deleteSession revokes and deletes what is stored. If ctx ends first, the work goes
+// on in the background, under the lock, and the error says so.
+func (c *Client) deleteSession(ctx context.Context, a *session.Account) (notRevoked, err error) {
+	type ended struct{ notRevoked, err error }
+	done := make(chan ended, 1)
+	c.working.Go(func() {
+		var e ended
+		e.notRevoked, e.err = c.keeper.Logout(c.life, ctx, a.Key, a.Drop)
+		done <- e
+	})
+	var e ended
+	select {
+	case e = <-done:
+	case <-ctx.Done():
+		select {
+		case e = <-done:
+		case <-time.After(deleteWait):
+			return nil, fmt.Errorf("the session%s may still be here; it is being deleted in the background: %w",
+				quoted(a.Name), ctx.Err())
+		}
+	}
+	if e.err != nil {
+		return nil, fmt.Errorf("the session%s was not deleted: %w", quoted(a.Name), e.err)
+	}
+	a.Drop()
+	return e.notRevoked, nil
 }
 
 // signOut is the browser's part of a logout.

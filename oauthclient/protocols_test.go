@@ -93,7 +93,9 @@ func TestMissingEndpoints(t *testing.T) {
 			err = tc.do(t.Context(), c, session)
 			require.ErrorIs(t, err, errors.ErrUnsupported)
 			require.ErrorContains(t, err, name)
-			require.Equal(t, before, sent.Load(), "nothing was sent")
+			if name != "end_session_endpoint" { // there the tokens are revoked all the same
+				require.Equal(t, before, sent.Load(), "nothing was sent")
+			}
 			require.Zero(t, opened.Load(), "and nobody was bothered")
 		})
 	}

@@ -73,7 +73,10 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	// Once sent, it is seen through: a caller that goes away must not lose the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(held), refreshTimeout)
 	defer cancel()
-	p, err := ps.get(ctx, g.Issuer)
+	starting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(ps.starting, stop)() // before it is sent, Client.Close ends it
+	p, err := ps.get(starting, g.Issuer)
 	if err != nil {
 		return nil, &session.SendError{Failure: session.NotSent, Err: err}
 	}
@@ -82,7 +85,7 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 		return nil, &session.SendError{Failure: session.Refused, Err: err}
 	}
 	if held.Err() != nil { // the lock was lost, and another process may be sending this token
-		return nil, &session.SendError{Failure: session.NotSent, Err: context.Cause(held)}
+		return nil, &session.SendError{Failure: session.LockLost, Err: context.Cause(held)}
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken.Reveal()}}
 	switch {
@@ -103,7 +106,7 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	if err == nil {
 		return g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime)), nil
 	}
-	failed := session.Classify(err)
+	failed := session.Classify(err, g.ClientID, ps.cfg.registered(g.ClientID))
 	failed.Err = fromEndpoint("token", err)
 	var unusable *oauth.ResponseError
 	if errors.As(err, &unusable) && !unusable.RefreshToken.IsZero() { // S59
@@ -156,17 +159,20 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 	}
 	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
 		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before})
-	if errors.Is(err, oidc.ErrIDToken) { // keys that cannot be had say nothing about the token
+	switch {
+	case errors.Is(err, oidc.ErrIdentity):
+		return fmt.Errorf("%w: %w", session.ErrMismatch, err)
+	case errors.Is(err, oidc.ErrIDToken):
 		return fmt.Errorf("%w: %w", session.ErrRejected, err)
 	}
-	return err
+	return err // keys that cannot be had say nothing about the token
 }
 
 // revoke tells the provider that g has ended (RFC 7009). The refresh token comes
 // first, since it usually takes the access tokens with it. It is
 // session.Keeper.Revoke.
 func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	p, err := ps.get(ctx, g.Issuer)
 	if err != nil {
@@ -181,8 +187,16 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 		req.AuthAlgs = p.doc.RevocationEndpointAuthSigningAlgValuesSupported
 	}
 	var errs []error
+	revoked := false
 	revoke := func(token wire.Secret, hint string) {
-		errs = append(errs, fromEndpoint("revocation", oauth.Revoke(ctx, p.fetch, req, token, hint)))
+		err := oauth.Revoke(ctx, p.fetch, req, token, hint)
+		var refused *oauth.Error
+		if revoked && errors.As(err, &refused) &&
+			(refused.Code == "invalid_token" || refused.Code == "unsupported_token_type") {
+			err = nil // it ended with the refresh token, or cannot be revoked by itself
+		}
+		errs = append(errs, fromEndpoint("revocation", err))
+		revoked = revoked || err == nil
 	}
 	if !g.RefreshToken.IsZero() {
 		revoke(g.RefreshToken, "refresh_token")
@@ -198,7 +212,7 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 // discard revokes tokens that were issued and will not be used, on a best-effort
 // basis.
 func (ps *providers) discard(ctx context.Context, g *session.Grant) {
-	if err := ps.revoke(ctx, g); err != nil {
+	if err := ps.revoke(context.WithoutCancel(ctx), g); err != nil {
 		ps.log.Info("unused tokens were not revoked", "err", err)
 	}
 }

@@ -25,14 +25,15 @@ type providers struct {
 	nonces       oauth.Nonces
 	resources    *fetch.Guard // for the metadata of Resources; nil: cfg.Transport alone
 	ownTransport bool
+	starting     context.Context // ends with Client.Close: what was not sent is not sent
 
 	mu    sync.Mutex
 	known map[string]*lookup // by issuer
 }
 
 // newProviders sets cfg.Transport if the program did not.
-func newProviders(cfg *Config, log *slog.Logger) *providers {
-	ps := &providers{cfg: cfg, log: log, known: map[string]*lookup{}}
+func newProviders(cfg *Config, log *slog.Logger, starting context.Context) *providers {
+	ps := &providers{cfg: cfg, log: log, starting: starting, known: map[string]*lookup{}}
 	if cfg.Transport == nil {
 		cfg.Transport, ps.ownTransport = fetch.NewTransport(), true
 	}

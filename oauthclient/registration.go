@@ -33,8 +33,8 @@ func (c *Config) identityOf(g *session.Grant) identity {
 
 // identify returns the client: as configured, as registered before and kept in
 // store, or as registered now (RFC 7591). A registration belongs to one issuer
-// (S44).
-func (p *provider) identify(ctx context.Context, store tokenstore.Store, dpop bool) (identity, error) {
+// (S44). forgotten is a client ID that the provider no longer knows; "": none.
+func (p *provider) identify(ctx context.Context, store tokenstore.Store, dpop bool, forgotten string) (identity, error) {
 	id := p.cfg.ClientID
 	document, supported := oauth.IsDocumentURL(id), p.doc.ClientIDMetadataDocumentSupported
 	if id != "" && (!document || supported || p.cfg.Registration == nil) {
@@ -48,29 +48,128 @@ func (p *provider) identify(ctx context.Context, store tokenstore.Store, dpop bo
 			"register the program there and set Config.ClientID")
 	}
 	req := p.registrationRequest(dpop)
-	key := registrationKey(p.issuer, p.cfg.party())
-	data, err := store.Get(ctx, key)
-	if err == nil {
-		var kept *oauth.RegisteredClient
-		if kept, err = oauth.LoadClient(data, p.issuer, req); err == nil {
-			return registered(kept), nil
-		}
-		p.log.Info("the client registers anew", "issuer", p.issuer, "why", err)
-	} else if !errors.Is(err, tokenstore.ErrNotFound) {
+	kept, err := p.keptClient(ctx, store, req)
+	if err != nil {
 		return identity{}, err
+	}
+	if kept != nil && kept.ID != forgotten && p.stillKnown(ctx, store, kept) {
+		return registered(kept), nil
 	}
 	client, err := p.register(ctx, req)
 	if err != nil {
 		return identity{}, err
 	}
+	return p.keepClient(ctx, store, req, kept, client)
+}
+
+// keptClient returns the client that was registered before; nil: there is none that
+// fits.
+func (p *provider) keptClient(
+	ctx context.Context, store tokenstore.Store, req oauth.RegistrationRequest,
+) (*oauth.RegisteredClient, error) {
+	data, err := store.Get(ctx, registrationKey(p.issuer, p.cfg.party()))
+	if errors.Is(err, tokenstore.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	kept, err := oauth.LoadClient(data, p.issuer, req)
+	if err != nil {
+		p.log.Info("the client registers anew", "issuer", p.issuer, "why", err)
+		return nil, nil
+	}
+	return kept, nil
+}
+
+// keepClient keeps a new registration in place of before, unless another process has
+// replaced that already: then its registration is used.
+func (p *provider) keepClient(
+	ctx context.Context, store tokenstore.Store, req oauth.RegistrationRequest, before, client *oauth.RegisteredClient,
+) (identity, error) {
+	if now, err := p.keptClient(ctx, store, req); err == nil && before != nil && now != nil && now.ID != before.ID {
+		return registered(now), nil
+	}
 	kept, err := client.Marshal(p.issuer, req)
 	if err != nil {
 		return identity{}, err
 	}
+	key := registrationKey(p.issuer, p.cfg.party())
 	if err := store.Put(ctx, key, []byte(kept.Reveal())); err != nil {
 		return identity{}, fmt.Errorf("the registration cannot be kept: %w", err)
 	}
+	if err := store.Delete(ctx, key+doubtSuffix); err != nil {
+		p.log.Info("the doubt about an earlier registration cannot be deleted", "err", err)
+	}
 	return registered(client), nil
+}
+
+// doubtSuffix marks a kept registration that a login failed with: the provider may
+// have forgotten the client.
+const doubtSuffix = ".doubt"
+
+// stillKnown reports whether the provider knows a kept client. It is asked only if a
+// login with this registration failed: an authorization endpoint that has forgotten a
+// client shows a page and never redirects, so the login times out. The question is a
+// refresh token that nobody issued: a provider that knows the client refuses the
+// token, another refuses the client.
+func (p *provider) stillKnown(ctx context.Context, store tokenstore.Store, kept *oauth.RegisteredClient) bool {
+	key := registrationKey(p.issuer, p.cfg.party()) + doubtSuffix
+	doubted, err := store.Get(ctx, key)
+	if err != nil || string(doubted) != kept.ID {
+		return true
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {random().Reveal()}}
+	_, err = oauth.RequestToken(ctx, p.fetch, p.request(registered(kept), p.doc.TokenEndpoint, form, oauth.DPoPKey{}))
+	var refused *oauth.Error
+	if errors.As(err, &refused) && refused.Code == "invalid_client" {
+		p.log.Warn("the provider has forgotten this client; it registers anew", "issuer", p.issuer)
+		return false
+	}
+	if errors.As(err, &refused) && refused.Code != "" { // it knows the client
+		if err := store.Delete(ctx, key); err != nil {
+			p.log.Info("the doubt about the registration cannot be deleted", "err", err)
+		}
+	}
+	return true
+}
+
+// doubtRegistration notes that a login with a kept registration failed in a way that
+// a forgotten client explains. The next login then checks the registration first.
+func (l *login) doubtRegistration(ctx context.Context, err error) {
+	var e *Error
+	timedOut := errors.Is(err, context.DeadlineExceeded)
+	unknown := errors.As(err, &e) && (e.Code == "invalid_client" || e.Code == "unauthorized_client")
+	if !l.client.cfg.registered(l.identity.id) || l.identity.id == "" || !timedOut && !unknown {
+		return
+	}
+	key := registrationKey(l.provider.issuer, l.client.cfg.party()) + doubtSuffix
+	if err := l.client.store.Put(ctx, key, []byte(l.identity.id)); err != nil {
+		l.client.log.Info("the doubt about the registration cannot be kept", "err", err)
+	}
+}
+
+// ForgetRegistration deletes the registration that is kept for a client that
+// registers itself (RFC 7591). The next login registers anew; stored sessions go on
+// with the client that they were obtained as. It does nothing if
+// Config.Registration is nil.
+func (c *Client) ForgetRegistration(ctx context.Context) error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	defer c.done()
+	if c.cfg.Registration == nil {
+		return nil
+	}
+	t, err := c.providers.target(ctx, &LoginOptions{})
+	if err != nil {
+		return err
+	}
+	key := registrationKey(t.issuer, c.cfg.party())
+	if err := c.store.Delete(ctx, key); err != nil {
+		return fmt.Errorf("the registration was not deleted: %w", err)
+	}
+	return c.store.Delete(ctx, key+doubtSuffix)
 }
 
 // registrationRequest describes the program to the provider.

@@ -25,8 +25,9 @@ type Session struct {
 	slot    *session.Slot
 	err     error // of For: every token's error
 
-	once sync.Once
-	http *http.Client
+	once  sync.Once
+	http  *http.Client
+	watch watch
 }
 
 func (c *Client) session(a *session.Account, resource string, scopes []string) *Session {
@@ -42,11 +43,15 @@ func (s *Session) Format(f fmt.State, _ rune) {
 // Account describes the session as last seen. It does no I/O. After a logout it has
 // only Name, Issuer and Store.
 func (s *Session) Account() Account {
-	g := s.account.Grant()
-	if g == nil {
-		return Account{Name: s.account.Name, Issuer: s.client.issuer, Store: s.client.storeName()}
+	g, err := s.account.GrantOf(s.slot)
+	if err != nil {
+		return Account{
+			Name: s.account.Name, Issuer: s.client.issuer, Store: s.client.storeName(), LoginRequired: true,
+		}
 	}
-	return s.client.describe(g.Row())
+	a := s.client.describe(g.Row())
+	a.LoginRequired = a.LoginRequired || s.account.Ended()
+	return a
 }
 
 // Token returns a valid access token, from memory or refreshed. Near expiry one
@@ -65,11 +70,11 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 
 // current returns the token to send now.
 func (s *Session) current(ctx context.Context) (*session.CachedToken, error) {
-	if t := s.slot.Cached(); t != nil && t.Fresh() {
-		return t, nil
-	}
 	if s.err != nil {
 		return nil, s.err
+	}
+	if t := s.slot.Cached(); t != nil && t.Fresh() {
+		return t, nil
 	}
 	t, err := s.account.Token(ctx, s.slot)
 	return t, failure(err)
@@ -121,7 +126,7 @@ func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
 func (s *Session) For(resource string, scopes ...string) *Session {
 	c, a := s.client, s.account
 	impossible := func(err error) *Session {
-		return &Session{client: c, account: a, slot: &session.Slot{}, err: fmt.Errorf("For: %w", err)}
+		return &Session{client: c, account: a, slot: s.slot, err: fmt.Errorf("For: %w", err)}
 	}
 	if resource != "" && !slices.Contains(c.cfg.Resources, resource) {
 		return impossible(fmt.Errorf("%q is none of Config.Resources", resource))
@@ -140,7 +145,12 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 	}
 	scopes = slices.Clone(scopes)
 	slices.Sort(scopes)
-	return c.session(a, resource, slices.Compact(scopes))
+	return s.like(resource, slices.Compact(scopes))
+}
+
+// like returns the session of the same user for resource and scopes.
+func (s *Session) like(resource string, scopes []string) *Session {
+	return &Session{client: s.client, account: s.account, slot: s.account.SlotLike(s.slot, resource, scopes)}
 }
 
 func notGranted(what, name string) error {
@@ -161,7 +171,10 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		return "", time.Time{}, s.err
 	}
 	for attempt := range 2 {
-		g := s.account.Grant()
+		g, err := s.account.GrantOf(s.slot)
+		if err != nil {
+			return "", time.Time{}, failure(err)
+		}
 		claims, err := claimsOf(g)
 		if err != nil {
 			return "", time.Time{}, err
@@ -170,15 +183,18 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		if !g.Pending() && time.Now().Before(end) {
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}
-		if attempt > 0 || !g.Pending() && len(g.Tokens) > 0 && g.Tokens[0].Obtained.After(end) {
+		if attempt > 0 || !g.Pending() && g.IDTokenFrom != g.Generation && g.Tokens[0].Obtained.After(end) {
 			break // the last refresh brought none, and the next would not either
 		}
-		whole := s.client.session(s.account, "", nil) // a token for less may come without one
+		whole := s.like("", nil) // a token for less may come without one
 		if err := whole.refreshAfter(ctx, g.Generation); err != nil {
 			return "", time.Time{}, err
 		}
 	}
-	return "", time.Time{}, &loginRequired{why: "the ID token has expired, and the provider gives none at a refresh"}
+	s.account.IDTokenEnded()
+	return "", time.Time{}, &loginRequired{
+		why: "the ID token has expired, and the provider gives none at a refresh", kind: ErrSessionExpired,
+	}
 }
 
 // Claims decodes the latest verified ID token into v, a pointer to a struct or map.
@@ -193,12 +209,15 @@ func (s *Session) Claims(v any) error {
 	return decode("claims", claims.Raw, v)
 }
 
-func (s *Session) claims() (*oidc.IDToken, error) { return claimsOf(s.account.Grant()) }
+func (s *Session) claims() (*oidc.IDToken, error) {
+	g, err := s.account.GrantOf(s.slot)
+	if err != nil {
+		return nil, failure(err)
+	}
+	return claimsOf(g)
+}
 
 func claimsOf(g *session.Grant) (*oidc.IDToken, error) {
-	if g == nil {
-		return nil, failure(session.ErrAbsent)
-	}
 	if g.IDToken.IsZero() {
 		return nil, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/oidc"
-	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -27,9 +26,9 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
-	g := s.account.Grant()
-	if g == nil {
-		return failure(session.ErrAbsent)
+	g, err := s.account.GrantOf(s.slot)
+	if err != nil {
+		return failure(err)
 	}
 	p, err := c.providers.get(ctx, g.Issuer)
 	if err != nil {
@@ -42,7 +41,7 @@ func (s *Session) UserInfo(ctx context.Context, v any) error {
 		return err
 	}
 	sent := &overheard{base: p.fetch.Transport}
-	own := &transport{session: c.session(s.account, "", nil), base: sent, provider: true}
+	own := &transport{session: s.like("", nil), base: sent, provider: true}
 	data, err := p.userinfo(ctx, &fetch.Client{Transport: own}, g.ClientID, claims.Subject)
 	var ue *oidc.UserinfoError
 	switch {
@@ -102,9 +101,9 @@ func (s *Session) Introspect(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
-	g := s.account.Grant()
-	if g == nil {
-		return failure(session.ErrAbsent)
+	g, err := s.account.GrantOf(s.slot)
+	if err != nil {
+		return failure(err)
 	}
 	p, err := c.providers.get(ctx, g.Issuer)
 	if err != nil {

@@ -16,6 +16,9 @@ type Error struct {
 	Code        string        // "" where the answer was no OAuth error, or its code held what a code must not
 	Description string        // one line that is safe to show; what was sent in confidence is taken out of it
 	RetryAfter  time.Duration // 0: the server did not say
+	// Foreign means that there was a body and it was neither JSON nor a form: a
+	// proxy, a firewall or a captive portal may have answered in the server's place.
+	Foreign bool
 }
 
 func (e *Error) Error() string {
@@ -42,11 +45,13 @@ func (r Request) Refusal(resp *fetch.Response) *Error {
 	e := &Error{Status: resp.Status, RetryAfter: resp.RetryAfter(time.Now())}
 	m, err := parseResponse(resp)
 	if err != nil {
+		e.Foreign = len(resp.Body) > 0
 		return e
 	}
 	if code, ok := m.text("error"); ok && isErrorCode(code) && r.withhold(code) == code {
 		e.Code = code
 	}
+	e.Foreign = e.Code == "" && len(resp.Body) > 0 && !resp.IsJSON()
 	if description, ok := m.text("error_description"); ok {
 		e.Description = wire.SafeText(maskTokens(r.withhold(description)), 0)
 	}

@@ -22,8 +22,9 @@ type Accounts struct {
 	// token's life.
 	RefreshBefore time.Duration
 	// Life bounds the work in the background. It ends a while after the client was
-	// closed.
-	Life context.Context
+	// closed. Starting ends when it is closed: a refresh that has not been sent is
+	// given up then.
+	Life, Starting context.Context
 	// Begin counts work in the background, and Done ends it. An error means that
 	// the client is closed.
 	Begin func() error
@@ -58,10 +59,15 @@ type Account struct {
 	Name string
 	Key  string
 
-	accounts *Accounts
-	grant    atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
-	flight   atomic.Pointer[flight]  // the refresh under way
-	pause    atomic.Pointer[backoff] // after a refresh that failed: no early one
+	accounts  *Accounts
+	grant     atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
+	ended     atomic.Bool             // the whole session is known to have ended
+	noIDToken atomic.Uint64           // the generation that has no ID token to hand out
+	doubted   atomic.Bool             // the provider has refused to renew it
+	flight    atomic.Pointer[flight]  // the refresh under way
+	pause     atomic.Pointer[backoff] // no early refresh for a while
+	failing   atomic.Pointer[backoff] // after a refresh that failed: none at all for a while
+	changed   chan struct{}           // closed at the next change of what is known; guarded by mu
 
 	mu    sync.Mutex
 	slots map[string]*Slot
@@ -74,8 +80,56 @@ func slotName(resource string, scopes []string) string {
 	return resource + "\x00" + strings.Join(scopes, " ")
 }
 
+// ErrOtherUser means that the account now belongs to another user than the slot.
+var ErrOtherUser = errors.New("the account now belongs to another user")
+
 // Grant returns the stored grant as last seen; nil: not loaded, or gone.
 func (a *Account) Grant() *Grant { return a.grant.Load() }
+
+// GrantOf returns the stored grant as last seen, for s. ErrAbsent, or ErrOtherUser.
+func (a *Account) GrantOf(s *Slot) (*Grant, error) {
+	g := a.grant.Load()
+	switch {
+	case s.foreign.Load():
+		return nil, ErrOtherUser
+	case g == nil:
+		return nil, ErrAbsent
+	}
+	return g, nil
+}
+
+// Ended reports whether the whole session is known to have ended: a token that has
+// not expired yet is not handed out any more.
+func (a *Account) Ended() bool { return a.ended.Load() }
+
+// Doubted reports whether the provider has refused to renew the session, without
+// saying that it has ended.
+func (a *Account) Doubted() bool { return a.doubted.Load() }
+
+// IDTokenEnded notes that the ID token has expired and the provider renews none: a
+// login is needed for another.
+func (a *Account) IDTokenEnded() {
+	if g := a.grant.Load(); g != nil {
+		a.noIDToken.Store(g.Generation)
+	}
+}
+
+// NeedsIDToken reports whether IDTokenEnded was said of what is still stored.
+func (a *Account) NeedsIDToken() bool {
+	g := a.grant.Load()
+	return g != nil && a.noIDToken.Load() == g.Generation
+}
+
+// Changed returns a channel that is closed when what is known of the session
+// changes.
+func (a *Account) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	return a.changed
+}
 
 // publish shows what was seen in the store to everyone, unless something newer is
 // known: a read that was overtaken by a login or a logout must not bring back what
@@ -84,6 +138,8 @@ func (a *Account) publish(seen Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if seen.Newest >= a.newest {
+		a.ended.Store(seen.Dead)
+		a.doubted.Store(seen.Doubted)
 		a.set(seen.Grant, seen.Newest)
 	}
 }
@@ -96,6 +152,7 @@ func (a *Account) Stored(g *Grant) { a.publish(Snapshot{Grant: g, Newest: g.Gene
 func (a *Account) Drop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.ended.Store(false)
 	a.set(nil, a.newest+1)
 }
 
@@ -106,30 +163,51 @@ func (a *Account) set(g *Grant, newest uint64) {
 	for _, s := range a.slots {
 		a.fill(s, g, now)
 	}
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
 }
+
+// loadWait bounds how long Load waits for a refresh that a dead process left.
+const loadWait = 2 * time.Second
 
 // Load reads the stored session. ErrAbsent: there is none. If a process died in a
 // refresh, that refresh is finished now: the grace that providers give is short.
-// How it ends is the next Token's business.
+// Load waits for it for two seconds, and it goes on in the background. How it ends
+// is the next Token's business.
 func (a *Account) Load(ctx context.Context) error {
-	seen, err := a.accounts.Keeper.Read(ctx, a.Key)
+	seen, err := a.read(ctx)
 	if err != nil {
 		return err
-	}
-	a.publish(seen)
-	if seen.Grant == nil {
-		return ErrAbsent
 	}
 	if seen.Open && !seen.Dead && !a.paused(time.Now()) {
 		f := a.refresh(a.Slot("", nil), true, 0)
 		select {
 		case <-f.done:
 		case <-f.stalled:
+		case <-time.After(loadWait):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// Reload reads the stored session and refreshes nothing.
+func (a *Account) Reload(ctx context.Context) error {
+	_, err := a.read(ctx)
+	return err
+}
+
+// read reads the stored session and publishes it.
+func (a *Account) read(ctx context.Context) (Snapshot, error) {
+	seen, err := a.accounts.Keeper.Read(ctx, a.Key)
+	if err != nil {
+		return seen, err
+	}
+	a.publish(seen)
+	return seen, seen.Absent
 }
 
 // Token returns a valid token for s: from memory, from the store, or refreshed.
@@ -149,9 +227,12 @@ func (a *Account) Token(ctx context.Context, s *Slot) (*CachedToken, error) {
 		}
 		return t, nil
 	}
+	if s.foreign.Load() {
+		return nil, ErrOtherUser
+	}
 	t, err := a.await(ctx, s, 0)
 	if t == nil && err == nil {
-		err = errors.New("the session's tokens expire as fast as they are issued; check this machine's clock")
+		err = errors.New("the provider issues tokens that have expired already; check this machine's clock")
 	}
 	return t, err
 }
@@ -168,7 +249,7 @@ func (a *Account) Refresh(ctx context.Context, s *Slot, after uint64) error {
 // await returns a valid token of a generation above after. nil, nil: refreshes
 // succeed and bring none.
 func (a *Account) await(ctx context.Context, s *Slot, after uint64) (*CachedToken, error) {
-	for own := 0; own < 3; {
+	for own := 0; own < 2; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -182,6 +263,9 @@ func (a *Account) await(ctx context.Context, s *Slot, after uint64) (*CachedToke
 		}
 		if t := s.token.Load(); t != nil && t.Generation > after && t.Valid(time.Now()) {
 			return t, nil
+		}
+		if s.foreign.Load() {
+			return nil, ErrOtherUser
 		}
 		if f.slot == s && !f.early { // otherwise it was another slot's, or an early one that gave way
 			if f.err != nil {
@@ -220,6 +304,9 @@ func (a *Account) refresh(s *Slot, early bool, after uint64) *flight {
 		close(f.done)
 		return f
 	}
+	if err := a.failed(s, time.Now()); err != nil && !early {
+		return end(err) // as it was a moment ago: no storm of requests
+	}
 	if err := a.accounts.Begin(); err != nil {
 		return end(err)
 	}
@@ -231,6 +318,7 @@ func (a *Account) refresh(s *Slot, early bool, after uint64) *flight {
 		if early || err == nil {
 			a.pauseAfter(err)
 		}
+		a.failAfter(s, err)
 		end(err)
 	}()
 	return f
@@ -239,8 +327,9 @@ func (a *Account) refresh(s *Slot, early bool, after uint64) *flight {
 // run is one refresh by the protocol, and publishes what it brought.
 func (a *Account) run(f *flight) error {
 	keeper, life := a.accounts.Keeper, a.accounts.Life
-	g, err := keeper.Refresh(life, Attempt{
-		Key: a.Key, Early: f.early, Known: a.grant.Load(),
+	known := a.grant.Load()
+	attempt := Attempt{
+		Key: a.Key, Early: f.early, Known: known, Starting: a.accounts.Starting,
 		Serves: func(g *Grant) bool { return a.serves(f, g) },
 		Send: func(ctx context.Context, g *Grant) (*Grant, error) {
 			return a.accounts.Send(ctx, g, f.slot)
@@ -251,8 +340,18 @@ func (a *Account) run(f *flight) error {
 				close(f.stalled)
 			})
 		},
-	})
-	if errors.Is(err, ErrAbsent) {
+	}
+	if !f.slot.Main() {
+		main := a.Slot("", nil)
+		attempt.SendWhole = func(ctx context.Context, g *Grant) (*Grant, error) {
+			return a.accounts.Send(ctx, g, main)
+		}
+	}
+	g, err := keeper.Refresh(life, attempt)
+	var narrow *NarrowError
+	switch {
+	case errors.Is(err, ErrAbsent), errors.Is(err, ErrDead), errors.Is(err, ErrMismatch),
+		errors.Is(err, ErrDoubted), errors.As(err, &narrow):
 		if seen, serr := keeper.Read(life, a.Key); serr == nil {
 			a.publish(seen)
 		}

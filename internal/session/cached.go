@@ -34,7 +34,11 @@ const (
 type Slot struct {
 	Resource string
 	Scopes   []string
-	token    atomic.Pointer[CachedToken]
+
+	token   atomic.Pointer[CachedToken]
+	failing atomic.Pointer[backoff] // after a refresh that failed for this slot alone
+	user    user                    // whose tokens it holds; zero: not known yet; guarded by Account.mu
+	foreign atomic.Bool             // the account now belongs to another user
 }
 
 // Main reports whether s holds the login's own token.
@@ -135,9 +139,24 @@ func newCached(t *Token, generation uint64, now time.Time, before time.Duration)
 	return c
 }
 
-// fill puts g's token for s into memory.
+// bind reports whether s holds the tokens of g's user. An issuer that is learned
+// from a resource may change: that is a new login, and no other user.
+func (s *Slot) bind(g *Grant) bool {
+	now := g.user()
+	if now == (user{}) {
+		return true
+	}
+	if s.user == (user{}) || s.user.issuer != now.issuer {
+		s.user = now
+	}
+	return s.user == now
+}
+
+// fill puts g's token for s into memory. a.mu is held.
 func (a *Account) fill(s *Slot, g *Grant, now time.Time) {
-	if g == nil || g.Pending() {
+	mine := s.bind(g)
+	s.foreign.Store(!mine)
+	if g == nil || !mine || a.ended.Load() || g.Pending() {
 		s.token.Store(nil)
 		return
 	}
@@ -155,14 +174,27 @@ func (a *Account) fill(s *Slot, g *Grant, now time.Time) {
 	s.token.Store(c)
 }
 
-// Slot returns the slot for resource and scopes, which is the same each time.
+// Slot returns the account's slot for resource and scopes. It is the same each time,
+// until another user takes the account.
 func (a *Account) Slot(resource string, scopes []string) *Slot {
-	name := slotName(resource, scopes)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.slot(a.grant.Load().user(), resource, scopes)
+}
+
+// SlotLike returns the slot for resource and scopes of the user that like belongs
+// to.
+func (a *Account) SlotLike(like *Slot, resource string, scopes []string) *Slot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.slot(like.user, resource, scopes)
+}
+
+func (a *Account) slot(u user, resource string, scopes []string) *Slot {
+	name := slotName(resource, scopes) + "\x00" + u.issuer + "\x00" + u.subject
 	s := a.slots[name]
 	if s == nil {
-		s = &Slot{Resource: resource, Scopes: slices.Clone(scopes)}
+		s = &Slot{Resource: resource, Scopes: slices.Clone(scopes), user: u}
 		if a.slots == nil {
 			a.slots = map[string]*Slot{}
 		}

@@ -97,7 +97,7 @@ func TestPauseIsNotBlind(t *testing.T) {
 	_, err := as.Keeper.Save(t.Context(), a.Key, &Grant{
 		Realm: "realm", Party: "party", Issuer: "https://op.example", ClientID: "cli", RefreshToken: wire.NewSecret("r"),
 		Tokens: []Token{{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: obtained, Expiry: obtained.Add(10 * time.Minute)}},
-	}, func(*Grant) error { return nil })
+	}, func(*Grant) error { return nil }, func() {})
 	require.NoError(t, err)
 	require.NoError(t, a.Load(t.Context()))
 	s := a.Slot("", nil)
@@ -106,7 +106,7 @@ func TestPauseIsNotBlind(t *testing.T) {
 	require.True(t, h.early(time.Now()))
 	h.recheckAt.Store(0) // five seconds later
 	other := &Keeper{Store: store, Revoke: func(context.Context, *Grant) error { return nil }, LockWait: time.Minute}
-	_, _, err = other.Logout(t.Context(), a.Key)
+	_, err = other.Logout(t.Context(), t.Context(), a.Key, func() {})
 	require.NoError(t, err)
 	_, err = a.Token(t.Context(), s)
 	require.NoError(t, err)

@@ -8,16 +8,70 @@ import (
 // maxBackoff bounds the pause between early refreshes in a long outage.
 const maxBackoff = 2 * time.Minute
 
-// backoff is a time without early refreshes. It grows while they fail.
+// backoff is a time without refreshes. It grows while they fail.
 type backoff struct {
 	since    time.Time
 	length   time.Duration
 	failures int
+	err      error // how the last refresh failed
+}
+
+func (b *backoff) over(now time.Time) bool { return b == nil || now.Sub(b.since) >= b.length }
+
+// failed returns how the last refresh of s, or of the whole account, failed, if that
+// was so short a time ago that another would fail too.
+func (a *Account) failed(s *Slot, now time.Time) error {
+	for _, b := range []*backoff{a.failing.Load(), s.failing.Load()} {
+		if !b.over(now) {
+			return b.err
+		}
+	}
+	return nil
+}
+
+// failAfter says how soon a refresh that failed is tried again, though callers wait
+// for it: until then they get its error at once.
+func (a *Account) failAfter(s *Slot, err error) {
+	if err == nil {
+		a.failing.Store(nil)
+		s.failing.Store(nil)
+		return
+	}
+	first, longest := time.Duration(0), time.Duration(0)
+	where := &a.failing
+	var se *SendError
+	var asked *PauseError
+	var narrow *NarrowError
+	switch {
+	case errors.As(err, &narrow):
+		where, first, longest = &s.failing, 10*time.Second, longBackOff
+	case errors.As(err, &asked):
+		first, longest = asked.After, asked.After
+	case errors.Is(err, ErrDead), errors.Is(err, ErrDoubted), !errors.As(err, &se), se.Failure == LockLost:
+		return // it costs no request, or it is not the provider's
+	case se.Failure == NotSent, se.Failure == Unknown:
+		first, longest = firstBackOff, openBackOff
+	case se.Failure == Doubtful:
+		first, longest = doubtGap, doubtGap
+	case se.Failure == Refused:
+		first, longest = 2*time.Second, longBackOff
+		if !s.Main() {
+			where = &s.failing
+		}
+	}
+	next := &backoff{since: time.Now(), err: err}
+	if b := where.Load(); b != nil {
+		next.failures = b.failures + 1
+	}
+	next.length = jitter(min(first<<min(next.failures, 10), longest))
+	if asked != nil || se != nil && se.Failure == Doubtful {
+		next.length = first // no sooner than was asked for
+	}
+	where.Store(next)
 }
 
 func (a *Account) paused(now time.Time) bool {
-	p := a.pause.Load()
-	return p != nil && now.Sub(p.since) < p.length
+	return !a.pause.Load().over(now)
 }
 
 // pauseAfter says how soon an early refresh is tried again. While a sibling holds

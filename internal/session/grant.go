@@ -43,6 +43,8 @@ type Grant struct {
 	// generation are not handed out.
 	IDToken    wire.Secret
 	NewIDToken wire.Secret
+	// IDTokenFrom is the generation that brought IDToken; 0: the login's.
+	IDTokenFrom uint64
 
 	DPoPKey      wire.Secret // RFC 9449; zero: bearer tokens
 	ClientSecret wire.Secret // of a client that registered itself (RFC 7591); zero: none
@@ -103,10 +105,29 @@ func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant 
 	return &next
 }
 
+// user is the user of a grant, as far as the provider tells. Without OpenID Connect
+// there is no subject, and every user is the same.
+type user struct{ issuer, subject string }
+
+func (g *Grant) user() user {
+	if g == nil || g.Subject == "" {
+		return user{}
+	}
+	return user{g.Issuer, g.Subject}
+}
+
 // promote returns g with its new ID token as the verified one.
 func (g *Grant) promote() *Grant {
 	p := *g
 	p.IDToken, p.NewIDToken = g.NewIDToken, wire.Secret{}
+	p.IDTokenFrom = g.Generation
+	return &p
+}
+
+// keepIDToken returns g with its earlier ID token, since the new one was rejected.
+func (g *Grant) keepIDToken() *Grant {
+	p := *g
+	p.NewIDToken = wire.Secret{}
 	return &p
 }
 
@@ -165,6 +186,7 @@ type Row struct {
 	Scopes      []string  `json:"scopes,omitempty"`
 	Expiry      time.Time `json:"expiry"`
 	Refreshable bool      `json:"refreshable"`
+	Ended       bool      `json:"-"` // the provider is known to refuse it
 }
 
 // Row returns g without its secrets.

@@ -27,10 +27,20 @@ type Journal struct {
 	// its checks.
 	Verified uint64 `json:"verified,omitempty"`
 	Rejected uint64 `json:"rejected,omitempty"`
-	// NotBefore is until when the provider asked everyone to wait, in Unix
-	// milliseconds, and Status is the HTTP status that asked for it.
+	// Mismatch is the generation whose NewIDToken is about another user, or is not
+	// the issuer's at all. It has ended the session.
+	Mismatch uint64 `json:"mismatch,omitempty"`
+	// Stored is the newest generation that is known to be stored. A value below it
+	// is an older copy, as from a backup; its refresh token is spent.
+	Stored uint64 `json:"stored,omitempty"`
+	// Doubt is what speaks against a refresh token; nil: nothing.
+	Doubt *Doubt `json:"doubt,omitempty"`
+	// NotBefore is until when everyone waits with a refresh, in Unix milliseconds,
+	// Status is the HTTP status that is the reason, and Failures counts such answers
+	// in a row.
 	NotBefore int64 `json:"not_before"`
 	Status    int   `json:"status,omitempty"`
+	Failures  int   `json:"failures,omitempty"`
 	// Row is the session as it is listed; nil: signed out.
 	Row *Row `json:"row,omitempty"`
 }
@@ -44,6 +54,65 @@ type Operation struct {
 	Hash    string `json:"hash"`
 	At      int64  `json:"at"` // Unix milliseconds
 	Settled bool   `json:"settled,omitempty"`
+	// Since is when this refresh token was first sent, in Unix milliseconds: the
+	// provider's grace began then.
+	Since int64 `json:"since,omitempty"`
+}
+
+// Doubt counts refusals of a refresh token by a provider that did not say
+// invalid_grant, though that may be what it means. Processes count together.
+type Doubt struct {
+	Hash  string `json:"hash"`
+	Count int    `json:"count"`
+	At    int64  `json:"at"` // Unix milliseconds of the last one that counted
+	// ClientID is the client that the provider said it does not know; "": it said
+	// something else.
+	ClientID string `json:"client_id,omitempty"`
+}
+
+const (
+	// enoughDoubt is how many refusals in a row mean that the session has ended.
+	enoughDoubt = 2
+	// doubtGap is how long after one refusal the next one counts, and is provoked.
+	doubtGap = 3 * time.Second
+	// maxDoubtGap bounds how long a refusal that was confirmed is not tried again.
+	maxDoubtGap = 5 * time.Minute
+)
+
+// confirmed reports whether the refusals are enough.
+func (d *Doubt) confirmed() bool { return d != nil && d.Count >= enoughDoubt }
+
+// rest returns how long the refresh token is not sent again.
+func (d *Doubt) rest(now time.Time) time.Duration {
+	gap := min(doubtGap<<min(d.Count-1, 10), maxDoubtGap)
+	rest := time.UnixMilli(d.At).Add(gap).Sub(now)
+	if rest < 0 || rest > gap { // the clock was set back
+		return 0
+	}
+	return rest
+}
+
+// doubt returns what speaks against g's refresh token; nil: nothing.
+func (j *Journal) doubt(g *Grant) *Doubt {
+	if j.Doubt == nil || j.Doubt.Hash != g.hash() {
+		return nil
+	}
+	return j.Doubt
+}
+
+// addDoubt counts a refusal of g's refresh token. Refusals that follow at once are
+// one.
+func (j *Journal) addDoubt(g *Grant, clientID string, now time.Time) *Doubt {
+	d := j.doubt(g)
+	switch {
+	case d == nil:
+		d = &Doubt{Hash: g.hash(), Count: 1, At: now.UnixMilli()}
+	case d.rest(now) == 0:
+		d = &Doubt{Hash: d.Hash, Count: d.Count + 1, At: now.UnixMilli()}
+	}
+	d.ClientID = clientID
+	j.Doubt = d
+	return d
 }
 
 const (
@@ -67,7 +136,24 @@ func (j *Journal) settledOn(g *Grant) bool {
 // leaving reports whether a logout has begun and not ended.
 func (j *Journal) leaving() bool { return j.Open != nil && j.Open.Kind == opLogout }
 
-func (j *Journal) dead(g *Grant) bool { return j.Dead != "" && j.Dead == g.hash() }
+// absent returns the error for a session that is not there.
+func (j *Journal) absent() error {
+	if j.Tombstone > 0 && j.Row == nil {
+		return ErrSignedOut
+	}
+	return ErrAbsent
+}
+
+// dead reports whether the whole session is known to have ended.
+func (j *Journal) dead(g *Grant) bool {
+	return j.Dead != "" && j.Dead == g.hash() || j.Mismatch == g.Generation
+}
+
+// settle clears what was known of an earlier refresh token: g is stored.
+func (j *Journal) settle(g *Grant) {
+	j.Dead, j.Doubt, j.Failures = "", nil, 0
+	j.Stored = max(j.Stored, g.Generation)
+}
 
 // maxPause is the longest pause that is believed. A clock that was set back does
 // not stop refreshes for longer.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -14,14 +15,24 @@ var (
 	// ErrAbsent means that there is no session: none was stored, it was signed
 	// out, or it cannot be read any more.
 	ErrAbsent = errors.New("no session is stored")
+	// ErrSignedOut means that there is no session because of a logout, here or in
+	// another process. It also matches ErrAbsent.
+	ErrSignedOut = fmt.Errorf("%w: it was signed out", ErrAbsent)
 	// ErrDead means that the provider refused the session's refresh token for good.
 	ErrDead = errors.New("the provider has ended the session")
 	// ErrNoRefreshToken means that the access token has expired and nothing can
 	// renew it.
 	ErrNoRefreshToken = errors.New("the session has no refresh token")
-	// ErrRejected means that the refreshed ID token failed its checks. The refresh
-	// token is kept.
+	// ErrDoubted means that the provider refused the session's refresh token more
+	// than once, without saying that it is no longer valid. A later attempt may
+	// succeed.
+	ErrDoubted = errors.New("the provider has refused to renew the session")
+	// ErrRejected means that the refreshed ID token failed a check that says nothing
+	// about the user. The earlier ID token is kept, and the new tokens are used.
 	ErrRejected = errors.New("the refreshed ID token failed its checks")
+	// ErrMismatch means that the refreshed ID token is not about the session's user,
+	// or is not the issuer's. It ends the session.
+	ErrMismatch = errors.New("the refreshed ID token is not about the session's user")
 	// ErrBusy means that another process held the session's lock to the deadline.
 	ErrBusy error = lockHeld{}
 )
@@ -41,7 +52,7 @@ type Keeper struct {
 	// Store keeps the values. A store that cannot lock is for one process.
 	Store tokenstore.Store
 	// Verify checks g.NewIDToken against g.IDToken. An error that matches
-	// ErrRejected is final; another may pass later.
+	// ErrRejected or ErrMismatch is final; another may pass later.
 	Verify func(ctx context.Context, g *Grant) error
 	// Revoke tells the provider once that g has ended. It is bounded.
 	Revoke func(ctx context.Context, g *Grant) error
@@ -59,13 +70,22 @@ type Keeper struct {
 // Snapshot is what the store shows without the lock.
 type Snapshot struct {
 	Grant *Grant // nil: there is none
-	Dead  bool   // the provider is known to have refused its refresh token
+	Dead  bool   // the whole session is known to have ended
+	// Doubted means that the provider refused the refresh token more than once.
+	Doubted bool
+	// ForgottenClient is the client ID that the provider said it does not know; "":
+	// none.
+	ForgottenClient string
+	// Leaving means that a logout has begun and not ended.
+	Leaving bool
 	// Open means that a refresh that sent this refresh token has not ended. A
 	// sibling is at work, or it died.
 	Open bool
 	// Newest is the generation up to which this is known: Grant's. If there is
 	// none, it is the newest that was ever allotted.
 	Newest uint64
+	// Absent is why there is no Grant; nil: there is one.
+	Absent error
 }
 
 // Read reads journal and value without a lock (step 2). An error means that the
@@ -76,9 +96,13 @@ func (k *Keeper) Read(ctx context.Context, key string) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	if g == nil {
-		return Snapshot{Newest: max(j.Newest, j.Tombstone)}, nil
+		return Snapshot{Newest: max(j.Newest, j.Tombstone), Leaving: j.leaving(), Absent: j.absent()}, nil
 	}
-	return Snapshot{Grant: g, Dead: j.dead(g), Open: j.names(g), Newest: g.Generation}, nil
+	s := Snapshot{Grant: g, Dead: j.dead(g), Open: j.names(g), Newest: g.Generation}
+	if d := j.doubt(g); d != nil {
+		s.Doubted, s.ForgottenClient = d.confirmed(), d.ClientID
+	}
+	return s, nil
 }
 
 // Stale reports what the journal tells that g does not: a newer generation or a
@@ -93,7 +117,7 @@ func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (stale, open b
 	}
 	open = j.names(g)
 	newer := j.Newest > g.Generation && (j.Open == nil || j.Open.Hash != "" && !open)
-	return newer || j.Tombstone >= g.Generation, open, nil
+	return newer || j.Tombstone >= g.Generation || j.dead(g), open, nil
 }
 
 // read returns the journal, and the grant if there is one.
@@ -132,8 +156,16 @@ func (k *Keeper) existing(key string, j Journal, data []byte, err error) (*Grant
 		return nil, err
 	case Key(g.Realm, g.Party, g.Account) != key, g.Generation <= j.Tombstone:
 		return nil, nil
-	case !g.NewIDToken.IsZero() && j.Verified == g.Generation:
+	case g.Generation < j.Stored:
+		// Its refresh token is spent, and sending it would end the newer session.
+		k.log().Warn("the stored session is an older copy, as from a backup", "key", key)
+		return nil, nil
+	case g.NewIDToken.IsZero():
+		return g, nil
+	case j.Verified == g.Generation:
 		return g.promote(), nil
+	case j.Rejected == g.Generation:
+		return g.keepIDToken(), nil
 	}
 	return g, nil
 }

@@ -40,6 +40,7 @@ func (k *Keeper) Rows(ctx context.Context, realm, party string) ([]Row, error) {
 			}
 			j.Row = rowOf(g)
 		}
+		j.Row.Ended = j.Dead != "" || j.Mismatch != 0 && j.Mismatch == j.Stored || j.Doubt.confirmed()
 		rows = append(rows, *j.Row)
 	}
 	return rows, nil

@@ -35,11 +35,11 @@ func (k *Keeper) lockWhile(ctx, waiting context.Context, key string) (
 		if err == nil {
 			// The lease carries the store's own values and outlives waiting. It must
 			// end with ctx too.
-			held, cancel := context.WithCancel(lease)
-			stop := context.AfterFunc(ctx, cancel)
+			held, cancel := context.WithCancelCause(lease)
+			stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 			return held, func() {
 				stop()
-				cancel()
+				cancel(nil)
 				if err := release(); err != nil {
 					k.log().Warn("the session's lock was not given back cleanly", "key", key, "err", err)
 				}

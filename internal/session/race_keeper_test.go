@@ -37,7 +37,7 @@ func TestLoginDuringRefresh(t *testing.T) {
 		synctest.Wait()
 		saved := make(chan *Grant)
 		go func() {
-			g, err := newKeeper(store).Save(t.Context(), key, again("login"), anyone)
+			g, err := newKeeper(store).Save(t.Context(), key, again("login"), anyone, func() {})
 			if err != nil {
 				t.Error(err)
 			}
@@ -63,7 +63,7 @@ func TestLoginDuringLogout(t *testing.T) {
 		hold, done := make(chan struct{}), make(chan error)
 		k.Revoke = func(context.Context, *Grant) error { <-hold; return nil }
 		go func() {
-			_, _, err := k.Logout(t.Context(), key)
+			_, err := k.Logout(t.Context(), t.Context(), key, func() {})
 			done <- err
 		}()
 		synctest.Wait()
@@ -72,7 +72,7 @@ func TestLoginDuringLogout(t *testing.T) {
 		require.Nil(t, seen.Grant, "from the tombstone on it is gone")
 		saved := make(chan *Grant)
 		go func() {
-			g, err := newKeeper(store).Save(t.Context(), key, again("login"), anyone)
+			g, err := newKeeper(store).Save(t.Context(), key, again("login"), anyone, func() {})
 			if err != nil {
 				t.Error(err)
 			}
@@ -142,9 +142,10 @@ func TestHangingStore(t *testing.T) {
 					began := time.Now()
 					var err error
 					if what == "login" {
-						_, err = k.Save(ctx, key, again("login"), anyone)
+						discard := func() { revoked = append(revoked, "login") }
+						_, err = k.Save(ctx, key, again("login"), anyone, discard)
 					} else {
-						_, _, err = k.Logout(ctx, key)
+						_, err = k.Logout(ctx, ctx, key, func() {})
 					}
 					require.ErrorIs(t, err, tokenstore.ErrUnavailable)
 					var pending *tokenstore.Pending
@@ -168,7 +169,7 @@ func TestHangingStore(t *testing.T) {
 					switch {
 					case what == "logout":
 						require.Nil(t, seen.Grant)
-						_, err = newKeeper(store).Save(t.Context(), key, again("next"), anyone)
+						_, err = newKeeper(store).Save(t.Context(), key, again("next"), anyone, func() {})
 						require.NoError(t, err)
 						seen, err = k.Read(t.Context(), key)
 						require.NoError(t, err)
@@ -253,13 +254,13 @@ func recordRemoved(t *testing.T, at int) bool {
 	refresh()
 	refresh()
 	time.Sleep(time.Second)
-	_, _, err := k.Logout(t.Context(), key)
+	_, err := k.Logout(t.Context(), t.Context(), key, func() {})
 	require.NoError(t, err)
 	_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(0), Send: p.send})
 	require.ErrorIs(t, err, ErrAbsent, "at %d", at)
 	p.current = "next"
 	time.Sleep(time.Second)
-	got, err := newKeeper(store).Save(t.Context(), key, again("next"), anyone)
+	got, err := newKeeper(store).Save(t.Context(), key, again("next"), anyone, func() {})
 	require.NoError(t, err)
 	require.Greater(t, got.Generation, newest, "at %d", at)
 	newest = got.Generation
@@ -281,7 +282,7 @@ func TestFailedLoginKeepsTheOpenRefresh(t *testing.T) {
 	store.fail(func([]byte) error { return errors.New("disk full") })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := k.Save(ctx, key, again("login"), anyone)
+	_, err := k.Save(ctx, key, again("login"), anyone, func() {})
 	require.ErrorContains(t, err, "disk full")
 	seen, err := k.Read(t.Context(), key)
 	require.NoError(t, err)

@@ -25,6 +25,12 @@ type Attempt struct {
 	// error, the grant is stored but not used: it carries a rotated refresh token
 	// out of an answer that is otherwise of no use (S59).
 	Send func(ctx context.Context, g *Grant) (*Grant, error)
+	// SendWhole sends g's refresh token for the login's own tokens, if Send asks for
+	// less; nil: Send does not. It tells whether a refusal is the session's or only
+	// of what was asked.
+	SendWhole func(ctx context.Context, g *Grant) (*Grant, error)
+	// Starting bounds what comes before the refresh token is sent; nil: ctx alone.
+	Starting context.Context
 	// Stalled is called if the new tokens cannot be stored at present. Refresh goes
 	// on trying, with the lock held.
 	Stalled func(error)
@@ -42,8 +48,14 @@ const (
 // stored or by refreshing. It returns when the matter is settled: ctx is the life
 // of the client and not one caller's.
 func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
+	starting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if a.Starting != nil {
+		defer context.AfterFunc(a.Starting, func() { cancel(context.Cause(a.Starting)) })()
+	}
+
 	// Step 2.
-	adopted, j, err := k.adoptStored(ctx, a)
+	adopted, j, err := k.adoptStored(starting, a)
 	if adopted != nil || err != nil {
 		return adopted, err
 	}
@@ -53,7 +65,7 @@ func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
 	if a.Early {
 		wait = tryWait
 	}
-	held, unlock, adopted, err := k.lockOrAdopt(ctx, a, j, wait)
+	held, unlock, adopted, err := k.lockOrAdopt(ctx, starting, a, j, wait)
 	if adopted != nil || err != nil {
 		return adopted, err
 	}
@@ -72,8 +84,11 @@ func (k *Keeper) adoptStored(ctx context.Context, a Attempt) (*Grant, Journal, e
 	if err != nil {
 		return nil, j, err
 	}
-	if g == nil && !j.leaving() {
-		return nil, j, ErrAbsent
+	switch {
+	case g == nil && !j.leaving():
+		return nil, j, j.absent()
+	case g != nil && j.dead(g):
+		return nil, j, ErrDead
 	}
 	return k.adopt(ctx, j, g, a), j, nil
 }
@@ -81,10 +96,10 @@ func (k *Keeper) adoptStored(ctx context.Context, a Attempt) (*Grant, Journal, e
 // lockOrAdopt takes the refresh lock. While another process holds it, the journal
 // is watched and what that process stores is adopted: otherwise all that wait
 // would go through the lock one by one. At the deadline step 2 is done once more.
-func (k *Keeper) lockOrAdopt(ctx context.Context, a Attempt, seen Journal, wait time.Duration) (
+func (k *Keeper) lockOrAdopt(ctx, starting context.Context, a Attempt, seen Journal, wait time.Duration) (
 	held context.Context, unlock func(), adopted *Grant, err error,
 ) {
-	waiting, enough := within(ctx, wait)
+	waiting, enough := within(starting, wait)
 	defer enough()
 	found := make(chan *Grant, 1)
 	go func() {
@@ -156,31 +171,31 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 	if err != nil {
 		return nil, err
 	}
-	if !j.names(g) && a.Serves(g) { // step 4c
-		switch verified, err := k.verify(ctx, g, &j); {
-		case err == nil:
-			return verified, nil
-		case !errors.Is(err, ErrRejected):
-			return nil, err
-		}
-	}
-	switch {
-	case j.dead(g): // step 4a
+	if j.dead(g) { // step 4a
 		return nil, ErrDead
-	case g.RefreshToken.IsZero():
-		return nil, ErrNoRefreshToken
 	}
-	if after := j.pause(time.Now()); after > 0 {
-		return nil, &PauseError{Status: j.Status, After: after}
+	if !j.names(g) && a.Serves(g) { // step 4c
+		verified, err := k.verify(ctx, g, &j)
+		if errors.Is(err, ErrMismatch) {
+			k.note(ctx, a.Key, j)
+		}
+		return verified, err
 	}
-	recovery := j.names(g) // step 4d
+	if err := j.forbids(g, time.Now()); err != nil {
+		return nil, err
+	}
+	now := time.Now().UnixMilli()
+	recovery, since := j.names(g), now // step 4d
+	if recovery && j.Open.Since > 0 {
+		since = j.Open.Since
+	}
 
 	// Step 5.
 	if err := k.Probe(ctx); err != nil {
 		return nil, err
 	}
 	j.Open = &Operation{
-		Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), At: time.Now().UnixMilli(),
+		Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), At: now, Since: since,
 	}
 	j.NotBefore, j.Status = 0, 0
 	if err := k.writeJournal(ctx, a.Key, j); err != nil {
@@ -193,6 +208,13 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		k.log().Info("the refresh was sent and its outcome is unknown; sending once more", "key", a.Key)
 		next, err = a.Send(ctx, g)
 		recovery = true
+	}
+	if next == nil && a.SendWhole != nil && failureOf(err) == Dead && ctx.Err() == nil {
+		// Is it the session, or only what was asked of it?
+		narrow := err
+		if next, err = a.SendWhole(ctx, g); err == nil {
+			err = &NarrowError{narrow}
+		}
 	}
 	if next == nil {
 		return k.failed(ctx, a, &j, g, err, recovery, again)
@@ -210,13 +232,14 @@ func (k *Keeper) current(ctx context.Context, a Attempt) (j Journal, g *Grant, e
 		if err := k.finishLogout(ctx, a.Key, &j, a.Stalled); err != nil {
 			return j, nil, err
 		}
-		return j, nil, ErrAbsent
+		return j, nil, ErrSignedOut
 	}
 	if g == nil {
-		return j, nil, ErrAbsent
+		return j, nil, j.absent()
 	}
 	if j.Open != nil && j.Open.Generation == g.Generation {
 		j.Open, j.Row = nil, rowOf(g)
+		j.settle(g)
 		verified, verr := k.verify(ctx, g, &j)
 		if err := k.writeJournal(ctx, a.Key, j); err != nil {
 			return j, nil, err
@@ -240,7 +263,6 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 		k.note(ctx, a.Key, *j)
 		return nil, err
 	}
-	j.Dead = ""
 	verified, verr := k.verify(ctx, next, j)
 	k.closeOperation(ctx, a.Key, j, next) // step 8
 	if sent != nil {
@@ -263,8 +285,16 @@ func (k *Keeper) failed(
 		k.note(ctx, a.Key, *j)
 	}
 	switch failureOf(err) {
-	case NotSent, Refused:
+	case NotSent, LockLost, Refused:
 		settle()
+	case Doubtful:
+		var se *SendError
+		errors.As(err, &se)
+		d := j.addDoubt(g, se.ClientID, time.Now())
+		settle()
+		if d.confirmed() {
+			return nil, fmt.Errorf("%w: %w", ErrDoubted, err)
+		}
 	case Paused:
 		var se *SendError
 		errors.As(err, &se)
@@ -283,29 +313,39 @@ func (k *Keeper) failed(
 		return nil, fmt.Errorf("%w: %w", ErrDead, err)
 	default:
 		recovery = true
+		j.backOff(err, time.Now())
 		settle()
 	}
 	return nil, err
 }
 
 // verify checks the ID token that came with g, unless the journal says how that
-// ended, and returns g with that token as its own.
+// ended. It returns g with that token as its own, or with its earlier one if the new
+// one was rejected. ErrMismatch ends the session; after any other error the token is
+// checked again later, without another refresh.
 func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal) (*Grant, error) {
-	if g.NewIDToken.IsZero() {
+	switch {
+	case g.NewIDToken.IsZero():
 		return g, nil
+	case j.Mismatch == g.Generation:
+		return nil, ErrMismatch
+	case j.Rejected == g.Generation:
+		return g.keepIDToken(), nil
+	case j.Verified == g.Generation:
+		return g.promote(), nil
 	}
-	if j.Rejected == g.Generation {
-		return nil, ErrRejected
+	err := k.Verify(ctx, g)
+	switch {
+	case errors.Is(err, ErrMismatch):
+		j.Mismatch = g.Generation
+		return nil, err
+	case errors.Is(err, ErrRejected):
+		k.log().Warn("the refreshed ID token is not used; the earlier one is kept", "err", err)
+		j.Rejected = g.Generation
+		return g.keepIDToken(), nil
+	case err != nil:
+		return nil, err
 	}
-	if j.Verified != g.Generation {
-		err := k.Verify(ctx, g)
-		if errors.Is(err, ErrRejected) {
-			j.Rejected = g.Generation
-		}
-		if err != nil {
-			return nil, err
-		}
-		j.Verified = g.Generation
-	}
+	j.Verified = g.Generation
 	return g.promote(), nil
 }

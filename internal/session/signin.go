@@ -67,9 +67,11 @@ func (k *Keeper) Failure(ctx context.Context, key string, since time.Time) []byt
 // accept is called under the lock with the stored grant (nil: none) and may refuse.
 //
 // Save is bounded: if the store fails, it gives up. If its error is a
-// *[tokenstore.Pending], Save itself revokes the tokens unless they are stored in
-// the end; otherwise the caller revokes them.
-func (k *Keeper) Save(ctx context.Context, key string, g *Grant, accept func(prev *Grant) error) (*Grant, error) {
+// *[tokenstore.Pending], Save itself calls discard unless the tokens are stored in
+// the end; otherwise the caller discards them.
+func (k *Keeper) Save(
+	ctx context.Context, key string, g *Grant, accept func(prev *Grant) error, discard func(),
+) (*Grant, error) {
 	held, unlock, err := k.lock(ctx, key, k.LockWait)
 	if err != nil {
 		return nil, err
@@ -78,9 +80,7 @@ func (k *Keeper) Save(ctx context.Context, key string, g *Grant, accept func(pre
 		stored, err := k.saveLocked(held, key, g, accept, hangs)
 		var pending *tokenstore.Pending
 		if errors.As(err, &pending) { // the caller may be gone
-			if err := k.Revoke(context.WithoutCancel(held), g); err != nil {
-				k.log().Info("tokens that could not be stored were not revoked", "err", err)
-			}
+			discard()
 		}
 		return stored, err
 	})
@@ -94,7 +94,9 @@ func (k *Keeper) saveLocked(
 		return nil, err
 	}
 	if j.leaving() {
-		if err := k.finishLogout(held, key, &j, hangs); err != nil {
+		// Nothing is revoked: at a provider that revokes the user's whole grant to
+		// the client, that would end the session that has just begun.
+		if err := k.remove(held, key, &j, hangs); err != nil {
 			return nil, err
 		}
 		prev = nil
@@ -119,7 +121,6 @@ func (k *Keeper) saveLocked(
 		k.note(held, key, j)
 		return nil, err
 	}
-	j.Dead = ""
 	k.closeOperation(held, key, &j, &stored)
 	return &stored, nil
 }

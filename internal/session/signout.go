@@ -12,64 +12,74 @@ import (
 // so nobody could revoke them.
 var ErrUnreadable = errors.New("the stored session cannot be read, so its tokens are not known")
 
-// Logout ends the session for everyone (step 12), even one that cannot be read.
-// had reports whether there was one. revoked is why the provider was not told, if
-// it was not; err is why the session is still here.
-func (k *Keeper) Logout(ctx context.Context, key string) (had bool, revoked, err error) {
+// Logout ends the session for everyone (step 12), even one that cannot be read. gone
+// is called once the tombstone stands. The revocation is bounded by revoking; what is
+// done to the store is bounded by ctx, which outlives it. notRevoked is why the
+// provider was not told, if it was not; err is why the session is still here.
+func (k *Keeper) Logout(ctx, revoking context.Context, key string, gone func()) (notRevoked, err error) {
 	held, unlock, err := k.lock(ctx, key, k.LockWait)
 	if err != nil {
-		return false, nil, err
+		return nil, err
 	}
-	type ended struct {
-		had     bool
-		revoked error
-	}
-	e, err := attend(ctx, unlock, func(hangs func(error)) (e ended, err error) {
-		e.had, e.revoked, err = k.logoutLocked(held, key, hangs)
-		return e, err
+	return attend(ctx, unlock, func(hangs func(error)) (notRevoked, err error) {
+		return k.logoutLocked(held, revoking, key, gone, hangs)
 	})
-	return e.had, e.revoked, err
 }
 
-func (k *Keeper) logoutLocked(held context.Context, key string, hangs func(error)) (had bool, revoked, err error) {
+func (k *Keeper) logoutLocked(
+	held, revoking context.Context, key string, gone func(), hangs func(error),
+) (notRevoked, err error) {
 	j, g, err := k.read(held, key)
 	if err != nil && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, tokenstore.ErrWrongKey) {
-		return false, nil, err
+		return nil, err
 	}
 	if err != nil {
 		g = nil // a session that cannot be read is deleted all the same
 	}
-	had = g != nil
 	if g == nil {
-		if g, had, revoked = k.remains(held, key); g == nil && !had {
-			had = j.leaving()
-		}
+		g, notRevoked = k.remains(held, key)
 	}
 	gen := j.allot(g)
 	j.Tombstone, j.Row, j.Dead = gen, nil, ""
 	j.Open = &Operation{Kind: opLogout, Generation: gen, At: time.Now().UnixMilli()}
 	if err := k.writeJournal(held, key, j); err != nil {
-		return had, nil, err
+		return nil, err
 	}
+	gone()
 	if g != nil {
-		revoked = k.Revoke(held, g)
+		notRevoked = k.Revoke(revoking, g)
 	}
-	return had, revoked, k.remove(held, key, &j, hangs)
+	return notRevoked, k.remove(held, key, &j, hangs)
+}
+
+// FinishLogout ends a logout that has begun and not ended, if there is one. A login
+// calls it before the user is prompted.
+func (k *Keeper) FinishLogout(ctx context.Context, key string) error {
+	held, unlock, err := k.lock(ctx, key, k.LockWait)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	j, _, err := k.read(held, key)
+	if err != nil || !j.leaving() {
+		return err
+	}
+	return k.finishLogout(held, key, &j, nil)
 }
 
 // remains finds what a logout that did not end left to revoke, or why nothing can
 // be revoked.
-func (k *Keeper) remains(ctx context.Context, key string) (g *Grant, had bool, unknown error) {
+func (k *Keeper) remains(ctx context.Context, key string) (g *Grant, unknown error) {
 	data, err := k.Store.Get(ctx, key)
 	if errors.Is(err, tokenstore.ErrNotFound) {
-		return nil, false, nil
+		return nil, nil
 	}
 	if err == nil {
 		if g, err := decode(data); err == nil && Key(g.Realm, g.Party, g.Account) == key {
-			return g, true, nil
+			return g, nil
 		}
 	}
-	return nil, true, ErrUnreadable
+	return nil, ErrUnreadable
 }
 
 // finishLogout ends a logout whose process died: it revokes and deletes what is

@@ -37,6 +37,7 @@ type storedGrant struct {
 	Tokens       []storedToken `json:"tokens"`
 	IDToken      string        `json:"id_token,omitempty"`
 	NewIDToken   string        `json:"new_id_token,omitempty"`
+	IDTokenFrom  uint64        `json:"id_token_gen,omitempty"`
 	DPoPKey      string        `json:"dpop_key,omitempty"`
 	ClientSecret string        `json:"client_secret,omitempty"`
 }
@@ -57,7 +58,7 @@ func (g *Grant) encode() ([]byte, error) {
 		Version: Format, Generation: g.Generation, Realm: g.Realm, Party: g.Party, Account: g.Account,
 		Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject, Username: g.Username,
 		Scopes: g.Scopes, Resources: g.Resources, RefreshToken: g.RefreshToken.Reveal(),
-		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(),
+		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), IDTokenFrom: g.IDTokenFrom,
 		DPoPKey: g.DPoPKey.Reveal(), ClientSecret: g.ClientSecret.Reveal(),
 	}
 	for _, t := range g.Tokens {
@@ -88,7 +89,7 @@ func decode(data []byte) (*Grant, error) {
 		Generation: s.Generation, Realm: s.Realm, Party: s.Party, Account: s.Account,
 		Issuer: s.Issuer, ClientID: s.ClientID, Subject: s.Subject, Username: s.Username,
 		Scopes: s.Scopes, Resources: s.Resources, RefreshToken: wire.NewSecret(s.RefreshToken),
-		IDToken: wire.NewSecret(s.IDToken), NewIDToken: wire.NewSecret(s.NewIDToken),
+		IDToken: wire.NewSecret(s.IDToken), NewIDToken: wire.NewSecret(s.NewIDToken), IDTokenFrom: s.IDTokenFrom,
 		DPoPKey: wire.NewSecret(s.DPoPKey), ClientSecret: wire.NewSecret(s.ClientSecret),
 	}
 	for _, t := range s.Tokens {

@@ -62,7 +62,7 @@ func TestWaitersAdoptNothingElse(t *testing.T) {
 		_, err = k.refreshLocked(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: failing}, false)
 		require.Error(t, err)
 		time.Sleep(time.Second)
-		_, _, err = k.logoutLocked(t.Context(), key, nil)
+		_, err = k.logoutLocked(t.Context(), t.Context(), key, func() {}, nil)
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		select {
@@ -111,7 +111,7 @@ func TestStaleAfterAFailure(t *testing.T) {
 	for name, row := range map[string]struct {
 		outcome SendFailure
 		open    bool
-	}{"not sent": {NotSent, false}, "refused": {Refused, false}, "paused": {Paused, false}, "dead": {Dead, false}, "unknown": {Unknown, true}} {
+	}{"not sent": {NotSent, false}, "doubtful": {Doubtful, false}, "refused": {Refused, false}, "paused": {Paused, false}, "dead": {Dead, false}, "unknown": {Unknown, true}} {
 		t.Run(name, func(t *testing.T) {
 			store, p := &tokenstore.Memory{}, &provider{}
 			k, g := start(t, store, p)
@@ -122,7 +122,7 @@ func TestStaleAfterAFailure(t *testing.T) {
 			require.Error(t, err)
 			stale, open, err := k.Stale(t.Context(), key, g)
 			require.NoError(t, err)
-			require.False(t, stale)
+			require.Equal(t, row.outcome == Dead, stale, "a session that has ended is worth another read")
 			require.Equal(t, row.open, open)
 		})
 	}
