@@ -63,7 +63,7 @@ func (o *orders) store() (sharedStore, error) {
 		return &tokenstore.Keyring{Dir: o.Dir}, nil
 	}
 	key, err := tokenstore.ParseKey(childKey)
-	return &tokenstore.File{Dir: o.Dir, Key: key}, err
+	return tokenstore.NewFile(o.Dir, key), err
 }
 
 // config is the configuration of every process in one fleet. Its browser signs in at once, and leaves a line in Dir/tabs.

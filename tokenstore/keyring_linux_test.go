@@ -25,20 +25,20 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore/storetest"
 )
 
-// The whole contract on a real Secret Service, with each system's limit for an item.
+// The whole contract on a real Secret Service, with the item limit of each system.
 func TestKeyring(t *testing.T) {
 	for name, limit := range map[string]int{"linux": 0, "macos": 2900, "windows": 2560, "all in files": 1} {
 		t.Run(name, func(t *testing.T) {
 			realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 			storetest.Run(t, func(*testing.T) tokenstore.Store {
-				// What a call may take is not the contract's matter, and a loaded machine takes its time.
+				// The contract is not about time, and a loaded machine is slow.
 				return tokenstore.SetItemLimit(&tokenstore.Keyring{Timeout: time.Minute}, limit)
 			})
 		})
 	}
 }
 
-// filesDir is where a zero Keyring of this session has its files.
+// filesDir is the directory of a zero Keyring in this session.
 func filesDir(s *realparts.Session) string {
 	return filepath.Join(s.Home, ".local/state/nativeoauth/keyring-nativeoauth.d")
 }
@@ -50,9 +50,10 @@ func sealedFiles(t *testing.T, s *realparts.Session) []string {
 	return names
 }
 
-const sizeOver = 200_000 // over Linux's limit
+const sizeOver = 200_000 // over the limit of Linux
 
-// What goes wrong with a Secret Service, and what a caller is told: a sentinel, a cause, a remedy, soon (S64).
+// S64: if something is wrong with the Secret Service, the caller soon gets an error
+// with a sentinel, a cause and a remedy.
 func TestS64KeychainTrouble(t *testing.T) {
 	stale := func(t *testing.T) {
 		s := realparts.SecretService(t, realparts.Unlocked)
@@ -68,17 +69,17 @@ func TestS64KeychainTrouble(t *testing.T) {
 		want  error
 		says  []string
 	}{
-		{"no bus", func(t *testing.T) { bareEnvironment(t) }, tokenstore.ErrUnavailable, []string{"no session bus", "DBUS_SESSION_BUS_ADDRESS", "tokenstore.File"}},
+		{"no bus", func(t *testing.T) { bareEnvironment(t) }, tokenstore.ErrUnavailable, []string{"no session bus", "DBUS_SESSION_BUS_ADDRESS", "sealed file"}},
 		{"no bus, autolaunch", func(t *testing.T) {
 			bareEnvironment(t)
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", "autolaunch:")
 		}, tokenstore.ErrUnavailable, []string{"no session bus", "dbus-run-session"}},
-		{"stale address", stale, tokenstore.ErrUnavailable, []string{"cannot be reached", "mend DBUS_SESSION_BUS_ADDRESS"}},
+		{"stale address", stale, tokenstore.ErrUnavailable, []string{"cannot be reached", "correct DBUS_SESSION_BUS_ADDRESS"}},
 		{"nonsense address", func(t *testing.T) {
 			bareEnvironment(t)
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", "\x1b[31mnonsense")
 		}, tokenstore.ErrUnavailable, []string{"cannot be reached"}},
-		{"no service", in(realparts.NoService), tokenstore.ErrUnavailable, []string{"no secret service runs", "gnome-keyring", "tokenstore.File"}},
+		{"no service", in(realparts.NoService), tokenstore.ErrUnavailable, []string{"no secret service runs", "gnome-keyring", "sealed file"}},
 		{"no collection", in(realparts.NoCollection), tokenstore.ErrUnavailable, []string{"no default keyring", "make one"}},
 		{"locked, no display", in(realparts.Locked), tokenstore.ErrLocked, []string{"locked", "no display", "gnome-keyring-daemon --unlock"}},
 		{"service that does not start", func(t *testing.T) {
@@ -103,7 +104,7 @@ func TestS64KeychainTrouble(t *testing.T) {
 				for _, part := range test.says {
 					require.ErrorContains(t, err, part, call)
 				}
-				require.NotErrorIs(t, err, tokenstore.ErrNotFound, call) // S61: could not be read is not absent
+				require.NotErrorIs(t, err, tokenstore.ErrNotFound, call) // S61: a store that cannot be read is not empty
 				require.NotErrorIs(t, err, context.DeadlineExceeded, call)
 				var pending *tokenstore.Pending
 				require.False(t, errors.As(err, &pending), "%s: nothing was sent", call)
@@ -114,7 +115,25 @@ func TestS64KeychainTrouble(t *testing.T) {
 	}
 }
 
-// bareEnvironment is that of cron or a container.
+// The package example takes the keychain if it works, and the file otherwise. It
+// keeps its choice even if the keychain does not work any more.
+func TestExampleChoosesAStore(t *testing.T) {
+	sealed := tokenstore.NewFile(t.TempDir(), key(t, "ab"))
+	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
+	store, setting := openStore(t.Context(), "", sealed)
+	require.IsType(t, &tokenstore.Keyring{}, store)
+	require.Equal(t, "keychain", setting)
+
+	realparts.SecretService(t, realparts.NoService).Setenv(t)
+	store, _ = openStore(t.Context(), setting, sealed)
+	require.IsType(t, &tokenstore.Keyring{}, store)
+	require.ErrorIs(t, store.Put(t.Context(), "a", nil), tokenstore.ErrUnavailable)
+	store, setting = openStore(t.Context(), "", sealed)
+	require.Same(t, sealed, store)
+	require.Equal(t, "file", setting)
+}
+
+// bareEnvironment sets the environment of cron or a container.
 func bareEnvironment(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
@@ -127,8 +146,8 @@ func bareEnvironment(t *testing.T) {
 
 const launchedBy = "TOKENSTORE_LAUNCHED_BY"
 
-// launchedBuses kills and counts the session buses that were started from this test's environment: dbus-launch leaves its
-// bus running.
+// launchedBuses counts and kills the session buses that were started from the
+// environment of this test. dbus-launch leaves its bus running.
 func launchedBuses(t *testing.T) (n int) {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/environ")
@@ -147,7 +166,7 @@ func launchedBuses(t *testing.T) (n int) {
 	return n
 }
 
-// A service that the bus has to start first is started.
+// A service that is not running yet is started by the bus.
 func TestKeyringStartsTheService(t *testing.T) {
 	daemon := realparts.Need(t, "gnome-keyring-daemon")[0]
 	s := realparts.StartableService(t, daemon+" --start --foreground --components=secrets")
@@ -157,8 +176,9 @@ func TestKeyringStartsTheService(t *testing.T) {
 	require.ErrorContains(t, err, "no default keyring") // so it runs now
 }
 
-// A stopped daemon holds each call for ever: the first call ends in time, the others at once, and one goroutine is held, not
-// a hundred. The Pending ends when the call does, and the gate opens again.
+// A stopped daemon never answers. The first call ends in time, the others end at
+// once, and they hold one goroutine, not a hundred. When the daemon goes on, the
+// calls succeed again.
 func TestKeyringStoppedDaemon(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -185,8 +205,9 @@ func TestKeyringStoppedDaemon(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-// gnome-keyring does not survive every first word of a client while it is busy with another's: asked too much before its first answer, it
-// aborts, with the person's keys in its memory. So many clients come, while some write.
+// gnome-keyring aborts if a client sends too much before the first answer while the
+// daemon is busy with another client, and the user's keys are then lost from its
+// memory. So many clients come at once, and some of them write.
 func TestKeyringServiceOutlivesItsClients(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -212,8 +233,10 @@ func TestKeyringServiceOutlivesItsClients(t *testing.T) {
 	clients.Wait()
 }
 
-// The daemon stops after the look and before the call is answered: Put and Delete return a Pending, others get ErrBusy
-// at once, one goroutine waits, and what was sent lands when the daemon goes on, before Done is closed.
+// The daemon stops after the keychain was opened and before the call is answered.
+// Put and Delete return a Pending, and other calls get ErrBusy at once. One
+// goroutine waits. When the daemon goes on, the change happens before Done is
+// closed.
 func TestKeyringPending(t *testing.T) {
 	for _, size := range []int{10, sizeOver} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -222,7 +245,7 @@ func TestKeyringPending(t *testing.T) {
 			store := &tokenstore.Keyring{Timeout: time.Minute}
 			require.NoError(t, store.Put(t.Context(), "a", bytes.Repeat([]byte("o"), size)))
 			tokenstore.BeforeChange(store, s.FreezeKeyring)
-			store.Timeout = 2 * time.Second // enough for the look, on a loaded machine
+			store.Timeout = 2 * time.Second // enough to open the keychain on a loaded machine
 
 			updated := bytes.Repeat([]byte("n"), size)
 			err := store.Put(t.Context(), "a", updated)
@@ -241,13 +264,13 @@ func TestKeyringPending(t *testing.T) {
 			}
 			require.Less(t, time.Since(started), 30*time.Second)
 			require.LessOrEqual(t, runtime.NumGoroutine(), before)
-			// Another handle cannot write the same value meanwhile, nor sweep its file.
+			// Another handle can neither write the same value now nor sweep its file.
 			other := &tokenstore.Keyring{Timeout: 200 * time.Millisecond}
 			require.Error(t, other.Put(t.Context(), "a", []byte("other")))
-			// Locks, records and the index need no keychain.
+			// Locks, journals and the index need no keychain.
 			_, unlock, err := store.Lock(t.Context(), "a")
 			require.NoError(t, err)
-			require.NoError(t, store.WriteRecord(t.Context(), "a", []byte("r")))
+			require.NoError(t, store.WriteJournal(t.Context(), "a", []byte("j")))
 			require.NoError(t, unlock())
 			keys, err := store.List(t.Context(), "")
 			require.NoError(t, err)
@@ -289,7 +312,7 @@ func within(t *testing.T, done <-chan struct{}) {
 	}
 }
 
-// The caller's own ctx ends a call, with the caller's own error.
+// The caller's ctx ends a call, with the caller's error.
 func TestKeyringCallersContext(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -306,7 +329,7 @@ func TestKeyringCallersContext(t *testing.T) {
 	within(t, pending.Done)
 }
 
-// The session bus itself hangs.
+// The session bus hangs.
 func TestKeyringStoppedBus(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -323,7 +346,7 @@ func TestKeyringStoppedBus(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-// The daemon is killed and started anew between write and read, and between reads.
+// The daemon is killed and restarted between write and read, and between reads.
 func TestKeyringRestartedDaemon(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -347,7 +370,8 @@ func TestKeyringRestartedDaemon(t *testing.T) {
 	require.Len(t, sealedFiles(t, s), 1, "a failed call sweeps nothing")
 }
 
-// Each Put of a value over the limit has a new file, the one before goes after the read-back, and nothing else does.
+// Each Put of a value over the limit makes a new file. The previous file is deleted
+// after the read-back, and no other file is.
 func TestKeyringFilesOverTheLimit(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -408,7 +432,7 @@ func TestKeyringFilesOverTheLimit(t *testing.T) {
 	require.Empty(t, sealedFiles(t, s))
 }
 
-// What another program put under our name is no session, and names no file.
+// What another program stored under our name is no session and names no file.
 func TestKeyringForeignItems(t *testing.T) {
 	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -424,7 +448,7 @@ func TestKeyringForeignItems(t *testing.T) {
 	require.Equal(t, "ours", string(got))
 }
 
-// The listing can be lost without losing a session, and reading mends it.
+// A lost index loses no session, and reading a value restores its row.
 func TestKeyringIndex(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -445,7 +469,7 @@ func TestKeyringIndex(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a"}, keys)
 
-	// Before the item comes its row: a Put that the keychain refuses leaves no secret unlisted.
+	// The row is made before the item, so that no secret is ever without a row.
 	tokenstore.BeforeChange(store, func() {
 		keys, err := store.List(t.Context(), "")
 		require.NoError(t, err)
@@ -454,15 +478,16 @@ func TestKeyringIndex(t *testing.T) {
 	require.NoError(t, store.Put(t.Context(), "b", nil))
 }
 
-// A thousand keys' files lie in the directory. (gnome-keyring itself takes 4 ms to read one of 1,000 items, and 70 ms to write
-// one, for it encrypts all of them anew.)
+// The directory has the files of a thousand keys. gnome-keyring itself takes 4 ms
+// to read one of 1,000 items and 70 ms to write one, because it encrypts all of
+// them again.
 func TestKeyringThousandKeys(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
 	for i := range 1000 {
-		for _, kind := range []string{"row", "lock", "write", "record", strings.Repeat("0", 32) + ".sealed"} {
+		for _, kind := range []string{"row", "lock", "write", "journal", strings.Repeat("0", 32) + ".sealed"} {
 			require.NoError(t, os.WriteFile(filepath.Join(filesDir(s), fmt.Sprintf("key-k%d.%s", i, kind)), nil, 0o600))
 		}
 	}
@@ -485,7 +510,7 @@ func TestKeyringThousandKeys(t *testing.T) {
 	require.Len(t, sealedFiles(t, s), 1000, "other keys' files are not swept")
 }
 
-// Two Services are two stores, however odd their names.
+// Two services are two stores, however odd their names are.
 func TestKeyringServicesApart(t *testing.T) {
 	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 	services := []string{"", "a", "A", "a:b", `a"; rm -rf /`, `a\`, "../../x", "ä", strings.Repeat("s", 65), strings.Repeat("s", 5000), "sha256-x", "con", "."}
@@ -505,7 +530,8 @@ func TestKeyringServicesApart(t *testing.T) {
 
 const keyringChild = "TOKENSTORE_KEYRING_CHILD"
 
-// TestKeyringChild is another process of the same user: it writes and reads one key until its standard input ends.
+// TestKeyringChild is another process of the same user. It writes and reads one
+// key.
 func TestKeyringChild(t *testing.T) {
 	if os.Getenv(keyringChild) == "" {
 		return
@@ -524,7 +550,8 @@ func TestKeyringChild(t *testing.T) {
 	}
 }
 
-// Several processes on one key: no torn value, no file left over; one killed while it writes leaves a whole value too.
+// Several processes write one key. No value is torn and no file is left over. A
+// process that is killed while it writes leaves a whole value too.
 func TestKeyringProcesses(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)

@@ -7,13 +7,14 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore/storetest"
 )
 
+// The whole contract in memory.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	var memory tokenstore.Memory
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return &memory })
 }
 
-// The store of the Example keeps the contract too.
+// The store of the example keeps the contract too.
 func TestExampleStore(t *testing.T) {
 	one := &vault{}
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return one })
