@@ -108,12 +108,12 @@ func (k *Keeper) writeRecord(ctx context.Context, key string, r Journal) error {
 	return k.putRecordBytes(ctx, key, data)
 }
 
-// journalSuffix marks a record that is kept as a value of its own, in a store without Recorder.
+// journalSuffix marks a record that is kept as a value of its own, in a store that is not Shared.
 const journalSuffix = ".record"
 
 func (k *Keeper) recordBytes(ctx context.Context, key string) ([]byte, error) {
-	if r, ok := k.Store.(tokenstore.Recorder); ok {
-		if data, err := r.ReadRecord(ctx, key); !errors.Is(err, errors.ErrUnsupported) {
+	if s, ok := k.Store.(tokenstore.Shared); ok {
+		if data, err := s.ReadJournal(ctx, key); !errors.Is(err, errors.ErrUnsupported) {
 			return data, err
 		}
 	}
@@ -121,8 +121,8 @@ func (k *Keeper) recordBytes(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (k *Keeper) putRecordBytes(ctx context.Context, key string, data []byte) error {
-	if r, ok := k.Store.(tokenstore.Recorder); ok {
-		if err := r.WriteRecord(ctx, key, data); !errors.Is(err, errors.ErrUnsupported) {
+	if s, ok := k.Store.(tokenstore.Shared); ok {
+		if err := s.WriteJournal(ctx, key, data); !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}

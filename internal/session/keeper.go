@@ -80,7 +80,7 @@ type Keeper struct {
 	LockWait time.Duration
 
 	mu    sync.Mutex
-	locks map[string]chan struct{} // for a store without Locker: one process, this one
+	locks map[string]chan struct{} // for a store that is not Shared: one process, this one
 }
 
 // tryWait is how long an early refresh waits for the lock: it is for the one that comes first.
@@ -110,7 +110,7 @@ func (k *Keeper) Look(ctx context.Context, key string) (Seen, error) {
 
 // Stale reports what the record tells that g does not: a newer generation or a logout (stale), a refresh of g's token that has not ended (open). One of
 // another token is a refresh of a newer grant than g, which has to be seen through as soon.
-// No secret is read where the store is a [tokenstore.Recorder], so it may be asked every few seconds.
+// No secret is read where the store is a [tokenstore.Shared], so it may be asked every few seconds.
 func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (stale, open bool, err error) {
 	rec, err := k.readRecord(ctx, key)
 	if err != nil {
@@ -741,7 +741,7 @@ func within(ctx context.Context, wait time.Duration) (context.Context, context.C
 
 // lockWhile takes the lock of key, and waits for it while waiting lives. held ends with ctx, or when the lock is lost.
 func (k *Keeper) lockWhile(ctx, waiting context.Context, key string) (held context.Context, unlock func(), err error) {
-	if l, ok := k.Store.(tokenstore.Locker); ok {
+	if l, ok := k.Store.(tokenstore.Shared); ok {
 		lease, release, err := l.Lock(waiting, key)
 		if err == nil {
 			// The lease carries the store's own values and outlives waiting; it shall end with ctx too.
