@@ -19,8 +19,8 @@
 // # Choosing a store
 //
 //   - [Keyring] is the keychain: macOS Keychain, Windows Credential Manager, or
-//     the Secret Service of Linux and the BSDs. It is right for a program that
-//     people run on their own computers.
+//     the Secret Service of Linux and the BSDs. It is right for a program on the
+//     user's own computer.
 //   - [File] encrypts each value into a file of its own, with a passphrase or with
 //     a [Key] that the program supplies. It is right for servers, containers and
 //     CI systems.
@@ -32,8 +32,8 @@
 // first login. It takes a File if there is no keychain, and records the choice
 // in its settings. The package example shows this in a few lines. Do not choose
 // again at each start. A keychain that is locked today still holds the session.
-// A program that then switches to a file loses sight of that session, and its
-// refresh token stays valid without anybody to revoke it.
+// If the program then switched to a file, the user would have to log in again, and
+// the refresh token in the keychain would stay valid.
 //
 // # Writing a store
 //
@@ -43,7 +43,7 @@
 //   - [Shared] lets several clients use the store at once, in one process or in
 //     many. Without it a store is for one client in one process.
 //   - [Lister] lets a program list its accounts.
-//   - [Prober] tells before a login that the session could not be stored.
+//   - [Prober] lets a program fail before a login if the session could not be stored.
 //
 // Package storetest tests a store against the contract. It runs as part of your
 // own tests, needs nothing but a function that opens the store, and skips the
@@ -55,8 +55,11 @@
 //
 // # Errors
 //
-// Errors wrap one of the sentinels of this package. Their text names the cause
-// and what the user can do about it. An error never contains a value or a key
-// that seals. If a call was given up while its change may still happen, the
-// error is a [*Pending].
+// An error that a program can handle wraps one of the sentinels of this package,
+// such as [ErrLocked], or the error of the context. Other errors are mistakes in
+// the program, such as an invalid key. The text names the cause and what the user
+// can do about it. It never contains a value, a passphrase or a [Key].
+//
+// If a call was given up while its change may still happen, the error is a
+// [*Pending]. The caller keeps the lock of the key until that is settled.
 package tokenstore

@@ -59,6 +59,8 @@ func (f folder) addRow(key string) error {
 	return nil
 }
 
+// removeRow returns an error, so that a Delete is repeated and the row is not left
+// for ever.
 func (f folder) removeRow(key string) error {
 	if err := securefile.Remove(f.file(key, rowKind)); err != nil {
 		return unavailable(fmt.Errorf("index: %w", err))

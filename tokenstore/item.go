@@ -26,6 +26,8 @@ const (
 	itemFile = "nativeoauth1:file:"
 )
 
+// encode prefers plain text, because base64 is a third longer and the size of an
+// item is limited.
 func (it item) encode() string {
 	switch {
 	case it.data == nil:

@@ -11,6 +11,9 @@ import (
 
 const journalKind = "journal"
 
+// A journal is small and never secret, so it is a plain file beside the lock. It is
+// replaced whole: a crash leaves the old journal or the new one.
+
 // readJournal implements the ReadJournal of [Shared] with one file for each key.
 func (f folder) readJournal(ctx context.Context, key string) ([]byte, error) {
 	if err := checkCall(ctx, key); err != nil {

@@ -71,7 +71,8 @@ func openKeychain(ctx context.Context) (k keychain, err error) {
 	if locked && !hasDisplay() {
 		return k, fmt.Errorf("%w: the default keyring is locked, and there is no display "+
 			"to prompt for its password; sign in to the desktop, or unlock the keyring with "+
-			"gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere, ErrLocked)
+			"gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere,
+			ErrLocked)
 	}
 	k.prompts = locked
 	return k, nil
@@ -191,7 +192,8 @@ func (k keychain) get(ctx context.Context, service, key string) (string, error) 
 
 // send sends a request that starts no service. Use receive for its answer.
 func send(ctx context.Context, object dbus.BusObject, method string, args ...any) *dbus.Call {
-	return object.GoWithContext(ctx, method, dbus.FlagNoAutoStart, make(chan *dbus.Call, 1), args...)
+	reply := make(chan *dbus.Call, 1)
+	return object.GoWithContext(ctx, method, dbus.FlagNoAutoStart, reply, args...)
 }
 
 func receive(call *dbus.Call, to ...any) error { return (<-call.Done).Store(to...) }
@@ -222,7 +224,8 @@ func startSecretService(
 		secretsName, uint32(0)).Err
 	if err != nil {
 		return false, fmt.Errorf("%w: the secret service cannot be started: %s; "+
-			"start it by hand to see why"+elsewhere, ErrUnavailable, wire.SafeText(err.Error(), 0))
+			"start it by hand to see why"+elsewhere,
+			ErrUnavailable, wire.SafeText(err.Error(), 0))
 	}
 	return true, nil
 }
@@ -244,6 +247,7 @@ func defaultCollection(
 	return path, nil
 }
 
+// busError is about a bus that has an address and does not work.
 func busError(problem string, err error) error {
 	return fmt.Errorf("%w: the session bus at %s %s (%s); "+
 		"it may have ended with the session that started it: "+
@@ -260,6 +264,8 @@ func busAddress() string {
 	return ""
 }
 
+// hasDisplay reports whether the service can show a prompt. Without a display
+// gnome-keyring would wait for ever.
 func hasDisplay() bool {
 	return os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != ""
 }

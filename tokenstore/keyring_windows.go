@@ -26,7 +26,8 @@ const errNoSuchLogonSession = syscall.Errno(1312) // ERROR_NO_SUCH_LOGON_SESSION
 func keychainError(err error) error {
 	if errors.Is(err, errNoSuchLogonSession) {
 		return fmt.Errorf("%w: this logon has no Credential Manager, "+
-			"as over ssh with a key or in a service; sign in to the desktop"+elsewhere, ErrUnavailable)
+			"as over ssh with a key or in a service; sign in to the desktop"+elsewhere,
+			ErrUnavailable)
 	}
 	return fmt.Errorf("%w: the Credential Manager failed: %s",
 		ErrUnavailable, wire.SafeText(err.Error(), 0))

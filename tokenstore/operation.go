@@ -63,12 +63,16 @@ func (k *Keyring) begin(ctx context.Context) (*operation, error) {
 	return op, nil
 }
 
+// end closes the keychain and ends the turn. If a call is still running, the turn
+// ends after it.
 func (op *operation) end() {
 	op.close()
 	op.cancel()
 	op.leave()
 }
 
+// open opens the keychain. It may have to start the service, so it is a call with a
+// deadline like any other.
 func (op *operation) open() error {
 	// The closure must not write to op, which may have ended when it returns.
 	var found keychain

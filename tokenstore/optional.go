@@ -23,7 +23,7 @@ type Lister interface {
 // Prober is a Store that can test itself.
 type Prober interface {
 	// Probe returns nil if a Put would work now. Otherwise it returns the error
-	// that Put would return. It changes no value and leaves no key behind. It may
+	// that Put would return. It changes no value and adds nothing to List. It may
 	// prompt the user to unlock the store.
 	Probe(ctx context.Context) error
 }

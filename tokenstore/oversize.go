@@ -14,6 +14,8 @@ import (
 // the change. If the file were replaced in place, a crash before the item is
 // written would lose the value.
 
+// sealedFile returns the path of one of key's sealed files. The id is random, so
+// that the name reveals nothing and is never used twice.
 func (op *operation) sealedFile(key, id string) string {
 	return op.files.file(key, id+"."+sealedKind)
 }

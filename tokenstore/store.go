@@ -19,10 +19,10 @@ const (
 // method returns an error for any other key. That error does not match
 // ErrNotFound.
 //
-// Values. A value is any sequence of bytes, up to [MaxData]. A store accepts at
-// least 1 KiB more, so that a wrapper such as [Seal] can add to it. It refuses
-// larger values and keeps what it had. A nil slice is the empty value, and the
-// empty value is a value.
+// Values. A value is any sequence of bytes, up to [MaxData]. A store accepts 1 KiB
+// more, so that a wrapper such as [Seal] can add to it. It refuses larger values
+// and keeps what it had. A nil slice is the empty value. A key with the empty value
+// has a value.
 //
 // Atomicity. A reader sees the old value or the new one, whole, also if the
 // process or the machine dies during a Put. Once Put or Delete returns nil, the
@@ -33,9 +33,9 @@ const (
 // the change may still happen. A Get that could not read the store never says
 // ErrNotFound. No error contains a value.
 //
-// Contexts. If ctx has ended, a method changes nothing. If ctx ends during the
-// call, the method returns soon. In both cases the error matches ctx.Err(). A
-// method must not take the end of ctx for a missing value.
+// Contexts. If ctx has ended, a method changes nothing and returns an error that
+// matches ctx.Err(). If ctx ends during the call, the method returns soon, with
+// such an error unless it succeeded. The end of ctx is never ErrNotFound.
 //
 // Concurrency. All methods are safe for concurrent use by goroutines, and by
 // several processes if the stored values outlive the process. A Store does not
@@ -54,8 +54,9 @@ type Store interface {
 }
 
 // CheckKey returns nil if key is one that every Store accepts: 1 to 128 bytes of
-// [a-z0-9.-]. Such a key is the same in every keychain and on every file system,
-// and it cannot be taken for a path, an option or a quoted string.
+// [a-z0-9.-]. Such a key is the same in every keychain and on every file system.
+// It has no separators, quotes, spaces or capital letters, which some of them
+// change or misread. Hash or encode any other name.
 func CheckKey(key string) error {
 	if key == "" || len(key) > MaxKey {
 		return fmt.Errorf("tokenstore: a key has 1 to %d bytes, and this one has %d",

@@ -58,7 +58,9 @@ func (t *turn) holds(name string) bool {
 // If the lease cannot be renewed in time, held ends with the cause [ErrLockLost];
 // see [context.Cause]. It ends by the clock of this machine, which starts before
 // that of the cluster. No other machine has the lock at that moment.
-func (s *Store) Lock(ctx context.Context, key string) (held context.Context, unlock func() error, err error) {
+func (s *Store) Lock(
+	ctx context.Context, key string,
+) (held context.Context, unlock func() error, err error) {
 	if err := s.check(ctx, key); err != nil {
 		return nil, nil, err
 	}
@@ -112,7 +114,8 @@ func (s *Store) begin(ctx context.Context, name, dir string) (*turn, error) {
 	// The condition makes sure that an earlier try that arrives late changes nothing.
 	made, err := retry(ctx, s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return s.Client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(t.key), "=", 0)).
-			Then(clientv3.OpPut(t.key, "0", clientv3.WithLease(t.lease))).Else(clientv3.OpGet(t.key)).Commit()
+			Then(clientv3.OpPut(t.key, "0", clientv3.WithLease(t.lease))).
+			Else(clientv3.OpGet(t.key)).Commit()
 	})
 	if err != nil {
 		t.abandon()

@@ -109,7 +109,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 	}
 	resp, err := retry(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
 		// etcd returns the keys sorted.
-		return s.Client.Get(ctx, s.path(values, prefix), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		return s.Client.Get(ctx, s.path(values, prefix),
+			clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	})
 	if err != nil {
 		return nil, err

@@ -19,6 +19,8 @@ func list(ctx context.Context, store tokenstore.Store, prefix string) ([]string,
 	return lister.List(ctx, prefix)
 }
 
+// wantList does not accept a key too many, because all its keys were put and
+// deleted without an error.
 func (s *suite) wantList(store tokenstore.Store, prefix string, want ...string) {
 	s.Helper()
 	got, err := list(s.Context(), store, prefix)
@@ -30,6 +32,8 @@ func (s *suite) wantList(store tokenstore.Store, prefix string, want ...string) 
 	}
 }
 
+// list lists keys with and without values, through two handles and with several
+// prefixes.
 func (s *suite) list() {
 	if _, err := list(s.Context(), s.store, s.prefix); errors.Is(err, errors.ErrUnsupported) {
 		s.Skip("the store is no Lister")
@@ -80,6 +84,7 @@ func (s *suite) lockAndJournalWithoutValue() (unlock func()) {
 	return func() { _ = release() }
 }
 
+// probe calls Probe on a store that works, before and after a Put.
 func (s *suite) probe() {
 	prober, ok := s.store.(tokenstore.Prober)
 	if !ok {

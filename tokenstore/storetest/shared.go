@@ -196,6 +196,7 @@ func (s *suite) lockUnlock() {
 	s.mustWait(shared, key, "after an old unlock was called again")
 }
 
+// lockKeysApart holds the locks of several keys at once.
 func (s *suite) lockKeysApart() {
 	shared := s.shared()
 	for _, name := range []string{"a", "a.", "b", "a.lock", "never-put"} {
@@ -208,6 +209,8 @@ func (s *suite) lockKeysApart() {
 	s.want(s.handle(), key, []byte("x"))
 }
 
+// journal writes the journal of one key under its lock, and checks that it is
+// independent of the value and of the journals of other keys.
 func (s *suite) journal() {
 	shared := s.shared()
 	key := s.key("a")
@@ -236,7 +239,8 @@ func (s *suite) journal() {
 	if err := s.store.Delete(s.Context(), key); err != nil {
 		s.Fatalf("Delete: %v", err)
 	}
-	s.wantJournal(s.sharedHandle(), key, []byte("a second, longer one")) // it outlives the value
+	// The journal outlives the value. A logout needs it.
+	s.wantJournal(s.sharedHandle(), key, []byte("a second, longer one"))
 	write(nil)
 	s.wantJournal(shared, key, []byte{})
 

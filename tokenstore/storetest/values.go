@@ -64,6 +64,8 @@ func (s *suite) overwrite() {
 	}
 }
 
+// ownSlices changes the slices that it gave to Put and got from Get. The stored
+// value must not change with them.
 func (s *suite) ownSlices() {
 	for _, size := range []int{100, 5000, 100_000} {
 		key := s.key(fmt.Sprint(size))
@@ -85,10 +87,13 @@ func (s *suite) ownSlices() {
 	}
 }
 
+// notFound reads a key that never had a value.
 func (s *suite) notFound() {
 	s.wantNone(s.store, s.key("never-put"))
 }
 
+// deletes removes small, empty and large values, also twice, and looks at them
+// through another handle. A neighbor keeps its value.
 func (s *suite) deletes() {
 	key, other := s.key("a"), s.key("b")
 	if err := s.store.Delete(s.Context(), key); err != nil {
@@ -129,6 +134,8 @@ func (s *suite) keys() {
 	}
 }
 
+// refusesKey calls every method with an invalid key. ErrNotFound would tell a
+// caller that a session is gone.
 func (s *suite) refusesKey(key string) {
 	s.Helper()
 	check := func(method string, err error) {
@@ -137,7 +144,8 @@ func (s *suite) refusesKey(key string) {
 		case err == nil:
 			s.Errorf("%s accepts the key %q", method, key)
 		case errors.Is(err, tokenstore.ErrNotFound):
-			s.Errorf("%s of the invalid key %q returns ErrNotFound; want another error", method, key)
+			s.Errorf("%s of the invalid key %q returns ErrNotFound; want another error",
+				method, key)
 		}
 	}
 	_, err := s.store.Get(s.Context(), key)
@@ -187,6 +195,8 @@ func (s *suite) keysApart() {
 	}
 }
 
+// tooLarge puts a value that is larger than a wrapper may make it. A store that cut
+// it, or lost the old value, would lose a session.
 func (s *suite) tooLarge() {
 	key := s.key("a")
 	s.put(s.store, key, []byte("before"))
@@ -238,7 +248,8 @@ func (s *suite) endedContext() {
 	s.want(s.store, key, []byte("before"))
 }
 
-// handles writes on one handle and reads on another.
+// handles writes on one handle and reads on another. A store with a cache fails if
+// it does not see the writes of other processes.
 func (s *suite) handles() {
 	key := s.key("a")
 	one, two := s.handle(), s.handle()
@@ -256,7 +267,8 @@ func (s *suite) handles() {
 }
 
 // neverTorn reads on several handles while others write. Every read must return
-// some value that was put, whole.
+// some value that was put, whole. Sizes alternate, because a store may keep small
+// and large values in different places.
 func (s *suite) neverTorn() {
 	const handles, writes = 4, 8
 	key := s.key("a")
