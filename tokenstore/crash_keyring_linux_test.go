@@ -26,7 +26,7 @@ import (
 // value is then the old one or the new one, whole, for a process that ran before
 // and for one that starts later. The next write removes what was left over. No
 // secret is without its row.
-func TestKilledKeyringWrite(t *testing.T) {
+func TestKilledKeyringWriteTearsNothing(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	n := 0
 	for _, point := range []struct {
@@ -65,7 +65,7 @@ func TestKilledKeyringWrite(t *testing.T) {
 
 // The same for a deletion. Before the item is deleted, the value is the old one;
 // after it, there is none. The row stays until the end.
-func TestKilledKeyringDelete(t *testing.T) {
+func TestKilledKeyringDeleteKeepsTheRow(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	for i, point := range []struct {
 		name  string
@@ -94,7 +94,7 @@ func TestKilledKeyringDelete(t *testing.T) {
 
 // A process is killed during its sweep, with some of the files that earlier crashes
 // left deleted and some not.
-func TestKilledKeyringSweep(t *testing.T) {
+func TestKilledKeyringSweepLosesNothing(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	for order, want := range map[string]string{"put b large": "b large", "put b small": "b small", "delete": "nothing"} {
 		t.Run(strings.ReplaceAll(order, " ", "-"), func(t *testing.T) {

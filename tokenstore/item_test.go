@@ -3,23 +3,12 @@ package tokenstore
 import (
 	"bytes"
 	"context"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) {
-	if os.Getenv("TOKENSTORE_KEYRING_CHILD") != "" {
-		// go-keyring keeps its connection to the session bus, and its goroutines live as
-		// long as the child.
-		os.Exit(m.Run())
-	}
-	goleak.VerifyTestMain(m)
-}
 
 // Every item is printable ASCII. What decodes is exactly what encode returns.
 func FuzzItem(f *testing.F) {
@@ -51,7 +40,7 @@ func FuzzItem(f *testing.F) {
 }
 
 // The directory depends on the home alone.
-func TestStateDir(t *testing.T) {
+func TestStateDirDependsOnTheHomeAlone(t *testing.T) {
 	t.Setenv("HOME", "/home/x")
 	t.Setenv("USERPROFILE", `C:\Users\x`)
 	t.Setenv("XDG_RUNTIME_DIR", "/run/elsewhere")

@@ -18,7 +18,7 @@ import (
 )
 
 // Every spelling of 32 bytes is accepted, and nothing else.
-func TestParseKey(t *testing.T) {
+func TestParseKeyAcceptsEverySpelling(t *testing.T) {
 	t.Parallel()
 	raw := bytes.Repeat([]byte{0xfb, 0xef, 0x3f, 0x01}, 8) // with both characters in which the alphabets differ
 	for _, s := range []string{
@@ -122,7 +122,7 @@ func TestS66KeysDoNotPrint(t *testing.T) {
 }
 
 // The default parameters are the second recommended option of RFC 9106, section 4.
-func TestPassphraseParameters(t *testing.T) {
+func TestPassphraseUsesTheParametersOfRFC9106(t *testing.T) {
 	t.Parallel()
 	key := Passphrase(func(context.Context, bool) ([]byte, error) { return []byte("pw"), nil })
 	require.Equal(t, derivation{time: 3, memory: 64 * 1024, threads: 4}, (*key.state).cost)

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ import (
 )
 
 // The whole contract on a real Secret Service, with the item limit of each system.
-func TestKeyring(t *testing.T) {
+func TestKeyringKeepsTheContract(t *testing.T) {
 	for name, limit := range map[string]int{"linux": 0, "macos": 2900, "windows": 2560, "all in files": 1} {
 		t.Run(name, func(t *testing.T) {
 			realparts.SecretService(t, realparts.Unlocked).Setenv(t)
@@ -37,20 +36,6 @@ func TestKeyring(t *testing.T) {
 		})
 	}
 }
-
-// filesDir is the directory of a zero Keyring in this session.
-func filesDir(s *realparts.Session) string {
-	return filepath.Join(s.Home, ".local/state/nativeoauth/keyring-nativeoauth.d")
-}
-
-func sealedFiles(t *testing.T, s *realparts.Session) []string {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(filesDir(s), "*.sealed"))
-	require.NoError(t, err)
-	return names
-}
-
-const sizeOver = 200_000 // over the limit of Linux
 
 // S64: if something is wrong with the Secret Service, the caller soon gets an error
 // with a sentinel, a cause and a remedy.
@@ -133,39 +118,6 @@ func TestExampleChoosesAStore(t *testing.T) {
 	require.Equal(t, "file", setting)
 }
 
-// bareEnvironment sets the environment of cron or a container.
-func bareEnvironment(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
-		t.Skip("this user has a session bus under /run/user, which is found without an environment")
-	}
-	for _, name := range []string{"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY"} {
-		t.Setenv(name, "")
-	}
-}
-
-const launchedBy = "TOKENSTORE_LAUNCHED_BY"
-
-// launchedBuses counts and kills the session buses that were started from the
-// environment of this test. dbus-launch leaves its bus running.
-func launchedBuses(t *testing.T) (n int) {
-	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/environ")
-	require.NoError(t, err)
-	for _, path := range all {
-		environ, _ := os.ReadFile(path)
-		name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "comm"))
-		if !bytes.Contains(environ, []byte(launchedBy+"="+os.Getenv(launchedBy))) || string(name) != "dbus-daemon\n" {
-			continue
-		}
-		n++
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
-	return n
-}
-
 // A service that is not running yet is started by the bus.
 func TestKeyringStartsTheService(t *testing.T) {
 	daemon := realparts.Need(t, "gnome-keyring-daemon")[0]
@@ -179,7 +131,7 @@ func TestKeyringStartsTheService(t *testing.T) {
 // A stopped daemon never answers. The first call ends in time, the others end at
 // once, and they hold one goroutine, not a hundred. When the daemon goes on, the
 // calls succeed again.
-func TestKeyringStoppedDaemon(t *testing.T) {
+func TestKeyringStoppedDaemonHoldsOneGoroutine(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: 3 * time.Second}
@@ -237,7 +189,7 @@ func TestKeyringServiceOutlivesItsClients(t *testing.T) {
 // Put and Delete return a Pending, and other calls get ErrBusy at once. One
 // goroutine waits. When the daemon goes on, the change happens before Done is
 // closed.
-func TestKeyringPending(t *testing.T) {
+func TestKeyringLateChangeIsPending(t *testing.T) {
 	for _, size := range []int{10, sizeOver} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			s := realparts.SecretService(t, realparts.Unlocked)
@@ -303,17 +255,8 @@ func TestKeyringPending(t *testing.T) {
 	}
 }
 
-func within(t *testing.T, done <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(30 * time.Second):
-		t.Fatal("nothing for 30 seconds")
-	}
-}
-
 // The caller's ctx ends a call, with the caller's error.
-func TestKeyringCallersContext(t *testing.T) {
+func TestKeyringReturnsTheCallersError(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -330,7 +273,7 @@ func TestKeyringCallersContext(t *testing.T) {
 }
 
 // The session bus hangs.
-func TestKeyringStoppedBus(t *testing.T) {
+func TestKeyringSurvivesAStoppedBus(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	s.FreezeBus()
@@ -347,7 +290,7 @@ func TestKeyringStoppedBus(t *testing.T) {
 }
 
 // The daemon is killed and restarted between write and read, and between reads.
-func TestKeyringRestartedDaemon(t *testing.T) {
+func TestKeyringSurvivesARestartedDaemon(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -372,7 +315,7 @@ func TestKeyringRestartedDaemon(t *testing.T) {
 
 // Each Put of a value over the limit makes a new file. The previous file is deleted
 // after the read-back, and no other file is.
-func TestKeyringFilesOverTheLimit(t *testing.T) {
+func TestKeyringSweepsOnlyOldFiles(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -433,7 +376,7 @@ func TestKeyringFilesOverTheLimit(t *testing.T) {
 }
 
 // What another program stored under our name is no session and names no file.
-func TestKeyringForeignItems(t *testing.T) {
+func TestKeyringRefusesForeignItems(t *testing.T) {
 	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	for _, text := range []string{"", "secret", "nativeoauth2:text:x", "nativeoauth1:file:../../../etc/passwd:" + strings.Repeat("A", 43)} {
@@ -449,7 +392,7 @@ func TestKeyringForeignItems(t *testing.T) {
 }
 
 // A lost index loses no session, and reading a value restores its row.
-func TestKeyringIndex(t *testing.T) {
+func TestKeyringRestoresALostIndex(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -481,7 +424,7 @@ func TestKeyringIndex(t *testing.T) {
 // The directory has the files of a thousand keys. gnome-keyring itself takes 4 ms
 // to read one of 1,000 items and 70 ms to write one, because it encrypts all of
 // them again.
-func TestKeyringThousandKeys(t *testing.T) {
+func TestKeyringKeepsAThousandKeysApart(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -511,7 +454,7 @@ func TestKeyringThousandKeys(t *testing.T) {
 }
 
 // Two services are two stores, however odd their names are.
-func TestKeyringServicesApart(t *testing.T) {
+func TestKeyringKeepsServicesApart(t *testing.T) {
 	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 	services := []string{"", "a", "A", "a:b", `a"; rm -rf /`, `a\`, "../../x", "ä", strings.Repeat("s", 65), strings.Repeat("s", 5000), "sha256-x", "con", "."}
 	for _, service := range services {
@@ -552,7 +495,7 @@ func TestKeyringChild(t *testing.T) {
 
 // Several processes write one key. No value is torn and no file is left over. A
 // process that is killed while it writes leaves a whole value too.
-func TestKeyringProcesses(t *testing.T) {
+func TestKeyringProcessesTearNothing(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	self, err := os.Executable()

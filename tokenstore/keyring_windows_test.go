@@ -15,7 +15,7 @@ import (
 // and again with every value over the limit of an item. Under Wine, NeverTorn can
 // fail with "More data available", because Wine's CredRead reads the size and the
 // value separately.
-func TestKeyringContract(t *testing.T) {
+func TestKeyringKeepsTheContract(t *testing.T) {
 	for name, limit := range map[string]int{"items": 0, "all in files": 1} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.UserCacheDir()

@@ -8,14 +8,14 @@ import (
 )
 
 // The whole contract in memory.
-func TestMemory(t *testing.T) {
+func TestMemoryKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	var memory tokenstore.Memory
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return &memory })
 }
 
 // The store of the example keeps the contract too.
-func TestExampleStore(t *testing.T) {
+func TestExampleStoreKeepsTheContract(t *testing.T) {
 	one := &vault{}
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return one })
 }

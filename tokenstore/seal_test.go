@@ -15,11 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var (
-	keyA = [32]byte{1}
-	keyB = [32]byte{2}
-)
-
 // S65: only the same key and the same name open a value. Every altered bit, every
 // cut and every swap is refused.
 func TestS65SealedBytes(t *testing.T) {
@@ -118,13 +113,6 @@ func TestDerivationsAreBounded(t *testing.T) {
 	require.Equal(t, good, h.from)
 }
 
-func testKey(t testing.TB) Key {
-	t.Helper()
-	key, err := ParseKey(strings.Repeat("ab", 32))
-	require.NoError(t, err)
-	return key
-}
-
 // S65: the same through the Store, with a swapped value and another key. The inner
 // store has ciphertext.
 func TestS65SealedStore(t *testing.T) {
@@ -182,13 +170,6 @@ func TestNoKeyIsAnErrorEverywhere(t *testing.T) {
 	}
 }
 
-// bare is a Store without optional interfaces.
-type bare struct{ m *Memory }
-
-func (b bare) Get(ctx context.Context, key string) ([]byte, error)    { return b.m.Get(ctx, key) }
-func (b bare) Put(ctx context.Context, key string, data []byte) error { return b.m.Put(ctx, key, data) }
-func (b bare) Delete(ctx context.Context, key string) error           { return b.m.Delete(ctx, key) }
-
 // A wrapper returns errors.ErrUnsupported for what its inner store lacks.
 func TestWrappersPromiseOnlyWhatTheInnerStoreHas(t *testing.T) {
 	t.Parallel()
@@ -213,22 +194,6 @@ func TestWrappersPromiseOnlyWhatTheInnerStoreHas(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "v", string(got))
 	}
-}
-
-// cheapPassphrase returns a key whose derivation takes microseconds. If prompted is
-// not nil, it is called at each prompt.
-func cheapPassphrase(typed string, prompted func(create bool)) Key {
-	return cheap(Passphrase(func(_ context.Context, create bool) ([]byte, error) {
-		if prompted != nil {
-			prompted(create)
-		}
-		return []byte(typed), nil
-	}))
-}
-
-func cheap(key Key) Key {
-	(*key.state).cost = derivation{time: 1, memory: 64, threads: 1}
-	return key
 }
 
 // One prompt serves all values of a process.
@@ -273,7 +238,7 @@ func TestThePassphraseIsPromptedOnce(t *testing.T) {
 
 // A mistyped passphrase neither opens nor seals anything, and the next use prompts
 // again.
-func TestAWrongPassphrase(t *testing.T) {
+func TestAWrongPassphraseSealsNothing(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}
@@ -323,7 +288,7 @@ func TestKeysAndPassphrasesDoNotMix(t *testing.T) {
 
 // If the proof is lost, no session is: any sealed value proves the passphrase, and
 // the proof is made again.
-func TestALostProof(t *testing.T) {
+func TestALostProofLosesNoSession(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}
@@ -346,7 +311,7 @@ func TestALostProof(t *testing.T) {
 }
 
 // The parameters may change. What was sealed with others still opens.
-func TestOtherParameters(t *testing.T) {
+func TestOtherParametersStillOpen(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}

@@ -196,7 +196,7 @@ func allow() bool   { return true }
 
 // If a prompt is dismissed, Set and Delete of go-keyring report success. The Keyring
 // does not.
-func TestKeyringDismissedPrompt(t *testing.T) {
+func TestKeyringDismissedPromptIsAnError(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	p.set(func() { p.onCreate = dismiss })
@@ -227,7 +227,7 @@ func TestKeyringDismissedPrompt(t *testing.T) {
 
 // If the keyring is locked and there is a display, Probe and the first call prompt
 // the user.
-func TestKeyringUnlockPrompt(t *testing.T) {
+func TestKeyringPromptsToUnlock(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{}
 	p.set(func() { p.locked, p.onUnlock = true, dismiss })
@@ -246,7 +246,7 @@ func TestKeyringUnlockPrompt(t *testing.T) {
 
 // A Get sends five requests: one property, the lock, the item, a session and the
 // secret.
-func TestKeyringGetIsFewCalls(t *testing.T) {
+func TestKeyringGetSendsFiveRequests(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{}
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
@@ -258,7 +258,7 @@ func TestKeyringGetIsFewCalls(t *testing.T) {
 
 // An item may have its own lock in a keyring that is open (KeePassXC). The user is
 // prompted for it.
-func TestKeyringItemWithItsOwnLock(t *testing.T) {
+func TestKeyringPromptsForAnItemWithItsOwnLock(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
@@ -274,7 +274,7 @@ func TestKeyringItemWithItsOwnLock(t *testing.T) {
 // If nobody answers the prompt, the call ends in time. The prompt and its goroutine
 // end when the bus dies. go-keyring then dereferences nil, which must not end the
 // program.
-func TestKeyringBusDiesUnderPrompt(t *testing.T) {
+func TestKeyringSurvivesADeadBusUnderAPrompt(t *testing.T) {
 	s, p := promptingSession(t)
 	store := &tokenstore.Keyring{Timeout: 2 * time.Second}
 	never, end := context.WithCancel(t.Context())
@@ -318,7 +318,7 @@ func TestKeyringBusDiesUnderPrompt(t *testing.T) {
 }
 
 // gnome-keyring cannot show its prompt on this display.
-func TestKeyringPromptCannotBeShown(t *testing.T) {
+func TestKeyringIsLockedIfThePromptCannotBeShown(t *testing.T) {
 	realparts.SecretService(t, realparts.Locked).Setenv(t)
 	t.Setenv("DISPLAY", ":99")
 	store := &tokenstore.Keyring{Timeout: 20 * time.Second}

@@ -43,7 +43,7 @@ func thaw(t *testing.T, c *exec.Cmd) { require.NoError(t, c.Process.Signal(sysca
 
 // The nodes freeze with a request in flight. The Store learns whether the write was
 // made. It never repeats the write over a later one.
-func TestNoAnswer(t *testing.T) {
+func TestNoAnswerIsSettled(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	store := &etcdstore.Store{Client: c.client(t)}
@@ -168,7 +168,7 @@ func hold(store *etcdstore.Store) error {
 }
 
 // A machine stops for longer than its lease, and then goes on as if it had the lock.
-func TestLostLease(t *testing.T) {
+func TestLostLeaseWritesNothing(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	store := &etcdstore.Store{Client: c.client(t), TTL: 2 * time.Second}
@@ -264,7 +264,7 @@ func call(ctx context.Context, client *oauthclient.Client, issuer string) error 
 // Eight machines share one session at an authorization server that ends the session
 // if a refresh token is used twice. Access tokens last a second. The leading node of
 // the cluster is killed while the machines work.
-func TestRefreshRace(t *testing.T) {
+func TestRefreshRaceEndsNoSession(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	mux := http.NewServeMux()

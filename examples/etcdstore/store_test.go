@@ -25,7 +25,7 @@ func sealed(t *testing.T, s *etcdstore.Store) *tokenstore.Sealed {
 }
 
 // Each handle is another machine with its own connection.
-func TestStore(t *testing.T) {
+func TestStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	t.Run("bare", func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestStore(t *testing.T) {
 	})
 }
 
-func TestUnavailable(t *testing.T) {
+func TestUnavailableClusterIsAnError(t *testing.T) {
 	t.Parallel()
 	client, err := connect([]string{"127.0.0.1:1"})
 	require.NoError(t, err)

@@ -23,7 +23,7 @@ type bare struct{ tokenstore.Store }
 
 // A store without optional interfaces passes. So does a wrapper around such a
 // store.
-func TestLesserStores(t *testing.T) {
+func TestStoresWithoutOptionalInterfacesPass(t *testing.T) {
 	t.Parallel()
 	var memory tokenstore.Memory
 	t.Run("bare", func(t *testing.T) {
