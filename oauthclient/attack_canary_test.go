@@ -184,7 +184,7 @@ func TestS66S67CanarySweep(t *testing.T) {
 			})
 			h.cfg.ClientID, h.cfg.ClientAuth, h.cfg.DPoP = "secretive", oauthclient.ClientSecret(clientSecret), dpop
 			h.cfg.Logger = slog.New(slog.NewJSONHandler(c, &slog.HandlerOptions{AddSource: true, Level: slog.LevelDebug - 8}))
-			file := &tokenstore.File{Dir: filepath.Join(home, "sessions"), Key: mustKey(t)}
+			file := tokenstore.NewFile(filepath.Join(home, "sessions"), mustKey(t))
 			h.cfg.Store = file
 			pages := make(chan string, 100)
 			h.cfg.UI.OpenURL = func(_ context.Context, u string) error {

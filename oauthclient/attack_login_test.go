@@ -202,9 +202,9 @@ func (e *everyPut) Put(ctx context.Context, key string, data []byte) error {
 	return e.Memory.Put(ctx, key, data)
 }
 
-func (e *everyPut) WriteRecord(ctx context.Context, key string, data []byte) error {
+func (e *everyPut) WriteJournal(ctx context.Context, key string, data []byte) error {
 	e.written.Write(data)
-	return e.Memory.WriteRecord(ctx, key, data)
+	return e.Memory.WriteJournal(ctx, key, data)
 }
 
 // S28: what the program does to its Config while the person is at the provider changes nothing; the redirect URI of the exchange is that

@@ -63,7 +63,7 @@ func (o *orders) store() (sharedStore, error) {
 		return &tokenstore.Keyring{Dir: o.Dir}, nil
 	}
 	key, err := tokenstore.ParseKey(childKey)
-	return &tokenstore.File{Dir: o.Dir, Key: key}, err
+	return tokenstore.NewFile(o.Dir, key), err
 }
 
 // config is the configuration of every process in one fleet. Its browser signs in at once, and leaves a line in Dir/tabs.
@@ -100,9 +100,8 @@ func (o *orders) config(store tokenstore.Store, transport http.RoundTripper) oau
 type sharedStore interface {
 	tokenstore.Store
 	tokenstore.Lister
-	tokenstore.Locker
 	tokenstore.Prober
-	tokenstore.Recorder
+	tokenstore.Shared
 }
 
 // doom is where the process dies. Each step that it passes has a name.
@@ -201,16 +200,16 @@ func (d doomed) Lock(ctx context.Context, key string) (context.Context, func() e
 	}, nil
 }
 
-func (d doomed) WriteRecord(ctx context.Context, key string, data []byte) error {
+func (d doomed) WriteJournal(ctx context.Context, key string, data []byte) error {
 	if strings.HasSuffix(key, ".login") {
 		d.at("outcome")
-		err := d.sharedStore.WriteRecord(ctx, key, data)
+		err := d.sharedStore.WriteJournal(ctx, key, data)
 		d.at("outcome left")
 		return err
 	}
 	n := strconv.FormatInt(d.records.Add(1), 10)
 	d.at("record " + n)
-	err := d.sharedStore.WriteRecord(ctx, key, data)
+	err := d.sharedStore.WriteJournal(ctx, key, data)
 	d.at("record " + n + " written")
 	return err
 }

@@ -205,5 +205,5 @@ func (w *fleet) clean() {
 	} else {
 		require.Equal(w.t, 1, kinds[".sealed"])
 	}
-	require.LessOrEqual(w.t, kinds[".record"], 2)
+	require.LessOrEqual(w.t, kinds[".journal"], 2)
 }

@@ -376,8 +376,8 @@ func ExampleConfig_sealedFile() {
 	}
 	client, err := oauthclient.New(oauthclient.Config{
 		Issuer: provider.URL, ClientID: "my-cli", Scopes: []string{"offline_access"},
-		Store: &tokenstore.File{Dir: filepath.Join(dir, "sessions"), Key: key}, // a directory of this user alone
-		UI:    provider.UI,                                                     // oauthclient.TerminalUI(os.Stderr, os.Stdin)
+		Store: tokenstore.NewFile(filepath.Join(dir, "sessions"), key), // a directory of this user alone
+		UI:    provider.UI,                                             // oauthclient.TerminalUI(os.Stderr, os.Stdin)
 	})
 	if err != nil {
 		log.Fatal(err)

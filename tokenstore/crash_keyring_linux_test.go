@@ -22,10 +22,11 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// A write to the keychain is killed (SIGKILL, a process of its own, a real gnome-keyring) at each of its steps: the value is the old one or the
-// new one and whole, to a process that was there before and to one that comes after; what is left over goes with the next write; and no
+// A process is killed (SIGKILL) at each step of a write to a real gnome-keyring. The
+// value is then the old one or the new one, whole, for a process that ran before
+// and for one that starts later. The next write removes what was left over. No
 // secret is without its row.
-func TestKilledKeyringWrite(t *testing.T) {
+func TestKilledKeyringWriteTearsNothing(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	n := 0
 	for _, point := range []struct {
@@ -38,7 +39,7 @@ func TestKilledKeyringWrite(t *testing.T) {
 		{"before the old file goes", []string{"reply CreateItem", "reply GetSecret"}, true},
 	} {
 		for _, size := range []struct{ before, after string }{{"", "large"}, {"small", "large"}, {"large", "large"}, {"large", "small"}} {
-			limit := []int{0, 2560}[n%2] // this system's, and Windows'
+			limit := []int{0, 2560}[n%2] // of this system and of Windows
 			siblingFirst := n%4 < 2
 			n++
 			t.Run(fmt.Sprintf("%s/%s-%s", strings.ReplaceAll(point.name, " ", "-"), size.before, size.after), func(t *testing.T) {
@@ -51,7 +52,7 @@ func TestKilledKeyringWrite(t *testing.T) {
 				require.Equal(t, before, k.sibling.do(t, "get"))
 				k.tap.Arm(k.victim.kill, point.steps...)
 				k.victim.dies(t, "put b "+size.after)
-				// Where it died, the files show.
+				// The files show at which step it died.
 				require.Equal(t, strings.Count(size.before+size.after, "large"), k.sealed())
 				if point.landed {
 					before = "b " + size.after
@@ -62,8 +63,9 @@ func TestKilledKeyringWrite(t *testing.T) {
 	}
 }
 
-// The same of a deletion. Before the item goes it is the value that was there, afterwards there is none; but the row stays to the last.
-func TestKilledKeyringDelete(t *testing.T) {
+// The same for a deletion. Before the item is deleted, the value is the old one;
+// after it, there is none. The row stays until the end.
+func TestKilledKeyringDeleteKeepsTheRow(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	for i, point := range []struct {
 		name  string
@@ -90,8 +92,9 @@ func TestKilledKeyringDelete(t *testing.T) {
 	}
 }
 
-// Killed while it sweeps: of the files that earlier crashes left, some are gone and some are not.
-func TestKilledKeyringSweep(t *testing.T) {
+// A process is killed during its sweep, with some of the files that earlier crashes
+// left deleted and some not.
+func TestKilledKeyringSweepLosesNothing(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	for order, want := range map[string]string{"put b large": "b large", "put b small": "b small", "delete": "nothing"} {
 		t.Run(strings.ReplaceAll(order, " ", "-"), func(t *testing.T) {
@@ -118,7 +121,8 @@ func TestKilledKeyringSweep(t *testing.T) {
 	}
 }
 
-// killed is a directory of its own in a keychain that tests share, with a process that is going to be killed and one that lives on.
+// killed is one test's directory in a keychain that the tests share. It has a process
+// that will be killed and a sibling that lives on.
 type killed struct {
 	t       *testing.T
 	session *realparts.Session
@@ -151,7 +155,7 @@ func (k *killed) files(kind string) int {
 
 func (k *killed) sealed() int { return k.files("*.sealed") }
 
-// check is what holds after a kill, wherever it was.
+// check tests what must hold after a kill at any step.
 func (k *killed) check(t *testing.T, want string, siblingFirst bool) {
 	t.Helper()
 	files := k.sealed()
@@ -181,11 +185,12 @@ func (k *killed) check(t *testing.T, want string, siblingFirst bool) {
 const crashOrders = "TOKENSTORE_CRASH_CHILD"
 
 type crashSettings struct {
-	Dir   string // and the service, so that the item is this directory's own
+	Dir   string // also the service, so that no two tests share an item
 	Limit int
 }
 
-// TestCrashChild is a process that does to one key as it is told on standard input, and says what came of it.
+// TestCrashChild is a process that reads orders about one key from standard input
+// and prints the result of each.
 func TestCrashChild(t *testing.T) {
 	data := os.Getenv(crashOrders)
 	if data == "" {
@@ -229,7 +234,7 @@ func TestCrashChild(t *testing.T) {
 		}
 		fmt.Println("> " + says)
 	}
-	conn, err := dbus.SessionBus() // the one that go-keyring used; goleak would find it
+	conn, err := dbus.SessionBus() // that of go-keyring, which goleak would report
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 }
@@ -286,13 +291,13 @@ func (p *crashChild) do(t *testing.T, order string) string {
 	return ""
 }
 
-// kill is for a [realparts.Tap]: the message at which it happens arrives nowhere.
+// kill is for a [realparts.Tap]. It drops the message that triggers it.
 func (p *crashChild) kill() bool {
 	_ = p.Process.Kill()
 	return false
 }
 
-// dies gives an order in which the process is killed.
+// dies gives an order during which the process is killed.
 func (p *crashChild) dies(t *testing.T, order string) {
 	t.Helper()
 	p.tell(order)
@@ -306,7 +311,7 @@ func (p *crashChild) dies(t *testing.T, order string) {
 	require.True(t, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "%v", p.ProcessState)
 }
 
-// killOnDelete kills process when a sealed file goes from dir.
+// killOnDelete kills process when a sealed file is deleted from dir.
 func killOnDelete(t *testing.T, dir string, process *os.Process) {
 	t.Helper()
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)

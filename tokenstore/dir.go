@@ -7,16 +7,19 @@ import (
 	"runtime"
 )
 
-// stateDir is where a store keeps its files when the caller names no directory. It is computed from the user's home
-// alone: cron, sudo and ssh lack XDG_RUNTIME_DIR and often XDG_STATE_HOME, reach the same keychain all the same, and
-// would lock another file.
+// stateDir is the directory for a store's files if the program names none. It
+// depends on the user's home alone. Under cron, sudo and ssh the variables
+// XDG_RUNTIME_DIR and XDG_STATE_HOME are often missing. Such a process reaches
+// the same keychain all the same, and would lock another file.
 func stateDir() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("%w: the home directory is not known (%w): set HOME, or give the store a Dir", ErrUnavailable, err)
+		return "", fmt.Errorf("%w: the home directory is not known (%w): "+
+			"set HOME, or name a directory", ErrUnavailable, err)
 	}
 	if !filepath.IsAbs(home) {
-		return "", fmt.Errorf("%w: the home directory %q is not absolute: mend HOME, or give the store a Dir", ErrUnavailable, home)
+		return "", fmt.Errorf("%w: the home directory %q is not absolute: "+
+			"correct HOME, or name a directory", ErrUnavailable, home)
 	}
 	return filepath.Join(home, stateUnderHome(runtime.GOOS), "nativeoauth"), nil
 }
@@ -32,12 +35,13 @@ func stateUnderHome(goos string) string {
 	}
 }
 
-// folder is the directory beside a store in which its locks, records and index rows lie, one file each, named after
-// the key. A folder belongs to one store.
+// folder is the directory of one store. It contains one file for each lock,
+// journal and index row. The files are named after their keys.
 type folder string
 
-// file is the path of key's file of this kind. The name starts with no key, because "con" and "nul" are devices on
-// Windows, and ends with none, because Windows drops a trailing dot.
+// file returns the path of key's file of this kind. The name does not begin with
+// the key, because "con" and "nul" are devices on Windows. It does not end with
+// the key, because Windows drops a trailing dot.
 func (f folder) file(key, kind string) string {
 	return filepath.Join(string(f), filePrefix+key+"."+kind)
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// A machine without a keychain, and a key from outside: a secret of the CI system, in the environment.
-func ExampleFile() {
+// A server has no keychain. It gets its key from outside, such as from a secret
+// of the CI system in the environment.
+func ExampleNewFile() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		log.Fatal(err)
@@ -23,20 +24,21 @@ func ExampleFile() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	store := &tokenstore.File{Dir: filepath.Join(dir, "my-cli"), Key: key}
+	store := tokenstore.NewFile(filepath.Join(dir, "my-cli"), key)
 	ctx := context.Background()
 	if err := store.Put(ctx, "session", []byte("secret")); err != nil {
 		log.Fatal(err)
 	}
 	data, err := store.Get(ctx, "session")
 	fmt.Println(string(data), err)
-	fmt.Println(store.Key)
+	fmt.Println(key)
 	// Output:
 	// secret <nil>
 	// [redacted]
 }
 
-// A passphrase is asked for once a process, and a wrong one opens and seals nothing.
+// The user types the passphrase once per process. A wrong one neither opens nor
+// seals anything.
 func ExamplePassphrase() {
 	shared := &tokenstore.Memory{}
 	ctx := context.Background()
@@ -61,26 +63,4 @@ func ExamplePassphrase() {
 	// <nil> <nil>
 	// Passphrase: corect horse
 	// true
-}
-
-// The keychain where there is one, else a sealed file; whichever it was the first time, it stays.
-func ExampleChooser() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-
-	store := &tokenstore.Chooser{
-		Stores: []tokenstore.Store{
-			&tokenstore.File{Dir: filepath.Join(dir, "sealed")}, // there is no key for it here
-			&tokenstore.Memory{},
-		},
-		Dir: filepath.Join(dir, "chosen"),
-	}
-	if err := store.Probe(context.Background()); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(store)
-	// Output: memory
 }

@@ -9,10 +9,11 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// vault stands for the client of a secret manager that a company has. With these three methods it is a store for one client in one
-// process; with a Lock of its own (see Locker) it is one that machines can share. Hold yours to the contract with storetest.Run.
+// vault stands for the client of a secret manager. With the three methods of Store
+// it is a store for one client in one process. With those of Shared, machines could
+// share it. Test your store with storetest.Run.
 type vault struct {
-	secrets sync.Map // in earnest a connection
+	secrets sync.Map // in a real program, a connection
 }
 
 var _ tokenstore.Store = (*vault)(nil)
@@ -23,7 +24,7 @@ func (v *vault) Get(ctx context.Context, key string) ([]byte, error) {
 	}
 	data, ok := v.secrets.Load(key)
 	if !ok {
-		return nil, tokenstore.ErrNotFound // and only where that is known: what could not be read is not absent
+		return nil, tokenstore.ErrNotFound // only if the read succeeded
 	}
 	return []byte(data.(string)), nil
 }
@@ -32,10 +33,10 @@ func (v *vault) Put(ctx context.Context, key string, data []byte) error {
 	if err := errors.Join(tokenstore.CheckKey(key), ctx.Err()); err != nil {
 		return err
 	}
-	if len(data) > tokenstore.MaxData+1024 { // a little more than a value, for what Seal adds
+	if len(data) > tokenstore.MaxData+1024 { // Seal adds a little
 		return errors.New("the value is too large")
 	}
-	v.secrets.Store(key, string(data)) // a copy; durable before the return
+	v.secrets.Store(key, string(data)) // a copy; durable when Put returns
 	return nil
 }
 
@@ -43,11 +44,12 @@ func (v *vault) Delete(ctx context.Context, key string) error {
 	if err := errors.Join(tokenstore.CheckKey(key), ctx.Err()); err != nil {
 		return err
 	}
-	v.secrets.Delete(key) // there being none is no error
+	v.secrets.Delete(key) // no error if there is none
 	return nil
 }
 
-// A store of one's own, for oauthclient.Config.Store. Seal keeps from it what it shall not know.
+// A program can supply a store of its own as oauthclient.Config.Store. With Seal,
+// that store sees encrypted values only.
 func ExampleStore() {
 	key, err := tokenstore.ParseKey("q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=")
 	if err != nil {

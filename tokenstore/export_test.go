@@ -1,13 +1,14 @@
 package tokenstore
 
-// SetItemLimit gives a Keyring the limit of another system.
+// SetItemLimit gives a Keyring the item limit of another system.
 func SetItemLimit(k *Keyring, bytes int) *Keyring {
 	k.limit = bytes
 	return k
 }
 
-// BeforeChange has f run between the look at the keychain and each call that changes it.
+// BeforeChange runs f after the keychain was opened and before each call that
+// changes it.
 func BeforeChange(k *Keyring, f func()) { k.beforeChange = f }
 
-// Unattended is how long a call may take where nobody is asked.
+// Unattended is the default timeout of a call without a prompt.
 const Unattended = unattended

@@ -6,65 +6,82 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"sync"
 
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 )
 
-// File is a Store of sealed files, one a value, for machines without a keychain, and several processes. There is no plaintext
-// mode: without a Key everything is an error.
+// File stores each value in its own encrypted file. It is the store for machines
+// without a keychain. Several processes may use one directory at once. Make a
+// File with [NewFile]. Every method of the zero File returns an error, because
+// there is no key and no mode without encryption.
 //
-// Files and directory are private (0600, 0700, owned by the process's user, no links); what is found otherwise is
-// refused with ErrUnavailable, and the error names the remedy. A value is replaced whole, and is on the disk when Put
-// returns. Values are sealed as by [Seal], whose text says what that protects from; the names are in clear, as file names.
+// The directory and its files are private: modes 0700 and 0600, owned by the
+// user of the process, without links. If File finds something else, it returns
+// ErrUnavailable with the command that corrects it. A value is replaced whole,
+// and it is on the disk when Put returns. The values are sealed as by [Seal],
+// which says what that protects against. Keys are part of the file names and are
+// not encrypted.
 //
-// The locks need a file system that has them: some network ones do not, which Probe reports.
+// The locks need a file system that supports them. Some network file systems do
+// not; Probe reports that.
 //
-// Set the fields before the first use and leave them; do not copy a File after it. Its methods are safe for concurrent use.
+// The methods are safe for concurrent use.
 type File struct {
-	// Dir is the directory, made when missing; "" is "sealed" in nativeoauth's directory in the user's home
-	// (~/.local/state/nativeoauth; macOS: ~/Library/Application Support/nativeoauth; Windows: AppData\Local\nativeoauth).
-	Dir string
-	// Key seals. The zero Key is an error at the first Probe or use.
-	Key Key
-
-	once   sync.Once
-	dir    string
+	dir    string // absolute
 	sealed *Sealed
-	err    error
+	err    error // why there is no dir
 }
 
 var (
-	_ Store    = (*File)(nil)
-	_ Lister   = (*File)(nil)
-	_ Locker   = (*File)(nil)
-	_ Prober   = (*File)(nil)
-	_ Recorder = (*File)(nil)
+	_ Store  = (*File)(nil)
+	_ Lister = (*File)(nil)
+	_ Prober = (*File)(nil)
+	_ Shared = (*File)(nil)
 )
 
+// NewFile returns a File in the directory dir, sealed with key. It neither reads
+// nor writes anything yet. The directory is made when it is first needed. A
+// relative dir is relative to the working directory of this moment.
+//
+// If dir is empty, the directory is "sealed" in the directory of this module in
+// the user's home: ~/.local/state/nativeoauth, on macOS
+// ~/Library/Application Support/nativeoauth, on Windows
+// AppData\Local\nativeoauth.
+//
+// If the home directory is not known or key is the zero Key, every method of the
+// File returns an error that says so.
+func NewFile(dir string, key Key) *File {
+	f := &File{dir: dir}
+	if dir == "" {
+		f.dir, f.err = stateDir()
+		f.dir = filepath.Join(f.dir, "sealed")
+	}
+	if f.err == nil {
+		// From now on, a change of the working directory does not matter.
+		f.dir, f.err = filepath.Abs(f.dir)
+	}
+	f.sealed = Seal(files{folder(f.dir)}, key)
+	return f
+}
+
+// store returns the Sealed that does the work.
 func (f *File) store() (*Sealed, error) {
-	f.once.Do(func() {
-		if f.dir = f.Dir; f.dir == "" {
-			f.dir, f.err = stateDir()
-			f.dir = filepath.Join(f.dir, "sealed")
-		}
-		if f.err == nil { // a later change of the working directory moves nothing
-			f.dir, f.err = filepath.Abs(f.dir)
-		}
-		f.sealed = Seal(files{folder(f.dir)}, f.Key)
-	})
+	if f.sealed == nil {
+		return nil, errors.New("tokenstore: the File has no key; make it with NewFile")
+	}
 	return f.sealed, f.err
 }
 
-// String names the store for a person: "file" and the directory.
+// String returns a name of the store for messages: "file" and the directory.
 func (f *File) String() string {
-	if _, err := f.store(); err != nil {
+	if f.sealed == nil || f.err != nil {
 		return "file"
 	}
 	return "file " + f.dir
 }
 
-// Get implements [Store]. ErrWrongKey: the value is there and does not open. ErrNewerFormat: a newer version sealed it.
+// Get implements [Store]. It returns ErrWrongKey, ErrDamaged or ErrNewerFormat
+// if the value cannot be opened.
 func (f *File) Get(ctx context.Context, key string) ([]byte, error) {
 	s, err := f.store()
 	if err != nil {
@@ -82,7 +99,7 @@ func (f *File) Put(ctx context.Context, key string, data []byte) error {
 	return s.Put(ctx, key, data)
 }
 
-// Delete implements [Store].
+// Delete implements [Store]. It needs no passphrase.
 func (f *File) Delete(ctx context.Context, key string) error {
 	s, err := f.store()
 	if err != nil {
@@ -91,7 +108,7 @@ func (f *File) Delete(ctx context.Context, key string) error {
 	return s.Delete(ctx, key)
 }
 
-// List implements [Lister].
+// List implements [Lister]. It needs no passphrase.
 func (f *File) List(ctx context.Context, prefix string) ([]string, error) {
 	s, err := f.store()
 	if err != nil {
@@ -100,16 +117,8 @@ func (f *File) List(ctx context.Context, prefix string) ([]string, error) {
 	return s.List(ctx, prefix)
 }
 
-// Lock implements [Locker].
-func (f *File) Lock(ctx context.Context, key string) (held context.Context, unlock func() error, err error) {
-	s, err := f.store()
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.Lock(ctx, key)
-}
-
-// Probe implements [Prober]: it makes a file and removes it, tries a lock, and asks for the passphrase (see [Sealed.Probe]).
+// Probe implements [Prober]. It makes and removes a file, takes and releases a
+// lock, and prompts for the passphrase as [Sealed.Probe] does.
 func (f *File) Probe(ctx context.Context) error {
 	s, err := f.store()
 	if err != nil {
@@ -118,25 +127,37 @@ func (f *File) Probe(ctx context.Context) error {
 	return s.Probe(ctx)
 }
 
-// ReadRecord implements [Recorder].
-func (f *File) ReadRecord(ctx context.Context, key string) ([]byte, error) {
+// Lock implements [Shared] with a file lock.
+func (f *File) Lock(
+	ctx context.Context, key string,
+) (held context.Context, unlock func() error, err error) {
+	s, err := f.store()
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.Lock(ctx, key)
+}
+
+// ReadJournal implements [Shared].
+func (f *File) ReadJournal(ctx context.Context, key string) ([]byte, error) {
 	s, err := f.store()
 	if err != nil {
 		return nil, err
 	}
-	return s.ReadRecord(ctx, key)
+	return s.ReadJournal(ctx, key)
 }
 
-// WriteRecord implements [Recorder].
-func (f *File) WriteRecord(ctx context.Context, key string, data []byte) error {
+// WriteJournal implements [Shared]. The journal is not encrypted.
+func (f *File) WriteJournal(ctx context.Context, key string, data []byte) error {
 	s, err := f.store()
 	if err != nil {
 		return err
 	}
-	return s.WriteRecord(ctx, key, data)
+	return s.WriteJournal(ctx, key, data)
 }
 
-// files keeps what it is given as it is. It stays inside this package: only a Sealed writes to it.
+// files stores values as they are. It is not exported, so that only a Sealed
+// writes to it and no program keeps plaintext by mistake.
 type files struct{ folder }
 
 const sealedKind = "sealed"
@@ -176,11 +197,7 @@ func (f files) List(ctx context.Context, prefix string) ([]string, error) {
 	return startingWith(prefix, keys), unavailable(err)
 }
 
-func (f files) Lock(ctx context.Context, key string) (held context.Context, unlock func() error, err error) {
-	return f.lock(ctx, key)
-}
-
-// Probe does what a session will do: a write, a removal, a lock.
+// Probe does what a session will need: a write, a removal and a lock.
 func (f files) Probe(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -195,17 +212,26 @@ func (f files) Probe(ctx context.Context) error {
 	return unavailable(err)
 }
 
-func (f files) ReadRecord(ctx context.Context, key string) ([]byte, error) {
-	return f.readRecord(ctx, key)
+func (f files) Lock(
+	ctx context.Context, key string,
+) (held context.Context, unlock func() error, err error) {
+	return f.lock(ctx, key)
 }
 
-func (f files) WriteRecord(ctx context.Context, key string, data []byte) error {
-	return f.writeRecord(ctx, key, data)
+func (f files) ReadJournal(ctx context.Context, key string) ([]byte, error) {
+	return f.readJournal(ctx, key)
 }
 
-// unavailable makes of a file system's error one that says what it means to the caller. A ctx that ended stays that.
+func (f files) WriteJournal(ctx context.Context, key string, data []byte) error {
+	return f.writeJournal(ctx, key, data)
+}
+
+// unavailable wraps an error of the file system in ErrUnavailable. The errors of
+// this package and of an ended context stay as they are.
 func unavailable(err error) error {
-	for _, target := range []error{ErrUnavailable, ErrNotFound, context.Canceled, context.DeadlineExceeded} {
+	for _, target := range []error{
+		ErrUnavailable, ErrNotFound, context.Canceled, context.DeadlineExceeded,
+	} {
 		if err == nil || errors.Is(err, target) {
 			return err
 		}

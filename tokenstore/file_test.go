@@ -2,10 +2,8 @@ package tokenstore_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -19,59 +17,44 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore/storetest"
 )
 
-func key(t testing.TB, pattern string) tokenstore.Key {
-	t.Helper()
-	k, err := tokenstore.ParseKey(strings.Repeat(pattern, 32))
-	require.NoError(t, err)
-	return k
-}
-
+// The whole contract on files.
 func TestFileKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "sealed")
 	storetest.Run(t, func(t *testing.T) tokenstore.Store {
-		return &tokenstore.File{Dir: dir, Key: key(t, "ab")}
+		return tokenstore.NewFile(dir, key(t, "ab"))
 	})
 }
 
+// The whole contract on sealed values in memory.
 func TestSealedKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	inner := &tokenstore.Memory{}
 	storetest.Run(t, func(t *testing.T) tokenstore.Store { return tokenstore.Seal(inner, key(t, "ab")) })
 }
 
-func TestChooserKeepsTheContract(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	storetest.Run(t, func(t *testing.T) tokenstore.Store {
-		return &tokenstore.Chooser{
-			Stores: []tokenstore.Store{broken{&tokenstore.Memory{}}, &tokenstore.File{Dir: filepath.Join(dir, "sealed"), Key: key(t, "ab")}},
-			Dir:    filepath.Join(dir, "chosen"),
-		}
-	})
-}
-
-// S65: on the disk there is ciphertext in private files, and what is not private is refused with the remedy.
+// S65: the disk has ciphertext in private files. A file or directory that is not
+// private is refused with a remedy.
 func TestS65File(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	dir := filepath.Join(t.TempDir(), "sealed")
-	store := &tokenstore.File{Dir: dir, Key: key(t, "ab")}
+	store := tokenstore.NewFile(dir, key(t, "ab"))
 	require.NoError(t, store.Put(ctx, "k", []byte("canary-3f9a")))
-	require.NoError(t, store.WriteRecord(ctx, "k", []byte("record")))
+	require.NoError(t, store.WriteJournal(ctx, "k", []byte("journal")))
 	path := filepath.Join(dir, "key-k.sealed")
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NotContains(t, string(raw), "canary")
 
-	// A record that was swapped for another key's.
+	// A file that was swapped for that of another key.
 	require.NoError(t, store.Put(ctx, "other", []byte("of another")))
 	swapped, err := os.ReadFile(filepath.Join(dir, "key-other.sealed"))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, swapped, 0o600))
 	_, err = store.Get(ctx, "k")
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
-	// Cut short, and no file of ours at all.
+	// A file that was cut short, and one that is not ours.
 	require.NoError(t, os.WriteFile(path, raw[:len(raw)-1], 0o600))
 	_, err = store.Get(ctx, "k")
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
@@ -79,7 +62,7 @@ func TestS65File(t *testing.T) {
 	_, err = store.Get(ctx, "k")
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
 	require.NoError(t, os.WriteFile(path, raw, 0o600))
-	_, err = (&tokenstore.File{Dir: dir, Key: key(t, "cd")}).Get(ctx, "k")
+	_, err = tokenstore.NewFile(dir, key(t, "cd")).Get(ctx, "k")
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
 	got, err := store.Get(ctx, "k")
 	require.NoError(t, err)
@@ -107,8 +90,8 @@ func TestS65File(t *testing.T) {
 	_, list := store.List(ctx, "")
 	_, _, lock := store.Lock(ctx, "k")
 	_, get := store.Get(ctx, "k")
-	_, read := store.ReadRecord(ctx, "k")
-	for i, err := range []error{list, lock, get, read, store.Put(ctx, "k", nil), store.Delete(ctx, "k"), store.Probe(ctx), store.WriteRecord(ctx, "k", nil)} {
+	_, read := store.ReadJournal(ctx, "k")
+	for i, err := range []error{list, lock, get, read, store.Put(ctx, "k", nil), store.Delete(ctx, "k"), store.Probe(ctx), store.WriteJournal(ctx, "k", nil)} {
 		require.ErrorIs(t, err, tokenstore.ErrUnavailable, i)
 		require.ErrorContains(t, err, "chmod 700")
 	}
@@ -116,16 +99,17 @@ func TestS65File(t *testing.T) {
 	require.NoError(t, store.Probe(ctx))
 }
 
-func TestFileInTheHome(t *testing.T) {
+// A File without a directory uses the home of the moment when it was made.
+func TestFileWithoutADirectoryUsesTheHome(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home)
-	store := &tokenstore.File{Key: key(t, "ab")}
+	store := tokenstore.NewFile("", key(t, "ab"))
 	require.NoError(t, store.Put(t.Context(), "k", []byte("v")))
 	require.True(t, strings.HasPrefix(store.String(), "file "+home), store.String())
 	t.Setenv("HOME", "")
 	t.Setenv("USERPROFILE", "")
-	_, err := (&tokenstore.File{Key: key(t, "ab")}).Get(t.Context(), "k")
+	_, err := tokenstore.NewFile("", key(t, "ab")).Get(t.Context(), "k")
 	require.ErrorIs(t, err, tokenstore.ErrUnavailable)
 	got, err := store.Get(t.Context(), "k")
 	require.NoError(t, err)
@@ -135,7 +119,7 @@ func TestFileInTheHome(t *testing.T) {
 func TestProbeLeavesOnlyALock(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "sealed")
-	store := &tokenstore.File{Dir: dir, Key: key(t, "ab")}
+	store := tokenstore.NewFile(dir, key(t, "ab"))
 	require.NoError(t, store.Probe(t.Context()))
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -146,86 +130,11 @@ func TestProbeLeavesOnlyALock(t *testing.T) {
 	require.Empty(t, keys)
 }
 
-// TestProcess is no test: it is what the tests below start as further processes.
-func TestProcess(t *testing.T) {
-	role, dir := os.Getenv("TOKENSTORE_TEST_ROLE"), os.Getenv("TOKENSTORE_TEST_DIR")
-	ctx := context.Background()
-	switch role {
-	case "":
-		return
-	case "increment":
-		store := &tokenstore.File{Dir: dir, Key: key(t, "ab")}
-		for range increments {
-			_, unlock, err := store.Lock(ctx, "count")
-			require.NoError(t, err)
-			data, err := store.Get(ctx, "count")
-			require.NoError(t, err)
-			n, err := strconv.Atoi(string(data))
-			require.NoError(t, err)
-			require.NoError(t, store.Put(ctx, "count", []byte(strconv.Itoa(n+1))))
-			require.NoError(t, unlock())
-		}
-	case "write":
-		store := &tokenstore.File{Dir: dir, Key: key(t, "ab")}
-		for i := os.Getpid(); ; i++ {
-			require.NoError(t, store.Put(ctx, "k", []byte(strings.Repeat(strconv.Itoa(i%10), 5000))))
-		}
-	case "passphrase":
-		store := &tokenstore.File{Dir: dir, Key: tokenstore.Passphrase(func(_ context.Context, create bool) ([]byte, error) {
-			fmt.Printf("\ncreate=%v\n", create)
-			return []byte("correct horse"), nil
-		})}
-		require.NoError(t, store.Put(ctx, os.Getenv("TOKENSTORE_TEST_KEY"), []byte("v")))
-	case "choose":
-		// Each process finds another store working, as with a session bus that only some have.
-		stores := []tokenstore.Store{
-			named{&tokenstore.Memory{}, "first", os.Getenv("TOKENSTORE_TEST_KEY") != "0"},
-			named{&tokenstore.Memory{}, "second", true},
-		}
-		chooser := &tokenstore.Chooser{Stores: stores, Dir: dir}
-		_, _, err := chooser.Chosen(ctx)
-		require.NoError(t, err)
-		fmt.Printf("\nchose=%s\n", chooser)
-	}
-}
-
-const increments = 25
-
-func process(t *testing.T, role, dir, key string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestProcess$", "-test.v")
-	cmd.Env = append(os.Environ(), "TOKENSTORE_TEST_ROLE="+role, "TOKENSTORE_TEST_DIR="+dir, "TOKENSTORE_TEST_KEY="+key)
-	return cmd
-}
-
-// all runs n processes at once and returns what each printed.
-func all(t *testing.T, n int, role, dir string) []string {
-	t.Helper()
-	type result struct {
-		out []byte
-		err error
-	}
-	results := make(chan result)
-	for i := range n {
-		cmd := process(t, role, dir, strconv.Itoa(i))
-		go func() {
-			out, err := cmd.CombinedOutput()
-			results <- result{out, err}
-		}()
-	}
-	var outs []string
-	for range n {
-		r := <-results
-		require.NoError(t, r.err, string(r.out))
-		outs = append(outs, string(r.out))
-	}
-	return outs
-}
-
+// Eight processes increment a counter under its lock.
 func TestProcessesLoseNoIncrement(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "sealed")
-	store := &tokenstore.File{Dir: dir, Key: key(t, "ab")}
+	store := tokenstore.NewFile(dir, key(t, "ab"))
 	require.NoError(t, store.Put(t.Context(), "count", []byte("0")))
 	all(t, 8, "increment", dir)
 	data, err := store.Get(t.Context(), "count")
@@ -233,11 +142,11 @@ func TestProcessesLoseNoIncrement(t *testing.T) {
 	require.Equal(t, strconv.Itoa(8*increments), string(data))
 }
 
-// S65: SIGKILL at random: the value is always one that was put.
+// S65: after SIGKILL at random moments, the value is always one that was put.
 func TestS65KilledProcessesTearNothing(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "sealed")
-	store := &tokenstore.File{Dir: dir, Key: key(t, "ab")}
+	store := tokenstore.NewFile(dir, key(t, "ab"))
 	require.NoError(t, store.Put(t.Context(), "k", []byte(strings.Repeat("x", 5000))))
 	read := func() string {
 		data, err := store.Get(t.Context(), "k")
@@ -261,23 +170,24 @@ func TestS65KilledProcessesTearNothing(t *testing.T) {
 	}
 }
 
-// Processes that create at once: one is asked to create, and every value opens in every process.
+// If processes create a passphrase at once, one is prompted to create it. Every
+// value then opens in every process.
 func TestProcessesThatCreateAtOnceAgree(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "sealed")
 	outs := all(t, 3, "passphrase", dir)
 	created := 0
 	for _, out := range outs {
-		require.Equal(t, 1, strings.Count(out, "create="), "asked once a process")
+		require.Equal(t, 1, strings.Count(out, "create="), "prompted once per process")
 		created += strings.Count(out, "create=true")
 	}
 	require.Equal(t, 1, created)
 
-	asked := 0
-	store := &tokenstore.File{Dir: dir, Key: tokenstore.Passphrase(func(context.Context, bool) ([]byte, error) {
-		asked++
+	prompted := 0
+	store := tokenstore.NewFile(dir, tokenstore.Passphrase(func(context.Context, bool) ([]byte, error) {
+		prompted++
 		return []byte("correct horse"), nil
-	})}
+	}))
 	keys, err := store.List(t.Context(), "")
 	require.NoError(t, err)
 	require.Equal(t, []string{"0", "1", "2"}, keys)
@@ -285,11 +195,11 @@ func TestProcessesThatCreateAtOnceAgree(t *testing.T) {
 		_, err := store.Get(t.Context(), k)
 		require.NoError(t, err)
 	}
-	require.Equal(t, 1, asked)
+	require.Equal(t, 1, prompted)
 }
 
 func BenchmarkFile(b *testing.B) {
-	store := &tokenstore.File{Dir: filepath.Join(b.TempDir(), "sealed"), Key: key(b, "ab")}
+	store := tokenstore.NewFile(filepath.Join(b.TempDir(), "sealed"), key(b, "ab"))
 	data := make([]byte, 10<<10)
 	b.Run("Put/10KB", func(b *testing.B) {
 		b.ReportAllocs()

@@ -9,23 +9,27 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 )
 
-// The index tells which keys have a value, for a store that cannot be asked itself. One empty file is one row: two
-// processes never write the same file over each other, and losing one loses no other. A row is there before its item
-// and goes after it, so that a crash leaves a row too many rather than a secret that nobody lists.
+// The index tells which keys have a value in a keychain, which cannot list them
+// itself. One empty file is one row, so that two processes never overwrite each
+// other's rows and a lost file loses one row only. A row is made before its item
+// and removed after it. A crash therefore leaves a row without a secret, and
+// never a secret without a row.
+
+const rowKind = "row"
 
 // listRows implements [Lister].
 func (f folder) listRows(ctx context.Context, prefix string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	keys, err := f.keysOf("row")
+	keys, err := f.keysOf(rowKind)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("index: %w", err))
 	}
 	return startingWith(prefix, keys), nil
 }
 
-// keysOf returns the keys that have a file of this kind.
+// keysOf returns the keys that have a file of this kind, in no particular order.
 func (f folder) keysOf(kind string) ([]string, error) {
 	names, err := securefile.List(string(f))
 	if err != nil {
@@ -42,9 +46,10 @@ func (f folder) keysOf(kind string) ([]string, error) {
 	return keys, nil
 }
 
-// addRow does nothing where the row is there.
+// addRow does nothing if the row is there. It is part of every Get, so it does
+// not write without need.
 func (f folder) addRow(key string) error {
-	row := f.file(key, "row")
+	row := f.file(key, rowKind)
 	if info, err := os.Lstat(row); err == nil && info.Mode().IsRegular() {
 		return nil
 	}
@@ -54,8 +59,10 @@ func (f folder) addRow(key string) error {
 	return nil
 }
 
+// removeRow returns an error, so that a Delete is repeated and the row is not left
+// for ever.
 func (f folder) removeRow(key string) error {
-	if err := securefile.Remove(f.file(key, "row")); err != nil {
+	if err := securefile.Remove(f.file(key, rowKind)); err != nil {
 		return unavailable(fmt.Errorf("index: %w", err))
 	}
 	return nil

@@ -7,12 +7,16 @@ import (
 	"strings"
 )
 
-// item is what a keychain keeps under one key: the value, or, for one that is too large, which file holds it and the key
-// that opens it. It is written as printable ASCII, because keychains differ in what they take for text: KeePassXC and KWallet
-// decode UTF-8, XML loses control characters, and some trim.
+// item is what a keychain stores under one key. A small value is in the item
+// itself. A large value is in a sealed file, and the item has the name of the
+// file and the key that opens it.
+//
+// An item is written as printable ASCII, because keychains differ in what they
+// accept as text. KeePassXC and KWallet decode UTF-8, XML loses control
+// characters, and some keychains trim spaces.
 type item struct {
-	data []byte // the value, not nil; nil: it is in a file
-	file string // 32 hex digits out of the file's name
+	data []byte // the value; nil: it is in a file
+	file string // 32 hexadecimal digits of the file's name
 	key  [32]byte
 }
 
@@ -22,6 +26,8 @@ const (
 	itemFile = "nativeoauth1:file:"
 )
 
+// encode prefers plain text, because base64 is a third longer and the size of an
+// item is limited.
 func (it item) encode() string {
 	switch {
 	case it.data == nil:
@@ -33,7 +39,7 @@ func (it item) encode() string {
 	}
 }
 
-// isText reports whether data survives every keychain as it is.
+// isText reports whether every keychain keeps data unchanged.
 func isText(data []byte) bool {
 	for _, c := range data {
 		if c < ' ' || c > '~' {
@@ -43,7 +49,8 @@ func isText(data []byte) bool {
 	return len(data) == 0 || data[len(data)-1] != ' '
 }
 
-// decodeItem takes what encode gives and nothing else.
+// decodeItem accepts what encode returns and nothing else. Another program may
+// have stored something under our name.
 func decodeItem(s string) (item, error) {
 	if text, ok := strings.CutPrefix(s, itemText); ok && isText([]byte(text)) {
 		return item{data: []byte(text)}, nil
@@ -59,16 +66,19 @@ func decodeItem(s string) (item, error) {
 			return item{file: file, key: [32]byte(key)}, nil
 		}
 	}
-	return item{}, fmt.Errorf("%w: the keychain's item was not written by this version of this package", ErrDamaged)
+	return item{}, fmt.Errorf("%w: the keychain's item was not written "+
+		"by this version of this package", ErrDamaged)
 }
 
-// decodeBase64 reads the one spelling that encode gives: the decoder would skip line breaks and, unless strict, stray bits.
+// decodeBase64 accepts the one spelling that encode returns. The decoder would
+// skip line breaks and, unless it is strict, stray bits.
 func decodeBase64(s string) ([]byte, bool) {
 	data, err := base64.RawStdEncoding.Strict().DecodeString(s)
 	return data, err == nil && !strings.ContainsAny(s, "\r\n")
 }
 
-// isFileID keeps an item from naming any other file.
+// isFileID makes sure that an item cannot name any other file, such as one with
+// a path.
 func isFileID(s string) bool {
 	raw, err := hex.DecodeString(s)
 	return err == nil && len(raw) == 16 && s == strings.ToLower(s)

@@ -3,24 +3,14 @@ package tokenstore
 import (
 	"bytes"
 	"context"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv("TOKENSTORE_KEYRING_CHILD") != "" {
-		// go-keyring keeps its connection to the session bus for as long as there is one, and a child's outlives it.
-		os.Exit(m.Run())
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// An item is printable ASCII whatever it holds, and what decodes is exactly what encode gives.
+// Every item is printable ASCII. What decodes is exactly what encode returns.
 func FuzzItem(f *testing.F) {
 	for _, seed := range []string{"", " ", "a ", "plain", "ü\x00\n", itemText, itemData + "AA", itemData + "AB", itemFile + strings.Repeat("0", 32) + ":" + strings.Repeat("A", 43),
 		itemFile + "../x:" + strings.Repeat("A", 43), itemFile + strings.Repeat("A", 32) + ":" + strings.Repeat("A", 43)} {
@@ -39,7 +29,7 @@ func FuzzItem(f *testing.F) {
 
 		if foreign, err := decodeItem(string(data)); err == nil {
 			require.True(t, foreign.data != nil || isFileID(foreign.file))
-			// base64 of what is text as it stands is the one thing that another version might write.
+			// Another version might write text as base64. Nothing else has two spellings.
 			if !strings.HasPrefix(string(data), itemData) {
 				require.Equal(t, string(data), foreign.encode())
 			}
@@ -49,7 +39,8 @@ func FuzzItem(f *testing.F) {
 	})
 }
 
-func TestStateDir(t *testing.T) {
+// The directory depends on the home alone.
+func TestStateDirDependsOnTheHomeAlone(t *testing.T) {
 	t.Setenv("HOME", "/home/x")
 	t.Setenv("USERPROFILE", `C:\Users\x`)
 	t.Setenv("XDG_RUNTIME_DIR", "/run/elsewhere")
@@ -77,7 +68,8 @@ func TestStateDir(t *testing.T) {
 	}
 }
 
-// What go-keyring pipes to security(1) fits into the 4,096 bytes that it reads, for the longest names.
+// The command that go-keyring pipes to security(1) fits into the 4,096 bytes that
+// it reads, even for the longest names.
 func TestNamesFitEverySystem(t *testing.T) {
 	for _, service := range []string{"", strings.Repeat("s", 64), strings.Repeat("s", 65), `a\b"c`, "sha256-x", "A"} {
 		name := serviceName(service)
@@ -89,10 +81,10 @@ func TestNamesFitEverySystem(t *testing.T) {
 	require.NotEqual(t, serviceName(serviceName("A")), serviceName("A"), "no name stands for another")
 }
 
-// A panic under a call is an error, also when nobody waits for it any more.
-func TestGateSurvivesPanics(t *testing.T) {
-	var g gate
-	turn, err := g.enter(t.Context())
+// A panic in a call is an error, even if nobody waits for the call any more.
+func TestQueueSurvivesPanics(t *testing.T) {
+	var q queue
+	turn, err := q.wait(t.Context())
 	require.NoError(t, err)
 	done, err := turn.call(t.Context(), func() error { panic("go-keyring") })
 	require.Nil(t, done)
@@ -106,12 +98,12 @@ func TestGateSurvivesPanics(t *testing.T) {
 	done, err = turn.call(ctx, func() error { <-hold; panic("go-keyring") })
 	require.ErrorIs(t, err, context.Canceled)
 	turn.leave()
-	_, err = g.enter(t.Context())
+	_, err = q.wait(t.Context())
 	require.ErrorIs(t, err, ErrBusy)
 	close(hold)
 	<-done
-	require.True(t, released, "what the turn held is given back before done is closed")
-	turn, err = g.enter(t.Context())
+	require.True(t, released, "what the turn held is released before done is closed")
+	turn, err = q.wait(t.Context())
 	require.NoError(t, err)
 	turn.leave()
 }

@@ -18,35 +18,45 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 )
 
-// Key seals values: 32 random bytes ([ParseKey], [ReadKey]), or a passphrase ([Passphrase]). The zero Key is an error at
-// the first Probe or use of what it was given to; there is no way to keep values unsealed.
+// Key seals values for [Seal] and [NewFile]. It is 32 random bytes, from
+// [ParseKey] or [ReadKey], or it is derived from a passphrase; see [Passphrase].
+// With the zero Key, every method of the store returns an error.
 //
-// A Key prints, marshals and logs as "[redacted]". Copies share one state; a Key is safe for concurrent use.
+// A Key prints, marshals and logs as "[redacted]". Copies of a Key share one
+// state. A Key is safe for concurrent use.
 //
-// A key kept beside what it seals protects nothing: let it come from where the store's files do not, such as a
-// secret of the CI system, or a file on another volume.
+// A key that lies beside the files that it seals protects nothing. Keep it
+// elsewhere, such as in a secret of the CI system or on another volume.
 type Key struct {
-	// A pointer to a pointer, because fmt follows one to a struct: as an unexported field under a verb that does not fit
-	// pointers (%s), it would print all of it.
+	// This is a pointer to a pointer because package fmt follows one pointer to a
+	// struct. With a verb that does not fit pointers (%s), it would print all of an
+	// unexported field.
 	state **keyState
 }
 
 func newKey(state *keyState) Key { return Key{&state} }
 
-// ParseKey returns the key that s tells: 32 bytes in base64 (standard or URL alphabet, with or without padding) or in
-// hex, as "openssl rand -base64 32" makes them. Space around it is ignored. It is not for passphrases: see [Passphrase].
+// ParseKey returns the key that s contains: 32 bytes in base64 (the standard or
+// the URL alphabet, with or without padding) or in hexadecimal. The command
+// "openssl rand -base64 32" makes one. Space around the key is ignored. Any other
+// s is an error, and so are 32 zero bytes. The error does not contain s. Use
+// [Passphrase] for a passphrase.
 func ParseKey(s string) (Key, error) {
 	s = strings.TrimSpace(s)
 	state := &keyState{}
 	if !decodeKey(&state.key, s) {
-		return Key{}, fmt.Errorf("tokenstore: a key is 32 random bytes in base64 (43 or 44 characters) or hex (64), and this is not (it has %d characters): make one with openssl rand -base64 32", len(s))
+		return Key{}, fmt.Errorf("tokenstore: a key is 32 random bytes "+
+			"in base64 (43 or 44 characters) or hex (64), and this is not (it has %d characters): "+
+			"make one with openssl rand -base64 32", len(s))
 	}
 	if state.key == [32]byte{} {
-		return Key{}, errors.New("tokenstore: the key is all zeros: make one with openssl rand -base64 32")
+		return Key{}, errors.New("tokenstore: the key is all zeros: " +
+			"make one with openssl rand -base64 32")
 	}
 	return newKey(state), nil
 }
 
+// decodeKey reports whether s is one of the spellings of a key.
 func decodeKey(key *[32]byte, s string) bool {
 	var (
 		b   []byte
@@ -55,7 +65,8 @@ func decodeKey(key *[32]byte, s string) bool {
 	switch unpadded := strings.TrimSuffix(s, "="); {
 	case len(s) == 64:
 		b, err = hex.DecodeString(s)
-	case len(unpadded) != 43 || strings.ContainsAny(s, "\r\n"): // which the decoder would skip
+	// The decoder would skip line breaks.
+	case len(unpadded) != 43 || strings.ContainsAny(s, "\r\n"):
 		return false
 	case strings.ContainsAny(s, "-_"):
 		b, err = base64.RawURLEncoding.Strict().DecodeString(unpadded)
@@ -65,14 +76,20 @@ func decodeKey(key *[32]byte, s string) bool {
 	return err == nil && copy(key[:], b) == len(key)
 }
 
-// ReadKey returns the key in the file at path, in a form that [ParseKey] takes. The file must be a regular file of the
-// process's own user, with mode 0600 or less and one name; a symbolic link is refused. Where a system mounts secrets
-// in another way (Kubernetes: links), read the file yourself and use ParseKey. ErrUnavailable: the
-// file is not there, or is refused; the error names the remedy.
+// ReadKey returns the key in the file at path, which has one of the forms that
+// [ParseKey] accepts. The file must be a regular file with one name and mode 0600
+// or less, owned by the user of the process. A symbolic link is refused. If the
+// file is missing or refused, the error matches ErrUnavailable and says what to
+// do.
+//
+// Kubernetes mounts secrets as symbolic links. Read such a file yourself and call
+// ParseKey.
 func ReadKey(path string) (Key, error) {
 	data, err := securefile.ReadGiven(path, 1<<10)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Key{}, fmt.Errorf("%w: there is no key file %s: make one with (umask 077; openssl rand -base64 32 >file)", ErrUnavailable, securefile.Quote(path))
+		return Key{}, fmt.Errorf("%w: there is no key file %s: "+
+			"make one with (umask 077; openssl rand -base64 32 >file)",
+			ErrUnavailable, securefile.Quote(path))
 	}
 	if err != nil {
 		return Key{}, fmt.Errorf("%w: the key file: %w", ErrUnavailable, err)
@@ -85,48 +102,61 @@ func ReadKey(path string) (Key, error) {
 	return key, nil
 }
 
-// Passphrase returns a key derived from what a person knows, by argon2id with the second recommended parameters of
-// RFC 9106 §4 (64 MiB, 3 passes, 4 lanes); parameters and salt are kept with each sealed value, so that they may
-// change in later versions. Any bytes are a passphrase, except none.
+// Passphrase returns a key that is derived from a passphrase of the user. The
+// derivation is argon2id with the second recommended parameters of RFC 9106,
+// section 4: 64 MiB, 3 passes, 4 lanes. It takes about 0.1 seconds. Parameters
+// and salt are stored with each sealed value, so that later versions can change
+// them. Any bytes are a passphrase, except none.
 //
-// ask is called at the first use that needs it, by one goroutine while others wait, and once a process if all goes well. create
-// says that nothing is sealed yet in this store, so that a new passphrase is chosen here: ask twice, and refuse weak ones. A passphrase
-// that does not fit what is sealed is forgotten with ErrWrongKey, and the next use asks again. ctx is that of the use. What ask returns
-// belongs to the Key; an error of ask is the use's. The passphrase and the keys stay in the process's memory.
-func Passphrase(ask func(ctx context.Context, create bool) ([]byte, error)) Key {
-	if ask == nil {
+// The function prompt returns the passphrase. It is called when a store first
+// needs it, by one goroutine while others wait, and with the ctx of that call.
+// Normally that happens once per process. If create is true, nothing is sealed in
+// the store yet and the user chooses a new passphrase: prompt twice, and refuse a
+// weak one. The slice that prompt returns belongs to the Key, which clears it. An
+// error of prompt is returned to the caller of the store.
+//
+// A passphrase that does not open what the store contains is forgotten. The call
+// returns ErrWrongKey, and the next call prompts again. A correct passphrase and
+// the keys derived from it stay in the memory of the process.
+//
+// If prompt is nil, Passphrase returns the zero Key.
+func Passphrase(prompt func(ctx context.Context, create bool) ([]byte, error)) Key {
+	if prompt == nil {
 		return Key{}
 	}
 	return newKey(&keyState{
-		ask:  ask,
-		hash: argon2.IDKey,
-		turn: make(chan struct{}, 1),
-		cost: derivation{time: 3, memory: 64 << 10, threads: 4},
+		prompt: prompt,
+		hash:   argon2.IDKey,
+		turn:   make(chan struct{}, 1),
+		cost:   derivation{time: 3, memory: 64 << 10, threads: 4},
 	})
 }
 
 // keyState is what the copies of a Key share.
 type keyState struct {
-	key [32]byte // where ask is nil
+	key [32]byte // used if prompt is nil
 
-	ask func(ctx context.Context, create bool) ([]byte, error)
-	// hash is argon2id, which only programs with a passphrase link.
+	prompt func(ctx context.Context, create bool) ([]byte, error)
+	// hash is argon2id. As a field, it is linked only into programs that use a
+	// passphrase.
 	hash func(passphrase, salt []byte, time, memory uint32, threads uint8, size uint32) []byte
-	turn chan struct{} // full while one use asks, derives or proves; guards what follows
+	turn chan struct{} // capacity 1; full while a goroutine uses the fields below
 	cost derivation    // of new derivations, without a salt
 
-	passphrase []byte                  // nil until asked
+	passphrase []byte                  // nil until the user has typed it
 	keys       map[derivation][32]byte // so that many values cost one derivation
 }
 
+// check refuses the zero Key.
 func (k Key) check() error {
 	if k.state == nil {
-		return errors.New("tokenstore: the key is missing: make one with ParseKey, ReadKey or Passphrase")
+		return errors.New("tokenstore: the key is missing: " +
+			"make one with ParseKey, ReadKey or Passphrase")
 	}
 	return nil
 }
 
-// begin waits for the turn; end gives it back.
+// begin waits until the caller may use the state. The function end releases it.
 func (k *keyState) begin(ctx context.Context) (end func(), err error) {
 	select {
 	case k.turn <- struct{}{}:
@@ -136,7 +166,8 @@ func (k *keyState) begin(ctx context.Context) (end func(), err error) {
 	}
 }
 
-// derive returns the key, and asks for the passphrase first if need be. The caller has the turn.
+// derive returns the key, and prompts for the passphrase first if need be. It is
+// called between begin and end.
 func (k *keyState) derive(ctx context.Context, from derivation, create bool) ([32]byte, error) {
 	if key, ok := k.keys[from]; ok {
 		return key, nil
@@ -145,17 +176,18 @@ func (k *keyState) derive(ctx context.Context, from derivation, create bool) ([3
 		return [32]byte{}, err
 	}
 	if k.passphrase == nil {
-		answer, err := k.ask(ctx, create)
+		typed, err := k.prompt(ctx, create)
 		if err != nil {
 			return [32]byte{}, fmt.Errorf("tokenstore: no passphrase: %w", err)
 		}
-		if len(answer) == 0 {
+		if len(typed) == 0 {
 			return [32]byte{}, fmt.Errorf("%w: the passphrase is empty", ErrWrongKey)
 		}
-		k.passphrase = bytes.Clone(answer)
-		clear(answer)
+		k.passphrase = bytes.Clone(typed)
+		clear(typed)
 	}
-	key := [32]byte(k.hash(k.passphrase, from.salt[:], from.time, from.memory, from.threads, 32))
+	derived := k.hash(k.passphrase, from.salt[:], from.time, from.memory, from.threads, 32)
+	key := [32]byte(derived)
 	if k.keys == nil {
 		k.keys = make(map[derivation][32]byte)
 	}
@@ -163,13 +195,15 @@ func (k *keyState) derive(ctx context.Context, from derivation, create bool) ([3
 	return key, nil
 }
 
-// forget drops a passphrase that proved wrong. What other stores proved stays.
+// forget drops a passphrase that proved wrong. Keys that proved right elsewhere
+// stay.
 func (k *keyState) forget(from derivation) {
 	clear(k.passphrase)
 	k.passphrase = nil
 	delete(k.keys, from)
 }
 
+// newDerivation returns the current parameters with a fresh salt.
 func (k *keyState) newDerivation() derivation {
 	d := k.cost
 	_, _ = rand.Read(d.salt[:]) // never fails
@@ -186,11 +220,12 @@ func (k Key) text() string {
 // String returns "[redacted]", or "" for the zero Key.
 func (k Key) String() string { return k.text() }
 
-// Format implements [fmt.Formatter]: every verb prints what String returns.
+// Format implements [fmt.Formatter]. Every verb prints what String returns.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.text()) }
 
-// MarshalText implements [encoding.TextMarshaler], and so JSON too.
+// MarshalText implements [encoding.TextMarshaler] with what String returns. JSON
+// uses it too.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.text()), nil }
 
-// LogValue implements [slog.LogValuer].
+// LogValue implements [slog.LogValuer] with what String returns.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.text()) }

@@ -17,9 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParseKey(t *testing.T) {
+// Every spelling of 32 bytes is accepted, and nothing else.
+func TestParseKeyAcceptsEverySpelling(t *testing.T) {
 	t.Parallel()
-	raw := bytes.Repeat([]byte{0xfb, 0xef, 0x3f, 0x01}, 8) // has both characters in which the alphabets differ
+	raw := bytes.Repeat([]byte{0xfb, 0xef, 0x3f, 0x01}, 8) // with both characters in which the alphabets differ
 	for _, s := range []string{
 		base64.StdEncoding.EncodeToString(raw), base64.URLEncoding.EncodeToString(raw),
 		base64.RawStdEncoding.EncodeToString(raw), base64.RawURLEncoding.EncodeToString(raw),
@@ -37,7 +38,7 @@ func TestParseKey(t *testing.T) {
 		base64.StdEncoding.EncodeToString(raw[:31]), base64.StdEncoding.EncodeToString(append(raw, 1)),
 		std[:42] + "9=",          // bits after the last byte
 		strings.Repeat("zz", 32), // as long as hex
-		strings.Repeat("00", 32), // a key that nobody set
+		strings.Repeat("00", 32), // a key that was never set
 	} {
 		key, err := ParseKey(s)
 		require.Error(t, err, s)
@@ -47,11 +48,11 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// S65: a key file that others may read, or that a link leads to, is refused.
+// S65: a key file that other users may read or that is a link is refused.
 func TestS65ReadKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, os.Chmod(dir, 0o755)) // the place of a key is the user's choice
+	require.NoError(t, os.Chmod(dir, 0o755)) // the user chooses the directory of a key
 	path := filepath.Join(dir, "key")
 	_, err := ReadKey(path)
 	require.ErrorIs(t, err, ErrUnavailable)
@@ -86,21 +87,21 @@ func TestS65ReadKey(t *testing.T) {
 	require.ErrorContains(t, err, "too large")
 }
 
-// S66: no way of printing shows a key or a passphrase.
+// S66: nothing that prints a key or passphrase reveals it.
 func TestS66KeysDoNotPrint(t *testing.T) {
 	t.Parallel()
 	secret := "canary-3f9a-canary-3f9a-canary-3"
 	raw, err := ParseKey(base64.StdEncoding.EncodeToString([]byte(secret)))
 	require.NoError(t, err)
 	phrase := cheapPassphrase(secret, nil)
-	require.NoError(t, Seal(&Memory{}, phrase).Put(t.Context(), "k", nil)) // now it is known
+	require.NoError(t, Seal(&Memory{}, phrase).Put(t.Context(), "k", nil)) // now the passphrase is known
 	for _, key := range []Key{raw, phrase} {
 		type holder struct {
 			Name string
 			k    Key
 			K    Key
 		}
-		for _, v := range []any{key, &key, holder{"n", key, key}, &holder{"n", key, key}, []Key{key}, &File{Key: key}, Seal(&Memory{}, key)} {
+		for _, v := range []any{key, &key, holder{"n", key, key}, &holder{"n", key, key}, []Key{key}, NewFile("", key), Seal(&Memory{}, key)} {
 			var out bytes.Buffer
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%p"} {
 				_, _ = fmt.Fprintf(&out, verb, v)
@@ -120,8 +121,8 @@ func TestS66KeysDoNotPrint(t *testing.T) {
 	require.Equal(t, "", fmt.Sprint(Key{}))
 }
 
-// The default parameters are those of RFC 9106 §4, second recommended option.
-func TestPassphraseParameters(t *testing.T) {
+// The default parameters are the second recommended option of RFC 9106, section 4.
+func TestPassphraseUsesTheParametersOfRFC9106(t *testing.T) {
 	t.Parallel()
 	key := Passphrase(func(context.Context, bool) ([]byte, error) { return []byte("pw"), nil })
 	require.Equal(t, derivation{time: 3, memory: 64 * 1024, threads: 4}, (*key.state).cost)
@@ -146,7 +147,7 @@ func FuzzParseKey(f *testing.F) {
 			require.Nil(t, key.state)
 			return
 		}
-		// Whatever was accepted is one of the spellings of what it became.
+		// An accepted text is one of the spellings of its key.
 		raw := (*key.state).key[:]
 		require.Contains(t, []string{
 			hex.EncodeToString(raw), base64.StdEncoding.EncodeToString(raw), base64.URLEncoding.EncodeToString(raw),

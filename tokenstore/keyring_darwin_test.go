@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// security(1) says what went wrong in its exit status alone.
-func TestKeychainErrors(t *testing.T) {
+// The exit status of security(1) is all that tells what went wrong.
+func TestKeychainErrorsInterpretTheStatus(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]error{36: ErrLocked, 51: ErrLocked, 128: ErrLocked, 37: ErrUnavailable, 1: ErrUnavailable} {
 		err := exec.Command("/bin/sh", "-c", "exit "+strconv.Itoa(status)).Run()

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,34 +24,21 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore/storetest"
 )
 
-// The whole contract on a real Secret Service, with each system's limit for an item.
-func TestKeyring(t *testing.T) {
+// The whole contract on a real Secret Service, with the item limit of each system.
+func TestKeyringKeepsTheContract(t *testing.T) {
 	for name, limit := range map[string]int{"linux": 0, "macos": 2900, "windows": 2560, "all in files": 1} {
 		t.Run(name, func(t *testing.T) {
 			realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 			storetest.Run(t, func(*testing.T) tokenstore.Store {
-				// What a call may take is not the contract's matter, and a loaded machine takes its time.
+				// The contract is not about time, and a loaded machine is slow.
 				return tokenstore.SetItemLimit(&tokenstore.Keyring{Timeout: time.Minute}, limit)
 			})
 		})
 	}
 }
 
-// filesDir is where a zero Keyring of this session has its files.
-func filesDir(s *realparts.Session) string {
-	return filepath.Join(s.Home, ".local/state/nativeoauth/keyring-nativeoauth.d")
-}
-
-func sealedFiles(t *testing.T, s *realparts.Session) []string {
-	t.Helper()
-	names, err := filepath.Glob(filepath.Join(filesDir(s), "*.sealed"))
-	require.NoError(t, err)
-	return names
-}
-
-const sizeOver = 200_000 // over Linux's limit
-
-// What goes wrong with a Secret Service, and what a caller is told: a sentinel, a cause, a remedy, soon (S64).
+// S64: if something is wrong with the Secret Service, the caller soon gets an error
+// with a sentinel, a cause and a remedy.
 func TestS64KeychainTrouble(t *testing.T) {
 	stale := func(t *testing.T) {
 		s := realparts.SecretService(t, realparts.Unlocked)
@@ -68,17 +54,17 @@ func TestS64KeychainTrouble(t *testing.T) {
 		want  error
 		says  []string
 	}{
-		{"no bus", func(t *testing.T) { bareEnvironment(t) }, tokenstore.ErrUnavailable, []string{"no session bus", "DBUS_SESSION_BUS_ADDRESS", "tokenstore.File"}},
+		{"no bus", func(t *testing.T) { bareEnvironment(t) }, tokenstore.ErrUnavailable, []string{"no session bus", "DBUS_SESSION_BUS_ADDRESS", "sealed file"}},
 		{"no bus, autolaunch", func(t *testing.T) {
 			bareEnvironment(t)
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", "autolaunch:")
 		}, tokenstore.ErrUnavailable, []string{"no session bus", "dbus-run-session"}},
-		{"stale address", stale, tokenstore.ErrUnavailable, []string{"cannot be reached", "mend DBUS_SESSION_BUS_ADDRESS"}},
+		{"stale address", stale, tokenstore.ErrUnavailable, []string{"cannot be reached", "correct DBUS_SESSION_BUS_ADDRESS"}},
 		{"nonsense address", func(t *testing.T) {
 			bareEnvironment(t)
 			t.Setenv("DBUS_SESSION_BUS_ADDRESS", "\x1b[31mnonsense")
 		}, tokenstore.ErrUnavailable, []string{"cannot be reached"}},
-		{"no service", in(realparts.NoService), tokenstore.ErrUnavailable, []string{"no secret service runs", "gnome-keyring", "tokenstore.File"}},
+		{"no service", in(realparts.NoService), tokenstore.ErrUnavailable, []string{"no secret service runs", "gnome-keyring", "sealed file"}},
 		{"no collection", in(realparts.NoCollection), tokenstore.ErrUnavailable, []string{"no default keyring", "make one"}},
 		{"locked, no display", in(realparts.Locked), tokenstore.ErrLocked, []string{"locked", "no display", "gnome-keyring-daemon --unlock"}},
 		{"service that does not start", func(t *testing.T) {
@@ -103,7 +89,7 @@ func TestS64KeychainTrouble(t *testing.T) {
 				for _, part := range test.says {
 					require.ErrorContains(t, err, part, call)
 				}
-				require.NotErrorIs(t, err, tokenstore.ErrNotFound, call) // S61: could not be read is not absent
+				require.NotErrorIs(t, err, tokenstore.ErrNotFound, call) // S61: a store that cannot be read is not empty
 				require.NotErrorIs(t, err, context.DeadlineExceeded, call)
 				var pending *tokenstore.Pending
 				require.False(t, errors.As(err, &pending), "%s: nothing was sent", call)
@@ -114,40 +100,25 @@ func TestS64KeychainTrouble(t *testing.T) {
 	}
 }
 
-// bareEnvironment is that of cron or a container.
-func bareEnvironment(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
-		t.Skip("this user has a session bus under /run/user, which is found without an environment")
-	}
-	for _, name := range []string{"DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY"} {
-		t.Setenv(name, "")
-	}
+// The package example takes the keychain if it works, and the file otherwise. It
+// keeps its choice even if the keychain does not work any more.
+func TestExampleChoosesAStore(t *testing.T) {
+	sealed := tokenstore.NewFile(t.TempDir(), key(t, "ab"))
+	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
+	store, setting := openStore(t.Context(), "", sealed)
+	require.IsType(t, &tokenstore.Keyring{}, store)
+	require.Equal(t, "keychain", setting)
+
+	realparts.SecretService(t, realparts.NoService).Setenv(t)
+	store, _ = openStore(t.Context(), setting, sealed)
+	require.IsType(t, &tokenstore.Keyring{}, store)
+	require.ErrorIs(t, store.Put(t.Context(), "a", nil), tokenstore.ErrUnavailable)
+	store, setting = openStore(t.Context(), "", sealed)
+	require.Same(t, sealed, store)
+	require.Equal(t, "file", setting)
 }
 
-const launchedBy = "TOKENSTORE_LAUNCHED_BY"
-
-// launchedBuses kills and counts the session buses that were started from this test's environment: dbus-launch leaves its
-// bus running.
-func launchedBuses(t *testing.T) (n int) {
-	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/environ")
-	require.NoError(t, err)
-	for _, path := range all {
-		environ, _ := os.ReadFile(path)
-		name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "comm"))
-		if !bytes.Contains(environ, []byte(launchedBy+"="+os.Getenv(launchedBy))) || string(name) != "dbus-daemon\n" {
-			continue
-		}
-		n++
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
-	return n
-}
-
-// A service that the bus has to start first is started.
+// A service that is not running yet is started by the bus.
 func TestKeyringStartsTheService(t *testing.T) {
 	daemon := realparts.Need(t, "gnome-keyring-daemon")[0]
 	s := realparts.StartableService(t, daemon+" --start --foreground --components=secrets")
@@ -157,9 +128,10 @@ func TestKeyringStartsTheService(t *testing.T) {
 	require.ErrorContains(t, err, "no default keyring") // so it runs now
 }
 
-// A stopped daemon holds each call for ever: the first call ends in time, the others at once, and one goroutine is held, not
-// a hundred. The Pending ends when the call does, and the gate opens again.
-func TestKeyringStoppedDaemon(t *testing.T) {
+// A stopped daemon never answers. The first call ends in time, the others end at
+// once, and they hold one goroutine, not a hundred. When the daemon goes on, the
+// calls succeed again.
+func TestKeyringStoppedDaemonHoldsOneGoroutine(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: 3 * time.Second}
@@ -185,8 +157,9 @@ func TestKeyringStoppedDaemon(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-// gnome-keyring does not survive every first word of a client while it is busy with another's: asked too much before its first answer, it
-// aborts, with the person's keys in its memory. So many clients come, while some write.
+// gnome-keyring aborts if a client sends too much before the first answer while the
+// daemon is busy with another client, and the user's keys are then lost from its
+// memory. So many clients come at once, and some of them write.
 func TestKeyringServiceOutlivesItsClients(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
@@ -212,9 +185,11 @@ func TestKeyringServiceOutlivesItsClients(t *testing.T) {
 	clients.Wait()
 }
 
-// The daemon stops after the look and before the call is answered: Put and Delete return a Pending, others get ErrBusy
-// at once, one goroutine waits, and what was sent lands when the daemon goes on, before Done is closed.
-func TestKeyringPending(t *testing.T) {
+// The daemon stops after the keychain was opened and before the call is answered.
+// Put and Delete return a Pending, and other calls get ErrBusy at once. One
+// goroutine waits. When the daemon goes on, the change happens before Done is
+// closed.
+func TestKeyringLateChangeIsPending(t *testing.T) {
 	for _, size := range []int{10, sizeOver} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			s := realparts.SecretService(t, realparts.Unlocked)
@@ -222,7 +197,7 @@ func TestKeyringPending(t *testing.T) {
 			store := &tokenstore.Keyring{Timeout: time.Minute}
 			require.NoError(t, store.Put(t.Context(), "a", bytes.Repeat([]byte("o"), size)))
 			tokenstore.BeforeChange(store, s.FreezeKeyring)
-			store.Timeout = 2 * time.Second // enough for the look, on a loaded machine
+			store.Timeout = 2 * time.Second // enough to open the keychain on a loaded machine
 
 			updated := bytes.Repeat([]byte("n"), size)
 			err := store.Put(t.Context(), "a", updated)
@@ -241,13 +216,13 @@ func TestKeyringPending(t *testing.T) {
 			}
 			require.Less(t, time.Since(started), 30*time.Second)
 			require.LessOrEqual(t, runtime.NumGoroutine(), before)
-			// Another handle cannot write the same value meanwhile, nor sweep its file.
+			// Another handle can neither write the same value now nor sweep its file.
 			other := &tokenstore.Keyring{Timeout: 200 * time.Millisecond}
 			require.Error(t, other.Put(t.Context(), "a", []byte("other")))
-			// Locks, records and the index need no keychain.
+			// Locks, journals and the index need no keychain.
 			_, unlock, err := store.Lock(t.Context(), "a")
 			require.NoError(t, err)
-			require.NoError(t, store.WriteRecord(t.Context(), "a", []byte("r")))
+			require.NoError(t, store.WriteJournal(t.Context(), "a", []byte("j")))
 			require.NoError(t, unlock())
 			keys, err := store.List(t.Context(), "")
 			require.NoError(t, err)
@@ -280,17 +255,8 @@ func TestKeyringPending(t *testing.T) {
 	}
 }
 
-func within(t *testing.T, done <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(30 * time.Second):
-		t.Fatal("nothing for 30 seconds")
-	}
-}
-
-// The caller's own ctx ends a call, with the caller's own error.
-func TestKeyringCallersContext(t *testing.T) {
+// The caller's ctx ends a call, with the caller's error.
+func TestKeyringReturnsTheCallersError(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -306,8 +272,8 @@ func TestKeyringCallersContext(t *testing.T) {
 	within(t, pending.Done)
 }
 
-// The session bus itself hangs.
-func TestKeyringStoppedBus(t *testing.T) {
+// The session bus hangs.
+func TestKeyringSurvivesAStoppedBus(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	s.FreezeBus()
@@ -323,8 +289,8 @@ func TestKeyringStoppedBus(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-// The daemon is killed and started anew between write and read, and between reads.
-func TestKeyringRestartedDaemon(t *testing.T) {
+// The daemon is killed and restarted between write and read, and between reads.
+func TestKeyringSurvivesARestartedDaemon(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -347,8 +313,9 @@ func TestKeyringRestartedDaemon(t *testing.T) {
 	require.Len(t, sealedFiles(t, s), 1, "a failed call sweeps nothing")
 }
 
-// Each Put of a value over the limit has a new file, the one before goes after the read-back, and nothing else does.
-func TestKeyringFilesOverTheLimit(t *testing.T) {
+// Each Put of a value over the limit makes a new file. The previous file is deleted
+// after the read-back, and no other file is.
+func TestKeyringSweepsOnlyOldFiles(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -408,8 +375,8 @@ func TestKeyringFilesOverTheLimit(t *testing.T) {
 	require.Empty(t, sealedFiles(t, s))
 }
 
-// What another program put under our name is no session, and names no file.
-func TestKeyringForeignItems(t *testing.T) {
+// What another program stored under our name is no session and names no file.
+func TestKeyringRefusesForeignItems(t *testing.T) {
 	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	for _, text := range []string{"", "secret", "nativeoauth2:text:x", "nativeoauth1:file:../../../etc/passwd:" + strings.Repeat("A", 43)} {
@@ -424,8 +391,8 @@ func TestKeyringForeignItems(t *testing.T) {
 	require.Equal(t, "ours", string(got))
 }
 
-// The listing can be lost without losing a session, and reading mends it.
-func TestKeyringIndex(t *testing.T) {
+// A lost index loses no session, and reading a value restores its row.
+func TestKeyringRestoresALostIndex(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
@@ -445,7 +412,7 @@ func TestKeyringIndex(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a"}, keys)
 
-	// Before the item comes its row: a Put that the keychain refuses leaves no secret unlisted.
+	// The row is made before the item, so that no secret is ever without a row.
 	tokenstore.BeforeChange(store, func() {
 		keys, err := store.List(t.Context(), "")
 		require.NoError(t, err)
@@ -454,15 +421,16 @@ func TestKeyringIndex(t *testing.T) {
 	require.NoError(t, store.Put(t.Context(), "b", nil))
 }
 
-// A thousand keys' files lie in the directory. (gnome-keyring itself takes 4 ms to read one of 1,000 items, and 70 ms to write
-// one, for it encrypts all of them anew.)
-func TestKeyringThousandKeys(t *testing.T) {
+// The directory has the files of a thousand keys. gnome-keyring itself takes 4 ms
+// to read one of 1,000 items and 70 ms to write one, because it encrypts all of
+// them again.
+func TestKeyringKeepsAThousandKeysApart(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
 	for i := range 1000 {
-		for _, kind := range []string{"row", "lock", "write", "record", strings.Repeat("0", 32) + ".sealed"} {
+		for _, kind := range []string{"row", "lock", "write", "journal", strings.Repeat("0", 32) + ".sealed"} {
 			require.NoError(t, os.WriteFile(filepath.Join(filesDir(s), fmt.Sprintf("key-k%d.%s", i, kind)), nil, 0o600))
 		}
 	}
@@ -485,8 +453,8 @@ func TestKeyringThousandKeys(t *testing.T) {
 	require.Len(t, sealedFiles(t, s), 1000, "other keys' files are not swept")
 }
 
-// Two Services are two stores, however odd their names.
-func TestKeyringServicesApart(t *testing.T) {
+// Two services are two stores, however odd their names are.
+func TestKeyringKeepsServicesApart(t *testing.T) {
 	realparts.SecretService(t, realparts.Unlocked).Setenv(t)
 	services := []string{"", "a", "A", "a:b", `a"; rm -rf /`, `a\`, "../../x", "ä", strings.Repeat("s", 65), strings.Repeat("s", 5000), "sha256-x", "con", "."}
 	for _, service := range services {
@@ -505,7 +473,8 @@ func TestKeyringServicesApart(t *testing.T) {
 
 const keyringChild = "TOKENSTORE_KEYRING_CHILD"
 
-// TestKeyringChild is another process of the same user: it writes and reads one key until its standard input ends.
+// TestKeyringChild is another process of the same user. It writes and reads one
+// key.
 func TestKeyringChild(t *testing.T) {
 	if os.Getenv(keyringChild) == "" {
 		return
@@ -524,8 +493,9 @@ func TestKeyringChild(t *testing.T) {
 	}
 }
 
-// Several processes on one key: no torn value, no file left over; one killed while it writes leaves a whole value too.
-func TestKeyringProcesses(t *testing.T) {
+// Several processes write one key. No value is torn and no file is left over. A
+// process that is killed while it writes leaves a whole value too.
+func TestKeyringProcessesTearNothing(t *testing.T) {
 	s := realparts.SecretService(t, realparts.Unlocked)
 	s.Setenv(t)
 	self, err := os.Executable()

@@ -10,12 +10,16 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
+// This file is for systems without a keychain. Nothing but openKeychain is ever
+// called.
+
 func systemLimit(_, _ string) int { return MaxData }
 
 const probeByWriting = false
 
-func lookForKeychain(context.Context) (keychain, error) {
-	return keychain{}, fmt.Errorf("%w: programs built for %s without cgo have no keychain; keep the session in a tokenstore.File", ErrUnavailable, runtime.GOOS)
+func openKeychain(context.Context) (keychain, error) {
+	return keychain{}, fmt.Errorf("%w: programs built for %s without cgo "+
+		"have no keychain"+elsewhere, ErrUnavailable, runtime.GOOS)
 }
 
 func keychainError(err error) error {

@@ -8,9 +8,10 @@ import (
 	"github.com/zalando/go-keyring"
 )
 
-// keychain is one that is there for each call by itself.
+// keychain is one that each call of go-keyring reaches by itself. There is
+// nothing to keep open between calls.
 type keychain struct {
-	asks bool // a person may be asked
+	prompts bool // the system may prompt the user
 }
 
 func (keychain) close() {}

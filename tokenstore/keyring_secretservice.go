@@ -16,88 +16,65 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// systemLimit: a Secret Service has none, but rewrites and re-encrypts its whole keyring at each change.
+// systemLimit returns the longest text of an item, in bytes. A Secret Service has
+// no limit, but it encrypts and writes its whole keyring at each change.
 func systemLimit(_, _ string) int { return 64 << 10 }
 
-// probeByWriting: what the service says about itself is enough.
+// probeByWriting is false because the service says whether it works.
 const probeByWriting = false
 
+// The names of the Secret Service API, version 0.2 (specifications.freedesktop.org).
 const (
 	secretsName       = "org.freedesktop.secrets"
 	secretsPath       = dbus.ObjectPath("/org/freedesktop/secrets")
 	secretsService    = "org.freedesktop.Secret.Service"
 	secretsCollection = "org.freedesktop.Secret.Collection"
+	secretsItem       = "org.freedesktop.Secret.Item"
 	loginCollection   = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
 	noObject          = dbus.ObjectPath("/")
 )
 
-const elsewhere = "; or keep the session in a tokenstore.File"
-
-// keychain is a session bus with a secret service on it.
+// keychain is a connection to a session bus that has a secret service.
 type keychain struct {
 	conn       *dbus.Conn
 	service    dbus.BusObject
-	collection dbus.ObjectPath // the one that go-keyring takes
-	asks       bool            // go-keyring is going to ask a person for the keyring's password
+	collection dbus.ObjectPath // the one that go-keyring uses
+	prompts    bool            // go-keyring will prompt for the keyring's password
 }
 
-// lookForKeychain returns a keychain where go-keyring can be called without a surprise: that would start a session bus of its own, and
-// leave one running at each call. The keychain is closed by close, or when ctx ends.
-func lookForKeychain(ctx context.Context) (k keychain, err error) {
-	if k.conn, err = dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx)); err != nil {
-		if busAddress() == "" {
-			return k, fmt.Errorf("%w: there is no session bus, as in ssh, cron or a container: DBUS_SESSION_BUS_ADDRESS is not set and /run/user/%d/bus does not exist; "+
-				"sign in to a desktop session or run under dbus-run-session"+elsewhere, ErrUnavailable, os.Getuid())
-		}
-		return k, busError("cannot be reached", err)
+// openKeychain returns a keychain on which go-keyring works without a surprise.
+// Without a session bus, go-keyring would start one at each call and leave it
+// running. The keychain is closed by close, or when ctx ends.
+func openKeychain(ctx context.Context) (k keychain, err error) {
+	if k.conn, err = connectSessionBus(ctx); err != nil {
+		return keychain{}, err
 	}
 	defer func() {
 		if err != nil {
 			k.close()
 		}
 	}()
-	if err := k.conn.Auth(nil); err != nil {
-		return k, busError("refuses this user, as under sudo", err)
-	}
-	if err := k.conn.Hello(); err != nil {
-		return k, busError("does not answer", err)
-	}
 	k.service = k.conn.Object(secretsName, secretsPath)
-	// Together, for each answer is a way through two other processes. What nobody answers, because the service has yet to be
-	// started, is asked again.
-	running := ask(ctx, k.conn.BusObject(), "org.freedesktop.DBus.NameHasOwner", secretsName)
-	all := k.collections(ctx)
-	started, err := startSecretService(ctx, k.conn.BusObject(), running)
+	collections, err := k.collections(ctx)
 	if err != nil {
 		return k, err
-	}
-	if started {
-		all = k.collections(ctx)
-	}
-	// Nothing else goes along before this answer: only then has gnome-keyring noted that this client is there.
-	var collections []dbus.ObjectPath
-	if err := answer(all, &collections); err != nil {
-		return k, keychainError(err)
 	}
 	if k.collection = loginCollection; !slices.Contains(collections, loginCollection) {
 		if k.collection, err = defaultCollection(ctx, k.service); err != nil {
 			return k, err
 		}
 	}
-	// Not the property Locked: gnome-keyring aborts when it is read by a client that is gone, as after a kill (GLib asserts that a
-	// getter which fails says why). Unlock shows nothing; it names the prompt that would.
-	var (
-		open   []dbus.ObjectPath
-		prompt dbus.ObjectPath
-	)
-	if err := answer(ask(ctx, k.service, secretsService+".Unlock", []dbus.ObjectPath{k.collection}), &open, &prompt); err != nil {
-		return k, keychainError(err)
+	locked, err := k.locked(ctx)
+	if err != nil {
+		return k, err
 	}
-	k.asks = !slices.Contains(open, k.collection)
-	if k.asks && !hasDisplay() {
-		return k, fmt.Errorf("%w: the default keyring is locked and there is no display to ask for its password on; "+
-			"sign in to the desktop, or unlock it with gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere, ErrLocked)
+	if locked && !hasDisplay() {
+		return k, fmt.Errorf("%w: the default keyring is locked, and there is no display "+
+			"to prompt for its password; sign in to the desktop, or unlock the keyring with "+
+			"gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere,
+			ErrLocked)
 	}
+	k.prompts = locked
 	return k, nil
 }
 
@@ -107,18 +84,88 @@ func (k keychain) close() {
 	}
 }
 
-// get is go-keyring's Get on the connection that is there, with a third of its calls. Where something is in the way that a person may clear, such as an
-// item with a lock of its own, it is that Get.
+// connectSessionBus returns a connection of its own to the session bus. It never
+// starts a bus.
+func connectSessionBus(ctx context.Context) (*dbus.Conn, error) {
+	conn, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
+	switch {
+	case err != nil && busAddress() == "":
+		return nil, fmt.Errorf("%w: there is no session bus, as in ssh, cron or a container: "+
+			"DBUS_SESSION_BUS_ADDRESS is not set and /run/user/%d/bus does not exist; "+
+			"sign in to a desktop session or run under dbus-run-session"+elsewhere,
+			ErrUnavailable, os.Getuid())
+	case err != nil:
+		return nil, busError("cannot be reached", err)
+	}
+	if err := conn.Auth(nil); err != nil {
+		_ = conn.Close()
+		return nil, busError("refuses this user, as under sudo", err)
+	}
+	if err := conn.Hello(); err != nil {
+		_ = conn.Close()
+		return nil, busError("does not answer", err)
+	}
+	return conn, nil
+}
+
+// collections returns the keyrings of the secret service, and starts the service
+// if the bus knows how.
+func (k keychain) collections(ctx context.Context) ([]dbus.ObjectPath, error) {
+	request := func() *dbus.Call {
+		return send(ctx, k.service, "org.freedesktop.DBus.Properties.Get",
+			secretsService, "Collections")
+	}
+	// Both requests go out together, because each answer takes a detour through two
+	// other processes. If the service had to be started, the second one got no
+	// answer and is repeated.
+	running := send(ctx, k.conn.BusObject(), "org.freedesktop.DBus.NameHasOwner", secretsName)
+	reply := request()
+	started, err := startSecretService(ctx, k.conn.BusObject(), running)
+	if err != nil {
+		return nil, err
+	}
+	if started {
+		reply = request()
+	}
+	// No other request is sent before this answer. Until then gnome-keyring has not
+	// registered this client, and a second request can make it abort.
+	var collections []dbus.ObjectPath
+	if err := receive(reply, &collections); err != nil {
+		return nil, keychainError(err)
+	}
+	return collections, nil
+}
+
+// locked reports whether the user has to unlock the collection. It does not read
+// the property Locked: gnome-keyring aborts if a client reads it and is gone
+// before the answer, as after a kill (GLib asserts that a getter that fails says
+// why). Unlock shows nothing by itself; it returns the prompt that would.
+func (k keychain) locked(ctx context.Context) (bool, error) {
+	var (
+		open   []dbus.ObjectPath
+		prompt dbus.ObjectPath
+	)
+	reply := send(ctx, k.service, secretsService+".Unlock", []dbus.ObjectPath{k.collection})
+	if err := receive(reply, &open, &prompt); err != nil {
+		return false, keychainError(err)
+	}
+	return !slices.Contains(open, k.collection), nil
+}
+
+// get does what go-keyring's Get does, on the open connection and with a third of
+// the requests. If a prompt may be needed, such as for an item with its own lock,
+// it uses go-keyring, which shows the prompt.
 func (k keychain) get(ctx context.Context, service, key string) (string, error) {
-	if k.asks {
+	if k.prompts {
 		return keyring.Get(service, key)
 	}
-	found := ask(ctx, k.conn.Object(secretsName, k.collection), secretsCollection+".SearchItems", map[string]string{"username": key, "service": service})
-	opened := ask(ctx, k.service, secretsService+".OpenSession", "plain", dbus.MakeVariant(""))
+	found := send(ctx, k.conn.Object(secretsName, k.collection), secretsCollection+".SearchItems",
+		map[string]string{"username": key, "service": service})
+	opened := send(ctx, k.service, secretsService+".OpenSession", "plain", dbus.MakeVariant(""))
 	var (
 		items   []dbus.ObjectPath
 		nothing dbus.Variant
-		session dbus.ObjectPath
+		session dbus.ObjectPath // ends with the connection
 		secret  struct {
 			Session     dbus.ObjectPath
 			Parameters  []byte
@@ -126,15 +173,16 @@ func (k keychain) get(ctx context.Context, service, key string) (string, error) 
 			ContentType string
 		}
 	)
-	err := answer(found, &items)
+	err := receive(found, &items)
 	if err == nil && len(items) == 0 {
 		return "", keyring.ErrNotFound
 	}
 	if err == nil {
-		err = answer(opened, &nothing, &session) // it ends with the connection
+		err = receive(opened, &nothing, &session)
 	}
 	if err == nil {
-		err = answer(ask(ctx, k.conn.Object(secretsName, items[0]), "org.freedesktop.Secret.Item.GetSecret", session), &secret)
+		item := k.conn.Object(secretsName, items[0])
+		err = receive(send(ctx, item, secretsItem+".GetSecret", session), &secret)
 	}
 	if errors.As(err, new(dbus.Error)) {
 		return keyring.Get(service, key)
@@ -142,57 +190,73 @@ func (k keychain) get(ctx context.Context, service, key string) (string, error) 
 	return string(secret.Value), err
 }
 
-// ask sends a call that starts nothing. The answer comes later.
-func ask(ctx context.Context, object dbus.BusObject, method string, args ...any) *dbus.Call {
-	return object.GoWithContext(ctx, method, dbus.FlagNoAutoStart, make(chan *dbus.Call, 1), args...)
+// send sends a request that starts no service. Use receive for its answer.
+func send(ctx context.Context, object dbus.BusObject, method string, args ...any) *dbus.Call {
+	reply := make(chan *dbus.Call, 1)
+	return object.GoWithContext(ctx, method, dbus.FlagNoAutoStart, reply, args...)
 }
 
-func (k keychain) collections(ctx context.Context) *dbus.Call {
-	return ask(ctx, k.service, "org.freedesktop.DBus.Properties.Get", secretsService, "Collections")
-}
+func receive(call *dbus.Call, to ...any) error { return (<-call.Done).Store(to...) }
 
-func answer(call *dbus.Call, to ...any) error { return (<-call.Done).Store(to...) }
-
-// startSecretService makes sure that a secret service runs: the bus may know one that has yet to be started.
-func startSecretService(ctx context.Context, bus dbus.BusObject, asked *dbus.Call) (started bool, err error) {
-	var running bool
-	if err := answer(asked, &running); err != nil {
+// startSecretService makes sure that a secret service runs. The call running is a
+// NameHasOwner request that was sent before.
+func startSecretService(
+	ctx context.Context, bus dbus.BusObject, running *dbus.Call,
+) (started bool, err error) {
+	var runs bool
+	if err := receive(running, &runs); err != nil {
 		return false, busError("does not answer", err)
 	}
-	if running {
+	if runs {
 		return false, nil
 	}
 	var startable []string
-	if err := bus.CallWithContext(ctx, "org.freedesktop.DBus.ListActivatableNames", 0).Store(&startable); err != nil {
+	err = bus.CallWithContext(ctx, "org.freedesktop.DBus.ListActivatableNames", 0).Store(&startable)
+	if err != nil {
 		return false, busError("does not answer", err)
 	}
 	if !slices.Contains(startable, secretsName) {
-		return false, fmt.Errorf("%w: no secret service runs on the session bus; start gnome-keyring, KWallet or KeePassXC (with its Secret Service integration on)"+elsewhere, ErrUnavailable)
+		return false, fmt.Errorf("%w: no secret service runs on the session bus; "+
+			"start gnome-keyring, KWallet or KeePassXC (with its Secret Service integration on)"+
+			elsewhere, ErrUnavailable)
 	}
-	if err := bus.CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0, secretsName, uint32(0)).Err; err != nil {
-		return false, fmt.Errorf("%w: the secret service cannot be started: %s; start it by hand to see why"+elsewhere, ErrUnavailable, wire.SafeText(err.Error(), 0))
+	err = bus.CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0,
+		secretsName, uint32(0)).Err
+	if err != nil {
+		return false, fmt.Errorf("%w: the secret service cannot be started: %s; "+
+			"start it by hand to see why"+elsewhere,
+			ErrUnavailable, wire.SafeText(err.Error(), 0))
 	}
 	return true, nil
 }
 
-// defaultCollection is the one that go-keyring takes where there is no login keyring.
-func defaultCollection(ctx context.Context, service dbus.BusObject) (path dbus.ObjectPath, err error) {
-	if err := service.CallWithContext(ctx, secretsService+".ReadAlias", 0, "default").Store(&path); err != nil {
+// defaultCollection returns the keyring that go-keyring uses if there is no login
+// keyring.
+func defaultCollection(
+	ctx context.Context, service dbus.BusObject,
+) (path dbus.ObjectPath, err error) {
+	err = service.CallWithContext(ctx, secretsService+".ReadAlias", 0, "default").Store(&path)
+	if err != nil {
 		return "", keychainError(err)
 	}
 	if path == noObject || path == "" {
-		return "", fmt.Errorf("%w: the secret service has no default keyring; make one (in Passwords and Keys, KWalletManager or KeePassXC), "+
+		return "", fmt.Errorf("%w: the secret service has no default keyring; "+
+			"make one (in Passwords and Keys, KWalletManager or KeePassXC), "+
 			"or sign in to the desktop with a password"+elsewhere, ErrUnavailable)
 	}
 	return path, nil
 }
 
+// busError is about a bus that has an address and does not work.
 func busError(problem string, err error) error {
-	return fmt.Errorf("%w: the session bus at %s %s (%s); it may have ended with the session that started it: sign in again or mend DBUS_SESSION_BUS_ADDRESS"+elsewhere,
+	return fmt.Errorf("%w: the session bus at %s %s (%s); "+
+		"it may have ended with the session that started it: "+
+		"sign in again or correct DBUS_SESSION_BUS_ADDRESS"+elsewhere,
 		ErrUnavailable, wire.SafeText(busAddress(), 0), problem, wire.SafeText(err.Error(), 0))
 }
 
-// busAddress is what godbus goes by after it looked: it writes what it finds to the environment.
+// busAddress returns the address that godbus used, or "" if it found none. godbus
+// writes an address that it finds to the environment.
 func busAddress() string {
 	if address := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); address != "autolaunch:" {
 		return address
@@ -200,20 +264,27 @@ func busAddress() string {
 	return ""
 }
 
+// hasDisplay reports whether the service can show a prompt. Without a display
+// gnome-keyring would wait for ever.
 func hasDisplay() bool {
 	return os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != ""
 }
 
-// keychainError makes a typed error of go-keyring's. D-Bus errors carry no secret.
+// keychainError returns one of this package's errors for one of go-keyring's. The
+// text of a D-Bus error contains no secret.
 func keychainError(err error) error {
 	text := wire.SafeText(err.Error(), 0)
 	var fault dbus.Error
 	switch {
+	// go-keyring has no typed error for this.
 	case strings.Contains(text, "failed to unlock correct collection"):
-		return fmt.Errorf("%w: the keyring stayed locked, as when its prompt is dismissed or cannot be shown; unlock it and try again", ErrLocked)
+		return fmt.Errorf("%w: the keyring stayed locked; "+
+			"its prompt was dismissed or cannot be shown; unlock it and try again", ErrLocked)
 	case errors.As(err, &fault) && fault.Name == "org.freedesktop.Secret.Error.IsLocked":
-		return fmt.Errorf("%w: the secret service says so; unlock the keyring and try again", ErrLocked)
+		return fmt.Errorf("%w: the secret service says so; "+
+			"unlock the keyring and try again", ErrLocked)
 	default:
-		return fmt.Errorf("%w: the secret service failed: %s; restart it and try again", ErrUnavailable, text)
+		return fmt.Errorf("%w: the secret service failed: %s; restart it and try again",
+			ErrUnavailable, text)
 	}
 }

@@ -11,9 +11,11 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore/storetest"
 )
 
-// The whole contract on the Credential Manager, under a name of the test's own, and again with every value over an item's limit. Under Wine, whose
-// CredRead asks for the size and for the value apart, NeverTorn can fail with "More data available".
-func TestKeyringContract(t *testing.T) {
+// The whole contract on the Credential Manager, under a service name of the test,
+// and again with every value over the limit of an item. Under Wine, NeverTorn can
+// fail with "More data available", because Wine's CredRead reads the size and the
+// value separately.
+func TestKeyringKeepsTheContract(t *testing.T) {
 	for name, limit := range map[string]int{"items": 0, "all in files": 1} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.UserCacheDir()

@@ -7,7 +7,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 )
 
-// lock implements [Locker] on a file that is never deleted: deleting one lets two holders lock two files of one name.
+// lock implements the Lock of [Shared] with a file lock. The file is never
+// deleted. If it were, two holders could lock two files of the same name.
 func (f folder) lock(ctx context.Context, key string) (context.Context, func() error, error) {
 	if err := checkCall(ctx, key); err != nil {
 		return nil, nil, err
@@ -16,7 +17,8 @@ func (f folder) lock(ctx context.Context, key string) (context.Context, func() e
 	if err != nil {
 		return nil, nil, unavailable(err)
 	}
-	// The operating system takes such a lock from nobody, so held ends at unlock only.
+	// The operating system does not take a file lock away, so held ends at unlock
+	// only.
 	held, end := context.WithCancel(context.WithoutCancel(ctx))
 	var once sync.Once
 	return held, func() (err error) {

@@ -8,24 +8,27 @@ import (
 	"sync"
 )
 
-// Memory is a Store that forgets everything when the process ends: for tests, and for programs that must leave nothing
-// behind. The zero Memory is ready, and empty; its methods are safe for concurrent use. Do not copy one after use.
+// Memory is a Store that forgets everything when the process ends. It is for
+// tests, and for programs that must leave nothing behind. The zero Memory is
+// empty and ready. Its methods are safe for concurrent use. Do not copy a Memory
+// after its first use. For a Memory, durable means as long as the process lives.
+//
+// Memory implements [Shared] for all clients that use the same *Memory.
 type Memory struct {
-	mu      sync.Mutex
-	values  map[string][]byte
-	records map[string][]byte
-	locks   map[string]chan struct{} // of one place each: full while the lock is held
+	mu       sync.Mutex
+	values   map[string][]byte
+	journals map[string][]byte
+	locks    map[string]chan struct{} // capacity 1; full while the lock is held
 }
 
 var (
-	_ Store    = (*Memory)(nil)
-	_ Lister   = (*Memory)(nil)
-	_ Locker   = (*Memory)(nil)
-	_ Prober   = (*Memory)(nil)
-	_ Recorder = (*Memory)(nil)
+	_ Store  = (*Memory)(nil)
+	_ Lister = (*Memory)(nil)
+	_ Prober = (*Memory)(nil)
+	_ Shared = (*Memory)(nil)
 )
 
-// String names the store for a person.
+// String returns "memory", a name of the store for messages.
 func (m *Memory) String() string { return "memory" }
 
 // Get implements [Store].
@@ -59,8 +62,13 @@ func (m *Memory) List(ctx context.Context, prefix string) ([]string, error) {
 	return startingWith(prefix, slices.Collect(maps.Keys(m.values))), nil
 }
 
-// Lock implements [Locker], within this Memory.
-func (m *Memory) Lock(ctx context.Context, key string) (context.Context, func() error, error) {
+// Probe implements [Prober]. It fails only if ctx has ended.
+func (m *Memory) Probe(ctx context.Context) error { return ctx.Err() }
+
+// Lock implements [Shared]. The lock is one of this Memory and of no other.
+func (m *Memory) Lock(
+	ctx context.Context, key string,
+) (held context.Context, unlock func() error, err error) {
 	if err := checkCall(ctx, key); err != nil {
 		return nil, nil, err
 	}
@@ -88,20 +96,20 @@ func (m *Memory) Lock(ctx context.Context, key string) (context.Context, func() 
 	}, nil
 }
 
-// Probe implements [Prober]: memory always works.
-func (m *Memory) Probe(ctx context.Context) error { return ctx.Err() }
-
-// ReadRecord implements [Recorder].
-func (m *Memory) ReadRecord(ctx context.Context, key string) ([]byte, error) {
-	return m.read(ctx, key, &m.records)
+// ReadJournal implements [Shared].
+func (m *Memory) ReadJournal(ctx context.Context, key string) ([]byte, error) {
+	return m.read(ctx, key, &m.journals)
 }
 
-// WriteRecord implements [Recorder].
-func (m *Memory) WriteRecord(ctx context.Context, key string, data []byte) error {
-	return m.write(ctx, key, data, &m.records)
+// WriteJournal implements [Shared]. It does not check that the caller has the
+// lock.
+func (m *Memory) WriteJournal(ctx context.Context, key string, data []byte) error {
+	return m.write(ctx, key, data, &m.journals)
 }
 
-func (m *Memory) read(ctx context.Context, key string, from *map[string][]byte) ([]byte, error) {
+func (m *Memory) read(
+	ctx context.Context, key string, from *map[string][]byte,
+) ([]byte, error) {
 	if err := checkCall(ctx, key); err != nil {
 		return nil, err
 	}
@@ -114,7 +122,9 @@ func (m *Memory) read(ctx context.Context, key string, from *map[string][]byte) 
 	return ownCopy(data), nil
 }
 
-func (m *Memory) write(ctx context.Context, key string, data []byte, to *map[string][]byte) error {
+func (m *Memory) write(
+	ctx context.Context, key string, data []byte, to *map[string][]byte,
+) error {
 	if err := checkCall(ctx, key); err != nil {
 		return err
 	}
@@ -130,10 +140,11 @@ func (m *Memory) write(ctx context.Context, key string, data []byte, to *map[str
 	return nil
 }
 
-// ownCopy is not nil even for nil: an empty value is a value.
+// ownCopy returns a copy that is not nil even if data is: the empty value is a
+// value.
 func ownCopy(data []byte) []byte { return append(make([]byte, 0, len(data)), data...) }
 
-// startingWith sorts keys and keeps those that start with prefix.
+// startingWith returns the keys that begin with prefix, sorted. It changes keys.
 func startingWith(prefix string, keys []string) []string {
 	keys = slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) })
 	slices.Sort(keys)

@@ -7,14 +7,15 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore/storetest"
 )
 
-func TestMemory(t *testing.T) {
+// The whole contract in memory.
+func TestMemoryKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	var memory tokenstore.Memory
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return &memory })
 }
 
-// The store of the Example keeps the contract too.
-func TestExampleStore(t *testing.T) {
+// The store of the example keeps the contract too.
+func TestExampleStoreKeepsTheContract(t *testing.T) {
 	one := &vault{}
 	storetest.Run(t, func(*testing.T) tokenstore.Store { return one })
 }

@@ -15,12 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var (
-	keyA = [32]byte{1}
-	keyB = [32]byte{2}
-)
-
-// S65: only the same key and the same name open a value; every altered bit, every cut and every swap is refused.
+// S65: only the same key and the same name open a value. Every altered bit, every
+// cut and every swap is refused.
 func TestS65SealedBytes(t *testing.T) {
 	t.Parallel()
 	plain := []byte("canary-3f9a")
@@ -63,7 +59,8 @@ func TestS65SealedBytes(t *testing.T) {
 	require.Empty(t, empty)
 }
 
-// The stored format is a promise to every later version: this value was sealed by the first.
+// The stored format is a promise to every later version. The first version sealed
+// these values.
 func TestTheFormatStays(t *testing.T) {
 	t.Parallel()
 	for _, sealed := range []string{
@@ -78,7 +75,8 @@ func TestTheFormatStays(t *testing.T) {
 	}
 }
 
-func TestANewerFormatIsToldApart(t *testing.T) {
+// A value of a newer version is neither damaged nor missing.
+func TestANewerFormatHasItsOwnError(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}
@@ -98,7 +96,8 @@ func TestANewerFormatIsToldApart(t *testing.T) {
 	require.Equal(t, sealed, kept, "nothing is destroyed")
 }
 
-// Whoever can write the store cannot make us spend gigabytes or minutes.
+// An attacker with write access to the store cannot make us spend gigabytes or
+// minutes.
 func TestDerivationsAreBounded(t *testing.T) {
 	t.Parallel()
 	good := derivation{time: 3, memory: 64 << 10, threads: 4}
@@ -114,14 +113,8 @@ func TestDerivationsAreBounded(t *testing.T) {
 	require.Equal(t, good, h.from)
 }
 
-func testKey(t testing.TB) Key {
-	t.Helper()
-	key, err := ParseKey(strings.Repeat("ab", 32))
-	require.NoError(t, err)
-	return key
-}
-
-// S65: through the Store: a swapped record, another key; and the ciphertext is what inner holds.
+// S65: the same through the Store, with a swapped value and another key. The inner
+// store has ciphertext.
 func TestS65SealedStore(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -154,22 +147,22 @@ func TestS65SealedStore(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotFound)
 }
 
+// Without a key or a store inside, every method returns an error.
 func TestNoKeyIsAnErrorEverywhere(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	for name, s := range map[string]interface {
 		Store
 		Lister
-		Locker
 		Prober
-		Recorder
+		Shared
 	}{"Seal": Seal(&Memory{}, Key{}), "Passphrase(nil)": Seal(&Memory{}, Passphrase(nil)), "nil inner": Seal(nil, testKey(t)),
-		"zero Sealed": &Sealed{}, "File": &File{Dir: t.TempDir() + "/sealed"}} {
+		"zero Sealed": &Sealed{}, "File": NewFile(t.TempDir()+"/sealed", Key{}), "zero File": &File{}} {
 		_, get := s.Get(ctx, "k")
 		_, list := s.List(ctx, "")
 		_, _, lock := s.Lock(ctx, "k")
-		_, read := s.ReadRecord(ctx, "k")
-		for i, err := range []error{get, list, lock, read, s.Probe(ctx), s.Put(ctx, "k", nil), s.Delete(ctx, "k"), s.WriteRecord(ctx, "k", nil)} {
+		_, read := s.ReadJournal(ctx, "k")
+		for i, err := range []error{get, list, lock, read, s.Probe(ctx), s.Put(ctx, "k", nil), s.Delete(ctx, "k"), s.WriteJournal(ctx, "k", nil)} {
 			require.Error(t, err, "%s %d", name, i)
 			require.NotErrorIs(t, err, ErrNotFound)
 			require.NotErrorIs(t, err, errors.ErrUnsupported)
@@ -177,31 +170,23 @@ func TestNoKeyIsAnErrorEverywhere(t *testing.T) {
 	}
 }
 
-// bare is a Store and nothing else.
-type bare struct{ m *Memory }
-
-func (b bare) Get(ctx context.Context, key string) ([]byte, error)    { return b.m.Get(ctx, key) }
-func (b bare) Put(ctx context.Context, key string, data []byte) error { return b.m.Put(ctx, key, data) }
-func (b bare) Delete(ctx context.Context, key string) error           { return b.m.Delete(ctx, key) }
-
+// A wrapper returns errors.ErrUnsupported for what its inner store lacks.
 func TestWrappersPromiseOnlyWhatTheInnerStoreHas(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	for name, s := range map[string]interface {
 		Store
 		Lister
-		Locker
 		Prober
-		Recorder
+		Shared
 	}{
 		"Sealed":     Seal(bare{&Memory{}}, testKey(t)),
 		"passphrase": Seal(bare{&Memory{}}, cheapPassphrase("pw", nil)),
-		"Chooser":    &Chooser{Stores: []Store{bare{&Memory{}}}, Dir: t.TempDir() + "/c"},
 	} {
 		_, list := s.List(ctx, "")
 		_, _, lock := s.Lock(ctx, "k")
-		_, read := s.ReadRecord(ctx, "k")
-		for i, err := range []error{list, lock, read, s.Probe(ctx), s.WriteRecord(ctx, "k", nil)} {
+		_, read := s.ReadJournal(ctx, "k")
+		for i, err := range []error{list, lock, read, s.Probe(ctx), s.WriteJournal(ctx, "k", nil)} {
 			require.ErrorIs(t, err, errors.ErrUnsupported, "%s %d", name, i)
 		}
 		require.NoError(t, s.Put(ctx, "k", []byte("v")))
@@ -211,22 +196,8 @@ func TestWrappersPromiseOnlyWhatTheInnerStoreHas(t *testing.T) {
 	}
 }
 
-// cheapPassphrase costs microseconds; asked counts, and may be nil.
-func cheapPassphrase(answer string, asked func(create bool)) Key {
-	return cheap(Passphrase(func(_ context.Context, create bool) ([]byte, error) {
-		if asked != nil {
-			asked(create)
-		}
-		return []byte(answer), nil
-	}))
-}
-
-func cheap(key Key) Key {
-	(*key.state).cost = derivation{time: 1, memory: 64, threads: 1}
-	return key
-}
-
-func TestThePassphraseIsAskedOnce(t *testing.T) {
+// One prompt serves all values of a process.
+func TestThePassphraseIsPromptedOnce(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}
@@ -236,7 +207,7 @@ func TestThePassphraseIsAskedOnce(t *testing.T) {
 	_, err := s.Get(ctx, "k")
 	require.ErrorIs(t, err, ErrNotFound)
 	require.NoError(t, s.Delete(ctx, "k"))
-	require.Empty(t, creates, "nothing to open, nothing to ask")
+	require.Empty(t, creates, "nothing to open, no prompt")
 
 	require.NoError(t, s.Probe(ctx))
 	for i := range 10 {
@@ -248,10 +219,10 @@ func TestThePassphraseIsAskedOnce(t *testing.T) {
 	keys, err := s.List(ctx, "")
 	require.NoError(t, err)
 	require.Len(t, keys, 10, "the proof is not listed")
-	_, err = s.Get(ctx, passphraseName)
+	_, err = s.Get(ctx, proofKey)
 	require.Error(t, err)
-	require.Error(t, s.Put(ctx, passphraseName, nil))
-	require.Error(t, s.Delete(ctx, passphraseName))
+	require.Error(t, s.Put(ctx, proofKey, nil))
+	require.Error(t, s.Delete(ctx, proofKey))
 
 	// Another process.
 	creates = nil
@@ -265,8 +236,9 @@ func TestThePassphraseIsAskedOnce(t *testing.T) {
 	require.Len(t, (*s.key.state).keys, 1)
 }
 
-// A slip in typing neither opens nor seals anything, and the next use asks again.
-func TestAWrongPassphrase(t *testing.T) {
+// A mistyped passphrase neither opens nor seals anything, and the next use prompts
+// again.
+func TestAWrongPassphraseSealsNothing(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}
@@ -276,14 +248,14 @@ func TestAWrongPassphrase(t *testing.T) {
 
 	answers := []string{"wrong", "also wrong", "", "right"}
 	failure := errors.New("no terminal")
-	asked := 0
+	prompted := 0
 	s := Seal(inner, cheap(Passphrase(func(_ context.Context, create bool) ([]byte, error) {
 		require.False(t, create)
-		asked++
-		if asked == 5 {
+		prompted++
+		if prompted == 5 {
 			return nil, failure
 		}
-		return []byte(answers[asked-1]), nil
+		return []byte(answers[prompted-1]), nil
 	})))
 	_, err = s.Get(ctx, "k")
 	require.ErrorIs(t, err, ErrWrongKey)
@@ -295,7 +267,7 @@ func TestAWrongPassphrase(t *testing.T) {
 	got, err := s.Get(ctx, "k")
 	require.NoError(t, err)
 	require.Equal(t, "v", string(got))
-	require.Equal(t, 4, asked)
+	require.Equal(t, 4, prompted)
 
 	_, err = Seal(inner, cheap(Passphrase(func(context.Context, bool) ([]byte, error) { return nil, failure }))).Get(ctx, "k")
 	require.ErrorIs(t, err, failure)
@@ -314,19 +286,20 @@ func TestKeysAndPassphrasesDoNotMix(t *testing.T) {
 	require.ErrorIs(t, err, ErrWrongKey)
 }
 
-// A lost proof is no lost session: any sealed value proves the passphrase, and the proof is made anew from it.
-func TestALostProof(t *testing.T) {
+// If the proof is lost, no session is: any sealed value proves the passphrase, and
+// the proof is made again.
+func TestALostProofLosesNoSession(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}
 	require.NoError(t, Seal(inner, testKey(t)).Put(ctx, "a-by-key", []byte("v")))
 	require.NoError(t, Seal(inner, cheapPassphrase("right", nil)).Put(ctx, "k", []byte("v")))
-	require.NoError(t, inner.Delete(ctx, passphraseName))
+	require.NoError(t, inner.Delete(ctx, proofKey))
 
 	notNew := func(create bool) { require.False(t, create) }
 	require.ErrorIs(t, Seal(inner, cheapPassphrase("wrong", notNew)).Put(ctx, "k2", nil), ErrWrongKey)
 	require.NoError(t, Seal(inner, cheapPassphrase("right", notNew)).Put(ctx, "k2", []byte("v")))
-	_, err := inner.Get(ctx, passphraseName)
+	_, err := inner.Get(ctx, proofKey)
 	require.NoError(t, err)
 
 	s := Seal(inner, cheapPassphrase("right", notNew))
@@ -337,8 +310,8 @@ func TestALostProof(t *testing.T) {
 	require.Len(t, (*s.key.state).keys, 1, "still one salt")
 }
 
-// Parameters may change: what was sealed with others still opens.
-func TestOtherParameters(t *testing.T) {
+// The parameters may change. What was sealed with others still opens.
+func TestOtherParametersStillOpen(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	inner := &Memory{}
@@ -346,8 +319,8 @@ func TestOtherParameters(t *testing.T) {
 	require.NoError(t, old.Put(ctx, "old", []byte("v")))
 	newer := cheapPassphrase("pw", nil)
 	(*newer.state).cost.memory = 128
-	require.NoError(t, inner.Delete(ctx, passphraseName))
-	s := Seal(bare{inner}, newer) // cannot list, so it makes a new proof
+	require.NoError(t, inner.Delete(ctx, proofKey))
+	s := Seal(bare{inner}, newer) // it cannot list, so it makes a new proof
 	require.NoError(t, s.Put(ctx, "new", []byte("v")))
 	for range 2 {
 		for _, key := range []string{"old", "new"} {
@@ -358,7 +331,7 @@ func TestOtherParameters(t *testing.T) {
 	}
 	require.Len(t, (*s.key.state).keys, 2)
 
-	// A value under another passphrase costs an error, and leaves no wrong key behind.
+	// A value under another passphrase is an error and leaves no wrong key behind.
 	foreign := &Memory{}
 	require.NoError(t, Seal(foreign, cheapPassphrase("another", nil)).Put(ctx, "foreign", []byte("v")))
 	sealed, err := foreign.Get(ctx, "foreign")
@@ -369,7 +342,8 @@ func TestOtherParameters(t *testing.T) {
 	require.Len(t, (*s.key.state).keys, 2)
 }
 
-// Stores of several processes that create at once: one asks to create, the rest are held to its passphrase.
+// If several stores create a passphrase at once, one of them creates it, and the
+// others need the same passphrase.
 func TestTwoThatCreateAtOnceAgree(t *testing.T) {
 	t.Parallel()
 	for range 50 {
@@ -404,14 +378,14 @@ func TestTwoThatCreateAtOnceAgree(t *testing.T) {
 	}
 }
 
-// Goroutines share one question; one that gives up does not disturb it.
-func TestOneQuestionForManyGoroutines(t *testing.T) {
+// Goroutines share one prompt. One that gives up does not disturb it.
+func TestOnePromptForManyGoroutines(t *testing.T) {
 	t.Parallel()
-	asking, answer := make(chan struct{}), make(chan struct{})
-	var asked atomic.Int32
+	prompting, answer := make(chan struct{}), make(chan struct{})
+	var prompted atomic.Int32
 	s := Seal(&Memory{}, cheap(Passphrase(func(context.Context, bool) ([]byte, error) {
-		if asked.Add(1) == 1 {
-			close(asking)
+		if prompted.Add(1) == 1 {
+			close(prompting)
 		}
 		<-answer
 		return []byte("pw"), nil
@@ -420,16 +394,16 @@ func TestOneQuestionForManyGoroutines(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() { require.NoError(t, s.Put(t.Context(), fmt.Sprint("k", i), []byte("v"))) })
 	}
-	<-asking
+	<-prompting
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, s.Put(ctx, "impatient", nil), context.DeadlineExceeded)
 	close(answer)
 	wg.Wait()
-	require.EqualValues(t, 1, asked.Load())
+	require.EqualValues(t, 1, prompted.Load())
 }
 
-// The two places a Sealed reads foreign bytes: neither may panic, and nothing but what was sealed opens.
+// Foreign bytes cause no panic, and nothing but a sealed value opens.
 func FuzzOpenBytes(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(sealBytes(keyA, "name", []byte("x")))

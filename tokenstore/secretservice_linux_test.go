@@ -14,21 +14,22 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// prompting is a secret service with a person before it who does what a test needs, which no headless gnome-keyring can be
-// brought to. It keeps one item. On a real session bus, under the real name.
+// prompting is a secret service that shows prompts, which the test answers for the
+// user. A gnome-keyring without a display cannot do that. It stores one item, on a
+// real session bus and under the real name.
 type prompting struct {
 	conn *dbus.Conn
 
 	mu       sync.Mutex
 	locked   bool
-	held     bool        // the item has a lock of its own
+	held     bool        // the item has its own lock
 	calls    int         // of methods
 	secret   []byte      // nil: no item
-	onUnlock func() bool // the person's answer to each prompt; false: dismissed
+	onUnlock func() bool // the user's answer to each prompt; false: dismissed
 	onCreate func() bool // nil: no prompt
 	onDelete func() bool
 	prompted chan struct{} // one element for each prompt shown
-	pending  func()        // what the prompt's answer does
+	pending  func()        // what happens if the prompt is confirmed
 	opens    dbus.ObjectPath
 	answer   func() bool
 }
@@ -48,7 +49,7 @@ type fakeSecret struct {
 	ContentType string
 }
 
-// promptingSession puts the test into a session with such a service, and a display.
+// promptingSession gives the test a session with such a service and a display.
 func promptingSession(t *testing.T) (*realparts.Session, *prompting) {
 	t.Helper()
 	s := realparts.SecretService(t, realparts.NoService)
@@ -77,7 +78,7 @@ func (p *prompting) set(change func()) {
 	change()
 }
 
-func (p *prompting) ask(answer func() bool, then func()) dbus.ObjectPath {
+func (p *prompting) prompt(answer func() bool, then func()) dbus.ObjectPath {
 	p.answer, p.pending = answer, then
 	return fakePrompt
 }
@@ -98,9 +99,9 @@ func (f fakeServiceAPI) Unlock(objects []dbus.ObjectPath) ([]dbus.ObjectPath, db
 	f.p.opens = objects[0]
 	switch {
 	case f.p.locked:
-		return nil, f.p.ask(f.p.onUnlock, func() { f.p.locked = false }), nil
+		return nil, f.p.prompt(f.p.onUnlock, func() { f.p.locked = false }), nil
 	case f.p.held && objects[0] == fakeItem:
-		return nil, f.p.ask(f.p.onUnlock, func() { f.p.held = false }), nil
+		return nil, f.p.prompt(f.p.onUnlock, func() { f.p.held = false }), nil
 	}
 	return objects, "/", nil
 }
@@ -134,7 +135,7 @@ func (f fakeCollectionAPI) CreateItem(_ map[string]dbus.Variant, secret fakeSecr
 	defer f.p.mu.Unlock()
 	store := func() { f.p.secret = secret.Value }
 	if f.p.onCreate != nil {
-		return "/", f.p.ask(f.p.onCreate, store), nil
+		return "/", f.p.prompt(f.p.onCreate, store), nil
 	}
 	store()
 	return fakeItem, "/", nil
@@ -156,7 +157,7 @@ func (f fakeItemAPI) Delete() (dbus.ObjectPath, *dbus.Error) {
 	f.p.mu.Lock()
 	defer f.p.mu.Unlock()
 	if f.p.onDelete != nil {
-		return f.p.ask(f.p.onDelete, func() { f.p.secret = nil }), nil
+		return f.p.prompt(f.p.onDelete, func() { f.p.secret = nil }), nil
 	}
 	f.p.secret = nil
 	return "/", nil
@@ -169,7 +170,7 @@ func (f fakePromptAPI) Prompt(string) *dbus.Error {
 	answer, then, opened := f.p.answer, f.p.pending, f.p.opens
 	f.p.mu.Unlock()
 	go func() {
-		time.Sleep(100 * time.Millisecond) // until the caller has our reply
+		time.Sleep(100 * time.Millisecond) // until the caller has the reply
 		f.p.prompted <- struct{}{}
 		granted := answer()
 		f.p.mu.Lock()
@@ -193,8 +194,9 @@ func (fakeSessionAPI) Close() *dbus.Error { return nil }
 func dismiss() bool { return false }
 func allow() bool   { return true }
 
-// A dismissed prompt makes go-keyring's Set and Delete report success. Nothing was stored, and nothing is claimed.
-func TestKeyringDismissedPrompt(t *testing.T) {
+// If a prompt is dismissed, Set and Delete of go-keyring report success. The Keyring
+// does not.
+func TestKeyringDismissedPromptIsAnError(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	p.set(func() { p.onCreate = dismiss })
@@ -223,8 +225,9 @@ func TestKeyringDismissedPrompt(t *testing.T) {
 	require.NoError(t, store.Delete(t.Context(), "a"))
 }
 
-// Locked, with a person before the display: Probe and the first call ask, and go by the answer.
-func TestKeyringUnlockPrompt(t *testing.T) {
+// If the keyring is locked and there is a display, Probe and the first call prompt
+// the user.
+func TestKeyringPromptsToUnlock(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{}
 	p.set(func() { p.locked, p.onUnlock = true, dismiss })
@@ -232,17 +235,18 @@ func TestKeyringUnlockPrompt(t *testing.T) {
 		require.ErrorIs(t, err, tokenstore.ErrLocked)
 		require.ErrorContains(t, err, "unlock it and try again")
 	}
-	// Longer than an unattended call may take: a person answers.
+	// The user may take longer than an unattended call.
 	p.set(func() {
 		p.onUnlock = func() bool { time.Sleep(tokenstore.Unattended + 500*time.Millisecond); return true }
 	})
 	require.NoError(t, store.Probe(t.Context()))
-	p.set(func() { require.False(t, p.locked, "asked before anything depends on it") })
+	p.set(func() { require.False(t, p.locked, "prompted before anything depends on it") })
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
 }
 
-// Reading asks the service for what it needs and no more: two properties, the item, a session, the secret.
-func TestKeyringGetIsFewCalls(t *testing.T) {
+// A Get sends five requests: one property, the lock, the item, a session and the
+// secret.
+func TestKeyringGetSendsFiveRequests(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{}
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
@@ -252,8 +256,9 @@ func TestKeyringGetIsFewCalls(t *testing.T) {
 	p.set(func() { require.Equal(t, 5, p.calls) })
 }
 
-// An item may have a lock of its own in a keyring that is open (KeePassXC): the person is asked for it.
-func TestKeyringItemWithItsOwnLock(t *testing.T) {
+// An item may have its own lock in a keyring that is open (KeePassXC). The user is
+// prompted for it.
+func TestKeyringPromptsForAnItemWithItsOwnLock(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{Timeout: time.Minute}
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
@@ -266,9 +271,10 @@ func TestKeyringItemWithItsOwnLock(t *testing.T) {
 	require.Equal(t, "x", string(got))
 }
 
-// Nobody answers. The call ends in time; the prompt, and what waits for it, end when the bus dies: there go-keyring
-// dereferences nil, which must not end the program.
-func TestKeyringBusDiesUnderPrompt(t *testing.T) {
+// If nobody answers the prompt, the call ends in time. The prompt and its goroutine
+// end when the bus dies. go-keyring then dereferences nil, which must not end the
+// program.
+func TestKeyringSurvivesADeadBusUnderAPrompt(t *testing.T) {
 	s, p := promptingSession(t)
 	store := &tokenstore.Keyring{Timeout: 2 * time.Second}
 	never, end := context.WithCancel(t.Context())
@@ -291,7 +297,7 @@ func TestKeyringBusDiesUnderPrompt(t *testing.T) {
 	s.StopBus()
 	within(t, pending.Done)
 
-	// And while a caller still waits.
+	// The same while a caller still waits.
 	s, p = promptingSession(t)
 	store = &tokenstore.Keyring{Timeout: time.Minute}
 	p.set(func() { p.locked, p.onUnlock = true, wait })
@@ -311,8 +317,8 @@ func TestKeyringBusDiesUnderPrompt(t *testing.T) {
 	}
 }
 
-// A display on which gnome-keyring can show nothing.
-func TestKeyringPromptCannotBeShown(t *testing.T) {
+// gnome-keyring cannot show its prompt on this display.
+func TestKeyringIsLockedIfThePromptCannotBeShown(t *testing.T) {
 	realparts.SecretService(t, realparts.Locked).Setenv(t)
 	t.Setenv("DISPLAY", ":99")
 	store := &tokenstore.Keyring{Timeout: 20 * time.Second}

@@ -351,7 +351,7 @@ func sweep(t *testing.T, dpop bool) {
 	parsed, err := tokenstore.ReadKey(filepath.Join(p.home, "key"))
 	require.NoError(t, err)
 	state := filepath.Join(p.home, ".local", "state", "nativeoauth", "sealed")
-	store := &tokenstore.File{Dir: state, Key: parsed}
+	store := tokenstore.NewFile(state, parsed)
 	names, err := store.List(t.Context(), "s1.")
 	require.NoError(t, err)
 	require.NotEmpty(t, names)

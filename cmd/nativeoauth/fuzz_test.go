@@ -53,7 +53,7 @@ func FuzzCommand(f *testing.F) {
 
 	key, err := tokenstore.ReadKey(keyFile)
 	require.NoError(f, err)
-	store := &tokenstore.File{Key: key}
+	store := tokenstore.NewFile("", key)
 	client, err := oauthclient.New(oauthclient.Config{
 		Issuer: p.http.URL, ClientID: "cli", Scopes: []string{"openid", "offline_access"}, Store: store,
 		UI: oauthclient.UI{OpenURL: func(_ context.Context, url string) error {

@@ -33,13 +33,13 @@ func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 		return &tokenstore.Memory{}, nil
 	case storeFile:
 		if s.KeyFile == "" {
-			return &tokenstore.File{Key: tokenstore.Passphrase(a.askPassphrase)}, nil
+			return tokenstore.NewFile("", tokenstore.Passphrase(a.askPassphrase)), nil
 		}
 		key, err := tokenstore.ReadKey(s.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("--key-file: %w; a new key is made with: (umask 077; openssl rand -base64 32 > %s)", err, quote(s.KeyFile))
 		}
-		return &tokenstore.File{Key: key}, nil
+		return tokenstore.NewFile("", key), nil
 	}
 	return nil, usage("--store %q is not one of keychain, file, memory", s.Store)
 }

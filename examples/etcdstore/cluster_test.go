@@ -20,7 +20,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 )
 
-// cluster is a real one: three nodes of Debian's etcd-server, each a process of its own.
+// cluster is three nodes of Debian's etcd-server, each in its own process.
 type cluster struct {
 	nodes     []*exec.Cmd
 	endpoints []string
@@ -48,7 +48,7 @@ func startCluster(t *testing.T) *cluster {
 			"--initial-cluster", strings.Join(peers, ","), "--initial-cluster-state", "new", "--initial-cluster-token", filepath.Base(dir),
 			"--logger", "zap", "--log-level", "error", "--heartbeat-interval", "100", "--election-timeout", "1000")
 		if node.Env = []string{}; runtime.GOARCH == "arm64" {
-			node.Env = append(node.Env, "ETCD_UNSUPPORTED_ARCH=arm64") // which 3.4 asks for
+			node.Env = append(node.Env, "ETCD_UNSUPPORTED_ARCH=arm64") // etcd 3.4 requires it
 		}
 		node.Stdout, node.Stderr = &logs[i], &logs[i]
 		require.NoError(t, node.Start())
@@ -74,7 +74,7 @@ func freeAddrs(t *testing.T, n int) []string {
 	for i := range addrs {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		defer func() { _ = ln.Close() }() // all of them in the end, so that they differ
+		defer func() { _ = ln.Close() }() // closed at the end, so that the addresses differ
 		addrs[i] = ln.Addr().String()
 	}
 	return addrs
@@ -86,7 +86,7 @@ func connect(endpoints []string) (*clientv3.Client, error) {
 	})
 }
 
-// client is one machine's connection.
+// client returns the connection of one machine.
 func (c *cluster) client(t *testing.T) *clientv3.Client {
 	t.Helper()
 	client, err := connect(c.endpoints)
@@ -95,7 +95,7 @@ func (c *cluster) client(t *testing.T) *clientv3.Client {
 	return client
 }
 
-// leader returns the number of the node that leads.
+// leader returns the number of the leading node.
 func (c *cluster) leader(t *testing.T) int {
 	t.Helper()
 	client := c.client(t)

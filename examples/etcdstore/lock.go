@@ -15,25 +15,26 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// turn is the right to write: a key with a lease. Who waits for a lock has a turn too, and it comes when no older one is left.
+// turn is the right to write. In etcd it is a key with a lease. A machine that
+// waits for a lock has a turn too, which begins when no older turn is left.
 type turn struct {
 	store *Store
-	name  string // whose lock it is; "": that of one write without a lock
-	outer *turn  // the lock that was held already
+	name  string // the key of the lock; "": a single write without a lock
+	outer *turn  // a lock that the caller already holds; nil: none
 	held  context.Context
 	lose  context.CancelCauseFunc
-	kept  chan struct{} // closed when the lease is no longer renewed
+	kept  chan struct{} // closed when the lease is not renewed any more
 
 	lease   clientv3.LeaseID
 	key     string // in etcd
 	created int64  // its CreateRevision
 
-	writing chan struct{} // full during a write; guards the rest
+	writing chan struct{} // capacity 1; full during a write; guards the fields below
 	rev     int64         // the key's ModRevision
 	step    int64         // the number that was last written to the key
 }
 
-// mark is where a context carries the innermost turn of a Store.
+// mark is the context key for the innermost turn of a Store.
 type mark struct{ store *Store }
 
 func (s *Store) turnOf(ctx context.Context) *turn {
@@ -41,7 +42,7 @@ func (s *Store) turnOf(ctx context.Context) *turn {
 	return t
 }
 
-// holds reports whether t, or one around it, is that of name.
+// holds reports whether t or a turn around it is that of name.
 func (t *turn) holds(name string) bool {
 	for ; t != nil; t = t.outer {
 		if t.name == name {
@@ -51,11 +52,15 @@ func (t *turn) holds(name string) bool {
 	return false
 }
 
-// Lock implements [tokenstore.Locker]. Those who wait get the lock in the order in which they came.
+// Lock implements [tokenstore.Shared]. Waiting machines get the lock in the order
+// in which they came.
 //
-// held ends with the cause [ErrLockLost] (see [context.Cause]) when the lease cannot be renewed in time. It ends by this
-// machine's clock, which starts before the cluster's does, so that nobody else has the lock yet.
-func (s *Store) Lock(ctx context.Context, key string) (held context.Context, unlock func() error, err error) {
+// If the lease cannot be renewed in time, held ends with the cause [ErrLockLost];
+// see [context.Cause]. It ends by the clock of this machine, which starts before
+// that of the cluster. No other machine has the lock at that moment.
+func (s *Store) Lock(
+	ctx context.Context, key string,
+) (held context.Context, unlock func() error, err error) {
 	if err := s.check(ctx, key); err != nil {
 		return nil, nil, err
 	}
@@ -75,22 +80,27 @@ func (s *Store) Lock(ctx context.Context, key string) (held context.Context, unl
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
-		if !errors.Is(err, ErrLockLost) { // that was in the queue only
+		// A lease that ran out in the queue did no harm, so this tries again.
+		if !errors.Is(err, ErrLockLost) {
 			return nil, nil, err
 		}
 	}
 }
 
-// begin makes a turn, with a key of its own under dir.
+// begin makes a turn with its own key under dir.
 func (s *Store) begin(ctx context.Context, name, dir string) (*turn, error) {
-	t := &turn{store: s, name: name, outer: s.turnOf(ctx), kept: make(chan struct{}), writing: make(chan struct{}, 1)}
-	t.held, t.lose = context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), mark{s}, t))
+	t := &turn{
+		store: s, name: name, outer: s.turnOf(ctx),
+		kept: make(chan struct{}), writing: make(chan struct{}, 1),
+	}
+	held := context.WithValue(context.WithoutCancel(ctx), mark{s}, t)
+	t.held, t.lose = context.WithCancelCause(held)
 	var until time.Time
-	granted, err := ask(ctx, s, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
-		asked := time.Now()
+	granted, err := retry(ctx, s, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
+		sent := time.Now()
 		granted, err := s.Client.Grant(ctx, int64(s.ttl()/time.Second))
 		if err == nil {
-			until = asked.Add(time.Duration(granted.TTL) * time.Second)
+			until = sent.Add(time.Duration(granted.TTL) * time.Second)
 		}
 		return granted, err
 	})
@@ -101,10 +111,11 @@ func (s *Store) begin(ctx context.Context, name, dir string) (*turn, error) {
 	t.lease, t.key = granted.ID, dir+strconv.FormatInt(int64(granted.ID), 16)
 	go t.keep(until)
 
-	// On condition, so that a try that was given up on and comes late changes nothing.
-	made, err := ask(ctx, s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	// The condition makes sure that an earlier try that arrives late changes nothing.
+	made, err := retry(ctx, s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return s.Client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(t.key), "=", 0)).
-			Then(clientv3.OpPut(t.key, "0", clientv3.WithLease(t.lease))).Else(clientv3.OpGet(t.key)).Commit()
+			Then(clientv3.OpPut(t.key, "0", clientv3.WithLease(t.lease))).
+			Else(clientv3.OpGet(t.key)).Commit()
 	})
 	if err != nil {
 		t.abandon()
@@ -118,7 +129,8 @@ func (s *Store) begin(ctx context.Context, name, dir string) (*turn, error) {
 	return t, nil
 }
 
-// only returns what a transaction's one Get found; else a key that never was.
+// only returns the key that the one Get of a transaction found. If it found none,
+// it returns a key with CreateRevision 0.
 func only(resp *clientv3.TxnResponse) *mvccpb.KeyValue {
 	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) == 1 {
 		return kvs[0]
@@ -126,7 +138,8 @@ func only(resp *clientv3.TxnResponse) *mvccpb.KeyValue {
 	return &mvccpb.KeyValue{}
 }
 
-// keep renews the lease until the turn ends. A renewal counts from when it was asked for: the cluster's clock starts later.
+// keep renews the lease until the turn ends. The time of a renewal begins when the
+// request is sent, because the clock of the cluster starts later.
 func (t *turn) keep(until time.Time) {
 	defer close(t.kept)
 	ttl := time.Until(until)
@@ -137,13 +150,13 @@ func (t *turn) keep(until time.Time) {
 		if t.held.Err() != nil {
 			return
 		}
-		asked := time.Now()
+		sent := time.Now()
 		try, cancel := context.WithTimeout(t.held, ttl/3)
 		renewed, err := t.store.Client.KeepAliveOnce(try, t.lease)
 		cancel()
 		switch {
 		case err == nil:
-			until, next = asked.Add(time.Duration(renewed.TTL)*time.Second), ttl/3
+			until, next = sent.Add(time.Duration(renewed.TTL)*time.Second), ttl/3
 			over.Reset(time.Until(until))
 		case codeOf(err) == codes.NotFound:
 			t.lose(ErrLockLost)
@@ -153,7 +166,7 @@ func (t *turn) keep(until time.Time) {
 	}
 }
 
-// end gives the turn back. On an error the lease does it, within its time.
+// end gives the turn back. If that fails, the lease runs out by itself.
 func (t *turn) end() error {
 	lost := context.Cause(t.held)
 	t.lose(context.Canceled)
@@ -161,7 +174,8 @@ func (t *turn) end() error {
 	if lost != nil {
 		return nil // there is nothing to give back
 	}
-	_, err := ask(context.WithoutCancel(t.held), t.store, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+	ctx := context.WithoutCancel(t.held)
+	_, err := retry(ctx, t.store, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
 		return t.store.Client.Revoke(ctx, t.lease)
 	})
 	if codeOf(err) == codes.NotFound {
@@ -170,7 +184,8 @@ func (t *turn) end() error {
 	return err
 }
 
-// abandon is end for a turn of no use. Nobody waits long for that: it goes on beside, and else the lease does it.
+// abandon ends a turn that is of no use any more. It waits for that for a second at
+// most. After that, end goes on in the background, or the lease runs out.
 func (t *turn) abandon() {
 	ended := make(chan struct{})
 	go func() {
@@ -183,17 +198,19 @@ func (t *turn) abandon() {
 	}
 }
 
-// wait returns when no older turn is left.
+// wait returns nil when no older turn is left.
 func (t *turn) wait(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(t.held, func() { cancel(context.Cause(t.held)) })()
 	dir := t.store.path(locks, t.name, "/")
 	for {
-		resp, err := ask(ctx, t.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		resp, err := retry(ctx, t.store, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 			older := clientv3.WithMaxCreateRev(t.created - 1)
-			return t.store.Client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(t.key), "=", t.created)).
-				Then(clientv3.OpGet(dir, append(clientv3.WithLastCreate(), clientv3.WithKeysOnly(), older)...)).Commit()
+			youngest := append(clientv3.WithLastCreate(), clientv3.WithKeysOnly(), older)
+			return t.store.Client.Txn(ctx).
+				If(clientv3.Compare(clientv3.CreateRevision(t.key), "=", t.created)).
+				Then(clientv3.OpGet(dir, youngest...)).Commit()
 		})
 		switch {
 		case err != nil && context.Cause(ctx) != nil:
@@ -209,11 +226,14 @@ func (t *turn) wait(ctx context.Context) error {
 	}
 }
 
-// gone returns when the key is deleted, or when it is time to look again: a watch hangs with its node.
+// gone returns when the key is deleted, and after half a TTL at the latest. A watch
+// hangs if its node does.
 func (t *turn) gone(ctx context.Context, key string, from int64) {
 	ctx, cancel := context.WithTimeout(ctx, t.store.ttl()/2)
 	defer cancel()
-	for resp := range t.store.Client.Watch(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(from), clientv3.WithFilterPut()) {
+	deletions := t.store.Client.Watch(clientv3.WithRequireLeader(ctx), key,
+		clientv3.WithRev(from), clientv3.WithFilterPut())
+	for resp := range deletions {
 		if len(resp.Events) > 0 {
 			return
 		}
@@ -224,11 +244,12 @@ func (t *turn) gone(ctx context.Context, key string, from int64) {
 	}
 }
 
-// write makes one change, under the lock that ctx carries, or under a turn of its own.
+// write makes one change, under the lock in ctx or under a turn of its own.
 func (s *Store) write(ctx context.Context, op clientv3.Op) error {
 	t, release := s.turnOf(ctx), func() {}
 	if t == nil {
-		// Not for anybody's sake: so that a request that was given up on can be ruled out.
+		// This turn excludes no other machine. It is there so that a request without an
+		// answer can be settled.
 		var err error
 		if t, err = s.begin(ctx, "", s.path(writes)); err != nil {
 			return err
@@ -257,7 +278,8 @@ func (s *Store) write(ctx context.Context, op clientv3.Op) error {
 	}
 }
 
-// commit makes the change in a transaction that requires the turn. It returns when the change is made, or never will be.
+// commit makes the change in a transaction that requires the turn. It returns when
+// the change was made or never will be.
 func (t *turn) commit(ctx context.Context, op clientv3.Op) error {
 	for began := time.Now(); ; {
 		if t.held.Err() != nil {
@@ -265,7 +287,8 @@ func (t *turn) commit(ctx context.Context, op clientv3.Op) error {
 		}
 		t.step++
 		try, cancel := context.WithTimeout(ctx, oneTry)
-		resp, err := t.store.Client.Txn(try).If(t.required()...).Then(op, t.advance()).Else(clientv3.OpGet(t.key)).Commit()
+		resp, err := t.store.Client.Txn(try).If(t.required()...).
+			Then(op, t.advance()).Else(clientv3.OpGet(t.key)).Commit()
 		cancel()
 		if err == nil && resp.Succeeded {
 			t.rev = resp.Header.Revision
@@ -275,7 +298,7 @@ func (t *turn) commit(ctx context.Context, op clientv3.Op) error {
 			if only(resp).CreateRevision == 0 {
 				t.lose(ErrLockLost)
 			}
-			return ErrLockLost // this one, or one around it
+			return ErrLockLost // this lock or one around it
 		}
 		if !passing(err) && ctx.Err() == nil {
 			return unavailable(err)
@@ -293,13 +316,15 @@ func (t *turn) commit(ctx context.Context, op clientv3.Op) error {
 	}
 }
 
-// settle finds out what became of a transaction without an answer, and sees to it that it takes no effect after that: it moves the
-// key on, which the transaction requires to be where it was. It goes on until the cluster answers.
+// settle reports whether a transaction without an answer was made, and makes sure
+// that it takes no effect after that. It changes the key of the turn, which the
+// transaction requires to be unchanged. It goes on until the cluster answers.
 func (t *turn) settle() (made bool, err error) {
 	t.step++
 	for {
 		try, cancel := context.WithTimeout(context.WithoutCancel(t.held), oneTry)
-		resp, err := t.store.Client.Txn(try).If(clientv3.Compare(clientv3.ModRevision(t.key), "=", t.rev)).
+		resp, err := t.store.Client.Txn(try).
+			If(clientv3.Compare(clientv3.ModRevision(t.key), "=", t.rev)).
 			Then(t.advance()).Else(clientv3.OpGet(t.key)).Commit()
 		cancel()
 		switch {
@@ -318,11 +343,13 @@ func (t *turn) settle() (made bool, err error) {
 			return false, fmt.Errorf("%w (the last write may have been made before)", ErrLockLost)
 		}
 		t.rev = now.ModRevision
-		return string(now.Value) == strconv.FormatInt(t.step-1, 10), nil // else an earlier try of ours was first
+		// Any other step is that of an earlier try of settle.
+		return string(now.Value) == strconv.FormatInt(t.step-1, 10), nil
 	}
 }
 
-// required is the turn as we know it, and the locks around it.
+// required returns the conditions of a write: the turn is unchanged since the last
+// write, and the locks around it are still held.
 func (t *turn) required() []clientv3.Cmp {
 	all := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(t.key), "=", t.rev)}
 	for o := t.outer; o != nil; o = o.outer {
@@ -335,7 +362,7 @@ func (t *turn) advance() clientv3.Op {
 	return clientv3.OpPut(t.key, strconv.FormatInt(t.step, 10), clientv3.WithLease(t.lease))
 }
 
-// lost is why the turn is over.
+// lost returns the reason why the turn is over.
 func (t *turn) lost() error {
 	if errors.Is(context.Cause(t.held), ErrLockLost) {
 		return ErrLockLost

@@ -25,7 +25,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// freeze returns when all threads of the process stand still.
+// freeze returns when all threads of the process are stopped.
 func freeze(t *testing.T, c *exec.Cmd) {
 	t.Helper()
 	require.NoError(t, c.Process.Signal(syscall.SIGSTOP))
@@ -41,8 +41,9 @@ func freeze(t *testing.T, c *exec.Cmd) {
 
 func thaw(t *testing.T, c *exec.Cmd) { require.NoError(t, c.Process.Signal(syscall.SIGCONT)) }
 
-// A request in flight when its node freezes is ruled out, or told to have been made: never repeated over another's write.
-func TestNoAnswer(t *testing.T) {
+// The nodes freeze with a request in flight. The Store learns whether the write was
+// made. It never repeats the write over a later one.
+func TestNoAnswerIsSettled(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	store := &etcdstore.Store{Client: c.client(t)}
@@ -59,7 +60,7 @@ func TestNoAnswer(t *testing.T) {
 	require.ErrorAs(t, err, &pending)
 	select {
 	case <-pending.Done:
-		t.Fatal("nobody can know yet what became of it")
+		t.Fatal("the result cannot be known yet")
 	case <-time.After(200 * time.Millisecond):
 	}
 	for _, node := range c.nodes {
@@ -78,13 +79,14 @@ func TestNoAnswer(t *testing.T) {
 	require.NoError(t, unlock())
 }
 
-// machine is this test binary, started again: another machine of the fleet, as far as etcd can tell. It does as its Role says.
+// machine is another process of this test binary. For etcd it is another machine of
+// the fleet. Role says what it does.
 type machine struct {
 	Role      string
 	Issuer    string
 	Endpoints []string
 	TTL       time.Duration
-	For       time.Duration // agents: how long they work
+	For       time.Duration // the working time of an agent
 }
 
 const machineOrders = "ETCDSTORE_MACHINE"
@@ -139,10 +141,10 @@ func (o *machine) run() error {
 	return o.work(store)
 }
 
-// holding is what the holder says after each line that it is told.
+// holding is the holder's answer to each line on its standard input.
 type holding struct {
 	Over, Lost bool   // its held context
-	Refused    []bool // Put, Delete, WriteRecord: with ErrLockLost
+	Refused    []bool // whether Put, Delete and WriteJournal returned ErrLockLost
 }
 
 func hold(store *etcdstore.Store) error {
@@ -153,8 +155,8 @@ func hold(store *etcdstore.Store) error {
 	out := json.NewEncoder(os.Stdout)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		var h holding
-		late := context.WithoutCancel(held) // as one does who has tokens in hand that must be stored
-		for _, err := range []error{store.Put(late, "a", []byte("held")), store.Delete(late, "b"), store.WriteRecord(late, "a", []byte("held"))} {
+		late := context.WithoutCancel(held) // as a refresh does with tokens that must be stored
+		for _, err := range []error{store.Put(late, "a", []byte("held")), store.Delete(late, "b"), store.WriteJournal(late, "a", []byte("held"))} {
 			h.Refused = append(h.Refused, isLost(err))
 		}
 		h.Over, h.Lost = held.Err() != nil, isLost(context.Cause(held))
@@ -165,31 +167,31 @@ func hold(store *etcdstore.Store) error {
 	return unlock()
 }
 
-// A machine stops for longer than its lease lasts, and goes on in the belief that it holds the lock.
-func TestLostLease(t *testing.T) {
+// A machine stops for longer than its lease, and then goes on as if it had the lock.
+func TestLostLeaseWritesNothing(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	store := &etcdstore.Store{Client: c.client(t), TTL: 2 * time.Second}
 	holder, tell, said := (&machine{Role: "holder", Endpoints: c.endpoints, TTL: 2 * time.Second}).start(t)
-	ask := func() (h holding) {
+	try := func() (h holding) {
 		_, err := io.WriteString(tell, "go\n")
 		require.NoError(t, err)
 		require.NoError(t, said.Decode(&h))
 		return h
 	}
 	require.NoError(t, store.Put(t.Context(), "b", []byte("kept")))
-	require.Equal(t, holding{Refused: []bool{false, false, false}}, ask())
+	require.Equal(t, holding{Refused: []bool{false, false, false}}, try())
 	wantStored(t, store, "a", "held", "held")
 	require.NoError(t, store.Put(t.Context(), "b", []byte("kept")))
 
 	freeze(t, holder)
-	held, unlock, err := store.Lock(t.Context(), "a") // when the lease has run out
+	held, unlock, err := store.Lock(t.Context(), "a") // after the lease has run out
 	require.NoError(t, err)
 	require.NoError(t, store.Put(held, "a", []byte("next")))
-	require.NoError(t, store.WriteRecord(held, "a", []byte("next")))
+	require.NoError(t, store.WriteJournal(held, "a", []byte("next")))
 	thaw(t, holder)
 
-	require.Equal(t, holding{Over: true, Lost: true, Refused: []bool{true, true, true}}, ask())
+	require.Equal(t, holding{Over: true, Lost: true, Refused: []bool{true, true, true}}, try())
 	wantStored(t, store, "a", "next", "next")
 	kept, err := store.Get(t.Context(), "b")
 	require.NoError(t, err)
@@ -200,10 +202,10 @@ func TestLostLease(t *testing.T) {
 	require.NoError(t, holder.Wait())
 }
 
-// worked is what an agent says in the end.
+// worked is the report of an agent.
 type worked struct {
-	Calls  int            // of the API that went well
-	Failed map[string]int // what went wrong, how often
+	Calls  int            // of the API that succeeded
+	Failed map[string]int // the number of each error
 }
 
 func config(issuer string, store tokenstore.Store) oauthclient.Config {
@@ -259,9 +261,10 @@ func call(ctx context.Context, client *oauthclient.Client, issuer string) error 
 	return nil
 }
 
-// Eight machines share one session at a provider that ends it at the first refresh token that is presented twice. Tokens last a second. The node
-// that leads the cluster is killed while they work.
-func TestRefreshRace(t *testing.T) {
+// Eight machines share one session at an authorization server that ends the session
+// if a refresh token is used twice. Access tokens last a second. The leading node of
+// the cluster is killed while the machines work.
+func TestRefreshRaceEndsNoSession(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	mux := http.NewServeMux()

@@ -1,10 +1,13 @@
-// Package etcdstore keeps sessions in etcd, so that many machines share one: a fleet of agents, or the runners of a CI system.
+// Package etcdstore shows how to write a [tokenstore.Store] that many machines
+// share. It keeps sessions in etcd, for a fleet of agents or the runners of a CI
+// system. It shows three things: a lock with a lease, writes that a holder without
+// the lock cannot make, and an error for a write with an unknown result.
 //
 //	client, err := clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: tls})
 //	store := tokenstore.Seal(&etcdstore.Store{Client: client}, key)
 //
-// Whoever can read the cluster can read what is put there, so seal it. The key is the same on all machines and does not
-// lie in the cluster.
+// Every client that can read the cluster can read the values, so seal them. The
+// key is the same on all machines and is not kept in the cluster.
 package etcdstore
 
 import (
@@ -22,52 +25,67 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// ErrLockLost is the cause of the end of a lock's context, and the error of a write under it, when the lock's lease has run out: the
-// process was stopped, or cut off from the cluster, for longer than the lease. Another may hold the lock by now.
+// ErrLockLost means that the lease of a lock has run out, because the process was
+// stopped or could not reach the cluster for that long. Another machine may have
+// the lock by now. It is the cause of the end of the lock's context, and the error
+// of a write under the lock.
 var ErrLockLost = errors.New("etcdstore: the lock was lost; start again from what is stored now")
 
-// Store is a [tokenstore.Store] in etcd. It needs a Client and is else ready as it is. Its methods are safe for concurrent use, by many
-// machines. Do not copy a Store, and do not change its fields after the first use.
+// Store is a [tokenstore.Store] in etcd. It needs a Client; the zero values of the
+// other fields are ready. Its methods are safe for concurrent use by many machines.
+// Do not copy a Store, and do not change its fields after the first use.
 //
-// A lock is a key with a lease. What is written under a lock's context is written in a transaction that requires the lock: a holder that
-// lost it, and does not know yet, writes nothing. Each write also moves the lock's key on, so that a request that was given up on
-// can be told from one that has taken effect, and be ruled out.
+// A lock is a key with a lease. A write under the lock's context is a transaction
+// that requires the lock. A holder that has lost the lock without noticing writes
+// nothing. Each write also changes the lock's key. After a request without an
+// answer, the Store can therefore tell whether the write took effect, and can make
+// sure that it does not take effect later.
 type Store struct {
-	// Client is the connection to the cluster, with its credentials. It is the caller's to close, after the last use of the Store.
+	// Client is the connection to the cluster, with its credentials. The caller
+	// closes it after the last use of the Store. With a nil Client, every method
+	// returns ErrUnavailable.
 	Client *clientv3.Client
-	// Prefix comes before all keys here; "": "/nativeoauth/". All that share sessions have the same.
+	// Prefix begins all keys in etcd. All machines that share sessions have the
+	// same. If it is empty, it is "/nativeoauth/".
 	Prefix string
-	// TTL is how long the lock of a machine that died is kept; 0: 15 seconds. A machine that hears nothing from the cluster for as long has
-	// lost its locks. It is rounded up to whole seconds; etcd may make it longer.
+	// TTL is the time for which the lock of a dead machine is kept. A machine that
+	// gets no answer from the cluster for that long has lost its locks. If it is
+	// zero or negative, it is 15 seconds. It is rounded up to whole seconds, and
+	// etcd may make it longer.
 	TTL time.Duration
-	// Timeout is how long a call waits for a cluster that does not answer; 0: 10 seconds, which is enough to elect a leader.
+	// Timeout is the time for which a call waits for a cluster that does not
+	// answer. If it is zero or negative, it is 10 seconds, which is enough to elect
+	// a leader.
 	Timeout time.Duration
 }
 
 var (
-	_ tokenstore.Store    = (*Store)(nil)
-	_ tokenstore.Lister   = (*Store)(nil)
-	_ tokenstore.Locker   = (*Store)(nil)
-	_ tokenstore.Prober   = (*Store)(nil)
-	_ tokenstore.Recorder = (*Store)(nil)
-	_ fmt.Stringer        = (*Store)(nil)
+	_ tokenstore.Store  = (*Store)(nil)
+	_ tokenstore.Lister = (*Store)(nil)
+	_ tokenstore.Prober = (*Store)(nil)
+	_ tokenstore.Shared = (*Store)(nil)
+	_ fmt.Stringer      = (*Store)(nil)
 )
 
-// Below Prefix. No key of a Store has a slash, so that these are apart from each other.
+// The directories under Prefix. The keys of a Store have no slash, so that the
+// directories cannot overlap.
 const (
-	values  = "values/"
-	records = "records/"
-	locks   = "locks/"  // a key of each who holds or waits, by the order of its creation
-	writes  = "writes/" // a key for each write without a lock, while it lasts
+	values   = "values/"
+	journals = "journals/"
+	locks    = "locks/"  // a key for each holder or waiting machine, in the order of creation
+	writes   = "writes/" // a key for each write without a lock, while it lasts
 )
 
-// String names the store for a person.
+// String returns a name of the store for messages: "etcd" and the prefix.
 func (s *Store) String() string { return "etcd " + s.path("") }
 
 // Get implements [tokenstore.Store].
-func (s *Store) Get(ctx context.Context, key string) ([]byte, error) { return s.read(ctx, values, key) }
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	return s.read(ctx, values, key)
+}
 
-// Put implements [tokenstore.Store]. Under the context of a lock of this Store: ErrLockLost, where it is no longer held.
+// Put implements [tokenstore.Store]. If ctx comes from a lock of this Store that
+// is no longer held, it returns ErrLockLost.
 func (s *Store) Put(ctx context.Context, key string, data []byte) error {
 	if err := errors.Join(s.check(ctx, key), checkSize(data)); err != nil {
 		return err
@@ -75,7 +93,8 @@ func (s *Store) Put(ctx context.Context, key string, data []byte) error {
 	return s.write(ctx, clientv3.OpPut(s.path(values, key), string(data)))
 }
 
-// Delete implements [tokenstore.Store]. Under the context of a lock of this Store: ErrLockLost, where it is no longer held.
+// Delete implements [tokenstore.Store]. If ctx comes from a lock of this Store
+// that is no longer held, it returns ErrLockLost.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
 		return err
@@ -88,8 +107,10 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	resp, err := ask(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
-		return s.Client.Get(ctx, s.path(values, prefix), clientv3.WithPrefix(), clientv3.WithKeysOnly()) // etcd sorts
+	resp, err := retry(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		// etcd returns the keys sorted.
+		return s.Client.Get(ctx, s.path(values, prefix),
+			clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	})
 	if err != nil {
 		return nil, err
@@ -101,41 +122,49 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 	return keys, nil
 }
 
-// Probe implements [tokenstore.Prober]: the cluster has a leader and room, and lets us write.
+// Probe implements [tokenstore.Prober]. It tests whether the cluster has a leader
+// and space, and whether this client may write.
 func (s *Store) Probe(ctx context.Context) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
 	key := s.path(values, "probe")
-	_, err := ask(ctx, s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		// The condition never holds, and the transaction is agreed on and authorized like any other.
-		return s.Client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "<", 0)).Then(clientv3.OpPut(key, "")).Commit()
+	_, err := retry(ctx, s, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		// The condition is never true, so nothing is written. The cluster agrees on
+		// the transaction and authorizes it like any other.
+		return s.Client.Txn(ctx).
+			If(clientv3.Compare(clientv3.CreateRevision(key), "<", 0)).
+			Then(clientv3.OpPut(key, "")).Commit()
 	})
 	return err
 }
 
-// ReadRecord implements [tokenstore.Recorder].
-func (s *Store) ReadRecord(ctx context.Context, key string) ([]byte, error) {
-	return s.read(ctx, records, key)
+// ReadJournal implements [tokenstore.Shared].
+func (s *Store) ReadJournal(ctx context.Context, key string) ([]byte, error) {
+	return s.read(ctx, journals, key)
 }
 
-// WriteRecord implements [tokenstore.Recorder]. ctx is that of key's lock, or comes from it: without, nothing is written.
-func (s *Store) WriteRecord(ctx context.Context, key string, data []byte) error {
+// WriteJournal implements [tokenstore.Shared]. If ctx is not derived from the
+// context of key's lock, it writes nothing and returns an error.
+func (s *Store) WriteJournal(ctx context.Context, key string, data []byte) error {
 	if err := errors.Join(s.check(ctx, key), checkSize(data)); err != nil {
 		return err
 	}
 	if !s.turnOf(ctx).holds(key) {
-		return errors.New("etcdstore: a record is written by the holder of its key's lock: pass on the context that Lock returned")
+		return errors.New("etcdstore: only the holder of the key's lock writes its journal: " +
+			"pass the context that Lock returned")
 	}
-	return s.write(ctx, clientv3.OpPut(s.path(records, key), string(data)))
+	return s.write(ctx, clientv3.OpPut(s.path(journals, key), string(data)))
 }
 
 func (s *Store) read(ctx context.Context, dir, key string) ([]byte, error) {
 	if err := s.check(ctx, key); err != nil {
 		return nil, err
 	}
-	resp, err := ask(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
-		return s.Client.Get(ctx, s.path(dir, key)) // linearizable: never older than what another machine was told is stored
+	resp, err := retry(ctx, s, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		// This read is linearizable. It sees every write that another machine knows
+		// to be stored.
+		return s.Client.Get(ctx, s.path(dir, key))
 	})
 	if err != nil {
 		return nil, err
@@ -168,10 +197,12 @@ func (s *Store) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// checkSize leaves a wrapper the room that the contract promises it. etcd's own limit is half a mebibyte above.
+// checkSize accepts 1 KiB more than MaxData, as the contract requires for wrappers.
+// The limit of etcd is half a MiB higher.
 func checkSize(data []byte) error {
 	if len(data) > tokenstore.MaxData+1<<10 {
-		return fmt.Errorf("etcdstore: a value has at most %d bytes, this one %d", tokenstore.MaxData, len(data))
+		return fmt.Errorf("etcdstore: a value has at most %d bytes, and this one has %d",
+			tokenstore.MaxData, len(data))
 	}
 	return nil
 }
@@ -191,12 +222,15 @@ func (s *Store) timeout() time.Duration {
 }
 
 const (
-	oneTry = 3 * time.Second        // for one node to answer, before another is asked
+	oneTry = 3 * time.Second        // for one node to answer, before another is tried
 	pause  = 100 * time.Millisecond // between tries
 )
 
-// ask repeats a request that may be repeated until the cluster answers: when a node dies, another takes over within a second or two.
-func ask[R any](ctx context.Context, s *Store, request func(context.Context) (R, error)) (R, error) {
+// retry repeats a request until the cluster answers. The request must be one that
+// may be repeated. If a node dies, another takes over within a second or two.
+func retry[R any](
+	ctx context.Context, s *Store, request func(context.Context) (R, error),
+) (R, error) {
 	for began := time.Now(); ; {
 		try, cancel := context.WithTimeout(ctx, oneTry)
 		r, err := request(try)
@@ -220,7 +254,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// passing reports whether nobody knows what became of a request, and another try may fare better. Else the cluster refused it.
+// passing reports whether the result of a request is unknown and another try may
+// succeed. Otherwise the cluster refused the request.
 func passing(err error) bool {
 	code := codeOf(err)
 	return code == codes.Unavailable || code == codes.DeadlineExceeded
@@ -237,9 +272,10 @@ func codeOf(err error) codes.Code {
 	return status.Code(err)
 }
 
-// unavailable names the remedy. The cluster's own text is quoted, for it may hold anything.
+// unavailable adds the remedy. The text of the cluster is quoted, because it may
+// contain any characters.
 func unavailable(err error) error {
-	remedy := "is the cluster up, and do its address and certificates fit?"
+	remedy := "check that the cluster runs and that its address and certificates are right"
 	switch code := codeOf(err); {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		remedy = "the cluster is full: compact and defragment it, then disarm the alarm"

@@ -24,8 +24,8 @@ func sealed(t *testing.T, s *etcdstore.Store) *tokenstore.Sealed {
 	return tokenstore.Seal(s, key)
 }
 
-// Each handle is another machine, with a connection of its own.
-func TestStore(t *testing.T) {
+// Each handle is another machine with its own connection.
+func TestStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	t.Run("bare", func(t *testing.T) {
@@ -50,12 +50,13 @@ func TestStore(t *testing.T) {
 	other := &etcdstore.Store{Client: c.client(t), Prefix: "/one/", TTL: 3 * time.Second}
 	ctx := t.Context()
 
-	// The cluster takes the lease away, and the holder does not know yet: the transaction does.
+	// The cluster takes the lease away before the holder notices. The transaction
+	// fails.
 	t.Run("FencedByTheCluster", func(t *testing.T) {
 		require.NoError(t, store.Put(ctx, "a", []byte("before")))
 		held, unlock, err := store.Lock(ctx, "a")
 		require.NoError(t, err)
-		require.NoError(t, store.WriteRecord(held, "a", []byte("ours")))
+		require.NoError(t, store.WriteJournal(held, "a", []byte("ours")))
 		revokeAll(t, client)
 		_, unlockOther, err := other.Lock(ctx, "a")
 		require.NoError(t, err)
@@ -64,7 +65,7 @@ func TestStore(t *testing.T) {
 		late := context.WithoutCancel(held)
 		require.ErrorIs(t, store.Put(late, "a", []byte("late")), etcdstore.ErrLockLost)
 		require.ErrorIs(t, store.Delete(late, "a"), etcdstore.ErrLockLost)
-		require.ErrorIs(t, store.WriteRecord(late, "a", []byte("late")), etcdstore.ErrLockLost)
+		require.ErrorIs(t, store.WriteJournal(late, "a", []byte("late")), etcdstore.ErrLockLost)
 		<-held.Done()
 		require.ErrorIs(t, context.Cause(held), etcdstore.ErrLockLost)
 		require.NoError(t, unlock())
@@ -76,7 +77,7 @@ func TestStore(t *testing.T) {
 		require.NoError(t, err)
 		held, unlock, err := store.Lock(outer, "inner")
 		require.NoError(t, err)
-		require.NoError(t, store.WriteRecord(held, "outer", nil))
+		require.NoError(t, store.WriteJournal(held, "outer", nil))
 		require.NoError(t, unlockOuter())
 		require.ErrorIs(t, store.Put(held, "inner", nil), etcdstore.ErrLockLost)
 		require.NoError(t, held.Err(), "the inner lock is still held")
@@ -92,17 +93,17 @@ func TestStore(t *testing.T) {
 		require.ErrorIs(t, err, tokenstore.ErrNotFound)
 	})
 
-	t.Run("RecordsNeedTheLock", func(t *testing.T) {
-		require.Error(t, store.WriteRecord(ctx, "c", nil))
+	t.Run("JournalsNeedTheLock", func(t *testing.T) {
+		require.Error(t, store.WriteJournal(ctx, "c", nil))
 		held, unlock, err := store.Lock(ctx, "d")
 		require.NoError(t, err)
-		require.Error(t, store.WriteRecord(held, "c", nil))
+		require.Error(t, store.WriteJournal(held, "c", nil))
 		require.NoError(t, unlock())
-		_, err = store.ReadRecord(ctx, "c")
+		_, err = store.ReadJournal(ctx, "c")
 		require.ErrorIs(t, err, tokenstore.ErrNotFound)
 	})
 
-	// Renewed for longer than the lease lasts by itself.
+	// A lease is renewed as long as the lock is held.
 	t.Run("LongerThanTheLease", func(t *testing.T) {
 		held, unlock, err := store.Lock(ctx, "e")
 		require.NoError(t, err)
@@ -112,8 +113,8 @@ func TestStore(t *testing.T) {
 		require.NoError(t, unlock())
 	})
 
-	// Whoever gives up waiting does not stand in the way of those behind.
-	t.Run("GivesUpItsPlace", func(t *testing.T) {
+	// A machine that gives up waiting does not block the machines behind it.
+	t.Run("LeavesTheQueue", func(t *testing.T) {
 		_, unlock, err := store.Lock(ctx, "f")
 		require.NoError(t, err)
 		impatient, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
@@ -137,7 +138,7 @@ func TestStore(t *testing.T) {
 	})
 }
 
-func TestUnavailable(t *testing.T) {
+func TestUnavailableClusterIsAnError(t *testing.T) {
 	t.Parallel()
 	client, err := connect([]string{"127.0.0.1:1"})
 	require.NoError(t, err)
@@ -156,14 +157,14 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-func wantStored(t *testing.T, s *etcdstore.Store, key, value, record string) {
+func wantStored(t *testing.T, s *etcdstore.Store, key, value, journal string) {
 	t.Helper()
 	got, err := s.Get(t.Context(), key)
 	require.NoError(t, err)
 	require.Equal(t, value, string(got))
-	got, err = s.ReadRecord(t.Context(), key)
+	got, err = s.ReadJournal(t.Context(), key)
 	require.NoError(t, err)
-	require.Equal(t, record, string(got))
+	require.Equal(t, journal, string(got))
 }
 
 func under(t *testing.T, client *clientv3.Client, prefix string) (keys []string) {

@@ -47,7 +47,7 @@ func main() {
 			fmt.Fprintln(os.Stderr, "mcp:", err)
 			os.Exit(1)
 		}
-		cfg.Store = &tokenstore.File{Dir: *store, Key: sealed}
+		cfg.Store = tokenstore.NewFile(*store, sealed)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

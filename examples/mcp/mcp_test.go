@@ -246,7 +246,7 @@ func sealed(t *testing.T) tokenstore.Store {
 	require.NoError(t, os.WriteFile(path, []byte(fmt.Sprintf("%x", raw)), 0o600))
 	key, err := tokenstore.ReadKey(path)
 	require.NoError(t, err)
-	return &tokenstore.File{Dir: filepath.Join(dir, "sessions"), Key: key}
+	return tokenstore.NewFile(filepath.Join(dir, "sessions"), key)
 }
 
 // The first run signs in, and once more for the tool that needs more; the second asks nobody.

@@ -57,7 +57,7 @@ func cold(b *bench) (section, error) {
 		return section{}, err
 	}
 	dir := home + "/.local/state/nativeoauth/sealed" // where the command looks
-	client, _, err := p.session(&tokenstore.File{Dir: dir, Key: key})
+	client, _, err := p.session(tokenstore.NewFile(dir, key))
 	if err != nil {
 		return section{}, err
 	}

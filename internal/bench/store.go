@@ -38,7 +38,7 @@ func stores(b *bench) (section, error) {
 		if err != nil {
 			return err
 		}
-		file := &tokenstore.File{Dir: dir, Key: key}
+		file := tokenstore.NewFile(dir, key)
 		plain := filepath.Join(b.dir, "plain")
 		places := []keeping{
 			{"this SDK, sealed file", true, func(v []byte) error { return file.Put(ctx, "k", v) }, func() ([]byte, error) { return file.Get(ctx, "k") }},
@@ -103,7 +103,7 @@ func stores(b *bench) (section, error) {
 
 		accounts := table{head: []string{"Accounts, sealed file", "list all, ms", "load one, ms", "heap of the list, KiB"}}
 		growth := plot{file: "bench-accounts.svg", title: "Accounts: list all, load one (logarithmic)", unit: "ms", lines: []line{{name: "list all", ours: true}, {name: "load one", ours: true}}}
-		many := &tokenstore.File{Dir: dir + "-accounts", Key: key}
+		many := tokenstore.NewFile(dir + "-accounts", key)
 		const issuer = "https://login.example.com"
 		stored := 0
 		for _, n := range []int{1, 100, 1000} {

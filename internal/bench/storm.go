@@ -175,7 +175,7 @@ func storms(b *bench) (section, error) {
 		if err != nil {
 			return outcome{}, err
 		}
-		if err := expired(&tokenstore.File{Dir: dir, Key: key}); err != nil {
+		if err := expired(tokenstore.NewFile(dir, key)); err != nil {
 			return outcome{}, err
 		}
 		return b.storm(p, "sdk", n, []string{"BENCH_FILE=" + dir, "BENCH_KEY=" + keyFile})

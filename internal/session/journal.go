@@ -221,11 +221,11 @@ func (k *Keeper) writeJournal(ctx context.Context, key string, j Journal) error 
 
 // journalSuffix marks a journal that is kept as a value of its own, in a store that
 // does not keep journals.
-const journalSuffix = ".record"
+const journalSuffix = ".journal"
 
 func (k *Keeper) journalBytes(ctx context.Context, key string) ([]byte, error) {
-	if r, ok := k.Store.(tokenstore.Recorder); ok {
-		if data, err := r.ReadRecord(ctx, key); !errors.Is(err, errors.ErrUnsupported) {
+	if r, ok := k.Store.(tokenstore.Shared); ok {
+		if data, err := r.ReadJournal(ctx, key); !errors.Is(err, errors.ErrUnsupported) {
 			return data, err
 		}
 	}
@@ -233,8 +233,8 @@ func (k *Keeper) journalBytes(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (k *Keeper) putJournalBytes(ctx context.Context, key string, data []byte) error {
-	if r, ok := k.Store.(tokenstore.Recorder); ok {
-		if err := r.WriteRecord(ctx, key, data); !errors.Is(err, errors.ErrUnsupported) {
+	if r, ok := k.Store.(tokenstore.Shared); ok {
+		if err := r.WriteJournal(ctx, key, data); !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}

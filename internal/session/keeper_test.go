@@ -493,14 +493,14 @@ func TestLatePut(t *testing.T) {
 func TestRecordLost(t *testing.T) {
 	store, p := &tokenstore.Memory{}, &provider{}
 	k, g := start(t, store, p)
-	require.NoError(t, store.WriteRecord(t.Context(), key, []byte("torn{")))
+	require.NoError(t, store.WriteJournal(t.Context(), key, []byte("torn{")))
 	got, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
 	require.NoError(t, err)
 	require.Greater(t, got.Generation, g.Generation)
 	rows, err := k.Rows(t.Context(), issuer, client)
 	require.NoError(t, err)
 	require.Len(t, rows, 1)
-	require.NoError(t, store.WriteRecord(t.Context(), key, nil))
+	require.NoError(t, store.WriteJournal(t.Context(), key, nil))
 	rows, err = k.Rows(t.Context(), issuer, client)
 	require.NoError(t, err)
 	require.Len(t, rows, 1, "the value decides where the row is lost")
@@ -626,7 +626,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"v":1,"newest":3,"open":{"kind":"refresh","gen":3,"hash":"x","at":1},"tombstone":0,"not_before":0}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		store := &tokenstore.Memory{}
-		require.NoError(t, store.WriteRecord(t.Context(), key, data))
+		require.NoError(t, store.WriteJournal(t.Context(), key, data))
 		k := newKeeper(store)
 		_, err := k.readJournal(t.Context(), key)
 		if err != nil {

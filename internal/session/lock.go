@@ -30,7 +30,7 @@ func within(ctx context.Context, wait time.Duration) (context.Context, context.C
 func (k *Keeper) lockWhile(ctx, waiting context.Context, key string) (
 	held context.Context, unlock func(), err error,
 ) {
-	if l, ok := k.Store.(tokenstore.Locker); ok {
+	if l, ok := k.Store.(tokenstore.Shared); ok {
 		lease, release, err := l.Lock(waiting, key)
 		if err == nil {
 			// The lease carries the store's own values and outlives waiting. It must

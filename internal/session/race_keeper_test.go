@@ -202,18 +202,18 @@ func (f *forgetful) step() {
 	}
 }
 
-func (f *forgetful) ReadRecord(ctx context.Context, key string) ([]byte, error) {
+func (f *forgetful) ReadJournal(ctx context.Context, key string) ([]byte, error) {
 	f.step()
 	if f.lost {
 		return nil, tokenstore.ErrNotFound
 	}
-	return f.Memory.ReadRecord(ctx, key)
+	return f.Memory.ReadJournal(ctx, key)
 }
 
-func (f *forgetful) WriteRecord(ctx context.Context, key string, data []byte) error {
+func (f *forgetful) WriteJournal(ctx context.Context, key string, data []byte) error {
 	f.step()
 	f.lost = false
-	return f.Memory.WriteRecord(ctx, key, data)
+	return f.Memory.WriteJournal(ctx, key, data)
 }
 
 func (f *forgetful) Get(ctx context.Context, key string) ([]byte, error) {

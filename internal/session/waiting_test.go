@@ -97,7 +97,7 @@ func TestKnownIsNotReadAgain(t *testing.T) {
 	require.Equal(t, 1, store.gets)
 
 	// Without the record nothing says so.
-	require.NoError(t, store.Memory.WriteRecord(t.Context(), key, []byte(`{"v":1,"newest":0,"tombstone":0,"not_before":0}`)))
+	require.NoError(t, store.Memory.WriteJournal(t.Context(), key, []byte(`{"v":1,"newest":0,"tombstone":0,"not_before":0}`)))
 	store.gets = 0
 	adopted, err := k.Refresh(t.Context(), Attempt{Key: key, Known: g, Serves: newer(g.Generation), Send: p.send})
 	require.NoError(t, err)

@@ -21,8 +21,9 @@ import (
 // bare hides all optional interfaces.
 type bare struct{ tokenstore.Store }
 
-// A store without optional interfaces passes, and so does a wrapper whose inner store lacks them.
-func TestLesserStores(t *testing.T) {
+// A store without optional interfaces passes. So does a wrapper around such a
+// store.
+func TestStoresWithoutOptionalInterfacesPass(t *testing.T) {
 	t.Parallel()
 	var memory tokenstore.Memory
 	t.Run("bare", func(t *testing.T) {
@@ -42,10 +43,10 @@ func (unsupported) Probe(context.Context) error { return errors.ErrUnsupported }
 func (unsupported) Lock(context.Context, string) (context.Context, func() error, error) {
 	return nil, nil, errors.ErrUnsupported
 }
-func (unsupported) ReadRecord(context.Context, string) ([]byte, error) {
+func (unsupported) ReadJournal(context.Context, string) ([]byte, error) {
 	return nil, errors.ErrUnsupported
 }
-func (unsupported) WriteRecord(context.Context, string, []byte) error { return errors.ErrUnsupported }
+func (unsupported) WriteJournal(context.Context, string, []byte) error { return errors.ErrUnsupported }
 
 // faulty is a Memory with one fault: a field that is not nil replaces the method.
 type faulty struct {
@@ -102,22 +103,22 @@ func (f *faulty) Probe(ctx context.Context) error {
 	return f.Memory.Probe(ctx)
 }
 
-func (f *faulty) ReadRecord(ctx context.Context, key string) ([]byte, error) {
+func (f *faulty) ReadJournal(ctx context.Context, key string) ([]byte, error) {
 	if f.read != nil {
 		return f.read(ctx, key)
 	}
-	return f.Memory.ReadRecord(ctx, key)
+	return f.Memory.ReadJournal(ctx, key)
 }
 
-func (f *faulty) WriteRecord(ctx context.Context, key string, data []byte) error {
+func (f *faulty) WriteJournal(ctx context.Context, key string, data []byte) error {
 	if f.write != nil {
 		return f.write(ctx, key, data)
 	}
-	return f.Memory.WriteRecord(ctx, key, data)
+	return f.Memory.WriteJournal(ctx, key, data)
 }
 
-// faults are the ways in which stores go wrong, each with the subtest that has to notice. The ones that real stores had come from
-// go-keyring's back ends and from file stores.
+// faults are faulty stores, each with the subtest that has to notice the fault. Many
+// are faults that the back ends of go-keyring and file stores really had.
 var faults = []struct {
 	name, part string
 	add        func(*faulty, *tokenstore.Memory)
@@ -135,7 +136,7 @@ var faults = []struct {
 			return m.Put(ctx, key, data[:min(len(data), 500_000)])
 		}
 	}},
-	{"an empty value is none", "RoundTrip", func(f *faulty, m *tokenstore.Memory) {
+	{"an empty value is missing", "RoundTrip", func(f *faulty, m *tokenstore.Memory) {
 		f.get = func(ctx context.Context, key string) ([]byte, error) {
 			data, err := m.Get(ctx, key)
 			if err == nil && len(data) == 0 {
@@ -176,17 +177,17 @@ var faults = []struct {
 		f.put = func(ctx context.Context, _ string, _ []byte) error { return ctx.Err() }
 	}},
 	{"Put keeps the caller's slice", "OwnSlices", func(f *faulty, _ *tokenstore.Memory) {
-		kept := shared(f)
+		kept := unchecked(f)
 		f.put = func(_ context.Context, key string, data []byte) error { kept.Store(key, data); return nil }
 	}},
-	{"Get hands out its own slice", "OwnSlices", func(f *faulty, _ *tokenstore.Memory) {
-		kept := shared(f)
+	{"Get returns its own slice", "OwnSlices", func(f *faulty, _ *tokenstore.Memory) {
+		kept := unchecked(f)
 		f.put = func(_ context.Context, key string, data []byte) error {
 			kept.Store(key, bytes.Clone(data))
 			return nil
 		}
 	}},
-	{"what is absent is empty", "NotFound", func(f *faulty, m *tokenstore.Memory) {
+	{"a missing value is empty", "NotFound", func(f *faulty, m *tokenstore.Memory) {
 		f.get = func(ctx context.Context, key string) ([]byte, error) {
 			data, err := m.Get(ctx, key)
 			if errors.Is(err, tokenstore.ErrNotFound) {
@@ -195,7 +196,7 @@ var faults = []struct {
 			return data, err
 		}
 	}},
-	{"another error where nothing is", "NotFound", func(f *faulty, m *tokenstore.Memory) {
+	{"a missing value is another error", "NotFound", func(f *faulty, m *tokenstore.Memory) {
 		f.get = func(ctx context.Context, key string) ([]byte, error) {
 			data, err := m.Get(ctx, key)
 			if err != nil {
@@ -204,7 +205,7 @@ var faults = []struct {
 			return data, err
 		}
 	}},
-	{"Delete of nothing fails", "Delete", func(f *faulty, m *tokenstore.Memory) {
+	{"Delete of a missing value fails", "Delete", func(f *faulty, m *tokenstore.Memory) {
 		f.del = func(ctx context.Context, key string) error {
 			if _, err := m.Get(ctx, key); err != nil {
 				return err
@@ -225,13 +226,13 @@ var faults = []struct {
 		}
 	}},
 	{"any key is taken", "Keys", func(f *faulty, _ *tokenstore.Memory) {
-		kept := shared(f)
+		kept := unchecked(f)
 		f.put = func(_ context.Context, key string, data []byte) error {
 			kept.Store(key, bytes.Clone(data))
 			return nil
 		}
 	}},
-	{"a bad key is absent", "Keys", func(f *faulty, m *tokenstore.Memory) {
+	{"a bad key is a missing value", "Keys", func(f *faulty, m *tokenstore.Memory) {
 		f.get = func(ctx context.Context, key string) ([]byte, error) {
 			if tokenstore.CheckKey(key) != nil {
 				return nil, tokenstore.ErrNotFound
@@ -389,7 +390,7 @@ var faults = []struct {
 			}, err
 		}
 	}},
-	{"a second unlock unlocks another", "LockUnlock", func(f *faulty, m *tokenstore.Memory) {
+	{"a second unlock releases another caller's lock", "LockUnlock", func(f *faulty, m *tokenstore.Memory) {
 		var mu sync.Mutex
 		current := map[string]func() error{}
 		f.lock = func(ctx context.Context, key string) (context.Context, func() error, error) {
@@ -400,7 +401,7 @@ var faults = []struct {
 			mu.Lock()
 			current[key] = unlock
 			mu.Unlock()
-			return held, func() error { // whoever holds it
+			return held, func() error { // of any holder
 				mu.Lock()
 				defer mu.Unlock()
 				return current[key]()
@@ -417,30 +418,76 @@ var faults = []struct {
 			return m.Lock(ctx, "one")
 		}
 	}},
-	{"records are values", "Record", func(f *faulty, m *tokenstore.Memory) { f.read, f.write = m.Get, m.Put }},
-	{"records are appended", "Record", func(f *faulty, m *tokenstore.Memory) {
+	{"journals are values", "Journal", func(f *faulty, m *tokenstore.Memory) { f.read, f.write = m.Get, m.Put }},
+	{"journals are appended", "Journal", func(f *faulty, m *tokenstore.Memory) {
 		f.write = func(ctx context.Context, key string, data []byte) error {
-			old, err := m.ReadRecord(ctx, key)
+			old, err := m.ReadJournal(ctx, key)
 			if err != nil && !errors.Is(err, tokenstore.ErrNotFound) {
 				return err
 			}
-			return m.WriteRecord(ctx, key, append(old, data...))
+			return m.WriteJournal(ctx, key, append(old, data...))
 		}
 	}},
-	{"records go with the value", "Record", func(f *faulty, m *tokenstore.Memory) {
+	{"journals are deleted with the value", "Journal", func(f *faulty, m *tokenstore.Memory) {
 		f.read = func(ctx context.Context, key string) ([]byte, error) {
 			if _, err := m.Get(ctx, key); err != nil && strings.HasSuffix(key, "-a") {
-				if data, err := m.ReadRecord(ctx, key); err == nil && len(data) > 10 {
+				if data, err := m.ReadJournal(ctx, key); err == nil && len(data) > 10 {
 					return nil, tokenstore.ErrNotFound
 				}
 			}
-			return m.ReadRecord(ctx, key)
+			return m.ReadJournal(ctx, key)
+		}
+	}},
+	{"a journal keeps the caller's slice", "Journal", func(f *faulty, m *tokenstore.Memory) {
+		var kept sync.Map
+		f.read = func(ctx context.Context, key string) ([]byte, error) {
+			if data, ok := kept.Load(key); ok {
+				return data.([]byte), nil
+			}
+			return m.ReadJournal(ctx, key)
+		}
+		f.write = func(_ context.Context, key string, data []byte) error {
+			kept.Store(key, data)
+			return nil
+		}
+	}},
+	{"one journal for all keys", "Journal", func(f *faulty, m *tokenstore.Memory) {
+		f.read = func(ctx context.Context, _ string) ([]byte, error) { return m.ReadJournal(ctx, "one") }
+		f.write = func(ctx context.Context, _ string, data []byte) error {
+			return m.WriteJournal(ctx, "one", data)
+		}
+	}},
+	{"ReadJournal waits for the lock", "Journal", func(f *faulty, m *tokenstore.Memory) {
+		f.read = func(ctx context.Context, key string) ([]byte, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Second) // so that this fails soon
+			defer cancel()
+			_, unlock, err := m.Lock(ctx, key)
+			if err != nil {
+				return nil, err
+			}
+			defer func() { _ = unlock() }()
+			return m.ReadJournal(ctx, key)
+		}
+	}},
+	{"a lock without a journal", "LockExcludes", func(f *faulty, _ *tokenstore.Memory) {
+		f.read = func(context.Context, string) ([]byte, error) { return nil, errors.ErrUnsupported }
+		f.write = func(context.Context, string, []byte) error { return errors.ErrUnsupported }
+	}},
+	{"a journal without a lock", "Journal", func(f *faulty, _ *tokenstore.Memory) {
+		f.lock = func(context.Context, string) (context.Context, func() error, error) {
+			return nil, nil, errors.ErrUnsupported
+		}
+	}},
+	{"journals are listed", "List", func(f *faulty, m *tokenstore.Memory) {
+		f.write = func(ctx context.Context, key string, data []byte) error {
+			_ = m.Put(ctx, key, nil)
+			return m.WriteJournal(ctx, key, data)
 		}
 	}},
 }
 
-// shared gives f values of its own, with the contract's checks left out.
-func shared(f *faulty) *sync.Map {
+// unchecked gives f values of its own, without the checks of the contract.
+func unchecked(f *faulty) *sync.Map {
 	var kept sync.Map
 	f.get = func(_ context.Context, key string) ([]byte, error) {
 		if data, ok := kept.Load(key); ok {
@@ -454,7 +501,7 @@ func shared(f *faulty) *sync.Map {
 
 const faultVariable = "STORETEST_FAULT"
 
-// TestFault is run by TestFaultsAreFound in a process of its own, where it fails.
+// TestFault fails. TestFaultsAreFound runs it in a process of its own.
 func TestFault(t *testing.T) {
 	name := os.Getenv(faultVariable)
 	if name == "" {
@@ -470,7 +517,8 @@ func TestFault(t *testing.T) {
 	}
 }
 
-// A suite that cannot fail proves nothing: each fault must be noticed, by the part that is meant to.
+// A suite that cannot fail proves nothing. Each fault must be noticed by the subtest
+// that is for it.
 func TestFaultsAreFound(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()

@@ -1,8 +1,9 @@
-// Agent is one of many, on as many machines, that call an API in the name of one service account. They share its session in
-// etcd: a person signs in once, on any machine, and whichever agent comes first when the token runs out refreshes it for all.
+// Agent shows how a fleet of machines shares one session. Many agents call an API
+// as one service account. A user signs in once, on any machine. When the access
+// token expires, one agent refreshes it for all.
 //
-//	agent -login …   # once: shows a code to enter on any device
-//	agent …          # everywhere
+//	agent -login …   # once; shows a code to enter on any device
+//	agent …          # on every machine
 package main
 
 import (
@@ -39,16 +40,20 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.endpoints, "etcd", "", "the cluster's `addresses`, separated by commas: https://etcd-1:2379,…")
-	flag.StringVar(&o.ca, "ca", "", "`file` of the authority that signed the cluster's certificates")
-	flag.StringVar(&o.cert, "cert", "", "`file` of this machine's certificate for the cluster")
-	flag.StringVar(&o.certKey, "cert-key", "", "`file` of its key")
-	flag.StringVar(&o.sealKey, "key", "", "`file` of the key that seals the session, the same on all machines (mode 0600): openssl rand -base64 32")
-	flag.StringVar(&o.issuer, "issuer", "", "`URL` of the provider")
-	flag.StringVar(&o.clientID, "client", "", "`id` of this program at the provider")
+	flag.StringVar(&o.endpoints, "etcd", "",
+		"the cluster's `addresses`, separated by commas: https://etcd-1:2379,…")
+	flag.StringVar(&o.ca, "ca", "", "`file` with the CA certificate of the cluster")
+	flag.StringVar(&o.cert, "cert", "", "`file` with this machine's certificate for the cluster")
+	flag.StringVar(&o.certKey, "cert-key", "", "`file` with the private key of -cert")
+	flag.StringVar(&o.sealKey, "key", "",
+		"`file` with the key that seals the session, the same on all machines (mode 0600); "+
+			"make it with: openssl rand -base64 32")
+	flag.StringVar(&o.issuer, "issuer", "", "issuer `URL` of the authorization server")
+	flag.StringVar(&o.clientID, "client", "", "client `id` at the authorization server")
 	flag.StringVar(&o.api, "api", "", "`URL` to call")
-	flag.BoolVar(&o.login, "login", false, "have a person sign in for all agents, with a code on another device")
-	flag.DurationVar(&o.every, "every", 0, "call again after this `time`; 0: call once")
+	flag.BoolVar(&o.login, "login", false,
+		"sign in for all agents, with a code on another device")
+	flag.DurationVar(&o.every, "every", 0, "call the API again after this `time`; 0: once only")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -68,7 +73,9 @@ func run(ctx context.Context, o options, out, log io.Writer) error {
 	}
 	etcd, err := clientv3.New(clientv3.Config{
 		Endpoints: strings.Split(o.endpoints, ","), TLS: certs, Logger: zap.NewNop(),
-		DialTimeout: 5 * time.Second, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, // a node that hangs is left
+		DialTimeout: 5 * time.Second,
+		// These make the client leave a node that hangs.
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 	})
 	if err != nil {
 		return err
@@ -87,7 +94,9 @@ func run(ctx context.Context, o options, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = client.Close() }() // sees a refresh through, before the connection to etcd closes
+	// Close finishes a refresh that is under way. It runs before the connection to etcd
+	// is closed.
+	defer func() { _ = client.Close() }()
 
 	session, err := client.Session(ctx, "")
 	if o.login {
@@ -128,7 +137,8 @@ func call(ctx context.Context, client *http.Client, api string, out io.Writer) e
 	return err
 }
 
-// tls returns nil where no certificate is given: then the addresses say whether TLS is used.
+// tls returns nil if no certificate is given. The addresses then tell whether TLS
+// is used.
 func (o options) tls() (*tls.Config, error) {
 	if o.ca == "" && o.cert == "" {
 		return nil, nil

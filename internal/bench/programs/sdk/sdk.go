@@ -31,7 +31,7 @@ func run() error {
 		if err != nil {
 			return err
 		}
-		cfg.Store = &tokenstore.File{Dir: os.Getenv("BENCH_FILE"), Key: key}
+		cfg.Store = tokenstore.NewFile(os.Getenv("BENCH_FILE"), key)
 	}
 	client, err := oauthclient.New(cfg)
 	if err != nil {

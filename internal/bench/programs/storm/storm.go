@@ -37,7 +37,7 @@ func sdk() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		cfg.Store = &tokenstore.File{Dir: dir, Key: key}
+		cfg.Store = tokenstore.NewFile(dir, key)
 	}
 	client, err := oauthclient.New(cfg)
 	if err != nil {
