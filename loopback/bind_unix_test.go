@@ -12,7 +12,7 @@ import (
 )
 
 // S8: a port of the system's choice is not to be shared; a fixed one may be bound again while old connections linger.
-func TestS8Reuse(t *testing.T) {
+func TestS8AFreePortIsNotShared(t *testing.T) {
 	free, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
 	require.NoError(t, err)
 	require.Zero(t, reuse(t, free))

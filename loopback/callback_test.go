@@ -23,7 +23,7 @@ import (
 )
 
 // S4: what is opened holds nothing of the authorization request, works once, and leads nowhere else.
-func TestS4Ticket(t *testing.T) {
+func TestS4TheTicketWorksOnce(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
 	require.NotContains(t, ticket, state)
@@ -51,7 +51,7 @@ func TestS4Ticket(t *testing.T) {
 }
 
 // A pushed request that the provider has forgotten is replaced by another (RFC 9126 §2.2); the ticket still works once, and is as strict about where it leads.
-func TestRenew(t *testing.T) {
+func TestRenewReplacesTheURL(t *testing.T) {
 	t.Parallel()
 	require.Error(t, listen(t, loopback.Config{}).Renew(authURL), "before Start")
 	s, ticket := start(t, loopback.Config{})
@@ -70,7 +70,7 @@ func TestRenew(t *testing.T) {
 }
 
 // S11: DNS rebinding. Only the redirect URI's own authority is answered.
-func TestS11Host(t *testing.T) {
+func TestS11OtherHostsAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	_, port, err := net.SplitHostPort(addr(t, s))
@@ -92,7 +92,7 @@ func TestS11Host(t *testing.T) {
 }
 
 // S12: GET on the exact path and nothing else.
-func TestS12Exact(t *testing.T) {
+func TestS12OnlyGETOnTheExactPath(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	for _, method := range []string{"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get"} {
@@ -112,7 +112,7 @@ func TestS12Exact(t *testing.T) {
 }
 
 // S13: what is not a person going to a page does not consume the answer.
-func TestS13Fetch(t *testing.T) {
+func TestS13OnlyANavigationCounts(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	for _, h := range [][]string{
@@ -135,7 +135,7 @@ func TestS13Fetch(t *testing.T) {
 }
 
 // S14, S16, S31, S32: a bad answer is refused, echoes nothing, and the wait goes on to the right one.
-func TestS14S16S31S32Bad(t *testing.T) {
+func TestS14S16S31S32BadAnswersAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	long := strings.Repeat("x", 9000)
@@ -189,7 +189,7 @@ func TestS14S16S31S32Bad(t *testing.T) {
 }
 
 // S15: of 50 valid answers at once one counts.
-func TestS15Once(t *testing.T) {
+func TestS15OneAnswerCounts(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	var wg sync.WaitGroup
@@ -217,7 +217,7 @@ func TestS15Once(t *testing.T) {
 }
 
 // S18: what comes after the deadline is refused, and the error says how far the browser came.
-func TestS18Timeout(t *testing.T) {
+func TestS18TheErrorSaysHowFarTheBrowserCame(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		before func(s *loopback.Server, ticket string)
@@ -257,7 +257,7 @@ func TestS18Timeout(t *testing.T) {
 }
 
 // S21: the page says signed in only where Finish did.
-func TestS21Page(t *testing.T) {
+func TestS21ThePageFollowsFinish(t *testing.T) {
 	t.Parallel()
 	denied := "?error=access_denied&error_description=%3Csvg+onload%3D1%3E&error_uri=https://evil.example&state=" + state
 	for name, tc := range map[string]struct {
@@ -300,7 +300,7 @@ func TestS21Page(t *testing.T) {
 }
 
 // S19: the headers of every kind of answer.
-func TestS19Headers(t *testing.T) {
+func TestS19EveryAnswerHasTheHeaders(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
 	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
@@ -351,7 +351,7 @@ func TestS22NoRedirector(t *testing.T) {
 }
 
 // S23: a password that a 307 sends here is not read, kept or shown.
-func TestS23PasswordCanary(t *testing.T) {
+func TestS23APostedPasswordIsNotRead(t *testing.T) {
 	t.Parallel()
 	for _, form := range []bool{false, true} {
 		s, _ := start(t, loopback.Config{FormPost: form})
@@ -367,7 +367,7 @@ func TestS23PasswordCanary(t *testing.T) {
 	}
 }
 
-func TestFormPost(t *testing.T) {
+func TestFormPostIsCheckedLikeAQuery(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{FormPost: true})
 	form := strings.SplitN(good(s), "?", 2)[1]
@@ -413,7 +413,7 @@ func TestFormPost(t *testing.T) {
 }
 
 // A posted form that drips in, or whose sender goes away, does not stop the login.
-func TestFormPostDrip(t *testing.T) {
+func TestASlowFormPostDoesNotStopALogin(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{FormPost: true})
 	for range 20 {
@@ -427,7 +427,7 @@ func TestFormPostDrip(t *testing.T) {
 }
 
 // S29: RFC 9207's table, for answers whose state is right.
-func TestS29Issuer(t *testing.T) {
+func TestS29AWrongIssuerEndsTheSignIn(t *testing.T) {
 	t.Parallel()
 	const ok, over = "taken", "over"
 	for _, tc := range []struct {
@@ -484,7 +484,7 @@ func TestS29Issuer(t *testing.T) {
 }
 
 // S32: a provider's refusal is a typed error, its text fit for a terminal.
-func TestS32Error(t *testing.T) {
+func TestS32AProvidersErrorIsTyped(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	require.NoError(t, s.Paste("error=access_denied&error_description=no%0D%0Ado%1B%5D0%3Bx%07&state="+state))
@@ -498,7 +498,7 @@ func TestS32Error(t *testing.T) {
 	require.EqualError(t, err, "the provider refused the sign-in: access_denied: no  do�]0;x�")
 }
 
-func TestPaste(t *testing.T) {
+func TestPasteIsCheckedLikeARequest(t *testing.T) {
 	t.Parallel()
 	unstarted := listen(t, loopback.Config{})
 	require.Error(t, unstarted.Paste("code=c&state="+state))
@@ -524,7 +524,7 @@ func TestPaste(t *testing.T) {
 }
 
 // Before Start, an answer is nobody's.
-func TestBeforeStart(t *testing.T) {
+func TestNothingIsTakenBeforeStart(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	require.Equal(t, 404, send(t, "GET", good(s), "").StatusCode)
@@ -535,7 +535,7 @@ func TestBeforeStart(t *testing.T) {
 }
 
 // Close while a browser is held: it still gets a page, the failure page, and Close does not wait for one that has left.
-func TestCloseDelivers(t *testing.T) {
+func TestCloseDeliversThePage(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	held := make(chan *http.Response, 1)
@@ -558,7 +558,7 @@ func TestCloseDelivers(t *testing.T) {
 	require.NoError(t, <-closed)
 }
 
-func TestCloseDoesNotWaitForOneWhoLeft(t *testing.T) {
+func TestCloseDoesNotWaitForABrowserThatLeft(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	c, err := net.Dial("tcp", addr(t, s))
@@ -574,7 +574,7 @@ func TestCloseDoesNotWaitForOneWhoLeft(t *testing.T) {
 }
 
 // S66: printing shows neither state nor code nor ticket.
-func TestS66Redacted(t *testing.T) {
+func TestS66PrintingShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
 	require.NoError(t, s.Paste(good(s)))
@@ -597,7 +597,7 @@ func TestS66Redacted(t *testing.T) {
 	}
 }
 
-func TestWaitAfterClose(t *testing.T) {
+func TestWaitFailsAfterClose(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	go s.Close()
@@ -606,7 +606,7 @@ func TestWaitAfterClose(t *testing.T) {
 }
 
 // A sign-in that takes long after the answer: the browser is moved off the address with the code, and told to wait.
-func TestWaitingPage(t *testing.T) {
+func TestASlowSignInGetsAWaitingPage(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	loopback.SetPatience(s, 10*time.Millisecond)
@@ -627,7 +627,7 @@ func TestWaitingPage(t *testing.T) {
 }
 
 // S69: the return from a provider's sign-out is known by its state; it has no code, and no code may come with it.
-func TestS69SignOut(t *testing.T) {
+func TestS69ASignOutReturnsWithoutACode(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	_, err := s.Start("https://as.example/end", loopback.Expect{State: state, SignOut: true})

@@ -1,16 +1,12 @@
 package loopback_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,56 +14,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// tab is what a real Chromium says of its one page.
-type tab struct{ Type, Title, URL string }
-
-// chromium opens rawURL in a real browser; where() says where it is now.
-func chromium(t *testing.T, rawURL string) (where func() tab) {
-	t.Helper()
-	path := realparts.Need(t, "chromium")[0]
-	profile, err := os.MkdirTemp("", "loopback-chromium")
-	require.NoError(t, err)
-	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--lang=en", "--user-data-dir="+profile, "--remote-debugging-port=0", "--host-resolver-rules=MAP *.example 127.0.0.1", rawURL)
-	ownGroup(cmd)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		killGroup(cmd)
-		_ = cmd.Wait()
-		for range 50 { // its children go on writing for a moment
-			if os.RemoveAll(profile) == nil {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
-	return func() tab {
-		b, err := os.ReadFile(filepath.Join(profile, "DevToolsActivePort"))
-		if err != nil {
-			return tab{}
-		}
-		resp, err := try("GET", "http://127.0.0.1:"+strings.Fields(string(b))[0]+"/json/list", "")
-		if err != nil {
-			return tab{}
-		}
-		var tabs []tab
-		_ = json.NewDecoder(resp.Body).Decode(&tabs)
-		for _, tab := range tabs {
-			if tab.Type == "page" {
-				return tab
-			}
-		}
-		return tab{}
-	}
-}
-
 // The whole way in a real browser: S4 ticket, S13 its Sec-Fetch headers, S19 no script and nothing loaded, S20 the final address without code, nothing
 // of the fragment carried over, no Referer at the provider; and neither the login nor Close waits for its idle connections.
-func TestS20Chromium(t *testing.T) {
+func TestS20ChromiumEndsOnAPageWithoutACode(t *testing.T) {
 	for _, post := range []bool{false, true} {
 		for name, failure := range map[string]error{"done": nil, "failed": errors.New("no")} {
 			t.Run(fmt.Sprintf("%s, form_post %v", name, post), func(t *testing.T) {
@@ -124,7 +76,7 @@ func TestS20Chromium(t *testing.T) {
 }
 
 // A page of another site in the same browser, which even knows the state, does what a page can: it neither ends the login nor reads anything.
-func TestS11S13ChromiumAttacker(t *testing.T) {
+func TestS11S13APageInChromiumCannotInterfere(t *testing.T) {
 	s, ticket := start(t, loopback.Config{FormPost: true})
 	report := make(chan string, 1)
 	attacker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

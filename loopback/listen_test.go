@@ -14,7 +14,7 @@ import (
 )
 
 // S6: an ephemeral port of the loopback literal, and not reachable by any other address of the machine.
-func TestS6Bind(t *testing.T) {
+func TestS6OnlyLoopbackIsReachable(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	require.Regexp(t, `^http://(127\.0\.0\.1|\[::1\]):\d+/callback$`, s.RedirectURI())
@@ -33,7 +33,7 @@ func TestS6Bind(t *testing.T) {
 }
 
 // S6: [::1] is an address to listen on as well.
-func TestS6IPv6(t *testing.T) {
+func TestS6IPv6Works(t *testing.T) {
 	t.Parallel()
 	s, err := loopback.Listen(t.Context(), loopback.Config{Addr: "[::1]:0"})
 	if err != nil {
@@ -47,7 +47,7 @@ func TestS6IPv6(t *testing.T) {
 }
 
 // S7: "localhost" holds the port on both families; a squatter on either makes it choose another.
-func TestS7Localhost(t *testing.T) {
+func TestS7LocalhostHoldsBothFamilies(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{Localhost: true})
 	require.Regexp(t, `^http://localhost:\d+/callback$`, s.RedirectURI())
@@ -65,7 +65,7 @@ func TestS7Localhost(t *testing.T) {
 }
 
 // S7: squatters sit on [::1] on many ports; the one chosen is never theirs.
-func TestS7Squatted(t *testing.T) {
+func TestS7ASquattedPortIsNotChosen(t *testing.T) {
 	if !has("::1") {
 		t.Skip("skipped: this machine has no IPv6 loopback address")
 	}
@@ -92,16 +92,8 @@ func TestS7Squatted(t *testing.T) {
 	}
 }
 
-func has(ip string) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-	if err == nil {
-		l.Close()
-	}
-	return err == nil
-}
-
 // S8, S9: nobody else gets the port, by any option; a taken one is a typed error that names it.
-func TestS8S9Taken(t *testing.T) {
+func TestS8S9ATakenPortIsATypedError(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{Addr: "127.0.0.1:0"})
 	_, err := net.Listen("tcp", addr(t, s))
@@ -113,7 +105,7 @@ func TestS8S9Taken(t *testing.T) {
 }
 
 // S8: a fixed port works for one login after another, though the first leaves connections in TIME_WAIT.
-func TestS8FixedPortTwice(t *testing.T) {
+func TestS8AFixedPortCanBeUsedAgain(t *testing.T) {
 	first := listen(t, loopback.Config{})
 	fixed := addr(t, first)
 	require.NoError(t, first.Close())
@@ -128,7 +120,7 @@ func TestS8FixedPortTwice(t *testing.T) {
 }
 
 // S10: after Close, and after the end of a ctx and Close, nobody is at the port. goleak looks for goroutines.
-func TestS10Closed(t *testing.T) {
+func TestS10NothingListensAfterClose(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*loopback.Server){
 		"unused":   func(*loopback.Server) {},
@@ -165,7 +157,7 @@ func TestS10Closed(t *testing.T) {
 }
 
 // S30: with a fixed port, the path tells one issuer's answer from another's.
-func TestS30Paths(t *testing.T) {
+func TestS30PathsTellIssuersApart(t *testing.T) {
 	t.Parallel()
 	a, _ := start(t, loopback.Config{Path: "/callback/a"})
 	b, _ := start(t, loopback.Config{Path: "/callback/b"})
@@ -179,7 +171,7 @@ func TestS30Paths(t *testing.T) {
 	complete(t, b)
 }
 
-func TestRedirectURIApart(t *testing.T) {
+func TestRedirectURIBehindAProxy(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		cfg                    loopback.Config
@@ -217,7 +209,7 @@ func TestRedirectURIApart(t *testing.T) {
 	}
 }
 
-func TestConfigMistakes(t *testing.T) {
+func TestConfigMistakesAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]loopback.Config{
 		"wildcard":            {Addr: "0.0.0.0:0"},
@@ -252,7 +244,7 @@ func TestConfigMistakes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func TestStartMistakes(t *testing.T) {
+func TestStartMistakesAreErrors(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	for _, bad := range []string{"", "javascript:x", "http://h.example/", "https://u:p@h/", "https://h/#x", "https://h/\r\nX: y"} {

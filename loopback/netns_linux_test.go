@@ -15,7 +15,7 @@ import (
 )
 
 // S6: without an IPv4 loopback address [::1] is used, and without any the error says so: in network namespaces of their own.
-func TestS6NoIPv4(t *testing.T) {
+func TestS6WithoutIPv4TheListenerIsOnIPv6(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("skipped: only root can make a network namespace")
 	}

@@ -30,3 +30,12 @@ func newJunk(host string, request []byte) func(kind int) error {
 		return nil
 	}
 }
+
+// bindReusing tries to bind addr again. No options are known for this system.
+func bindReusing(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		l.Close()
+	}
+	return err
+}

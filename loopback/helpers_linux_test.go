@@ -1,8 +1,12 @@
 package loopback_test
 
 import (
+	"context"
+	"net"
 	"net/netip"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // newJunk returns what sends one junk request of a kind of eight, by plain system calls: an attacker that spends as little as it can.
@@ -40,4 +44,19 @@ func newJunk(host string, request []byte) func(kind int) error {
 		}
 		return nil
 	}
+}
+
+// bindReusing tries to share addr by SO_REUSEADDR and SO_REUSEPORT.
+func bindReusing(addr string) error {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		})
+	}}
+	l, err := lc.Listen(context.Background(), "tcp", addr)
+	if err == nil {
+		l.Close()
+	}
+	return err
 }
