@@ -246,22 +246,22 @@ func (at *attempt) discard(ctx context.Context, c *Client, g *session.Grant) {
 // ask reaches the person by the flow that was chosen, or by what is there.
 func (c *Client) ask(ctx context.Context, at *attempt) (*Session, error) {
 	open, instruct := browser.Watch, c.cfg.UI.Instruct != nil
-	can := browser.Can{Opener: c.cfg.UI.OpenURL != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
+	can := browser.Capabilities{Opener: c.cfg.UI.OpenURL != nil, Instruct: instruct, Device: at.provider.doc.DeviceAuthorizationEndpoint != ""}
 	if can.Opener {
 		open = func(ctx context.Context, url string, _ func(error)) error { return c.cfg.UI.OpenURL(ctx, url) }
 	} else {
 		can.NoBrowser = browser.Available()
 	}
-	var choice browser.Ways
+	var choice browser.Methods
 	switch at.opts.Flow {
 	case FlowBrowser:
-		choice = browser.Ways{Browser: can.Opener || can.NoBrowser == nil}
+		choice = browser.Methods{Browser: can.Opener || can.NoBrowser == nil}
 	case FlowPaste:
-		choice = browser.Ways{Paste: instruct, Why: "the paste flow was chosen"}
+		choice = browser.Methods{Paste: instruct, Why: "the paste flow was chosen"}
 	case FlowDevice:
-		choice = browser.Ways{Device: instruct, Why: "the device flow was chosen"}
+		choice = browser.Methods{Device: instruct, Why: "the device flow was chosen"}
 	default:
-		choice = browser.Look(browser.View{}).Choose(can)
+		choice = browser.Detect(browser.Source{}).Choose(can)
 		c.log.Info("the ways to sign in", "browser", choice.Browser, "paste", choice.Paste, "device", choice.Device, "why", choice.Why)
 	}
 	switch {
