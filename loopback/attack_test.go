@@ -19,7 +19,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// S17: 50 connections that drip, from another process, and as many that say nothing; the answer still gets through at once.
+// S17: another process opens 50 connections that send slowly, and this one
+// opens as many that send nothing. The response still gets through at once.
 func TestS17SlowConnectionsDoNotDelayTheAnswer(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
@@ -34,7 +35,8 @@ func TestS17SlowConnectionsDoNotDelayTheAnswer(t *testing.T) {
 	complete(t, s)
 }
 
-// S17: more silent connections than the listener keeps: the oldest make room, and what it keeps is bounded.
+// S17: with more silent connections than the limit, the oldest make room, and
+// their number is bounded.
 func TestS17IdleConnectionsMakeRoom(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
@@ -85,20 +87,28 @@ func TestS17LargeHeadersAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	big := strings.Repeat("x", 17<<10)
-	require.Contains(t, raw(t, addr(t, s), "GET /callback?"+big+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "431")
-	require.Contains(t, raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big+"\r\n\r\n"), "431")
-	require.Contains(t, raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big[:14<<10]+"\r\n\r\n"), "400", "a browser with many cookies is fine")
+	require.Contains(t,
+		raw(t, addr(t, s), "GET /callback?"+big+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "431")
+	require.Contains(t,
+		raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big+"\r\n\r\n"),
+		"431")
+	require.Contains(t,
+		raw(t, addr(t, s),
+			"GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big[:14<<10]+"\r\n\r\n"),
+		"400", "a browser with many cookies is fine")
 	pending(t, s)
 	complete(t, s)
 }
 
-// S17: another process throws as much junk as it can, more than 10,000 requests a second; logins complete all the same.
+// S17: another process sends more than 10,000 junk requests a second, and a
+// login completes.
 func TestS17AFloodDoesNotStopALogin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: -short")
 	}
 	s, ticket := start(t, loopback.Config{})
-	// The machine itself is busy with the attacker: what that costs alone is measured on a bare listener beside.
+	// The attacker also keeps the machine busy. A bare listener shows what that
+	// alone costs.
 	bare, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer bare.Close()
@@ -115,7 +125,8 @@ func TestS17AFloodDoesNotStopALogin(t *testing.T) {
 	}
 	var ours, control []time.Duration
 	most := 0
-	for n, until := 0, time.Now().Add(3*time.Second); n < 50 && (n < 5 || time.Now().Before(until)); n++ {
+	until := time.Now().Add(3 * time.Second)
+	for n := 0; n < 50 && (n < 5 || time.Now().Before(until)); n++ {
 		begun := time.Now()
 		require.Equal(t, 404, send(t, "GET", "http://"+bare.Addr().String(), "").StatusCode)
 		control = append(control, time.Since(begun))
@@ -134,13 +145,16 @@ func TestS17AFloodDoesNotStopALogin(t *testing.T) {
 	require.NoError(t, in.Close())
 	slices.Sort(ours)
 	slices.Sort(control)
-	t.Logf("junk requests a second: %d; a request: median %v, slowest %v (a bare listener beside: %v, %v); whole login %v; Close %v; goroutines at most %d",
-		rate, ours[len(ours)/2], ours[len(ours)-1], control[len(ours)/2], control[len(ours)-1], whole, closed, most)
+	t.Logf("junk requests a second: %d; a request: median %v, slowest %v "+
+		"(a bare listener beside: %v, %v); whole login %v; Close %v; goroutines at most %d",
+		rate, ours[len(ours)/2], ours[len(ours)-1], control[len(ours)/2], control[len(ours)-1],
+		whole, closed, most)
 	require.Less(t, most, 4*loopback.MaxConns, "what is kept is bounded")
 	require.Less(t, whole, soon)
 }
 
-// Chromium opens a connection ahead and says nothing on it. Neither an answer nor Close waits for it.
+// Chromium opens connections in advance and sends nothing on them. Neither a
+// response nor Close waits for them.
 func TestSilentConnectionsDelayNothing(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
@@ -152,10 +166,12 @@ func TestSilentConnectionsDelayNothing(t *testing.T) {
 	begun := time.Now()
 	complete(t, s)
 	require.NoError(t, s.Close())
-	require.Less(t, time.Since(begun), 4*time.Second, "less than the time a silent connection is given")
+	require.Less(t, time.Since(begun), 4*time.Second,
+		"less than the time a silent connection is given")
 }
 
-// Junk from many sides while the login runs: nothing races, nothing is decided by it.
+// Junk from several goroutines while the login runs does not race and decides
+// nothing.
 func TestConcurrentJunkDecidesNothing(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{FormPost: true})
@@ -168,7 +184,8 @@ func TestConcurrentJunkDecidesNothing(t *testing.T) {
 				case 0:
 					_, _ = try("GET", s.RedirectURI()+"?state=x&code="+strconv.Itoa(n), "")
 				case 1:
-					_, _ = try("POST", s.RedirectURI(), "state=x", "Content-Type", "application/x-www-form-urlencoded")
+					_, _ = try("POST", s.RedirectURI(), "state=x", "Content-Type",
+						"application/x-www-form-urlencoded")
 				case 2:
 					_, _ = try("HEAD", ticket, "")
 				case 3:

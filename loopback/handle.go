@@ -180,7 +180,8 @@ func (s *Server) form(
 	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case !navigation(r.Header):
-		return "", rejection{http.StatusForbidden, "it was not a user submitting a form", atCallback}
+		return "", rejection{http.StatusForbidden,
+			"it was not a user submitting a form", atCallback}
 	case err != nil || mt != "application/x-www-form-urlencoded":
 		return "", rejection{http.StatusUnsupportedMediaType, "it was not a form", atCallback}
 	case query != "":

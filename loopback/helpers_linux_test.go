@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newJunk returns what sends one junk request of a kind of eight, by plain system calls: an attacker that spends as little as it can.
+// newJunk returns a function that sends one of eight kinds of junk requests. It
+// uses plain system calls, like an attacker that wants to spend little.
 func newJunk(host string, request []byte) func(kind int) error {
 	addr := netip.MustParseAddrPort(host)
 	to := &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
@@ -20,10 +21,11 @@ func newJunk(host string, request []byte) func(kind int) error {
 		}
 		defer syscall.Close(fd)
 		// Or the machine runs out of ports.
-		if err := syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1}); err != nil {
+		if err := syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER,
+			&syscall.Linger{Onoff: 1}); err != nil {
 			return err
 		}
-		patience := &syscall.Timeval{Usec: 200_000} // where the queue is full
+		patience := &syscall.Timeval{Usec: 200_000} // for when the queue is full
 		_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, patience)
 		if err := syscall.Connect(fd, to); err != nil {
 			return err
@@ -35,7 +37,8 @@ func newJunk(host string, request []byte) func(kind int) error {
 			return err
 		}
 		if kind == 0 { // waits for the answer
-			_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: 1})
+			_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO,
+				&syscall.Timeval{Sec: 1})
 			for answer := make([]byte, 4096); ; {
 				if n, err := syscall.Read(fd, answer); n <= 0 || err != nil {
 					break

@@ -83,7 +83,13 @@ func try(method, url, body string, header ...string) (*http.Response, error) {
 	}
 	tr := &http.Transport{DisableKeepAlives: true}
 	defer tr.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	client := &http.Client{
+		Transport: tr,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +126,9 @@ func addr(t testing.TB, s *loopback.Server) string {
 }
 
 func good(s *loopback.Server) string {
-	return s.RedirectURI() + "?" + url.Values{"code": {code}, "state": {state}, "iss": {issuer}}.Encode()
+	return s.RedirectURI() + "?" + url.Values{
+		"code": {code}, "state": {state}, "iss": {issuer},
+	}.Encode()
 }
 
 // complete checks that the sign-in still works: the real response arrives, and
@@ -165,7 +173,8 @@ func pending(t testing.TB, s *loopback.Server) {
 }
 
 // startAttacker starts this binary again, as an attacker on target.
-func startAttacker(t *testing.T, attack, target string, as func(*exec.Cmd)) (*exec.Cmd, *bufio.Reader, io.WriteCloser) {
+func startAttacker(t *testing.T, attack, target string, as func(*exec.Cmd)) (*exec.Cmd,
+	*bufio.Reader, io.WriteCloser) {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -206,7 +215,8 @@ func has(ip string) bool {
 }
 
 // page completes a sign-in and returns the page and its policy.
-func page(t *testing.T, cfg loopback.Config, user string, failure error, header ...string) (body, policy string) {
+func page(t *testing.T, cfg loopback.Config, user string, failure error, header ...string) (body,
+	policy string) {
 	t.Helper()
 	s, _ := start(t, cfg)
 	go func() {
@@ -215,7 +225,8 @@ func page(t *testing.T, cfg loopback.Config, user string, failure error, header 
 		}
 	}()
 	require.Equal(t, 303, send(t, "GET", good(s), "").StatusCode)
-	resp := send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), "", header...)
+	resp := send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1),
+		"", header...)
 	require.Equal(t, 200, resp.StatusCode)
 	return text(t, resp), resp.Header.Get("Content-Security-Policy")
 }
@@ -320,14 +331,17 @@ func flood(host, request string) {
 // tab is what a real Chromium says of its one page.
 type tab struct{ Type, Title, URL string }
 
-// chromium opens rawURL in a real browser; where() says where it is now.
-func chromium(t *testing.T, rawURL string) (where func() tab) {
+// chromium opens rawURL in a real browser, and returns a function that reports
+// the page it shows.
+func chromium(t *testing.T, rawURL string) (current func() tab) {
 	t.Helper()
 	path := realparts.Need(t, "chromium")[0]
 	profile, err := os.MkdirTemp("", "loopback-chromium")
 	require.NoError(t, err)
-	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--lang=en", "--user-data-dir="+profile, "--remote-debugging-port=0", "--host-resolver-rules=MAP *.example 127.0.0.1", rawURL)
+	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu",
+		"--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--lang=en", "--user-data-dir="+profile,
+		"--remote-debugging-port=0", "--host-resolver-rules=MAP *.example 127.0.0.1", rawURL)
 	ownGroup(cmd)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {

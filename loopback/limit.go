@@ -38,7 +38,7 @@ const (
 	settling = 20 * time.Millisecond
 	// serving is how long a connection is protected after its first bytes were
 	// read. It is time enough to answer on a busy machine. Further bytes do not
-	// extend it, so an attacker who sends slowly gains nothing.
+	// extend it, so an attacker that sends slowly gains nothing.
 	serving = 500 * time.Millisecond
 	// examined is how many of the oldest connections are looked at for an idle
 	// one. It bounds the work per new connection.

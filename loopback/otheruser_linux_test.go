@@ -24,7 +24,9 @@ func TestS90AnotherUserIsRefused(t *testing.T) {
 		t.Setenv("SUDO_UID", "")
 	}
 	nobody := func(cmd *exec.Cmd) {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
+			Uid: 65534, Gid: 65534,
+		}}
 		// Only root can enter the test binary's directory. An open file can be
 		// executed all the same.
 		f, err := os.Open(cmd.Path)
@@ -36,7 +38,9 @@ func TestS90AnotherUserIsRefused(t *testing.T) {
 	target := func(s *loopback.Server, u string) string {
 		return addr(t, s) + " " + strings.TrimPrefix(u, "http://"+addr(t, s))
 	}
-	for name, cfg := range map[string]loopback.Config{"IPv4": {}, "IPv6": {Addr: "[::1]:0"}, "localhost": {Localhost: true}} {
+	for name, cfg := range map[string]loopback.Config{
+		"IPv4": {}, "IPv6": {Addr: "[::1]:0"}, "localhost": {Localhost: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "IPv6" && !has("::1") {
 				t.Skip("skipped: this machine has no IPv6 loopback address")

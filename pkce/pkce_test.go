@@ -101,7 +101,9 @@ func TestS66PrintingShowsNoVerifier(t *testing.T) {
 		v    pkce.Verifier
 	}
 	for _, x := range []any{
-		v, &v, transaction{"n", v}, &transaction{"n", v}, []pkce.Verifier{v}, map[string]any{"v": v},
+		v, &v, transaction{
+			"n", v,
+		}, &transaction{"n", v}, []pkce.Verifier{v}, map[string]any{"v": v},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			require.NotContains(t, fmt.Sprintf(verb, x), vectorVerifier, verb)

@@ -135,7 +135,7 @@ func encode(u *url.URL) string {
 }
 
 // lookPath reports whether a launcher is on the PATH. One that is found in the
-// working directory does not count (exec.ErrDot): anyone who can write there
+// working directory does not count (exec.ErrDot): anyone with write access
 // could have put it there.
 func lookPath(name string) bool {
 	_, err := exec.LookPath(name)

@@ -18,7 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if out := os.Getenv("BROWSER_TEST_OPEN"); out != "" { // the child of TestChatterStaysOffTheTerminal
+	// the child of TestChatterStaysOffTheTerminal
+	if out := os.Getenv("BROWSER_TEST_OPEN"); out != "" {
 		if err := browser.Open(context.Background(), out); err != nil {
 			os.Exit(3)
 		}
@@ -42,7 +43,10 @@ func launcher(t *testing.T, script string) {
 }
 
 func noDisplay(t *testing.T) {
-	for _, name := range []string{"DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "XDG_CURRENT_DESKTOP", "DESKTOP_SESSION", "KDE_FULL_SESSION", "GNOME_DESKTOP_SESSION_ID", "MATE_DESKTOP_SESSION_ID", "container"} {
+	for _, name := range []string{
+		"DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "XDG_CURRENT_DESKTOP", "DESKTOP_SESSION",
+		"KDE_FULL_SESSION", "GNOME_DESKTOP_SESSION_ID", "MATE_DESKTOP_SESSION_ID", "container",
+	} {
 		t.Setenv(name, "")
 	}
 }

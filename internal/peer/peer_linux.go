@@ -21,7 +21,7 @@ type finder func(local, remote netip.AddrPort) (socket, bool)
 
 func owner(local, remote netip.AddrPort) User { return ownerBy(find, local, remote) }
 
-// ownerBy looks for the peer's socket, whose local end is our remote.
+// ownerBy looks for the peer's socket. Its local address is our remote one.
 //
 // A closed socket would be the way around this check. The kernel reports it as
 // root's or does not report it at all, and an attacker can send a request and

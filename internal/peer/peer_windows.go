@@ -121,6 +121,8 @@ func matchRow(row []byte, local, remote netip.AddrPort, v6 bool) (pid uint32, ok
 		l, r = end(row[4:8], row[8:]), end(row[12:16], row[16:])
 		pid = binary.NativeEndian.Uint32(row[20:])
 	}
-	same := func(a, b netip.AddrPort) bool { return a.Port() == b.Port() && a.Addr() == b.Addr().Unmap() }
+	same := func(a, b netip.AddrPort) bool {
+		return a.Port() == b.Port() && a.Addr() == b.Addr().Unmap()
+	}
 	return pid, same(l, local) && same(r, remote)
 }

@@ -82,7 +82,9 @@ func endpoint(msg []byte, i int) netip.AddrPort {
 	return unmapped(netip.AddrPortFrom(netip.AddrFrom16([16]byte(addr)), port))
 }
 
-func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+func unmapped(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
 
 // roundTrip sends one message to the kernel and returns the payload of its
 // reply. The kernel replies while it handles the send, so a non-blocking socket
