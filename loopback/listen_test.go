@@ -176,8 +176,8 @@ func TestS30PathsTellIssuersApart(t *testing.T) {
 	require.True(t, strings.HasSuffix(a.RedirectURI(), "/callback/a"))
 	cross := strings.Replace(good(b), addr(t, b), addr(t, a), 1)
 	require.Equal(t, 404, send(t, "GET", cross, "").StatusCode)
-	require.Equal(t, 421, send(t, "GET", strings.Replace(good(a), "/a?", "/a?", 1), "", "Host",
-		addr(t, b)).StatusCode)
+	require.Equal(t, 421,
+		send(t, "GET", strings.Replace(good(a), "/a?", "/a?", 1), "", "Host", addr(t, b)).StatusCode)
 	pending(t, a)
 	pending(t, b)
 	complete(t, a)
@@ -225,9 +225,8 @@ func TestRedirectURIBehindAProxy(t *testing.T) {
 		require.Equal(t, 303, held.StatusCode)
 		location := held.Header.Get("Location")
 		require.True(t, strings.HasPrefix(location, tc.location), location)
-		require.Equal(t, 200, send(t, "GET",
-			at+"/"+strings.TrimSuffix(strings.TrimPrefix(location, tc.location), "#"), "", "Host",
-			tc.host).StatusCode)
+		page := strings.TrimSuffix(strings.TrimPrefix(location, tc.location), "#")
+		require.Equal(t, 200, send(t, "GET", at+"/"+page, "", "Host", tc.host).StatusCode)
 	}
 }
 
@@ -256,8 +255,9 @@ func TestConfigMistakesAreErrors(t *testing.T) {
 			Page: loopback.Page{Accent: "red;}*{background:url(//evil.example)"},
 		},
 		"logo": {Page: loopback.Page{Logo: []byte("<html><script>")}},
-		"large logo": {Page: loopback.Page{Logo: append([]byte("\x89PNG\r\n\x1a\n"),
-			make([]byte, 1<<20)...)}},
+		"large logo": {Page: loopback.Page{
+			Logo: append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, 1<<20)...),
+		}},
 	} {
 		_, err := loopback.Listen(t.Context(), cfg)
 		require.Error(t, err, name)

@@ -54,9 +54,8 @@ func TestS2AnUnsafeURLReachesNoLauncher(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "argv")
 	launcher(t, `echo "$@" >>`+out)
 	for _, raw := range []string{
-		"", "javascript:x", "file://localhost/x", "ssh://127.0.0.1/x", "ms-msdt:",
-		`\\h\s`, "-version", "https:x", "https:///p",
-		"https://u:p@h", "https://h:99999",
+		"", "javascript:x", "file://localhost/x", "ssh://127.0.0.1/x", "ms-msdt:", `\\h\s`,
+		"-version", "https:x", "https:///p", "https://u:p@h", "https://h:99999",
 		"http://h.example/", "https://h/#f", "https://h/\x1b[2J", "https://h/a b",
 	} {
 		err := browser.Open(t.Context(), raw)
@@ -131,12 +130,14 @@ func TestAvailableNeedsADisplayAndALauncher(t *testing.T) {
 		"no display: lynx or w3m would start": {path: bin, want: "DISPLAY"},
 		"X":                                   {path: bin, display: ":0"},
 		"Wayland":                             {path: bin, wayland: "wayland-0"},
-		"chosen by the user":                {path: bin, chosen: "lynx"},
+		"chosen by the user":                  {path: bin, chosen: "lynx"},
 		"itself chosen":                       {path: bin, chosen: "xdg-open", want: "DISPLAY"},
-		"no launcher": {path: "/nonexistent", display: ":0",
-			want: "xdg-utils"},
-		"chosen, no launcher": {path: "/nonexistent", chosen: "firefox",
-			want: "xdg-utils"},
+		"no launcher": {
+			path: "/nonexistent", display: ":0", want: "xdg-utils",
+		},
+		"chosen, no launcher": {
+			path: "/nonexistent", chosen: "firefox", want: "xdg-utils",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			noDisplay(t)

@@ -172,7 +172,7 @@ func TestS65AnythingNotPrivateIsRefused(t *testing.T) {
 			}
 			_, err := ReadFile(path, 10)
 			check(err)
-			// a lock file has no contents; its links are not counted there
+			// On Windows, the hard links of a lock file are not counted.
 			if runtime.GOOS != "windows" || tt.name != "hard link" {
 				_, _, err = TryLock(path)
 				check(err)
@@ -180,8 +180,8 @@ func TestS65AnythingNotPrivateIsRefused(t *testing.T) {
 				check(err)
 			}
 			require.NoFileExists(t, filepath.Join(filepath.Dir(dir), "planted"))
-			if strings.Contains(tt.name, "directory") && !strings.Contains(tt.name,
-				"file is") && !strings.Contains(tt.name, "link out") {
+			if strings.Contains(tt.name, "directory") &&
+				!strings.Contains(tt.name, "file is") && !strings.Contains(tt.name, "link out") {
 				check(EnsureDir(dir))
 				check(WriteFile(path, []byte("y")))
 				check(Remove(path))
@@ -229,8 +229,12 @@ func TestQuoteEscapesOnlyWhatATerminalActsOn(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
 		`C:\Users\Zoë\a b`: `"C:\Users\Zoë\a b"`,
-		"/home/a'b":        `"/home/a'b"`, "a\x1b]0;x": `"a\x1b]0;x"`,
-		`a"b`: `"a\"b"`, "\xff": `"\xff"`, "\u202ea": `"\u202ea"`, "": `""`,
+		"/home/a'b":        `"/home/a'b"`,
+		"a\x1b]0;x":        `"a\x1b]0;x"`,
+		`a"b`:              `"a\"b"`,
+		"\xff":             `"\xff"`,
+		"\u202ea":          `"\u202ea"`,
+		"":                 `""`,
 	} {
 		require.Equal(t, want, Quote(path))
 	}
@@ -273,7 +277,7 @@ func TestAFailedWriteLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
 	path := filepath.Join(dir, "file")
-	// no file can take the place of a directory
+	// No file can replace a directory that is not empty.
 	require.NoError(t, os.MkdirAll(filepath.Join(path, "full"), 0o700))
 	require.Error(t, WriteFile(path, []byte("x")))
 	entries, err := os.ReadDir(dir)
