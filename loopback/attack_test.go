@@ -1,10 +1,8 @@
 package loopback_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,105 +19,12 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// attacker is what a second process does to target, "host:port path?query". It ends when its standard input does.
-func attacker(attack, target string) {
-	host, path, _ := strings.Cut(target, " ")
-	request := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
-	switch attack {
-	case "listen": // no attack: a machine of its own kind
-		if listenIn != nil {
-			listenIn(target)
-		}
-	case "get": // one request; the status it got
-		say(status(host, request))
-	case "vanish": // sends, and is gone before anybody can look whose it was
-		for _, linger := range []int{-1, 0} {
-			for range 20 {
-				if c, err := net.Dial("tcp", host); err == nil {
-					_ = c.(*net.TCPConn).SetLinger(linger)
-					_, _ = io.WriteString(c, request)
-					_ = c.Close()
-				}
-			}
-		}
-		say("vanished")
-	case "flood":
-		flood(host, request)
-	case "slow": // connections that send a request a byte at a time
-		n := 0
-		for range 50 {
-			if c, err := net.Dial("tcp", host); err == nil {
-				n++
-				go func() {
-					for _, b := range []byte(request) {
-						if _, err := c.Write([]byte{b}); err != nil {
-							return
-						}
-						time.Sleep(200 * time.Millisecond)
-					}
-				}()
-			}
-		}
-		say(n)
-		_, _ = io.Copy(io.Discard, os.Stdin)
-	}
-}
-
-// listenIn is netns_linux_test.go's, where there are namespaces.
-var listenIn func(mode string)
-
-func status(host, request string) string {
-	c, err := net.Dial("tcp", host)
-	if err != nil {
-		return err.Error()
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(soon))
-	_, _ = io.WriteString(c, request)
-	s, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		return err.Error()
-	}
-	return strings.TrimSpace(s)
-}
-
-// flood sends junk of every kind as fast as it can, from 64 goroutines, each request on a connection of its own: the listener answers one for each. It
-// says the number sent once a second.
-func flood(host, request string) {
-	junk := newJunk(host, []byte(request))
-	var sent atomic.Int64
-	for i := range 64 {
-		go func() {
-			for n := i; ; n++ {
-				if err := junk(n % 8); err != nil {
-					time.Sleep(time.Millisecond)
-					continue
-				}
-				sent.Add(1)
-			}
-		}()
-	}
-	tick := time.NewTicker(time.Second)
-	ended := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		close(ended)
-	}()
-	for {
-		select {
-		case <-tick.C:
-			say(sent.Swap(0))
-		case <-ended:
-			return
-		}
-	}
-}
-
-// S17: 50 connections that drip, from another process, and as many that say nothing; the answer still gets through at once.
-func TestS17Slowloris(t *testing.T) {
+// S17: another process opens 50 connections that send slowly, and this one
+// opens as many that send nothing. The response still gets through at once.
+func TestS17SlowConnectionsDoNotDelayTheAnswer(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
-	_, out, _ := again(t, "slow", addr(t, s)+" /callback?code=c&state=wrong", nil)
+	_, out, _ := startAttacker(t, "slow", addr(t, s)+" /callback?code=c&state=wrong", nil)
 	require.Equal(t, "50", line(t, out))
 	for range 50 {
 		c, err := net.Dial("tcp", addr(t, s))
@@ -131,8 +35,9 @@ func TestS17Slowloris(t *testing.T) {
 	complete(t, s)
 }
 
-// S17: more silent connections than the listener keeps: the oldest make room, and what it keeps is bounded.
-func TestS17Bounded(t *testing.T) {
+// S17: with more silent connections than the limit, the oldest make room, and
+// their number is bounded.
+func TestS17IdleConnectionsMakeRoom(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
 	var conns []net.Conn
@@ -154,7 +59,7 @@ func TestS17Bounded(t *testing.T) {
 }
 
 // S17: a browser that is held for its page is not among those that make room.
-func TestS17HeldIsPinned(t *testing.T) {
+func TestS17AHeldBrowserIsNotEvicted(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	held := make(chan *http.Response, 1)
@@ -178,24 +83,32 @@ func TestS17HeldIsPinned(t *testing.T) {
 }
 
 // S17: what is too large is refused.
-func TestS17Headers(t *testing.T) {
+func TestS17LargeHeadersAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	big := strings.Repeat("x", 17<<10)
-	require.Contains(t, raw(t, addr(t, s), "GET /callback?"+big+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "431")
-	require.Contains(t, raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big+"\r\n\r\n"), "431")
-	require.Contains(t, raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big[:14<<10]+"\r\n\r\n"), "400", "a browser with many cookies is fine")
+	require.Contains(t,
+		raw(t, addr(t, s), "GET /callback?"+big+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "431")
+	require.Contains(t,
+		raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big+"\r\n\r\n"),
+		"431")
+	require.Contains(t,
+		raw(t, addr(t, s),
+			"GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big[:14<<10]+"\r\n\r\n"),
+		"400", "a browser with many cookies is fine")
 	pending(t, s)
 	complete(t, s)
 }
 
-// S17: another process throws as much junk as it can, more than 10,000 requests a second; logins complete all the same.
-func TestS17Flood(t *testing.T) {
+// S17: another process sends more than 10,000 junk requests a second, and a
+// login completes.
+func TestS17AFloodDoesNotStopALogin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: -short")
 	}
 	s, ticket := start(t, loopback.Config{})
-	// The machine itself is busy with the attacker: what that costs alone is measured on a bare listener beside.
+	// The attacker also keeps the machine busy. A bare listener shows what that
+	// alone costs.
 	bare, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer bare.Close()
@@ -203,7 +116,7 @@ func TestS17Flood(t *testing.T) {
 	go func() { _ = beside.Serve(bare) }()
 	defer beside.Close()
 
-	_, out, in := again(t, "flood", addr(t, s)+" /callback?code=junk&state=junk", nil)
+	_, out, in := startAttacker(t, "flood", addr(t, s)+" /callback?code=junk&state=junk", nil)
 	rate := 0
 	for range 2 {
 		n, err := strconv.Atoi(line(t, out))
@@ -212,7 +125,8 @@ func TestS17Flood(t *testing.T) {
 	}
 	var ours, control []time.Duration
 	most := 0
-	for n, until := 0, time.Now().Add(3*time.Second); n < 50 && (n < 5 || time.Now().Before(until)); n++ {
+	until := time.Now().Add(3 * time.Second)
+	for n := 0; n < 50 && (n < 5 || time.Now().Before(until)); n++ {
 		begun := time.Now()
 		require.Equal(t, 404, send(t, "GET", "http://"+bare.Addr().String(), "").StatusCode)
 		control = append(control, time.Since(begun))
@@ -231,14 +145,17 @@ func TestS17Flood(t *testing.T) {
 	require.NoError(t, in.Close())
 	slices.Sort(ours)
 	slices.Sort(control)
-	t.Logf("junk requests a second: %d; a request: median %v, slowest %v (a bare listener beside: %v, %v); whole login %v; Close %v; goroutines at most %d",
-		rate, ours[len(ours)/2], ours[len(ours)-1], control[len(ours)/2], control[len(ours)-1], whole, closed, most)
+	t.Logf("junk requests a second: %d; a request: median %v, slowest %v "+
+		"(a bare listener beside: %v, %v); whole login %v; Close %v; goroutines at most %d",
+		rate, ours[len(ours)/2], ours[len(ours)-1], control[len(ours)/2], control[len(ours)-1],
+		whole, closed, most)
 	require.Less(t, most, 4*loopback.MaxConns, "what is kept is bounded")
 	require.Less(t, whole, soon)
 }
 
-// Chromium opens a connection ahead and says nothing on it. Neither an answer nor Close waits for it.
-func TestPreconnected(t *testing.T) {
+// Chromium opens connections in advance and sends nothing on them. Neither a
+// response nor Close waits for them.
+func TestSilentConnectionsDelayNothing(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	for range 6 {
@@ -249,11 +166,13 @@ func TestPreconnected(t *testing.T) {
 	begun := time.Now()
 	complete(t, s)
 	require.NoError(t, s.Close())
-	require.Less(t, time.Since(begun), 4*time.Second, "less than the time a silent connection is given")
+	require.Less(t, time.Since(begun), 4*time.Second,
+		"less than the time a silent connection is given")
 }
 
-// Junk from many sides while the login runs: nothing races, nothing is decided by it.
-func TestConcurrentJunk(t *testing.T) {
+// Junk from several goroutines while the login runs does not race and decides
+// nothing.
+func TestConcurrentJunkDecidesNothing(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{FormPost: true})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -265,7 +184,8 @@ func TestConcurrentJunk(t *testing.T) {
 				case 0:
 					_, _ = try("GET", s.RedirectURI()+"?state=x&code="+strconv.Itoa(n), "")
 				case 1:
-					_, _ = try("POST", s.RedirectURI(), "state=x", "Content-Type", "application/x-www-form-urlencoded")
+					_, _ = try("POST", s.RedirectURI(), "state=x", "Content-Type",
+						"application/x-www-form-urlencoded")
 				case 2:
 					_, _ = try("HEAD", ticket, "")
 				case 3:

@@ -9,68 +9,109 @@ import (
 	"syscall"
 )
 
-// A port that is free on one address family and taken on the other is left for the next; that so many are is
-// an attack or a machine out of ports.
+// bindTries is how many free ports bind tries for Localhost. A port that is
+// free on one address family and taken on the other is skipped. If that happens
+// 32 times in a row, someone occupies the ports on purpose, or the machine has
+// none left.
 const bindTries = 32
 
-// bind returns one listener, or for Localhost one on each loopback family there is.
+// bind returns one listener. For Config.Localhost it returns one for each
+// loopback family that the machine has.
 func bind(ctx context.Context, cfg Config) ([]net.Listener, error) {
-	v4, v6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
-	first := []netip.AddrPort{netip.AddrPortFrom(v4, 0), netip.AddrPortFrom(v6, 0)}
-	if cfg.Addr != "" {
-		addr, err := netip.ParseAddrPort(cfg.Addr)
-		switch {
-		case err != nil || addr.Addr().Zone() != "":
-			return nil, errors.New(`loopback: Config.Addr is not an "ip:port" like 127.0.0.1:0`)
-		case !addr.Addr().Unmap().IsLoopback() && cfg.RedirectURI == "":
-			return nil, errors.New("loopback: Config.Addr is not a loopback address, so that others on the network would reach it; if that is meant, set Config.RedirectURI")
-		case cfg.Localhost && addr.Addr().Unmap() != v4 && addr.Addr() != v6:
-			return nil, errors.New("loopback: Config.Localhost means 127.0.0.1 and [::1]; Config.Addr is neither")
-		}
-		first = []netip.AddrPort{netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}
-		if cfg.Localhost {
-			first = []netip.AddrPort{netip.AddrPortFrom(v4, addr.Port()), netip.AddrPortFrom(v6, addr.Port())}
-		}
+	addrs, err := bindAddrs(cfg)
+	if err != nil {
+		return nil, err
 	}
+	if !cfg.Localhost {
+		l, err := listenFirst(ctx, addrs)
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{l}, nil
+	}
+	return listenBoth(ctx, addrs)
+}
 
+// bindAddrs returns the addresses to try, the preferred one first. RFC 8252
+// §8.3 wants the loopback address itself: a listener on 0.0.0.0 would be
+// reachable from the network.
+func bindAddrs(cfg Config) ([]netip.AddrPort, error) {
+	v4, v6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
+	if cfg.Addr == "" {
+		return []netip.AddrPort{netip.AddrPortFrom(v4, 0), netip.AddrPortFrom(v6, 0)}, nil
+	}
+	addr, err := netip.ParseAddrPort(cfg.Addr)
+	switch {
+	case err != nil || addr.Addr().Zone() != "":
+		return nil, errors.New(`loopback: Config.Addr is not an "ip:port" like 127.0.0.1:0`)
+	case !addr.Addr().Unmap().IsLoopback() && cfg.RedirectURI == "":
+		return nil, errors.New("loopback: Config.Addr is not a loopback address, so that others " +
+			"on the network would reach it; if that is meant, set Config.RedirectURI")
+	case cfg.Localhost && addr.Addr().Unmap() != v4 && addr.Addr() != v6:
+		return nil, errors.New("loopback: Config.Localhost means 127.0.0.1 and [::1]; " +
+			"Config.Addr is neither")
+	case cfg.Localhost:
+		return []netip.AddrPort{
+			netip.AddrPortFrom(v4, addr.Port()),
+			netip.AddrPortFrom(v6, addr.Port()),
+		}, nil
+	}
+	return []netip.AddrPort{netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())}, nil
+}
+
+// listenFirst binds the first address that the machine has. An address in use
+// is an error and not skipped: the redirect URI would otherwise silently become
+// one that is not registered with the provider.
+func listenFirst(ctx context.Context, addrs []netip.AddrPort) (net.Listener, error) {
 	var err error
+	for _, addr := range addrs {
+		var l net.Listener
+		if l, err = listen(ctx, addr); err == nil {
+			return l, nil
+		}
+		if taken(err) {
+			return nil, fmt.Errorf("loopback: %w: %s is in use; "+
+				"end the program that listens there, or configure another port", ErrPortTaken, addr)
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("loopback: %w", ctx.Err())
+		}
+	}
+	return nil, fmt.Errorf("loopback: %w (%s); "+
+		"check that the lo interface is up, or that a sandbox permits it",
+		ErrNoLoopback, cause(err))
+}
+
+// listenBoth binds one port on 127.0.0.1 and on [::1]. The browser may resolve
+// localhost to either. If another program had the port on the other family, it
+// would receive the authorization code. A family that the machine lacks is left
+// out.
+func listenBoth(ctx context.Context, addrs []netip.AddrPort) ([]net.Listener, error) {
 	for range bindTries {
-		for i, addr := range first {
-			var l, other net.Listener
-			if l, err = listen(ctx, addr); err != nil {
-				if taken(err) {
-					return nil, fmt.Errorf("loopback: %w: %s is in use; end the program that listens there, or configure another port", ErrPortTaken, addr)
-				}
-				if ctx.Err() != nil {
-					return nil, fmt.Errorf("loopback: %w", ctx.Err())
-				}
-				continue // this family is missing here
-			}
-			if !cfg.Localhost || i == 1 { // [::1] alone is what there is
-				return []net.Listener{l}, nil
-			}
-			port := uint16(l.Addr().(*net.TCPAddr).Port)
-			other, err = listen(ctx, netip.AddrPortFrom(v6, port))
-			if err == nil {
-				return []net.Listener{l, other}, nil
-			}
-			if !taken(err) {
-				return []net.Listener{l}, nil // no IPv6 here
-			}
-			_ = l.Close()
-			if addr.Port() != 0 {
-				return nil, fmt.Errorf("loopback: %w: another program listens on [::1]:%d and would get what is meant for localhost; end it, or configure another port", ErrPortTaken, port)
-			}
-			break // somebody sits on the other family: another port
+		l, err := listenFirst(ctx, addrs)
+		if err != nil {
+			return nil, err
 		}
-		if err == nil || !taken(err) {
-			break
+		bound := l.Addr().(*net.TCPAddr).AddrPort()
+		if bound.Addr().Unmap().Is6() {
+			return []net.Listener{l}, nil // there is no IPv4
+		}
+		other, err := listen(ctx, netip.AddrPortFrom(netip.IPv6Loopback(), bound.Port()))
+		if err == nil {
+			return []net.Listener{l, other}, nil
+		}
+		if !taken(err) {
+			return []net.Listener{l}, nil // there is no IPv6
+		}
+		_ = l.Close()
+		if addrs[0].Port() != 0 {
+			return nil, fmt.Errorf("loopback: %w: another program listens on [::1]:%d "+
+				"and would get what is meant for localhost; end it, or configure another port",
+				ErrPortTaken, bound.Port())
 		}
 	}
-	if taken(err) {
-		return nil, fmt.Errorf("loopback: %w: no port is free on both 127.0.0.1 and [::1]; end the programs that listen there", ErrPortTaken)
-	}
-	return nil, fmt.Errorf("loopback: %w (%s); check that the lo interface is up, or that a sandbox permits it", ErrNoLoopback, cause(err))
+	return nil, fmt.Errorf("loopback: %w: no port is free on both 127.0.0.1 and [::1]; "+
+		"end the programs that listen there", ErrPortTaken)
 }
 
 // listen binds addr for this process alone (RFC 8252, appendix B).
@@ -82,7 +123,9 @@ func listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
 		}
 		return err
 	}}
-	lc.SetMultipathTCP(false) // one path is all there is, and its sockets hide their owner
+	// Multipath TCP is of no use on loopback, and package peer cannot find the
+	// owner of such a socket.
+	lc.SetMultipathTCP(false)
 	network := "tcp4"
 	if addr.Addr().Is6() {
 		network = "tcp6"
@@ -90,7 +133,8 @@ func listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
 	return lc.Listen(ctx, network, addr.String())
 }
 
-// cause keeps the system's words, which name no address.
+// cause returns the innermost error. It is the system's message, without the
+// address that package net adds.
 func cause(err error) error {
 	for next := err; next != nil; next = errors.Unwrap(next) {
 		err = next

@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// S8: a port of the system's choice is not to be shared; a fixed one may be bound again while old connections linger.
-func TestS8Reuse(t *testing.T) {
+// S8: a port that the system chose cannot be shared. A fixed one can be bound
+// again while old connections linger.
+func TestS8AFreePortIsNotShared(t *testing.T) {
 	free, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
 	require.NoError(t, err)
 	require.Zero(t, reuse(t, free))
@@ -27,7 +28,9 @@ func TestS8Reuse(t *testing.T) {
 func reuse(t *testing.T, l net.Listener) (v int) {
 	raw, err := l.(*net.TCPListener).SyscallConn()
 	require.NoError(t, err)
-	require.NoError(t, raw.Control(func(fd uintptr) { v, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR) }))
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		v, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR)
+	}))
 	require.NoError(t, err)
 	return v
 }

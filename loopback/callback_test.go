@@ -22,8 +22,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// S4: what is opened holds nothing of the authorization request, works once, and leads nowhere else.
-func TestS4Ticket(t *testing.T) {
+// S4: the URL that is opened contains nothing of the authorization request,
+// works once, and leads nowhere else.
+func TestS4TheTicketWorksOnce(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
 	require.NotContains(t, ticket, state)
@@ -34,11 +35,14 @@ func TestS4Ticket(t *testing.T) {
 	}
 	require.Equal(t, 404, send(t, "GET", ticket+"x", "").StatusCode)
 	require.Equal(t, 404, send(t, "GET", ticket+"/", "").StatusCode)
-	require.Equal(t, 403, send(t, "GET", ticket, "", "Sec-Purpose", "prefetch;prerender").StatusCode)
-	require.Equal(t, 403, send(t, "GET", ticket, "", "Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors").StatusCode)
+	require.Equal(t, 403,
+		send(t, "GET", ticket, "", "Sec-Purpose", "prefetch;prerender").StatusCode)
+	require.Equal(t, 403, send(t, "GET", ticket, "", "Sec-Fetch-Dest", "image", "Sec-Fetch-Mode",
+		"no-cors").StatusCode)
 	require.Equal(t, 421, send(t, "GET", ticket, "", "Host", "evil.example").StatusCode)
 
-	first := send(t, "GET", ticket, "", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none")
+	first := send(t, "GET", ticket, "", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document",
+		"Sec-Fetch-Site", "none")
 	require.Equal(t, 302, first.StatusCode, "none of the above used it up")
 	require.Equal(t, authURL, first.Header.Get("Location"))
 	require.Equal(t, "no-store", first.Header.Get("Cache-Control"))
@@ -50,8 +54,9 @@ func TestS4Ticket(t *testing.T) {
 	complete(t, s)
 }
 
-// A pushed request that the provider has forgotten is replaced by another (RFC 9126 §2.2); the ticket still works once, and is as strict about where it leads.
-func TestRenew(t *testing.T) {
+// Renew replaces a pushed request that the provider has forgotten (RFC 9126
+// §2.2). The ticket still works once, and its URL is checked as strictly.
+func TestRenewReplacesTheURL(t *testing.T) {
 	t.Parallel()
 	require.Error(t, listen(t, loopback.Config{}).Renew(authURL), "before Start")
 	s, ticket := start(t, loopback.Config{})
@@ -70,49 +75,71 @@ func TestRenew(t *testing.T) {
 }
 
 // S11: DNS rebinding. Only the redirect URI's own authority is answered.
-func TestS11Host(t *testing.T) {
+func TestS11OtherHostsAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	_, port, err := net.SplitHostPort(addr(t, s))
 	require.NoError(t, err)
-	for _, host := range []string{"evil.example", "evil.example:" + port, "localhost:" + port, "127.0.0.1", "127.0.0.1:1", "127.0.0.1:" + port + ".evil.example", "0.0.0.0:" + port, "127.1:" + port} {
+	for _, host := range []string{
+		"evil.example", "evil.example:" + port, "localhost:" + port, "127.0.0.1", "127.0.0.1:1",
+		"127.0.0.1:" + port + ".evil.example", "0.0.0.0:" + port, "127.1:" + port,
+	} {
 		require.Equal(t, 421, send(t, "GET", good(s), "", "Host", host).StatusCode, host)
 		pending(t, s)
 	}
 	path := strings.TrimPrefix(good(s), "http://"+addr(t, s))
 	require.Contains(t, raw(t, addr(t, s), "GET "+path+" HTTP/1.0\r\n\r\n"), "421")
 	require.Contains(t, raw(t, addr(t, s), "GET "+path+" HTTP/1.1\r\n\r\n"), "400")
-	require.Contains(t, raw(t, addr(t, s), "GET "+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nHost: evil.example\r\n\r\n"), "400")
-	require.Contains(t, raw(t, addr(t, s), "GET http://evil.example"+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "421")
-	require.Contains(t, raw(t, addr(t, s), "GET "+good(s)+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "404", "a proxy's form of request")
+	require.Contains(t,
+		raw(t, addr(t, s),
+			"GET "+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nHost: evil.example\r\n\r\n"),
+		"400")
+	require.Contains(t,
+		raw(t, addr(t, s),
+			"GET http://evil.example"+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"),
+		"421")
+	require.Contains(t,
+		raw(t, addr(t, s), "GET "+good(s)+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "404",
+		"a proxy's form of request")
 	require.Contains(t, raw(t, addr(t, s), "GARBAGE\r\n\r\n"), "400")
-	require.Contains(t, raw(t, addr(t, s), "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"+strings.Repeat("\x00\r\n", 20)), "400")
+	require.Contains(t,
+		raw(t, addr(t, s),
+			"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"+strings.Repeat("\x00\r\n", 20)),
+		"400")
 	pending(t, s)
 	complete(t, s)
 }
 
 // S12: GET on the exact path and nothing else.
-func TestS12Exact(t *testing.T) {
+func TestS12OnlyGETOnTheExactPath(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
-	for _, method := range []string{"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get"} {
+	for _, method := range []string{
+		"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get",
+	} {
 		resp := send(t, method, good(s), "")
 		require.Equal(t, 405, resp.StatusCode, method)
 		require.Equal(t, "GET", resp.Header.Get("Allow"))
 		require.Empty(t, resp.Header.Get("Access-Control-Allow-Origin"))
 		require.Empty(t, resp.Header.Get("Access-Control-Allow-Private-Network"))
 	}
-	for _, path := range []string{"/callback/", "/Callback", "/%63allback", "//callback", "/./callback", "/callback/..", "/callback;x", "/", "/favicon.ico", "/robots.txt", "/cb"} {
+	for _, path := range []string{
+		"/callback/", "/Callback", "/%63allback", "//callback", "/./callback", "/callback/..",
+		"/callback;x", "/", "/favicon.ico", "/robots.txt", "/cb",
+	} {
 		q := "?" + strings.SplitN(good(s), "?", 2)[1]
-		require.Contains(t, raw(t, addr(t, s), "GET "+path+q+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "404", path)
+		require.Contains(t,
+			raw(t, addr(t, s), "GET "+path+q+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "404",
+			path)
 	}
 	require.Equal(t, 405, send(t, "GET", good(s), "body").StatusCode, "a GET with a body")
 	pending(t, s)
 	complete(t, s)
 }
 
-// S13: what is not a person going to a page does not consume the answer.
-func TestS13Fetch(t *testing.T) {
+// S13: a request that is not a user opening a page does not consume the
+// response.
+func TestS13OnlyANavigationCounts(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	for _, h := range [][]string{
@@ -134,8 +161,9 @@ func TestS13Fetch(t *testing.T) {
 	complete(t, s)
 }
 
-// S14, S16, S31, S32: a bad answer is refused, echoes nothing, and the wait goes on to the right one.
-func TestS14S16S31S32Bad(t *testing.T) {
+// S14, S16, S31, S32: a bad response is refused, nothing of it is repeated, and
+// the right one is still accepted.
+func TestS14S16S31S32BadAnswersAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	long := strings.Repeat("x", 9000)
@@ -153,7 +181,8 @@ func TestS14S16S31S32Bad(t *testing.T) {
 		"S16 two states":          "code=c&state=" + state + "&state=" + state,
 		"S16 two states, wrong":   "code=c&state=wrong&state=" + state,
 		"S16 two codes":           "code=a&code=b&state=" + state,
-		"S16 two iss":             "code=c&iss=" + issuer + "&iss=https://evil.example&state=" + state,
+		"S16 two iss": "code=c&iss=" + issuer +
+			"&iss=https://evil.example&state=" + state,
 		"S16 two errors":          "error=a&error=b&state=" + state,
 		"S16 two of another":      "code=c&x=1&x=2&state=" + state,
 		"S16 code and error":      "code=c&error=access_denied&state=" + state,
@@ -189,7 +218,7 @@ func TestS14S16S31S32Bad(t *testing.T) {
 }
 
 // S15: of 50 valid answers at once one counts.
-func TestS15Once(t *testing.T) {
+func TestS15OneAnswerCounts(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	var wg sync.WaitGroup
@@ -207,7 +236,8 @@ func TestS15Once(t *testing.T) {
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
 	for range 49 {
-		require.Equal(t, http.StatusGone, <-status, "all but one are refused while that one is still held")
+		require.Equal(t, http.StatusGone, <-status,
+			"all but one are refused while that one is still held")
 	}
 	r.Finish("", nil)
 	require.Equal(t, http.StatusSeeOther, <-status)
@@ -216,17 +246,24 @@ func TestS15Once(t *testing.T) {
 	require.Error(t, s.Paste(good(s)))
 }
 
-// S18: what comes after the deadline is refused, and the error says how far the browser came.
-func TestS18Timeout(t *testing.T) {
+// S18: a response after the deadline is refused, and the error says how far the
+// browser came.
+func TestS18TheErrorSaysHowFarTheBrowserCame(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		before func(s *loopback.Server, ticket string)
 		want   string
 	}{
-		"nothing":    {func(*loopback.Server, string) {}, "did not ask"},
-		"opened":     {func(_ *loopback.Server, ticket string) { send(t, "GET", ticket, "") }, "did not come back"},
-		"wrong":      {func(s *loopback.Server, _ string) { send(t, "GET", s.RedirectURI()+"?code=c&state=old", "") }, "state is not this sign-in's"},
-		"duplicates": {func(s *loopback.Server, _ string) { send(t, "GET", good(s)+"&code=2", "") }, "more than once"},
+		"nothing": {func(*loopback.Server, string) {}, "did not ask"},
+		"opened": {func(_ *loopback.Server, ticket string) {
+			send(t, "GET", ticket, "")
+		}, "did not come back"},
+		"wrong": {func(s *loopback.Server, _ string) {
+			send(t, "GET", s.RedirectURI()+"?code=c&state=old", "")
+		}, "state is not this sign-in's"},
+		"duplicates": {func(s *loopback.Server, _ string) {
+			send(t, "GET", good(s)+"&code=2", "")
+		}, "more than once"},
 		"stray last": {func(s *loopback.Server, _ string) {
 			send(t, "GET", good(s)+"&code=2", "")
 			send(t, "GET", s.RedirectURI()+"?code=c&state=old", "")
@@ -256,22 +293,28 @@ func TestS18Timeout(t *testing.T) {
 	}
 }
 
-// S21: the page says signed in only where Finish did.
-func TestS21Page(t *testing.T) {
+// S21: the page says signed in only after Finish did.
+func TestS21ThePageFollowsFinish(t *testing.T) {
 	t.Parallel()
-	denied := "?error=access_denied&error_description=%3Csvg+onload%3D1%3E&error_uri=https://evil.example&state=" + state
+	denied := "?error=access_denied&error_description=%3Csvg+onload%3D1%3E" +
+		"&error_uri=https://evil.example&state=" + state
 	for name, tc := range map[string]struct {
 		query, user string
 		err         error
 		want        string
 	}{
-		"done":            {"?code=c&state=" + state, "alice@example.com", nil, "alice@example.com"},
-		"done, nobody":    {"?code=c&state=" + state, "", nil, "signed in"},
-		"S19 markup":      {"?code=c&state=" + state, "<svg onload=1>\"'&{{title}}", nil, "&lt;svg onload=1&gt;&#34;&#39;&amp;{{title}}"},
-		"S5 controls":     {"?code=c&state=" + state, "al\x1b]0;x\x07ice\u202e", nil, "al�]0;x�ice�"},
-		"failed":          {"?code=c&state=" + state, "alice@example.com", errors.New("<b>token endpoint 400"), "finish"},
-		"denied":          {denied, "", errors.New("denied"), "declined"},
-		"another refusal": {strings.Replace(denied, "access_denied", "server_error", 1), "", errors.New("x"), "finish"},
+		"done": {"?code=c&state=" + state, "alice@example.com", nil,
+			"alice@example.com"},
+		"done, nobody": {"?code=c&state=" + state, "", nil, "signed in"},
+		"S19 markup": {"?code=c&state=" + state, "<svg onload=1>\"'&{{title}}", nil,
+			"&lt;svg onload=1&gt;&#34;&#39;&amp;{{title}}"},
+		"S5 controls": {"?code=c&state=" + state, "al\x1b]0;x\x07ice\u202e", nil,
+			"al�]0;x�ice�"},
+		"failed": {"?code=c&state=" + state, "alice@example.com",
+			errors.New("<b>token endpoint 400"), "finish"},
+		"denied": {denied, "", errors.New("denied"), "declined"},
+		"another refusal": {strings.Replace(denied, "access_denied", "server_error", 1), "",
+			errors.New("x"), "finish"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -284,8 +327,10 @@ func TestS21Page(t *testing.T) {
 			}()
 			held := send(t, "GET", s.RedirectURI()+tc.query, "")
 			require.Equal(t, 303, held.StatusCode)
-			require.Equal(t, loopback.PagePath(s)+"#", held.Header.Get("Location"), "S20: no parameter; and no fragment is carried over")
-			body := text(t, send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
+			require.Equal(t, loopback.PagePath(s)+"#", held.Header.Get("Location"),
+				"S20: no parameter; and no fragment is carried over")
+			body := text(t, send(t, "GET",
+				strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
 			require.Contains(t, body, tc.want)
 			require.NotContains(t, body, "mallory")
 			require.NotContains(t, body, "token endpoint")
@@ -300,7 +345,7 @@ func TestS21Page(t *testing.T) {
 }
 
 // S19: the headers of every kind of answer.
-func TestS19Headers(t *testing.T) {
+func TestS19EveryAnswerHasTheHeaders(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
 	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
@@ -325,10 +370,15 @@ func TestS19Headers(t *testing.T) {
 		require.Equal(t, "same-origin", h.Get("Cross-Origin-Opener-Policy"), name)
 		require.Equal(t, "same-origin", h.Get("Cross-Origin-Resource-Policy"), name)
 		csp := h.Get("Content-Security-Policy")
-		require.True(t, strings.HasPrefix(csp, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"), name)
+		require.True(t,
+			strings.HasPrefix(csp,
+				"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+			name)
 		require.NotContains(t, csp, "unsafe")
 		require.NotContains(t, csp, "img-src")
-		for _, absent := range []string{"Set-Cookie", "Access-Control-Allow-Origin", "Server", "Refresh"} {
+		for _, absent := range []string{
+			"Set-Cookie", "Access-Control-Allow-Origin", "Server", "Refresh",
+		} {
 			require.Empty(t, h.Get(absent), name)
 		}
 		require.True(t, resp.Close || h.Get("Connection") == "close", "S17 no keep-alive: %s", name)
@@ -336,26 +386,29 @@ func TestS19Headers(t *testing.T) {
 	require.NotContains(t, text(t, all["page"]), "<script")
 }
 
-// S22: nothing in a request says where a browser is sent.
+// S22: no parameter decides to which URL a browser is redirected.
 func TestS22NoRedirector(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
-	evil := "next=https://evil.example&redirect_uri=https://evil.example&error_uri=https://evil.example"
+	evil := "next=https://evil.example&redirect_uri=https://evil.example" +
+		"&error_uri=https://evil.example"
 	require.Equal(t, authURL, send(t, "GET", ticket+"?"+evil, "").Header.Get("Location"))
 	go func() {
 		if r, err := s.Wait(t.Context()); err == nil {
 			r.Finish("", nil)
 		}
 	}()
-	require.Equal(t, loopback.PagePath(s)+"#", send(t, "GET", good(s)+"&"+evil, "").Header.Get("Location"))
+	require.Equal(t, loopback.PagePath(s)+"#",
+		send(t, "GET", good(s)+"&"+evil, "").Header.Get("Location"))
 }
 
 // S23: a password that a 307 sends here is not read, kept or shown.
-func TestS23PasswordCanary(t *testing.T) {
+func TestS23APostedPasswordIsNotRead(t *testing.T) {
 	t.Parallel()
 	for _, form := range []bool{false, true} {
 		s, _ := start(t, loopback.Config{FormPost: form})
-		resp := send(t, "POST", good(s), "username=alice&password=password-canary", "Content-Type", "application/x-www-form-urlencoded")
+		resp := send(t, "POST", good(s), "username=alice&password=password-canary", "Content-Type",
+			"application/x-www-form-urlencoded")
 		require.Contains(t, []int{400, 405}, resp.StatusCode)
 		require.Equal(t, form, resp.StatusCode == 400)
 		require.NotContains(t, text(t, resp), "canary")
@@ -367,7 +420,7 @@ func TestS23PasswordCanary(t *testing.T) {
 	}
 }
 
-func TestFormPost(t *testing.T) {
+func TestFormPostIsCheckedLikeAQuery(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{FormPost: true})
 	form := strings.SplitN(good(s), "?", 2)[1]
@@ -377,19 +430,24 @@ func TestFormPost(t *testing.T) {
 		header    []string
 		want      int
 	}{
-		"no type":        {s.RedirectURI(), form, nil, 415},
-		"json":           {s.RedirectURI(), form, []string{"Content-Type", "application/json"}, 415},
-		"multipart":      {s.RedirectURI(), form, []string{"Content-Type", "multipart/form-data; boundary=x"}, 415},
-		"text/plain":     {s.RedirectURI(), form, []string{"Content-Type", "text/plain"}, 415},
-		"both":           {good(s), form, urlencoded, 400},
-		"query only":     {good(s), "", urlencoded, 400},
-		"empty":          {s.RedirectURI(), "", urlencoded, 400},
-		"large":          {s.RedirectURI(), form + strings.Repeat("&", 17<<10), urlencoded, 413},
-		"S14":            {s.RedirectURI(), "code=c&state=wrong", urlencoded, 400},
-		"S16":            {s.RedirectURI(), form + "&code=2", urlencoded, 400},
-		"S13 fetch()":    {s.RedirectURI(), form, append([]string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "empty"}, urlencoded...), 403},
-		"S12 put":        {s.RedirectURI(), "", []string{"X-HTTP-Method-Override", "GET"}, 400},
-		"S11 other host": {s.RedirectURI(), form, append([]string{"Host", "evil.example"}, urlencoded...), 421},
+		"no type": {s.RedirectURI(), form, nil, 415},
+		"json": {s.RedirectURI(), form, []string{"Content-Type", "application/json"},
+			415},
+		"multipart": {s.RedirectURI(), form,
+			[]string{"Content-Type", "multipart/form-data; boundary=x"}, 415},
+		"text/plain": {s.RedirectURI(), form, []string{"Content-Type", "text/plain"}, 415},
+		"both":       {good(s), form, urlencoded, 400},
+		"query only": {good(s), "", urlencoded, 400},
+		"empty":      {s.RedirectURI(), "", urlencoded, 400},
+		"large":      {s.RedirectURI(), form + strings.Repeat("&", 17<<10), urlencoded, 413},
+		"S14":        {s.RedirectURI(), "code=c&state=wrong", urlencoded, 400},
+		"S16":        {s.RedirectURI(), form + "&code=2", urlencoded, 400},
+		"S13 fetch()": {s.RedirectURI(), form,
+			append([]string{"Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "empty"}, urlencoded...),
+			403},
+		"S12 put": {s.RedirectURI(), "", []string{"X-HTTP-Method-Override", "GET"}, 400},
+		"S11 other host": {s.RedirectURI(), form,
+			append([]string{"Host", "evil.example"}, urlencoded...), 421},
 	} {
 		method := "POST"
 		if name == "S12 put" {
@@ -400,7 +458,12 @@ func TestFormPost(t *testing.T) {
 	}
 	held := make(chan *http.Response, 1)
 	go func() {
-		resp, _ := try("POST", s.RedirectURI(), form, append([]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Origin", "null"}, urlencoded...)...)
+		resp, _ := try("POST", s.RedirectURI(), form, append(
+			[]string{
+				"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest",
+				"document", "Origin", "null",
+			},
+			urlencoded...)...)
 		held <- resp
 	}()
 	r, err := s.Wait(t.Context())
@@ -412,22 +475,26 @@ func TestFormPost(t *testing.T) {
 	require.Equal(t, 303, (<-held).StatusCode)
 }
 
-// A posted form that drips in, or whose sender goes away, does not stop the login.
-func TestFormPostDrip(t *testing.T) {
+// A form that arrives slowly, or is cut off, does not stop the login.
+func TestASlowFormPostDoesNotStopALogin(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{FormPost: true})
 	for range 20 {
 		c, err := net.Dial("tcp", addr(t, s))
 		require.NoError(t, err)
 		defer c.Close()
-		_, err = fmt.Fprintf(c, "POST /callback HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\ncode=", addr(t, s))
+		_, err = fmt.Fprintf(c,
+			"POST /callback HTTP/1.1\r\nHost: %s\r\n"+
+				"Content-Type: application/x-www-form-urlencoded\r\n"+
+				"Content-Length: 1000\r\n\r\ncode=",
+			addr(t, s))
 		require.NoError(t, err)
 	}
 	complete(t, s)
 }
 
-// S29: RFC 9207's table, for answers whose state is right.
-func TestS29Issuer(t *testing.T) {
+// S29: the cases of RFC 9207, for responses with the right state.
+func TestS29AWrongIssuerEndsTheSignIn(t *testing.T) {
 	t.Parallel()
 	const ok, over = "taken", "over"
 	for _, tc := range []struct {
@@ -437,13 +504,17 @@ func TestS29Issuer(t *testing.T) {
 	}{
 		{issuer, false, ok}, {issuer, true, ok}, {"-", false, ok},
 		{"-", true, over}, {"", false, over}, {"", true, over},
-		{issuer + "/", false, over}, {"https://AS.example", false, over}, {"HTTPS://as.example", false, over}, {"https://as.example:443", false, over},
-		{"https://evil.example", false, over}, {"https://evil.example", true, over}, {issuer + " ", false, over}, {"https://as.exampl", false, over},
+		{issuer + "/", false, over}, {issuer + " ", false, over},
+		{"https://as.exampl", false, over},
+		{"https://AS.example", false, over}, {"HTTPS://as.example", false, over},
+		{"https://as.example:443", false, over},
+		{"https://evil.example", false, over}, {"https://evil.example", true, over},
 	} {
 		for _, kind := range []string{"code=c", "error=access_denied"} {
 			for _, paste := range []bool{false, true} {
 				s := listen(t, loopback.Config{})
-				_, err := s.Start(authURL, loopback.Expect{State: state, Issuer: issuer, RequireIssuer: tc.require})
+				_, err := s.Start(authURL,
+					loopback.Expect{State: state, Issuer: issuer, RequireIssuer: tc.require})
 				require.NoError(t, err)
 				query := kind + "&state=" + state
 				if tc.iss != "-" {
@@ -464,7 +535,8 @@ func TestS29Issuer(t *testing.T) {
 				} else {
 					held := send(t, "GET", s.RedirectURI()+"?"+query, "")
 					require.Equal(t, 303, held.StatusCode)
-					body := text(t, send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
+					body := text(t, send(t, "GET",
+						strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
 					require.Equal(t, tc.want == ok, strings.Contains(body, "signed in<"), body)
 				}
 				r, err := s.Wait(t.Context())
@@ -484,10 +556,11 @@ func TestS29Issuer(t *testing.T) {
 }
 
 // S32: a provider's refusal is a typed error, its text fit for a terminal.
-func TestS32Error(t *testing.T) {
+func TestS32AProvidersErrorIsTyped(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
-	require.NoError(t, s.Paste("error=access_denied&error_description=no%0D%0Ado%1B%5D0%3Bx%07&state="+state))
+	require.NoError(t,
+		s.Paste("error=access_denied&error_description=no%0D%0Ado%1B%5D0%3Bx%07&state="+state))
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
 	got, err := r.Code()
@@ -498,13 +571,16 @@ func TestS32Error(t *testing.T) {
 	require.EqualError(t, err, "the provider refused the sign-in: access_denied: no  do�]0;x�")
 }
 
-func TestPaste(t *testing.T) {
+func TestPasteIsCheckedLikeARequest(t *testing.T) {
 	t.Parallel()
 	unstarted := listen(t, loopback.Config{})
 	require.Error(t, unstarted.Paste("code=c&state="+state))
 	for _, form := range []string{"%s", "  %s \n", "%s#", "%s#_=_"} {
 		s, _ := start(t, loopback.Config{})
-		for _, bad := range []string{"", "hello", "https://evil.example/callback?code=c&state=" + state, code, strings.Repeat("x", 1<<20)} {
+		for _, bad := range []string{
+			"", "hello", "https://evil.example/callback?code=c&state=" + state, code,
+			strings.Repeat("x", 1<<20),
+		} {
 			err := s.Paste(bad)
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), "evil")
@@ -523,8 +599,8 @@ func TestPaste(t *testing.T) {
 	}
 }
 
-// Before Start, an answer is nobody's.
-func TestBeforeStart(t *testing.T) {
+// A response before Start is refused.
+func TestNothingIsTakenBeforeStart(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	require.Equal(t, 404, send(t, "GET", good(s), "").StatusCode)
@@ -534,8 +610,9 @@ func TestBeforeStart(t *testing.T) {
 	complete(t, s)
 }
 
-// Close while a browser is held: it still gets a page, the failure page, and Close does not wait for one that has left.
-func TestCloseDelivers(t *testing.T) {
+// Close lets a held browser load the failure page, and does not wait for one
+// that has left.
+func TestCloseDeliversThePage(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	held := make(chan *http.Response, 1)
@@ -551,19 +628,21 @@ func TestCloseDelivers(t *testing.T) {
 	require.Equal(t, 303, resp.StatusCode)
 	location, err := resp.Location()
 	require.NoError(t, err)
-	// A browser that is slower than a second may find the door shut; this one is at once.
+	// A browser that takes longer than a second may find the port closed. This
+	// one does not.
 	if page, err := try("GET", location.String(), "", "Accept-Language", "de"); err == nil {
 		require.Contains(t, text(t, page), "nicht abgeschlossen")
 	}
 	require.NoError(t, <-closed)
 }
 
-func TestCloseDoesNotWaitForOneWhoLeft(t *testing.T) {
+func TestCloseDoesNotWaitForABrowserThatLeft(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	c, err := net.Dial("tcp", addr(t, s))
 	require.NoError(t, err)
-	_, err = io.WriteString(c, "GET "+strings.TrimPrefix(good(s), "http://"+addr(t, s))+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n")
+	_, err = io.WriteString(c, "GET "+strings.TrimPrefix(good(s),
+		"http://"+addr(t, s))+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n")
 	require.NoError(t, err)
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
@@ -574,14 +653,17 @@ func TestCloseDoesNotWaitForOneWhoLeft(t *testing.T) {
 }
 
 // S66: printing shows neither state nor code nor ticket.
-func TestS66Redacted(t *testing.T) {
+func TestS66PrintingShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
 	require.NoError(t, s.Paste(good(s)))
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
 	expect := loopback.Expect{State: state, Issuer: issuer}
-	for _, v := range []any{s, r, *r, expect, &expect, struct{ E loopback.Expect }{expect}, struct{ R *loopback.Response }{r}, []any{s, r, expect}} {
+	for _, v := range []any{
+		s, r, *r, expect, &expect, struct{ E loopback.Expect }{expect},
+		struct{ R *loopback.Response }{r}, []any{s, r, expect},
+	} {
 		var out bytes.Buffer
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 			fmt.Fprintf(&out, verb, v)
@@ -591,13 +673,15 @@ func TestS66Redacted(t *testing.T) {
 		if b, err := json.Marshal(v); err == nil {
 			out.Write(b)
 		}
-		for _, leak := range []string{state, code, ticket[strings.LastIndex(ticket, "/")+1:], fmt.Sprintf("%x", state)} {
+		for _, leak := range []string{
+			state, code, ticket[strings.LastIndex(ticket, "/")+1:], fmt.Sprintf("%x", state),
+		} {
 			require.NotContains(t, out.String(), leak, "%T", v)
 		}
 	}
 }
 
-func TestWaitAfterClose(t *testing.T) {
+func TestWaitFailsAfterClose(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	go s.Close()
@@ -605,8 +689,9 @@ func TestWaitAfterClose(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrClosed)
 }
 
-// A sign-in that takes long after the answer: the browser is moved off the address with the code, and told to wait.
-func TestWaitingPage(t *testing.T) {
+// If a sign-in takes long after the response, the browser leaves the address
+// with the code and gets a page that waits.
+func TestASlowSignInGetsAWaitingPage(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	loopback.SetPatience(s, 10*time.Millisecond)
@@ -615,7 +700,8 @@ func TestWaitingPage(t *testing.T) {
 	require.Equal(t, 303, send(t, "GET", good(s), "").StatusCode, "though nothing is finished")
 	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
 	body := text(t, send(t, "GET", page, ""))
-	require.Contains(t, body, `<meta http-equiv="refresh" content="1; url=`+loopback.PagePath(s)+`">`)
+	require.Contains(t, body,
+		`<meta http-equiv="refresh" content="1; url=`+loopback.PagePath(s)+`">`)
 	require.NotContains(t, body, "signed in<")
 	require.False(t, loopback.Settled(s))
 	r, err := s.Wait(t.Context())
@@ -626,13 +712,17 @@ func TestWaitingPage(t *testing.T) {
 	require.NotContains(t, body, "refresh")
 }
 
-// S69: the return from a provider's sign-out is known by its state; it has no code, and no code may come with it.
-func TestS69SignOut(t *testing.T) {
+// S69: the return from a provider's sign-out is recognised by its state. It has
+// no code, and is refused if it has one.
+func TestS69ASignOutReturnsWithoutACode(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	_, err := s.Start("https://as.example/end", loopback.Expect{State: state, SignOut: true})
 	require.NoError(t, err)
-	for _, query := range []string{"", "state=wrong", "state=" + state + "&code=c", "state=" + state + "&error=x", "state=" + state + "&state=" + state} {
+	for _, query := range []string{
+		"", "state=wrong", "state=" + state + "&code=c", "state=" + state + "&error=x",
+		"state=" + state + "&state=" + state,
+	} {
 		require.Equal(t, 400, send(t, "GET", s.RedirectURI()+"?"+query, "").StatusCode, query)
 		pending(t, s)
 	}
@@ -647,6 +737,7 @@ func TestS69SignOut(t *testing.T) {
 	got, err := r.Code()
 	require.NoError(t, err)
 	require.Empty(t, got)
-	body := text(t, send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
+	body := text(t,
+		send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), ""))
 	require.Contains(t, body, "signed out<")
 }

@@ -1,16 +1,12 @@
 package loopback_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,64 +14,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// tab is what a real Chromium says of its one page.
-type tab struct{ Type, Title, URL string }
-
-// chromium opens rawURL in a real browser; where() says where it is now.
-func chromium(t *testing.T, rawURL string) (where func() tab) {
-	t.Helper()
-	path := realparts.Need(t, "chromium")[0]
-	profile, err := os.MkdirTemp("", "loopback-chromium")
-	require.NoError(t, err)
-	cmd := exec.Command(path, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--lang=en", "--user-data-dir="+profile, "--remote-debugging-port=0", "--host-resolver-rules=MAP *.example 127.0.0.1", rawURL)
-	ownGroup(cmd)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		killGroup(cmd)
-		_ = cmd.Wait()
-		for range 50 { // its children go on writing for a moment
-			if os.RemoveAll(profile) == nil {
-				break
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-	})
-	return func() tab {
-		b, err := os.ReadFile(filepath.Join(profile, "DevToolsActivePort"))
-		if err != nil {
-			return tab{}
-		}
-		resp, err := try("GET", "http://127.0.0.1:"+strings.Fields(string(b))[0]+"/json/list", "")
-		if err != nil {
-			return tab{}
-		}
-		var tabs []tab
-		_ = json.NewDecoder(resp.Body).Decode(&tabs)
-		for _, tab := range tabs {
-			if tab.Type == "page" {
-				return tab
-			}
-		}
-		return tab{}
-	}
-}
-
-// The whole way in a real browser: S4 ticket, S13 its Sec-Fetch headers, S19 no script and nothing loaded, S20 the final address without code, nothing
-// of the fragment carried over, no Referer at the provider; and neither the login nor Close waits for its idle connections.
-func TestS20Chromium(t *testing.T) {
+// A whole login in a real browser: S4 its ticket, S13 its Sec-Fetch headers,
+// S19 no script and nothing loaded, S20 a final address without the code. The
+// fragment is not carried over, the provider gets no Referer, and neither the
+// login nor Close waits for idle connections.
+func TestS20ChromiumEndsOnAPageWithoutACode(t *testing.T) {
 	for _, post := range []bool{false, true} {
 		for name, failure := range map[string]error{"done": nil, "failed": errors.New("no")} {
 			t.Run(fmt.Sprintf("%s, form_post %v", name, post), func(t *testing.T) {
 				var mu sync.Mutex
 				var referers []string
 				var s *loopback.Server
-				provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if r.URL.Path == "/authorize" { // its favicon has one, of the provider's own page
+				authorize := func(w http.ResponseWriter, r *http.Request) {
+					// The favicon's request has a Referer: the provider's own page.
+					if r.URL.Path == "/authorize" {
 						mu.Lock()
 						referers = append(referers, r.Header.Values("Referer")...)
 						mu.Unlock()
@@ -85,16 +40,23 @@ func TestS20Chromium(t *testing.T) {
 						http.NotFound(w, r)
 					case post:
 						w.Header().Set("Content-Type", "text/html")
-						fmt.Fprintf(w, `<body onload="document.forms[0].submit()"><form method=post action="%s"><input name=code value=%s><input name=state value=%s></form>`, s.RedirectURI(), code, state)
+						fmt.Fprintf(w,
+							`<body onload="document.forms[0].submit()">`+
+								`<form method=post action="%s">`+
+								`<input name=code value=%s><input name=state value=%s></form>`,
+							s.RedirectURI(), code, state)
 					default: // a provider that sends tokens in the fragment as well
-						http.Redirect(w, r, good(s)+"#access_token=fragment-canary", http.StatusFound)
+						http.Redirect(w, r, good(s)+"#access_token=fragment-canary",
+							http.StatusFound)
 					}
-				}))
+				}
+				provider := httptest.NewServer(http.HandlerFunc(authorize))
 				defer provider.Close()
 				s = listen(t, loopback.Config{FormPost: post, Page: loopback.Page{AppName: "Acme"}})
-				ticket, err := s.Start(provider.URL+"/authorize", loopback.Expect{State: state, Issuer: issuer})
+				ticket, err := s.Start(provider.URL+"/authorize",
+					loopback.Expect{State: state, Issuer: issuer})
 				require.NoError(t, err)
-				where := chromium(t, ticket)
+				current := chromium(t, ticket)
 
 				r, err := s.Wait(t.Context())
 				require.NoError(t, err)
@@ -103,18 +65,21 @@ func TestS20Chromium(t *testing.T) {
 				require.Equal(t, code, got)
 				r.Finish("<script>document.title='owned'</script>", failure)
 				begun := time.Now()
-				require.Eventually(t, func() bool { return loopback.Settled(s) }, soon, time.Millisecond)
+				settled := func() bool { return loopback.Settled(s) }
+				require.Eventually(t, settled, soon, time.Millisecond)
 				shown := time.Since(begun)
 				begun = time.Now()
 				require.NoError(t, s.Close())
 				t.Logf("page %v after Finish, Close took %v", shown, time.Since(begun))
 
 				final := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
-				require.Eventually(t, func() bool { return strings.HasSuffix(where().Title, "Acme") }, soon, 20*time.Millisecond)
-				at := where()
+				titled := func() bool { return strings.HasSuffix(current().Title, "Acme") }
+				require.Eventually(t, titled, soon, 20*time.Millisecond)
+				at := current()
 				require.Equal(t, final, strings.TrimSuffix(at.URL, "#"))
 				require.Equal(t, failure == nil, at.Title == "You’re signed in · Acme", at.Title)
-				require.Empty(t, loopback.LastRefused(s), "it asked for nothing else: no favicon, no picture")
+				require.Empty(t, loopback.LastRefused(s),
+					"it asked for nothing else: no favicon, no picture")
 				mu.Lock()
 				defer mu.Unlock()
 				require.Empty(t, referers)
@@ -123,15 +88,17 @@ func TestS20Chromium(t *testing.T) {
 	}
 }
 
-// A page of another site in the same browser, which even knows the state, does what a page can: it neither ends the login nor reads anything.
-func TestS11S13ChromiumAttacker(t *testing.T) {
+// A page of another site in the same browser knows even the state, and does
+// what a page can. It neither ends the login nor reads anything.
+func TestS11S13APageInChromiumCannotInterfere(t *testing.T) {
 	s, ticket := start(t, loopback.Config{FormPost: true})
 	report := make(chan string, 1)
 	attacker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/":
 			w.Header().Set("Content-Type", "text/html")
-			fmt.Fprintf(w, attackerPage, good(s), ticket, s.RedirectURI(), strings.Replace(good(s), "127.0.0.1", "rebound.example", 1))
+			fmt.Fprintf(w, attackerPage, good(s), ticket, s.RedirectURI(),
+				strings.Replace(good(s), "127.0.0.1", "rebound.example", 1))
 		case "/report":
 			b, _ := io.ReadAll(r.Body)
 			report <- string(b)
@@ -161,29 +128,46 @@ const answer = %q, ticket = %q, redirect = %q, rebound = %q;
 const log = [];
 const all = [answer, ticket, rebound];
 for (const u of all) {
-	for (const [tag, attr] of [["img", "src"], ["script", "src"], ["iframe", "src"], ["object", "data"], ["embed", "src"], ["video", "src"], ["audio", "src"]]) {
+	for (const [tag, attr] of [
+		["img", "src"], ["script", "src"], ["iframe", "src"], ["object", "data"], ["embed", "src"],
+		["video", "src"], ["audio", "src"],
+	]) {
 		const e = document.createElement(tag); e[attr] = u; document.body.append(e);
 	}
-	for (const rel of ["stylesheet", "prefetch", "preload", "prerender", "icon", "manifest", "modulepreload"]) {
-		const e = document.createElement("link"); e.rel = rel; e.href = u; if (rel == "preload") e.as = "image"; document.head.append(e);
+	for (const rel of [
+		"stylesheet", "prefetch", "preload", "prerender", "icon", "manifest", "modulepreload",
+	]) {
+		const e = document.createElement("link"); e.rel = rel; e.href = u;
+		if (rel == "preload") e.as = "image";
+		document.head.append(e);
 	}
 	const rules = document.createElement("script"); rules.type = "speculationrules";
-	rules.textContent = JSON.stringify({prefetch: [{source: "list", urls: [u]}], prerender: [{source: "list", urls: [u]}]}); document.head.append(rules);
+	const list = [{source: "list", urls: [u]}];
+	rules.textContent = JSON.stringify({prefetch: list, prerender: list});
+	document.head.append(rules);
 	navigator.sendBeacon(u, "code=c");
 	new EventSource(u); try { new WebSocket(u.replace("http", "ws")) } catch (e) {}
 	new Worker(URL.createObjectURL(new Blob(["importScripts(" + JSON.stringify(u) + ")"])));
-	const frame = document.createElement("iframe"); frame.name = "f" + Math.random(); document.body.append(frame);
-	const form = document.createElement("form"); form.method = "post"; form.action = u; form.target = frame.name; document.body.append(form); form.submit();
+	const frame = document.createElement("iframe"); frame.name = "f" + Math.random();
+	document.body.append(frame);
+	const form = document.createElement("form"); form.method = "post"; form.action = u;
+	form.target = frame.name; document.body.append(form); form.submit();
 }
 const frame = document.createElement("iframe"); frame.name = "post"; document.body.append(frame);
-const form = document.createElement("form"); form.method = "post"; form.action = redirect; form.target = "post";
-for (const [k, v] of new URL(answer).searchParams) { const i = document.createElement("input"); i.name = k; i.value = v; form.append(i) }
+const form = document.createElement("form"); form.method = "post"; form.action = redirect;
+form.target = "post";
+for (const [k, v] of new URL(answer).searchParams) {
+	const i = document.createElement("input"); i.name = k; i.value = v; form.append(i);
+}
 document.body.append(form); form.submit();
 (async () => {
-	for (const u of all) for (const mode of ["no-cors", "cors"]) for (const method of ["GET", "POST", "HEAD"]) {
+	for (const u of all)
+	for (const mode of ["no-cors", "cors"])
+	for (const method of ["GET", "POST", "HEAD"]) {
 		try {
 			const r = await fetch(u, {mode, method, credentials: "include"});
-			log.push("tried " + r.type); const text = await r.text(); if (text || r.status) log.push("read: " + r.status);
+			log.push("tried " + r.type); const text = await r.text();
+			if (text || r.status) log.push("read: " + r.status);
 		} catch (e) { log.push("tried, failed") }
 	}
 	await new Promise(r => setTimeout(r, 1500));

@@ -14,7 +14,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/pkce"
 )
 
-// A sign-in with loopback and pkce alone: the program does the token request itself.
+// A sign-in with loopback and pkce alone. The program makes the token request
+// itself.
 func Example() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -59,7 +60,8 @@ func Example() {
 	// Output: signed in: true
 }
 
-// Where a program runs in a container, the browser reaches it under another address than the one it listens on.
+// A browser reaches a program in a container under another address than the one
+// on which it listens.
 func ExampleConfig_container() {
 	server, err := loopback.Listen(context.Background(), loopback.Config{
 		Addr:        "0.0.0.0:0", // in earnest the port that docker run -p 127.0.0.1:8085:8085 maps
@@ -73,14 +75,16 @@ func ExampleConfig_container() {
 	// Output: http://127.0.0.1:8085/callback
 }
 
-// A person whose browser is on another computer pastes the address at which it ended.
+// A user with a browser on another computer pastes the address at which it
+// ended.
 func ExampleServer_Paste() {
 	server, err := loopback.Listen(context.Background(), loopback.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer server.Close()
-	if _, err := server.Start("https://login.example.com/authorize?state=s3cr3t", loopback.Expect{State: "s3cr3t"}); err != nil {
+	if _, err := server.Start("https://login.example.com/authorize?state=s3cr3t",
+		loopback.Expect{State: "s3cr3t"}); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(server.Paste(server.RedirectURI() + "?code=c&state=old"))
@@ -103,9 +107,15 @@ func exampleProvider() *httptest.Server {
 	var srv *httptest.Server
 	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		http.Redirect(w, r, q.Get("redirect_uri")+"?"+url.Values{"code": {"c"}, "state": {q.Get("state")}, "iss": {srv.URL}}.Encode(), http.StatusFound)
+		http.Redirect(w, r,
+			q.Get("redirect_uri")+"?"+url.Values{
+				"code": {"c"}, "state": {q.Get("state")}, "iss": {srv.URL},
+			}.Encode(),
+			http.StatusFound)
 	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"access_token":"t"}`) })
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"access_token":"t"}`)
+	})
 	srv = httptest.NewServer(mux)
 	return srv
 }
@@ -121,7 +131,8 @@ func openBrowser(u string) {
 }
 
 func exchange(endpoint string, form url.Values) error {
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).PostForm(endpoint, form)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).PostForm(
+		endpoint, form)
 	if err != nil {
 		return err
 	}

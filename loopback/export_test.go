@@ -5,16 +5,13 @@ import (
 	"time"
 )
 
-// Answered is closed when the login is decided.
-func Answered(s *Server) <-chan struct{} { return s.answered }
+// Decided is closed when a response was accepted, or the sign-in is over.
+func Decided(s *Server) <-chan struct{} { return s.decided }
 
-// Policy is the page's Content-Security-Policy.
-func Policy(s *Server) string { return s.look.policy }
-
-// PagePath is where the browser is sent at the end.
+// PagePath returns the path of the final page.
 func PagePath(s *Server) string { return s.page }
 
-// Languages are those of the pages.
+// Languages returns the languages of the pages.
 func Languages() []string {
 	var tags []string
 	for _, l := range languages {
@@ -23,33 +20,31 @@ func Languages() []string {
 	return tags
 }
 
-// LanguageFor is the one an Accept-Language header gets.
+// LanguageFor returns the language for an Accept-Language header.
 func LanguageFor(accept string) string { return textsFor(accept).lang }
 
-// Check is what decides on an answer's parameters; ok: taken.
+// Check reports whether check accepts a response.
 func Check(query string, want Expect) (ok, wrongIssuer bool) {
-	_, wrongIssuer, no := check(query, want)
-	return no.status == 0, wrongIssuer
+	_, wrongIssuer, rej := check(query, want)
+	return rej.status == 0, wrongIssuer
 }
 
 const (
-	// MaxConns is the bound of open connections.
 	MaxConns = maxConns
-	// Serving is how long a request that has arrived is left in peace.
-	Serving = serving
+	Serving  = serving
 )
 
-// Open is the number of open connections that nobody pinned.
+// Open returns the number of open connections that are not pinned.
 func Open(s *Server) int {
-	s.gate.mu.Lock()
-	defer s.gate.mu.Unlock()
-	return s.gate.open.Len()
+	s.limit.mu.Lock()
+	defer s.limit.mu.Unlock()
+	return s.limit.open.Len()
 }
 
-// Bound is the address that is listened on.
+// Bound returns the address that is listened on.
 func Bound(s *Server) string { return s.bound }
 
-// Settled reports that no browser waits for a page any more.
+// Settled reports whether no browser waits for a page any more.
 func Settled(s *Server) bool {
 	select {
 	case <-s.settled:
@@ -59,28 +54,36 @@ func Settled(s *Server) bool {
 	}
 }
 
-// Pages are all pages in one language, by kind.
+// Pages returns every page in one language, by kind.
 func Pages(t interface{ Fatal(...any) }, p Page, lang, user string) map[string]string {
-	l, err := newLook(p)
+	th, err := newTheme(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.style = ""
+	th.style = ""
 	out := map[string]string{}
-	for kind, name := range map[pageKind]string{pageDone: "done", pageDenied: "denied", pageFailed: "failed", pageOut: "signed out", pageWaiting: "waiting", pageUsed: "used", pageRefused: "refused"} {
+	for kind, name := range map[pageKind]string{
+		pageDone:    "done",
+		pageDenied:  "denied",
+		pageFailed:  "failed",
+		pageOut:     "signed out",
+		pageWaiting: "waiting",
+		pageUsed:    "used",
+		pageRefused: "refused",
+	} {
 		var b bytes.Buffer
-		l.render(&b, lang, outcome{kind: kind, user: user, again: "/again"})
+		th.render(&b, lang, pageContent{kind: kind, user: user, reload: "/again"})
 		out[name] = b.String()
 	}
 	return out
 }
 
-// LastRefused says why the last request was refused; "": none was.
+// LastRefused returns why the last request was refused, or "" if none was.
 func LastRefused(s *Server) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last.why
+	return s.lastRejected.reason
 }
 
-// SetPatience is for a Server that nobody uses yet.
+// SetPatience changes patience. Call it before the Server is used.
 func SetPatience(s *Server, d time.Duration) { s.patience = d }

@@ -15,7 +15,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// FuzzCheck: whatever the parameters are, what is taken is an answer to this request.
+// FuzzCheck checks that only a response to this request is accepted, whatever
+// its parameters are.
 func FuzzCheck(f *testing.F) {
 	f.Add("code=c&state=" + state)
 	f.Add("error=access_denied&iss=https://as.example&state=" + state)
@@ -42,22 +43,27 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// FuzzRequest: bytes on the wire, as another program of the computer can send them. None of them may end the login, but the answer
-// itself, and whatever comes back carries the headers of S19 and nothing of the state.
+// FuzzRequest sends bytes as another local program can. None of them may end
+// the login except the response itself. Every reply has the headers of S19 and
+// does not contain the state.
 func FuzzRequest(f *testing.F) {
 	const host = "127.0.0.1:7"
 	for _, seed := range []string{
 		"GET /callback?code=c&state=x HTTP/1.1\r\nHost: 127.0.0.1:7\r\n\r\n",
-		"POST /callback HTTP/1.1\r\nHost: 127.0.0.1:7\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8\r\n\r\nstate=x&",
+		"POST /callback HTTP/1.1\r\nHost: 127.0.0.1:7\r\n" +
+			"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 8\r\n\r\nstate=x&",
 		"HEAD / HTTP/1.0\r\n\r\n",
-		"GET /callback HTTP/1.1\r\nHost: 127.0.0.1:7\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"GET /callback HTTP/1.1\r\nHost: 127.0.0.1:7\r\nAccept-Language: de;q=1,*\r\nSec-Fetch-Dest: document\r\n\r\n",
+		"GET /callback HTTP/1.1\r\nHost: 127.0.0.1:7\r\n" +
+			"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"GET /callback HTTP/1.1\r\nHost: 127.0.0.1:7\r\n" +
+			"Accept-Language: de;q=1,*\r\nSec-Fetch-Dest: document\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1:7\r\n\r\n",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 	} {
 		f.Add(seed)
 	}
-	s, err := loopback.Listen(f.Context(), loopback.Config{RedirectURI: "http://" + host + "/callback", FormPost: true})
+	s, err := loopback.Listen(f.Context(),
+		loopback.Config{RedirectURI: "http://" + host + "/callback", FormPost: true})
 	require.NoError(f, err)
 	f.Cleanup(func() { _ = s.Close() })
 	_, err = s.Start(authURL, loopback.Expect{State: state})

@@ -14,18 +14,26 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/peer"
 )
 
-// handle answers every request. Paths are compared as they came: nothing is decoded, cleaned or redirected first.
+// handle serves every request. It compares the path as it was sent. Decoding,
+// cleaning or redirecting it first, as http.ServeMux does, would give the
+// callback more than one spelling.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	if r.ContentLength != 0 {
-		// Whether the body is read or thrown away by net/http: not for longer than this.
+		// ReadHeaderTimeout does not cover the body, which net/http reads and
+		// discards if the handler does not want it.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
 	}
 	switch {
-	case !slices.Contains(s.hosts, r.Host): // DNS rebinding
-		s.refuse(w, r, refusal{http.StatusMisdirectedRequest, "its Host is not the redirect URI's", stray})
+	// A DNS name that resolves to 127.0.0.1 makes a web page same-origin with
+	// this listener. Its name is then in the Host header (DNS rebinding).
+	case !slices.Contains(s.hosts, r.Host):
+		s.refuse(w, r, rejection{http.StatusMisdirectedRequest,
+			"its Host is not the redirect URI's", stray})
 	case same(path, s.ticket):
 		s.handleTicket(w, r)
 	case same(path, s.page):
@@ -33,35 +41,48 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	case path == s.path:
 		s.handleCallback(w, r, query)
 	default:
-		s.refuse(w, r, refusal{http.StatusNotFound, "it was not for the redirect URI's path", stray})
+		s.refuse(w, r, rejection{http.StatusNotFound,
+			"it was not for the redirect URI's path", stray})
 	}
 }
 
+// same compares in constant time. The paths of the ticket and of the page are
+// secrets that other local users must not find out by trying.
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// navigation tells whether a person's browser is going to a page: not a script, image or frame, nor a guess ahead. Where the
-// Sec-Fetch headers are absent, nothing is known; a WebSocket's handshake is a GET without them in Chromium.
+// navigation reports whether the browser is opening a page in a tab. Scripts,
+// images, frames and prefetches of other sites are not, and the Fetch Metadata
+// headers tell them apart. A page cannot forge these headers.
+//
+// Old browsers and other clients send none of them, which is accepted. A
+// WebSocket handshake of Chromium has none either, hence the check for Upgrade.
 func navigation(h http.Header) bool {
-	return h.Get("Upgrade") == "" && among(h, "Sec-Fetch-Mode", "navigate") && among(h, "Sec-Fetch-Dest", "document") &&
+	return h.Get("Upgrade") == "" &&
+		absentOr(h, "Sec-Fetch-Mode", "navigate") && absentOr(h, "Sec-Fetch-Dest", "document") &&
 		h.Get("Sec-Purpose") == "" && h.Get("Purpose") == "" && h.Get("X-Moz") == ""
 }
 
-func among(h http.Header, name, want string) bool {
+func absentOr(h http.Header, name, want string) bool {
 	values := h.Values(name)
 	return len(values) == 0 || len(values) == 1 && values[0] == want
 }
 
+// handleTicket redirects to the authorization URL, once. Other users can see the
+// ticket in the arguments of the browser's launcher. So it is worthless after the
+// browser has used it, and a request that is refused does not use it up.
 func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
-		s.refuse(w, r, refusal{http.StatusMethodNotAllowed, "the ticket was asked for with another method than GET", stray})
+		s.refuse(w, r, rejection{http.StatusMethodNotAllowed,
+			"the ticket was requested with a method other than GET", stray})
 		return
 	case !navigation(r.Header):
-		s.refuse(w, r, refusal{http.StatusForbidden, "the ticket was asked for by something other than a person's browser", callback})
+		s.refuse(w, r, rejection{http.StatusForbidden,
+			"the ticket was not requested by a user opening a page", atCallback})
 		return
 	case s.foreign(r):
-		s.refuse(w, r, refusal{http.StatusForbidden, foreignTicket, answer})
+		s.refuse(w, r, rejection{http.StatusForbidden, foreignTicket, withState})
 		return
 	}
 	s.mu.Lock()
@@ -72,7 +93,7 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	location := s.authURL
 	s.mu.Unlock()
 	if !usable {
-		s.refuse(w, r, refusal{http.StatusGone, "the ticket was used before", stray})
+		s.refuse(w, r, rejection{http.StatusGone, "the ticket was used before", stray})
 		return
 	}
 	s.headers(w)
@@ -81,78 +102,107 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	foreignTicket = "another user of this computer asked for the ticket; if that is meant, set AllowOtherUsers"
-	foreignAnswer = "another user of this computer sent it; if that is meant, set AllowOtherUsers"
+	foreignTicket = "another user of this computer requested the ticket; " +
+		"if that is meant, set AllowOtherUsers"
+	foreignAnswer = "another user of this computer sent it; " +
+		"if that is meant, set AllowOtherUsers"
 )
 
+// handleCallback serves a request for the redirect URI. Everything is checked
+// before take, because take cannot be undone: a request that fails a check must
+// not cost the browser its turn.
 func (s *Server) handleCallback(w http.ResponseWriter, r *http.Request, query string) {
 	s.mu.Lock()
 	started, want := s.started, s.want
 	s.mu.Unlock()
 	if !started {
-		s.refuse(w, r, refusal{http.StatusNotFound, "it came before the sign-in was started", stray})
+		s.refuse(w, r, rejection{http.StatusNotFound,
+			"it came before the sign-in was started", stray})
 		return
 	}
-	query, no := s.parameters(w, r, query)
-	if no.status != 0 {
-		s.refuse(w, r, no)
+	query, rej := s.parameters(w, r, query)
+	if rej.status != 0 {
+		s.refuse(w, r, rej)
 		return
 	}
-	params, wrongIssuer, no := check(query, want)
-	if no.status != 0 && !wrongIssuer {
-		s.refuse(w, r, no)
+	params, wrongIssuer, rej := check(query, want)
+	if rej.status != 0 && !wrongIssuer {
+		s.refuse(w, r, rej)
 		return
 	}
+	// The owner of a connection takes a system call to find. Junk does not get
+	// that far.
 	if s.foreign(r) {
-		s.refuse(w, r, refusal{http.StatusForbidden, foreignAnswer, answer})
+		s.refuse(w, r, rejection{http.StatusForbidden, foreignAnswer, withState})
 		return
 	}
 	pin(r.Context())
 	if !s.take(params, wrongIssuer, true) {
-		s.refuse(w, r, refusal{http.StatusGone, "the sign-in had its answer, or was over", stray})
+		s.refuse(w, r, rejection{http.StatusGone,
+			"the sign-in had its answer, or was over", stray})
 		return
 	}
 	s.hold(w, r)
 }
 
-// parameters returns the raw parameters of a request to the callback, from its query or, where that is asked for, its body.
-func (s *Server) parameters(w http.ResponseWriter, r *http.Request, query string) (string, refusal) {
+// parameters returns the raw parameters of a request for the redirect URI: from
+// its query or, with Config.FormPost, from its body.
+func (s *Server) parameters(
+	w http.ResponseWriter, r *http.Request, query string,
+) (string, rejection) {
 	switch {
 	case r.Method == http.MethodGet && r.ContentLength == 0:
 		if !navigation(r.Header) {
-			return "", refusal{http.StatusForbidden, "it was not a person's browser going to a page (prefetch, script, image or frame)", callback}
+			return "", rejection{http.StatusForbidden,
+				"it was not a user opening a page (but a prefetch, script, image or frame)",
+				atCallback}
 		}
-		return query, refusal{}
+		return query, rejection{}
 	case r.Method == http.MethodPost && s.cfg.FormPost:
-		mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		switch {
-		case !navigation(r.Header):
-			return "", refusal{http.StatusForbidden, "it was not a person's browser posting a form", callback}
-		case err != nil || mt != "application/x-www-form-urlencoded":
-			return "", refusal{http.StatusUnsupportedMediaType, "it was not a form", callback}
-		case query != "":
-			return "", refusal{http.StatusBadRequest, "it has parameters in the URL and in a form", callback}
-		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHeader))
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return "", refusal{http.StatusRequestEntityTooLarge, "its form is too large", callback}
-		}
-		if err != nil {
-			return "", refusal{http.StatusBadRequest, "its form did not arrive whole", callback}
-		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		return string(body), refusal{}
+		return s.form(w, r, query)
 	}
-	// Also a 307 of the provider, by which a browser posts the person's password again: the body is not looked at.
+	// A provider that redirects its login form with a 307 makes the browser post
+	// the user's password here (RFC 9700 §4.12). The body is not read.
 	w.Header().Set("Allow", http.MethodGet)
 	if s.cfg.FormPost {
 		w.Header().Set("Allow", "GET, POST")
 	}
-	return "", refusal{http.StatusMethodNotAllowed, "it had another method than GET, or a body", callback}
+	return "", rejection{http.StatusMethodNotAllowed,
+		"it had another method than GET, or a body", atCallback}
 }
 
-// foreign reports a request of another user of this computer. Only a connection from this computer has an owner here.
+// form returns the raw parameters of a posted form (OAuth 2.0 Form Post Response
+// Mode). Its media type is the only one that a provider's form has. Parameters in
+// both places are refused, because the two could contradict each other.
+func (s *Server) form(
+	w http.ResponseWriter, r *http.Request, query string,
+) (string, rejection) {
+	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case !navigation(r.Header):
+		return "", rejection{http.StatusForbidden,
+			"it was not a user submitting a form", atCallback}
+	case err != nil || mt != "application/x-www-form-urlencoded":
+		return "", rejection{http.StatusUnsupportedMediaType, "it was not a form", atCallback}
+	case query != "":
+		return "", bad(atCallback, "it has parameters in the URL and in a form")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHeader))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return "", rejection{http.StatusRequestEntityTooLarge, "its form is too large", atCallback}
+	}
+	if err != nil {
+		return "", bad(atCallback, "its form did not arrive whole")
+	}
+	// The browser is held from here on, for longer than the deadline of handle.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return string(body), rejection{}
+}
+
+// foreign reports whether another user of this computer sent the request (S90).
+// A connection from another computer has no owner here, and package peer does
+// not know the owner of every local one. Both are accepted.
 func (s *Server) foreign(r *http.Request) bool {
 	if s.cfg.AllowOtherUsers {
 		return false
@@ -161,35 +211,45 @@ func (s *Server) foreign(r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	remote, err := net.ResolveTCPAddr("tcp", r.RemoteAddr) // literals: nothing is looked up
+	remote, err := net.ResolveTCPAddr("tcp", r.RemoteAddr) // an IP address: nothing is looked up
 	if err != nil {
 		return false
 	}
-	return owner(local.AddrPort(), remote.AddrPort()) == stranger
+	return peer.Owner(local.AddrPort(), remote.AddrPort()) == peer.OtherUser
 }
 
-// take makes the first answer the answer. params is nil where the issuer was wrong.
+// take accepts a response, and reports false if the sign-in is over already: the
+// first response is the only one (S15). If the issuer is wrong, params is nil,
+// and the sign-in ends without a response. browser says that a browser waits for
+// the page.
 func (s *Server) take(params url.Values, wrongIssuer, browser bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
 		return false
 	}
-	s.over, s.owed = true, browser
+	s.over, s.pageOwed = true, browser
 	if wrongIssuer {
-		s.err = fmt.Errorf("loopback: %w (RFC 9207); nothing was exchanged: start the sign-in again, and report it if it happens again", ErrIssuer)
-		s.outcome = outcome{kind: pageFailed}
+		s.err = fmt.Errorf("loopback: %w (RFC 9207); nothing was exchanged: "+
+			"start the sign-in again, and report it if it happens again", ErrIssuer)
+		s.ending = pageContent{kind: pageFailed}
 		close(s.finished)
 	} else {
 		s.response = &Response{Params: params, server: s, signOut: s.want.SignOut}
 	}
-	close(s.answered)
+	close(s.decided)
 	return true
 }
 
-// Paste takes the answer from a person instead of the browser: the URL at which the browser ended, on a computer from which the
-// listener cannot be reached, or its query alone. It is checked as a request is, and the first answer of either kind is the one [Server.Wait]
-// returns. An error says why the text was refused, and does not repeat it; the sign-in goes on, unless it matches [ErrIssuer].
+// Paste accepts the response from the user instead of the browser: the URL at
+// which the browser ended, or the query of it. Use it if the browser runs on
+// another computer and cannot reach the listener.
+//
+// The text is checked like a request, and [Server.Wait] returns the first
+// response of either kind. If Paste returns an error, the error says why the
+// text was refused, without repeating it, and the sign-in goes on. There are two
+// exceptions: the sign-in is over if the error matches [ErrIssuer], or
+// [os.ErrClosed]. Paste fails before [Server.Start].
 func (s *Server) Paste(text string) error {
 	s.mu.Lock()
 	started, want := s.started, s.want
@@ -199,19 +259,21 @@ func (s *Server) Paste(text string) error {
 	}
 	text = strings.TrimSpace(text)
 	if len(text) > maxHeader {
-		return errors.New("loopback: the pasted text is too long; paste the address at which the browser ended")
+		return errors.New("loopback: the pasted text is too long; " +
+			"paste the address at which the browser ended")
 	}
 	query := text
 	if before, after, found := strings.Cut(text, "?"); found {
 		if before != "" && before != s.redirectURI {
-			return errors.New("loopback: the pasted address is not the redirect URI of this sign-in; paste the address at which the browser ended")
+			return errors.New("loopback: the pasted address is not the redirect URI " +
+				"of this sign-in; paste the address at which the browser ended")
 		}
 		query = after
 	}
 	query, _, _ = strings.Cut(query, "#")
-	params, wrongIssuer, no := check(query, want)
-	if no.status != 0 && !wrongIssuer {
-		return errors.New("loopback: the pasted text is not the awaited answer: " + no.why)
+	params, wrongIssuer, rej := check(query, want)
+	if rej.status != 0 && !wrongIssuer {
+		return errors.New("loopback: the pasted text is not the awaited answer: " + rej.reason)
 	}
 	if !s.take(params, wrongIssuer, false) {
 		return s.closedError()
@@ -222,31 +284,35 @@ func (s *Server) Paste(text string) error {
 	return nil
 }
 
-// finish sets how the sign-in ended; the first call counts.
-func (s *Server) finish(o outcome) {
+// finish sets how the sign-in ended. Only the first call has an effect.
+func (s *Server) finish(ending pageContent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case <-s.finished:
 	default:
-		s.outcome = o
+		s.ending = ending
 		close(s.finished)
 	}
 }
 
-// hold keeps the browser with the answer until the sign-in ends, or for a while, and then sends it to the page.
+// hold keeps the browser waiting until the sign-in ends, or for patience, and
+// then redirects it to the page. The redirect takes the code out of the address
+// bar and the history (RFC 9700 §4.2.4).
 func (s *Server) hold(w http.ResponseWriter, r *http.Request) {
 	if _, gone := s.await(r); gone {
 		s.settle()
 		return
 	}
 	s.headers(w)
-	// The empty fragment keeps the browser from carrying over one that the provider set, with whatever it holds.
+	// Without a fragment in Location, the browser would keep the one that the
+	// provider set, which may hold tokens (RFC 9110 §10.2.2).
 	w.Header().Set("Location", s.prefix+s.page+"#")
 	s.write(w, http.StatusSeeOther, nil)
 }
 
-// await waits until the sign-in has ended, for at most patience.
+// await waits until the sign-in has ended, but not longer than patience. gone
+// means that the browser has left, or that Close does not wait for it any more.
 func (s *Server) await(r *http.Request) (ended, gone bool) {
 	timer := time.NewTimer(s.patience)
 	defer timer.Stop()
@@ -261,10 +327,13 @@ func (s *Server) await(r *http.Request) (ended, gone bool) {
 	return false, true
 }
 
+// handlePage serves the final page, or the waiting page, which reloads itself,
+// if the sign-in takes longer than patience.
 func (s *Server) handlePage(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		s.refuse(w, r, refusal{http.StatusMethodNotAllowed, "the page was asked for with another method than GET", stray})
+		s.refuse(w, r, rejection{http.StatusMethodNotAllowed,
+			"the page was requested with a method other than GET", stray})
 		return
 	}
 	pin(r.Context())
@@ -272,52 +341,56 @@ func (s *Server) handlePage(w http.ResponseWriter, r *http.Request) {
 	if gone {
 		return
 	}
-	o := outcome{kind: pageWaiting, again: s.prefix + s.page}
+	content := pageContent{kind: pageWaiting, reload: s.prefix + s.page}
 	if ended {
 		s.mu.Lock()
-		o = s.outcome
+		content = s.ending
 		s.mu.Unlock()
 	}
-	s.show(w, r, http.StatusOK, o)
+	s.show(w, r, http.StatusOK, content)
 	if ended {
 		s.settle()
 	}
 }
 
-// refuse answers a request that changes nothing, and remembers why.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
+// refuse answers a request that has no effect, and remembers why. The response
+// repeats nothing of the request. A user gets a page only for mistakes that a
+// user can make; the rest, such as a flood of junk, gets a line of text.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, rej rejection) {
 	s.mu.Lock()
-	if no.weight >= s.last.weight {
-		s.last = no
+	if rej.relevance >= s.lastRejected.relevance {
+		s.lastRejected = rej
 	}
 	s.mu.Unlock()
-	switch no.status {
-	case http.StatusBadRequest, http.StatusForbidden: // what a person may come to see; junk is answered with less
-		if no.weight > stray && strings.Contains(r.Header.Get("Accept"), "text/html") {
-			s.show(w, r, no.status, outcome{kind: pageRefused})
+	switch rej.status {
+	case http.StatusBadRequest, http.StatusForbidden:
+		if rej.relevance > stray && strings.Contains(r.Header.Get("Accept"), "text/html") {
+			s.show(w, r, rej.status, pageContent{kind: pageRefused})
 			return
 		}
 	case http.StatusGone:
-		s.show(w, r, no.status, outcome{kind: pageUsed})
+		s.show(w, r, rej.status, pageContent{kind: pageUsed})
 		return
 	}
 	s.headers(w)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	s.write(w, no.status, []byte(http.StatusText(no.status)+"\n"))
+	s.write(w, rej.status, []byte(http.StatusText(rej.status)+"\n"))
 }
 
-func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, o outcome) {
+func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, content pageContent) {
 	var b bytes.Buffer
-	s.look.render(&b, r.Header.Get("Accept-Language"), o)
+	s.theme.render(&b, r.Header.Get("Accept-Language"), content)
 	s.headers(w)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", s.look.policy)
+	h.Set("Content-Security-Policy", s.theme.policy)
 	h.Set("Vary", "Accept-Language")
 	s.write(w, status, b.Bytes())
 }
 
-// headers are those of every answer: nothing is kept, framed, sniffed, passed on or run.
+// headers sets the headers of every response. The browser must not cache it,
+// frame it (clickjacking), guess its type, pass on its address, run a script in
+// it, or let another window or site read it (S19).
 func (s *Server) headers(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -329,10 +402,11 @@ func (s *Server) headers(w http.ResponseWriter) {
 	h.Set("X-Frame-Options", "DENY")
 }
 
-// write sends the whole answer before it returns, so that a Close that follows cuts nothing off.
+// write sends the whole response before it returns, so that a Close that follows
+// does not cut it off.
 func (s *Server) write(w http.ResponseWriter, status int, body []byte) {
 	rc := http.NewResponseController(w)
-	_ = rc.SetWriteDeadline(time.Now().Add(readTimeout)) // a held one's has passed
+	_ = rc.SetWriteDeadline(time.Now().Add(readTimeout)) // a held response's has passed
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)

@@ -13,8 +13,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// S6: an ephemeral port of the loopback literal, and not reachable by any other address of the machine.
-func TestS6Bind(t *testing.T) {
+// S6: the listener has a free port of the loopback address and is not reachable
+// at any other address of the machine.
+func TestS6OnlyLoopbackIsReachable(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	require.Regexp(t, `^http://(127\.0\.0\.1|\[::1\]):\d+/callback$`, s.RedirectURI())
@@ -32,8 +33,8 @@ func TestS6Bind(t *testing.T) {
 	}
 }
 
-// S6: [::1] is an address to listen on as well.
-func TestS6IPv6(t *testing.T) {
+// S6: [::1] works as an address too.
+func TestS6IPv6Works(t *testing.T) {
 	t.Parallel()
 	s, err := loopback.Listen(t.Context(), loopback.Config{Addr: "[::1]:0"})
 	if err != nil {
@@ -46,8 +47,9 @@ func TestS6IPv6(t *testing.T) {
 	complete(t, s)
 }
 
-// S7: "localhost" holds the port on both families; a squatter on either makes it choose another.
-func TestS7Localhost(t *testing.T) {
+// S7: "localhost" holds the port on both families. If another program has it on
+// either, another port is chosen.
+func TestS7LocalhostHoldsBothFamilies(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{Localhost: true})
 	require.Regexp(t, `^http://localhost:\d+/callback$`, s.RedirectURI())
@@ -58,14 +60,20 @@ func TestS7Localhost(t *testing.T) {
 		}
 		_, err := net.Listen("tcp", net.JoinHostPort(ip, port))
 		require.Error(t, err, "the port is held on %s", ip)
-		require.Contains(t, raw(t, net.JoinHostPort(ip, port), "GET /x HTTP/1.1\r\nHost: localhost:"+port+"\r\n\r\n"), "404")
-		require.Contains(t, raw(t, net.JoinHostPort(ip, port), "GET /x HTTP/1.1\r\nHost: 127.0.0.1:"+port+"\r\n\r\n"), "421")
+		require.Contains(t,
+			raw(t, net.JoinHostPort(ip, port),
+				"GET /x HTTP/1.1\r\nHost: localhost:"+port+"\r\n\r\n"),
+			"404")
+		require.Contains(t,
+			raw(t, net.JoinHostPort(ip, port),
+				"GET /x HTTP/1.1\r\nHost: 127.0.0.1:"+port+"\r\n\r\n"),
+			"421")
 	}
 	complete(t, s)
 }
 
-// S7: squatters sit on [::1] on many ports; the one chosen is never theirs.
-func TestS7Squatted(t *testing.T) {
+// S7: another program has many ports of [::1]. None of them is chosen.
+func TestS7ASquattedPortIsNotChosen(t *testing.T) {
 	if !has("::1") {
 		t.Skip("skipped: this machine has no IPv6 loopback address")
 	}
@@ -85,35 +93,31 @@ func TestS7Squatted(t *testing.T) {
 		require.NoError(t, s.Close())
 	}
 	for port := range squatted {
-		_, err := loopback.Listen(t.Context(), loopback.Config{Localhost: true, Addr: "127.0.0.1:" + port})
+		_, err := loopback.Listen(t.Context(),
+			loopback.Config{Localhost: true, Addr: "127.0.0.1:" + port})
 		require.ErrorIs(t, err, loopback.ErrPortTaken)
 		require.ErrorContains(t, err, "[::1]:"+port)
 		break
 	}
 }
 
-func has(ip string) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-	if err == nil {
-		l.Close()
-	}
-	return err == nil
-}
-
-// S8, S9: nobody else gets the port, by any option; a taken one is a typed error that names it.
-func TestS8S9Taken(t *testing.T) {
+// S8, S9: no other process gets the port, by any option. A port in use is a
+// typed error that names it.
+func TestS8S9ATakenPortIsATypedError(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{Addr: "127.0.0.1:0"})
 	_, err := net.Listen("tcp", addr(t, s))
 	require.Error(t, err)
-	require.Error(t, bindReusing(addr(t, s)), "SO_REUSEADDR and SO_REUSEPORT do not get in beside us")
+	require.Error(t, bindReusing(addr(t, s)),
+		"SO_REUSEADDR and SO_REUSEPORT do not get in beside us")
 	_, err = loopback.Listen(t.Context(), loopback.Config{Addr: addr(t, s)})
 	require.ErrorIs(t, err, loopback.ErrPortTaken)
 	require.ErrorContains(t, err, addr(t, s))
 }
 
-// S8: a fixed port works for one login after another, though the first leaves connections in TIME_WAIT.
-func TestS8FixedPortTwice(t *testing.T) {
+// S8: a fixed port works for one login after another, although the first leaves
+// connections in TIME_WAIT.
+func TestS8AFixedPortCanBeUsedAgain(t *testing.T) {
 	first := listen(t, loopback.Config{})
 	fixed := addr(t, first)
 	require.NoError(t, first.Close())
@@ -127,8 +131,8 @@ func TestS8FixedPortTwice(t *testing.T) {
 	}
 }
 
-// S10: after Close, and after the end of a ctx and Close, nobody is at the port. goleak looks for goroutines.
-func TestS10Closed(t *testing.T) {
+// S10: nothing listens on the port after Close. goleak checks for goroutines.
+func TestS10NothingListensAfterClose(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*loopback.Server){
 		"unused":   func(*loopback.Server) {},
@@ -165,30 +169,38 @@ func TestS10Closed(t *testing.T) {
 }
 
 // S30: with a fixed port, the path tells one issuer's answer from another's.
-func TestS30Paths(t *testing.T) {
+func TestS30PathsTellIssuersApart(t *testing.T) {
 	t.Parallel()
 	a, _ := start(t, loopback.Config{Path: "/callback/a"})
 	b, _ := start(t, loopback.Config{Path: "/callback/b"})
 	require.True(t, strings.HasSuffix(a.RedirectURI(), "/callback/a"))
 	cross := strings.Replace(good(b), addr(t, b), addr(t, a), 1)
 	require.Equal(t, 404, send(t, "GET", cross, "").StatusCode)
-	require.Equal(t, 421, send(t, "GET", strings.Replace(good(a), "/a?", "/a?", 1), "", "Host", addr(t, b)).StatusCode)
+	require.Equal(t, 421,
+		send(t, "GET", strings.Replace(good(a), "/a?", "/a?", 1), "", "Host", addr(t, b)).StatusCode)
 	pending(t, a)
 	pending(t, b)
 	complete(t, a)
 	complete(t, b)
 }
 
-func TestRedirectURIApart(t *testing.T) {
+func TestRedirectURIBehindAProxy(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		cfg                    loopback.Config
 		host, ticket, location string
 	}{
-		{loopback.Config{RedirectURI: "http://127.0.0.1:8765/callback"}, "127.0.0.1:8765", "http://127.0.0.1:8765/", "/"},
-		{loopback.Config{RedirectURI: "https://Code.example/proxy/9/callback", Path: "/callback"}, "code.example", "https://code.example/proxy/9/", "/proxy/9/"},
-		{loopback.Config{RedirectURI: "https://code.example:443/"}, "code.example", "https://code.example/", "/"},
-		{loopback.Config{RedirectURI: "http://localhost:8765/cb", Addr: "0.0.0.0:0", AllowOtherUsers: true}, "localhost:8765", "http://localhost:8765/", "/"},
+		{loopback.Config{RedirectURI: "http://127.0.0.1:8765/callback"}, "127.0.0.1:8765",
+			"http://127.0.0.1:8765/", "/"},
+		{loopback.Config{RedirectURI: "https://Code.example/proxy/9/callback", Path: "/callback"},
+			"code.example", "https://code.example/proxy/9/", "/proxy/9/"},
+		{loopback.Config{RedirectURI: "https://code.example:443/"}, "code.example",
+			"https://code.example/", "/"},
+		{
+			loopback.Config{
+				RedirectURI: "http://localhost:8765/cb", Addr: "0.0.0.0:0", AllowOtherUsers: true,
+			},
+			"localhost:8765", "http://localhost:8765/", "/"},
 	} {
 		s := listen(t, tc.cfg)
 		ticket, err := s.Start(authURL, loopback.Expect{State: state})
@@ -213,11 +225,12 @@ func TestRedirectURIApart(t *testing.T) {
 		require.Equal(t, 303, held.StatusCode)
 		location := held.Header.Get("Location")
 		require.True(t, strings.HasPrefix(location, tc.location), location)
-		require.Equal(t, 200, send(t, "GET", at+"/"+strings.TrimSuffix(strings.TrimPrefix(location, tc.location), "#"), "", "Host", tc.host).StatusCode)
+		page := strings.TrimSuffix(strings.TrimPrefix(location, tc.location), "#")
+		require.Equal(t, 200, send(t, "GET", at+"/"+page, "", "Host", tc.host).StatusCode)
 	}
 }
 
-func TestConfigMistakes(t *testing.T) {
+func TestConfigMistakesAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]loopback.Config{
 		"wildcard":            {Addr: "0.0.0.0:0"},
@@ -238,9 +251,13 @@ func TestConfigMistakes(t *testing.T) {
 		"redirect query":      {RedirectURI: "https://h.example/callback?x"},
 		"redirect path":       {RedirectURI: "https://h.example/other", Path: "/callback"},
 		"redirect prefix":     {RedirectURI: "https://h.example/a%0d/callback", Path: "/callback"},
-		"accent":              {Page: loopback.Page{Accent: "red;}*{background:url(//evil.example)"}},
-		"logo":                {Page: loopback.Page{Logo: []byte("<html><script>")}},
-		"large logo":          {Page: loopback.Page{Logo: append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, 1<<20)...)}},
+		"accent": {
+			Page: loopback.Page{Accent: "red;}*{background:url(//evil.example)"},
+		},
+		"logo": {Page: loopback.Page{Logo: []byte("<html><script>")}},
+		"large logo": {Page: loopback.Page{
+			Logo: append([]byte("\x89PNG\r\n\x1a\n"), make([]byte, 1<<20)...),
+		}},
 	} {
 		_, err := loopback.Listen(t.Context(), cfg)
 		require.Error(t, err, name)
@@ -252,10 +269,13 @@ func TestConfigMistakes(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func TestStartMistakes(t *testing.T) {
+func TestStartMistakesAreErrors(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
-	for _, bad := range []string{"", "javascript:x", "http://h.example/", "https://u:p@h/", "https://h/#x", "https://h/\r\nX: y"} {
+	for _, bad := range []string{
+		"", "javascript:x", "http://h.example/", "https://u:p@h/", "https://h/#x",
+		"https://h/\r\nX: y",
+	} {
 		_, err := s.Start(bad, loopback.Expect{State: state})
 		require.ErrorIs(t, err, wire.ErrUnsafeURL, bad)
 	}

@@ -1,25 +1,3 @@
-// Package loopback catches the answer to an authorization request on this computer: a listener on an ephemeral port of
-// a loopback address (RFC 8252 §7.3), for the length of one sign-in, and the page the person sees at its end.
-//
-//	server, err := loopback.Listen(ctx, loopback.Config{})
-//	defer server.Close()
-//	ticket, err := server.Start(authURL, loopback.Expect{State: state}) // authURL holds server.RedirectURI()
-//	// open ticket in the browser
-//	response, err := server.Wait(ctx)
-//	code, err := response.Code()
-//	// exchange the code, check the tokens, then
-//	response.Finish("alice@example.com", nil)
-//
-// Any program on the computer, and any web page in its browser, can send requests to the listener. So one that is not the
-// awaited answer is refused and changes nothing: the sign-in goes on waiting. The first answer with the right state
-// is taken, once. Its browser is held until [Response.Finish] says how the sign-in ended, and is then sent on to a page without
-// parameters, so that no code stays in its history.
-//
-// # What is opened
-//
-// The authorization URL holds the state, and a launcher's arguments are visible to every user of the computer. So the browser is
-// given a ticket: a URL of the listener that works once and redirects to the authorization URL. A request from
-// another user of the computer is refused, where the system tells whose it is (Linux, Windows).
 package loopback
 
 import (
@@ -41,92 +19,84 @@ import (
 )
 
 var (
-	// ErrIssuer is matched by Wait's error where an answer had the right state and named the wrong issuer, or none
-	// where one must be named (RFC 9207 §2.4): the sign-in is over, and its code must not be sent anywhere.
+	// ErrIssuer matches the error of [Server.Wait] and [Server.Paste] if a
+	// response had the right state but named the wrong issuer, or none although
+	// Expect.RequireIssuer is set (RFC 9207 §2.4). The sign-in is over, and the
+	// code must not be sent anywhere: an attacker may have mixed up two
+	// authorization servers (RFC 9700 §4.4).
 	ErrIssuer = errors.New("the answer is not from the issuer that was asked")
-	// ErrPortTaken is matched by Listen's error where another program has the fixed port.
+	// ErrPortTaken matches the error of [Listen] if another program has the
+	// fixed port. Nothing is shown to the user before the port is bound.
 	ErrPortTaken = errors.New("the port is taken")
-	// ErrNoLoopback is matched by Listen's error where no loopback address can be bound.
+	// ErrNoLoopback matches the error of [Listen] if no loopback address can be
+	// bound, for instance in a sandbox.
 	ErrNoLoopback = errors.New("no loopback address to listen on")
 )
 
-// Config says where to listen and what the page looks like. The zero Config is the right one for most programs:
-// a free port of 127.0.0.1, else of [::1], path /callback.
-type Config struct {
-	// Addr is the "ip:port" to bind, port 0 being a free one; "" as above. An address that is not loopback
-	// needs RedirectURI: such a listener is reachable from the network.
-	Addr string
-	// Path is the redirect URI's path as registered with the provider; "": RedirectURI's, else /callback. With a fixed port, give each
-	// issuer a path of its own, by which their answers are told apart (RFC 8252 §8.10).
-	Path string
-	// Localhost writes the redirect URI with the name "localhost", for providers that take no IP address (RFC 8252
-	// §8.3 advises against it). The port is then held on 127.0.0.1 and [::1] both, as the name may mean either.
-	Localhost bool
-	// RedirectURI is the URL under which the browser reaches the listener, where that is not the address bound: a port
-	// mapped into a container, a remote editor's proxy. https, or http on a loopback address. Its path must end
-	// with Path; what is before it is the part that the proxy takes away.
-	RedirectURI string
-	// FormPost also takes the answer as a POST (OAuth 2.0 Form Post Response Mode).
-	FormPost bool
-	// AllowOtherUsers takes the browser's requests whichever of the computer's users sends them. The zero value takes those
-	// of this process's user, root, and the user who called sudo, wherever the system tells.
-	AllowOtherUsers bool
-	// Page customises what the person sees.
-	Page Page
-}
-
-// Limits of a listener.
+// Limits of a listener. They keep a local program from exhausting the memory or
+// the file descriptors of this one (S17).
 const (
-	maxConns    = 512
-	maxHeader   = 16 << 10 // bytes, of request line and headers, and of a posted form
+	// maxConns is the number of open connections.
+	maxConns = 512
+	// maxHeader is the number of bytes in the request line and the headers, and
+	// in a posted form.
+	maxHeader = 16 << 10
+	// readTimeout is the time for a request to arrive, and for a response to be
+	// written.
 	readTimeout = 5 * time.Second
-	// patience is how long a browser is held before it is shown that the sign-in is still under way.
+	// patience is how long a browser is held before it is told that the sign-in
+	// is still in progress. Users reload a page that loads for longer.
 	patience = 5 * time.Second
 	// farewell is how long Close lets a browser load its page.
 	farewell = time.Second
 )
 
-// Server is a listener for one sign-in. It is safe for concurrent use.
+// Server is a listener for one sign-in. Make one with [Listen], and close it.
+// The zero Server is not usable. Its methods may be called concurrently.
 type Server struct {
 	cfg         Config
 	redirectURI string
-	origin      string   // scheme and authority as the browser sees them
-	prefix      string   // of paths as the browser sees them; a proxy takes it away
-	bound       string   // the address listened on
-	hosts       []string // the Host headers that are ours
-	path        string   // of the callback, here
-	ticket      string   // path
-	page        string   // path
-	look        *look
-	patience    time.Duration
+	origin      string   // scheme and authority, as the browser sees them
+	prefix      string   // of every path, as the browser sees it; a proxy removes it
+	bound       string   // the address that is listened on
+	hosts       []string // the Host headers that are accepted
+	path        string   // of the redirect URI, without prefix
+	ticket      string   // path of the ticket; unguessable
+	page        string   // path of the final page; unguessable
+	theme       *theme
+	patience    time.Duration // the constant, except in tests
 
-	gate *gate
-	http *http.Server
-	done sync.WaitGroup // listeners and connections
+	limit *connLimit
+	http  *http.Server
+	done  sync.WaitGroup // of listeners and connections
 
-	visited  chan struct{} // closed: the ticket was used
-	answered chan struct{} // closed: response or err is set
-	finished chan struct{} // closed: outcome is set
-	settled  chan struct{} // closed: the browser has its page, or has gone away
-	closing  chan struct{}
+	visited  chan struct{} // closed when the ticket has been used
+	decided  chan struct{} // closed when response or err is set
+	finished chan struct{} // closed when ending is set
+	settled  chan struct{} // closed when the browser has its page, or has gone away
+	closing  chan struct{} // closed by Close, to let go of held browsers
 
-	settle func()
-	shut   func() error
+	settle func()       // closes settled, once
+	shut   func() error // Close, once
 
-	mu       sync.Mutex
-	authURL  string
-	want     Expect
-	started  bool
-	over     bool // no answer is taken any more
-	owed     bool // a browser waits for the page
-	response *Response
-	err      error
-	outcome  outcome
-	last     refusal
+	mu           sync.Mutex
+	authURL      string
+	want         Expect
+	started      bool
+	over         bool // no response is accepted any more
+	pageOwed     bool // a browser waits for the page
+	response     *Response
+	err          error
+	ending       pageContent
+	lastRejected rejection
 }
 
-// Listen binds the listener and begins to answer: 404 to everything, until [Server.Start]. ctx bounds Listen only. Its
-// errors match [ErrPortTaken] and [ErrNoLoopback]; another is a mistake in cfg, which it names.
+// Listen binds the listener and begins to serve. Until [Server.Start], every
+// request gets a 404. ctx applies to Listen only; the listener lives until
+// [Server.Close].
+//
+// An error matches [ErrPortTaken] or [ErrNoLoopback] or is ctx's own. Any other
+// error is a mistake in cfg; its message names the field.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("loopback: %w", err)
@@ -137,7 +107,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		ticket:   "/" + rand.Text(),
 		page:     "/" + rand.Text(),
 		visited:  make(chan struct{}),
-		answered: make(chan struct{}),
+		decided:  make(chan struct{}),
 		finished: make(chan struct{}),
 		settled:  make(chan struct{}),
 		closing:  make(chan struct{}),
@@ -148,92 +118,53 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.look, err = newLook(cfg.Page); err != nil {
+	if s.theme, err = newTheme(cfg.Page); err != nil {
 		return nil, err
 	}
 	listeners, err := bind(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	bound := listeners[0].Addr().(*net.TCPAddr)
-	s.bound = bound.AddrPort().String()
-	switch {
-	case public != nil:
-		s.origin = wire.Origin(public)
-		s.redirectURI = cfg.RedirectURI
-		s.hosts = []string{strings.TrimPrefix(s.origin, public.Scheme+"://")}
-		if bound.IP.IsLoopback() {
-			s.hosts = append(s.hosts, s.bound) // a proxy may rewrite it
-		}
-	case cfg.Localhost:
-		s.hosts = []string{fmt.Sprintf("localhost:%d", bound.Port)}
-	default:
-		s.hosts = []string{s.bound}
-	}
-	if public == nil {
-		if bound.Port == 80 { // browsers leave it out
-			s.hosts = append(s.hosts, strings.TrimSuffix(s.hosts[0], ":80"))
-		}
-		s.origin = "http://" + s.hosts[0]
-		s.redirectURI = s.origin + s.path
-	}
+	s.setAddress(listeners[0].Addr().(*net.TCPAddr), public)
 	s.serve(listeners)
 	return s, nil
 }
 
-// paths checks Path and RedirectURI against each other; public is nil where there is no RedirectURI.
-func (s *Server) paths() (public *url.URL, err error) {
-	s.path = s.cfg.Path
-	if s.cfg.RedirectURI != "" {
-		public, err = wire.URLPolicy{LoopbackHTTP: true}.Parse(s.cfg.RedirectURI)
-		if err != nil {
-			return nil, fmt.Errorf("loopback: Config.RedirectURI: %w", err)
+// setAddress sets the redirect URI and the Host headers that go with it. public
+// is the parsed Config.RedirectURI, or nil.
+func (s *Server) setAddress(bound *net.TCPAddr, public *url.URL) {
+	s.bound = bound.AddrPort().String()
+	if public != nil {
+		s.origin = wire.Origin(public)
+		s.redirectURI = s.cfg.RedirectURI
+		s.hosts = []string{strings.TrimPrefix(s.origin, public.Scheme+"://")}
+		if bound.IP.IsLoopback() {
+			s.hosts = append(s.hosts, s.bound) // a proxy may rewrite the header
 		}
-		if public.RawQuery != "" || public.ForceQuery {
-			return nil, errors.New("loopback: Config.RedirectURI has a query, which is for the answer's parameters; leave it out")
-		}
-		if s.path == "" {
-			s.path = public.EscapedPath()
-		}
-		var found bool
-		if s.prefix, found = strings.CutSuffix(public.EscapedPath(), s.path); !found {
-			return nil, errors.New("loopback: the path of Config.RedirectURI does not end with Config.Path")
-		}
+		return
 	}
-	if s.path == "" {
-		s.path = "/callback"
+	s.hosts = []string{s.bound}
+	if s.cfg.Localhost {
+		s.hosts = []string{fmt.Sprintf("localhost:%d", bound.Port)}
 	}
-	if !validPath(s.path) || s.prefix != "" && !validPath(s.prefix) {
-		return nil, errors.New("loopback: Config.Path must begin with / and hold only A-Z a-z 0-9 - . _ ~ and single slashes")
+	if bound.Port == 80 { // browsers leave out the default port
+		s.hosts = append(s.hosts, strings.TrimSuffix(s.hosts[0], ":80"))
 	}
-	return public, nil
+	s.origin = "http://" + s.hosts[0]
+	s.redirectURI = s.origin + s.path
 }
 
-func validPath(p string) bool {
-	if p == "" || p[0] != '/' || strings.Contains(p, "//") {
-		return false
-	}
-	for _, segment := range strings.Split(p, "/") {
-		if segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return !strings.ContainsFunc(p, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~/", r))
-	})
-}
-
-// serve answers on the listeners until Close.
+// serve answers requests on the listeners until Close.
 func (s *Server) serve(listeners []net.Listener) {
-	s.gate = newGate(maxConns)
+	s.limit = newConnLimit(maxConns)
 	s.http = &http.Server{
 		Handler:                      http.HandlerFunc(s.handle),
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is a request like any other
+		DisableGeneralOptionsHandler: true, // so that handle also sees "OPTIONS *"
 		ReadHeaderTimeout:            readTimeout,
 		WriteTimeout:                 readTimeout,
-		MaxHeaderBytes:               maxHeader - 4096, // net/http adds as much
+		MaxHeaderBytes:               maxHeader - 4096, // net/http allows 4096 more
 		ErrorLog:                     log.New(io.Discard, "", 0),
-		ConnContext:                  pinnable,
+		ConnContext:                  withConn,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
@@ -245,23 +176,32 @@ func (s *Server) serve(listeners []net.Listener) {
 	}
 	s.http.SetKeepAlivesEnabled(false)
 	for _, l := range listeners {
-		s.done.Go(func() { _ = s.http.Serve(s.gate.guard(l)) })
+		s.done.Go(func() { _ = s.http.Serve(s.limit.wrap(l)) })
 	}
 }
 
-// RedirectURI returns the redirect_uri of the authorization request, and of the token request, where it must be the same.
+// RedirectURI returns the redirect_uri of the authorization request. The token
+// request must contain the same value (RFC 6749 §4.1.3).
 func (s *Server) RedirectURI() string { return s.redirectURI }
 
-// Start begins the sign-in: authURL is where the ticket leads (https, or http on a loopback address), and want what its answer must
-// hold. It works once; before it, every request is answered by 404. Open the ticket in the browser; where a URL is printed
-// for a person to open by hand, print authURL, which works on its own.
+// Start begins the sign-in and returns the ticket, the URL to open in the
+// browser. The ticket redirects once to authURL, which must be https, or http on
+// a loopback address. want says which response is accepted.
+//
+// If you print a URL for the user to open by hand, print authURL, which can be
+// opened more than once.
+//
+// Start works once. It fails if authURL is not safe to open, if want is
+// incomplete, or if the Server was started or closed before; the last error
+// matches [os.ErrClosed].
 func (s *Server) Start(authURL string, want Expect) (ticketURL string, err error) {
 	u, err := parseAuthURL(authURL)
 	switch {
 	case err != nil:
 		return "", err
 	case want.State == "":
-		return "", errors.New("loopback: Expect.State is empty; make one of at least 128 random bits for each sign-in")
+		return "", errors.New("loopback: Expect.State is empty; " +
+			"make one of at least 128 random bits for each sign-in")
 	case want.RequireIssuer && want.Issuer == "":
 		return "", errors.New("loopback: Expect.RequireIssuer without an Issuer to compare with")
 	}
@@ -271,7 +211,8 @@ func (s *Server) Start(authURL string, want Expect) (ticketURL string, err error
 	case s.over:
 		return "", s.closedError()
 	case s.started:
-		return "", errors.New("loopback: this Server was started before; a sign-in has a Server of its own")
+		return "", errors.New("loopback: this Server was started before; " +
+			"a sign-in has a Server of its own")
 	}
 	s.started, s.authURL, s.want = true, u.String(), want
 	return s.origin + s.prefix + s.ticket, nil
@@ -285,8 +226,11 @@ func parseAuthURL(authURL string) (*url.URL, error) {
 	return u, nil
 }
 
-// Renew gives the ticket another authorization URL, of the same sign-in and state. A pushed request is kept by the provider for a minute or so
-// (RFC 9126 §2.2), and a browser may take longer to open.
+// Renew replaces the URL to which the ticket redirects. The new URL must belong
+// to the same sign-in and have the same state. It is for pushed authorization
+// requests, which a provider may forget after a minute (RFC 9126 §2.2), while a
+// browser may take longer to open. Renew fails before [Server.Start], and after
+// the sign-in is over with an error that matches [os.ErrClosed].
 func (s *Server) Renew(authURL string) error {
 	u, err := parseAuthURL(authURL)
 	if err != nil {
@@ -304,7 +248,8 @@ func (s *Server) Renew(authURL string) error {
 	return nil
 }
 
-// Visited is closed when a browser has asked for the ticket, and was sent on with it.
+// Visited returns a channel that is closed when a browser has used the ticket.
+// [Server.Renew] has no effect after that.
 func (s *Server) Visited() <-chan struct{} { return s.visited }
 
 func (s *Server) ticketUsed() bool {
@@ -316,12 +261,17 @@ func (s *Server) ticketUsed() bool {
 	}
 }
 
-// Wait returns the answer. A provider's refusal is one too: [Response.Code] tells. Its error matches [ErrIssuer], the error of
-// ctx, or os.ErrClosed after [Server.Close], and says why the last request was refused, if one was. When ctx ends, so does
-// the sign-in: what comes later is refused. Every later Wait returns the same.
+// Wait waits for the authorization response and returns it. An error response of
+// the provider, such as access_denied, is a response too: [Response.Code]
+// returns it as an error.
+//
+// An error of Wait matches [ErrIssuer], the error of ctx, or [os.ErrClosed] after
+// [Server.Close]. It says why the last request was refused, if one was. If ctx
+// ends, the sign-in ends with it: a later response is refused. Every later call
+// of Wait returns the same result.
 func (s *Server) Wait(ctx context.Context) (*Response, error) {
 	select {
-	case <-s.answered:
+	case <-s.decided:
 	case <-ctx.Done():
 		s.end(context.Cause(ctx))
 	}
@@ -330,21 +280,23 @@ func (s *Server) Wait(ctx context.Context) (*Response, error) {
 	return s.response, s.err
 }
 
-// end ends the sign-in without an answer, unless it has one.
+// end ends the sign-in without a response, unless one was accepted.
 func (s *Server) end(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.over {
-		s.over, s.err = true, fmt.Errorf("loopback: no answer came from the browser: %w; %s", cause, s.progress())
-		close(s.answered)
+		s.over = true
+		s.err = fmt.Errorf("loopback: no answer came from the browser: %w; %s", cause, s.progress())
+		close(s.decided)
 	}
 }
 
-// progress says how far the browser came, so that a person learns why the sign-in did not finish.
+// progress says how far the browser came, so that the user learns why the
+// sign-in did not finish. The caller holds s.mu.
 func (s *Server) progress() string {
 	switch {
-	case s.last.why != "":
-		return "the last request refused: " + s.last.why
+	case s.lastRejected.reason != "":
+		return "the last request refused: " + s.lastRejected.reason
 	case s.ticketUsed():
 		return "the browser was sent to the provider, and did not come back"
 	case s.started:
@@ -355,15 +307,17 @@ func (s *Server) progress() string {
 
 func (s *Server) closedError() error { return fmt.Errorf("loopback: %w", os.ErrClosed) }
 
-// Close frees the port and ends every connection and goroutine of the Server. A browser whose answer was taken gets its page first, which
-// takes at most a second: the failure page, if [Response.Finish] was not called. It is safe to call more than once.
+// Close frees the port and ends every connection and goroutine of the Server. If
+// a response was accepted, Close first gives its browser up to a second to load
+// the page, which is the failure page if [Response.Finish] was not called. A
+// second call returns the result of the first.
 func (s *Server) Close() error { return s.shut() }
 
 func (s *Server) close() error {
 	s.end(os.ErrClosed)
-	s.finish(outcome{kind: pageFailed})
+	s.finish(pageContent{kind: pageFailed})
 	s.mu.Lock()
-	owed := s.owed
+	owed := s.pageOwed
 	s.mu.Unlock()
 	if owed {
 		timer := time.NewTimer(farewell)
@@ -375,7 +329,7 @@ func (s *Server) close() error {
 	}
 	close(s.closing)
 	err := s.http.Close()
-	s.gate.close()
+	s.limit.close()
 	s.done.Wait()
 	if err != nil {
 		return fmt.Errorf("loopback: %w", err)
@@ -383,8 +337,10 @@ func (s *Server) close() error {
 	return nil
 }
 
-// String names the listener; no state, code or ticket is printed (also by %+v and %#v).
+// String returns the redirect URI, for logs. It contains neither the state nor a
+// code or ticket.
 func (s *Server) String() string { return "loopback.Server(" + s.redirectURI + ")" }
 
-// Format implements [fmt.Formatter], as String does.
+// Format implements [fmt.Formatter]. Every verb prints what String returns, so
+// that %+v and %#v do not print the state.
 func (s *Server) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }

@@ -14,8 +14,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// S6: without an IPv4 loopback address [::1] is used, and without any the error says so: in network namespaces of their own.
-func TestS6NoIPv4(t *testing.T) {
+// S6: without an IPv4 loopback address, [::1] is used. Without any, the error
+// says so. Each runs in its own network namespace.
+func TestS6WithoutIPv4TheListenerIsOnIPv6(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("skipped: only root can make a network namespace")
 	}
@@ -39,10 +40,12 @@ func TestS6NoIPv4(t *testing.T) {
 
 func init() { listenIn = listenInNamespace }
 
-// listenInNamespace is the child: it arranges the lo interface and tries the zero Config.
+// listenInNamespace runs in the child process. It configures the lo interface
+// and tries the zero Config.
 func listenInNamespace(mode string) {
 	if mode == "none" {
-		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"),
+			0); err != nil {
 			say("no loopback to be had: cannot tell,", err)
 			return
 		}

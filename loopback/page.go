@@ -13,23 +13,30 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Page is what the program shows of itself. The zero Page names no program. All text is plain: markup in it is shown as it
-// stands. "{app}" and "{user}" in SignedIn and Failed become the names.
+// Page adapts the page that the user sees after a sign-in. The zero Page is
+// complete, but does not name the program. Every text is plain: markup in it is
+// escaped.
 type Page struct {
-	// AppName is the program's name as the person knows it.
+	// AppName is the program's name, as the user knows it. At most 60
+	// characters are shown. If empty, the page says "the app".
 	AppName string
-	// Logo is a PNG, JPEG, GIF, WebP or SVG of at most 256 KiB; nil: none.
+	// Logo is a PNG, JPEG, GIF, WebP or SVG of at most 256 KiB. If empty, there
+	// is none. An SVG cannot run a script on the page.
 	Logo []byte
-	// Accent is a CSS colour as #rgb or #rrggbb; "": a blue.
+	// Accent is a CSS colour, #rgb or #rrggbb. If empty, it is a blue.
 	Accent string
-	// SignedIn and Failed replace the sentence that says what to do next, in every language; "": "You can close this window …".
+	// SignedIn and Failed replace the sentence that says what to do next, in
+	// every language. "{app}" and "{user}" in them stand for the names. If
+	// empty, it is "You can close this window …" or the like.
 	SignedIn, Failed string
 }
 
-const maxLogo = 256 << 10
+const maxLogo = 256 << 10 // bytes
 
-// The pages. html/template would escape as well, and add 2.5 MiB to a program (it keeps the linker from dropping methods), so the few
-// slots are filled by hand: each is text or a quoted attribute, and each value goes through html.EscapeString.
+// The template of every page. html/template would add 2.5 MiB to a program,
+// because it keeps the linker from dropping methods. So render fills the slots
+// itself. That is safe because each slot is text or a quoted attribute, and each
+// value goes through html.EscapeString.
 var (
 	//go:embed page.html
 	pageHTML string
@@ -40,33 +47,36 @@ var (
 type pageKind int
 
 const (
-	pageDone pageKind = iota
-	pageDenied
-	pageFailed
-	pageOut // signed out
-	pageWaiting
-	pageUsed
-	pageRefused
+	pageDone    pageKind = iota // signed in
+	pageDenied                  // the user refused at the provider
+	pageFailed                  // any other failure
+	pageOut                     // signed out
+	pageWaiting                 // the tokens are still being requested
+	pageUsed                    // the ticket, or a response, for the second time
+	pageRefused                 // a request that was not accepted
 )
 
-// outcome is what a page tells.
-type outcome struct {
-	kind  pageKind
-	user  string
-	again string // path to ask again, for a page that waits
+// pageContent is what one page says.
+type pageContent struct {
+	kind   pageKind
+	user   string // for pageDone; may be empty
+	reload string // for pageWaiting: the path to load again
 }
 
-// look is a Page made ready: checked, its style with the accent in it, and the policy that lets this style in.
-type look struct {
+// theme is a checked Page with what is the same on every page.
+type theme struct {
 	page   Page
-	style  string
+	style  string // page.css with the accent
 	logo   string // markup
-	policy string
+	policy string // the Content-Security-Policy that allows style by its hash
 }
 
+// bareCSP is the Content-Security-Policy of a response without style or logo.
+// frame-ancestors stops clickjacking. There is no script-src in any policy, so
+// an injected script would not run even if escaping failed.
 const bareCSP = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-func newLook(p Page) (*look, error) {
+func newTheme(p Page) (*theme, error) {
 	accent := p.Accent
 	if accent == "" {
 		accent = "#2f6fed"
@@ -75,20 +85,24 @@ func newLook(p Page) (*look, error) {
 		return nil, errors.New("loopback: Page.Accent is not a colour like #2f6fed or #26e")
 	}
 	p.AppName = wire.SafeText(p.AppName, 60)
-	l := &look{page: p, style: strings.Replace(pageCSS, "#2f6fed", accent, 1), policy: bareCSP}
-	sum := sha256.Sum256([]byte(l.style))
-	l.policy += "; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	th := &theme{page: p, style: strings.Replace(pageCSS, "#2f6fed", accent, 1), policy: bareCSP}
+	// A hash allows this one style; 'unsafe-inline' would allow an injected one.
+	sum := sha256.Sum256([]byte(th.style))
+	th.policy += "; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	if len(p.Logo) > 0 {
 		mt, err := imageType(p.Logo)
 		if err != nil {
 			return nil, err
 		}
-		l.logo = `<img class="logo" alt="" src="data:` + mt + ";base64," + base64.StdEncoding.EncodeToString(p.Logo) + `">`
-		l.policy += "; img-src data:"
+		th.logo = `<img class="logo" alt="" src="data:` + mt + ";base64," +
+			base64.StdEncoding.EncodeToString(p.Logo) + `">`
+		th.policy += "; img-src data:"
 	}
-	return l, nil
+	return th, nil
 }
 
+// isColour is strict because the accent becomes part of a style sheet, which
+// could load other sites.
 func isColour(s string) bool {
 	if len(s) != 4 && len(s) != 7 || s[0] != '#' {
 		return false
@@ -98,7 +112,8 @@ func isColour(s string) bool {
 	})
 }
 
-// imageType tells a picture by its bytes. An SVG in an img element runs no script and loads nothing.
+// imageType returns the media type of an image, by its first bytes. It allows
+// SVG because an SVG in an img element runs no script and loads nothing.
 func imageType(b []byte) (string, error) {
 	if len(b) > maxLogo {
 		return "", errors.New("loopback: Page.Logo is larger than 256 KiB")
@@ -113,7 +128,7 @@ func imageType(b []byte) (string, error) {
 	return "", errors.New("loopback: Page.Logo is not a PNG, JPEG, GIF, WebP or SVG")
 }
 
-// icons are drawn in a 24 × 24 box by the strokes of page.css.
+// icons are SVG paths in a box of 24 × 24, which page.css strokes.
 var icons = [...]string{
 	pageDone:    `<path pathLength="1" d="M6.5 12.5l3.6 3.6 7.4-8"/>`,
 	pageDenied:  `<path pathLength="1" d="M7 12h10"/>`,
@@ -124,50 +139,66 @@ var icons = [...]string{
 	pageRefused: `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
 }
 
-var moods = [...]string{pageDone: "good", pageDenied: "calm", pageFailed: "bad", pageOut: "good", pageWaiting: "calm wait", pageUsed: "calm", pageRefused: "calm"}
+// bodyClasses are the classes of page.css, by kind of page.
+var bodyClasses = [...]string{
+	pageDone:    "good",
+	pageDenied:  "calm",
+	pageFailed:  "bad",
+	pageOut:     "good",
+	pageWaiting: "calm wait",
+	pageUsed:    "calm",
+	pageRefused: "calm",
+}
 
-// render writes the page for o in the language that accept, an Accept-Language header, prefers.
-func (l *look) render(b *bytes.Buffer, accept string, o outcome) {
+// render writes a page in the language that accept, an Accept-Language header,
+// prefers.
+func (th *theme) render(b *bytes.Buffer, accept string, content pageContent) {
 	t := textsFor(accept)
-	m := t.page[o.kind]
-	app, user := l.page.AppName, wire.SafeText(o.user, 80)
+	m := t.page[content.kind]
+	app, user := th.page.AppName, wire.SafeText(content.user, 80)
 	next := m.next
 	switch {
-	case o.kind == pageDone && l.page.SignedIn != "":
-		next = l.page.SignedIn
-	case o.kind == pageFailed && l.page.Failed != "":
-		next = l.page.Failed
+	case content.kind == pageDone && th.page.SignedIn != "":
+		next = th.page.SignedIn
+	case content.kind == pageFailed && th.page.Failed != "":
+		next = th.page.Failed
 	}
 	said := m.said
-	if o.kind == pageDone && user != "" {
+	if content.kind == pageDone && user != "" {
 		said = t.doneAs
 	}
 	title, refresh := m.title, ""
 	if app != "" {
 		title += " · " + app
 	}
-	if o.again != "" { // the URL is spelled out: the browser's own has a fragment, and would not be loaded again
-		refresh = `<meta http-equiv="refresh" content="1; url=` + html.EscapeString(o.again) + `">`
+	if content.reload != "" {
+		// Without a URL the browser would load its own, which has a fragment: it
+		// would scroll instead of reload.
+		refresh = `<meta http-equiv="refresh" content="1; url=` +
+			html.EscapeString(content.reload) + `">`
 	}
 	brand := ""
-	if l.logo != "" || app != "" {
-		brand = `<header class="brand">` + l.logo + `<span>` + html.EscapeString(app) + `</span></header>`
+	if th.logo != "" || app != "" {
+		brand = `<header class="brand">` + th.logo +
+			`<span>` + html.EscapeString(app) + `</span></header>`
 	}
 	fill := func(s string) string {
 		name := html.EscapeString(t.app)
 		if app != "" {
-			name = "<b><bdi>" + html.EscapeString(app) + "</bdi></b>"
+			name = isolated(app)
 		}
-		return strings.NewReplacer("{app}", name, "{user}", "<b><bdi>"+html.EscapeString(user)+"</bdi></b>").Replace(html.EscapeString(s))
+		names := strings.NewReplacer("{app}", name, "{user}", isolated(user))
+		return names.Replace(html.EscapeString(s))
 	}
-	page := strings.NewReplacer( // one pass: what is filled in is not looked at again
+	// One pass: a slot in a value that was filled in is not filled again.
+	page := strings.NewReplacer(
 		"{{lang}}", t.lang,
 		"{{title}}", html.EscapeString(title),
 		"{{refresh}}", refresh,
-		"{{style}}", l.style,
-		"{{mood}}", moods[o.kind],
+		"{{style}}", th.style,
+		"{{mood}}", bodyClasses[content.kind],
 		"{{brand}}", brand,
-		"{{icon}}", icons[o.kind],
+		"{{icon}}", icons[content.kind],
 		"{{heading}}", html.EscapeString(m.title),
 		"{{said}}", fill(said),
 		"{{next}}", fill(next),
@@ -175,3 +206,7 @@ func (l *look) render(b *bytes.Buffer, accept string, o outcome) {
 	)
 	_, _ = page.WriteString(b, pageHTML)
 }
+
+// isolated returns a name as markup. bdi keeps a name in right-to-left script
+// from reordering the sentence around it, and so from saying something else.
+func isolated(name string) string { return "<b><bdi>" + html.EscapeString(name) + "</bdi></b>" }

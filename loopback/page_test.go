@@ -3,6 +3,7 @@ package loopback_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"html"
 	"regexp"
 	"strings"
@@ -13,7 +14,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-func TestLanguage(t *testing.T) {
+func TestThePreferredLanguageIsChosen(t *testing.T) {
 	t.Parallel()
 	for accept, want := range map[string]string{
 		"":                                  "en",
@@ -44,49 +45,43 @@ func TestLanguage(t *testing.T) {
 	}
 }
 
-// page runs a login to its end and returns the page.
-func page(t *testing.T, cfg loopback.Config, user string, failure error, header ...string) (body, policy string) {
-	t.Helper()
-	s, _ := start(t, cfg)
-	go func() {
-		if r, err := s.Wait(t.Context()); err == nil {
-			r.Finish(user, failure)
-		}
-	}()
-	require.Equal(t, 303, send(t, "GET", good(s), "").StatusCode)
-	resp := send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), "", header...)
-	require.Equal(t, 200, resp.StatusCode)
-	return text(t, resp), resp.Header.Get("Content-Security-Policy")
-}
-
-// Every language has every text, for a program with a name and for one without, and the names stand where they belong.
-func TestPageLanguages(t *testing.T) {
+// Every language has every text, with the names in it, for programs with and
+// without a name.
+func TestEveryLanguageHasEveryText(t *testing.T) {
 	t.Parallel()
 	for _, lang := range loopback.Languages() {
 		for _, app := range []string{"", "Acme <CLI>"} {
-			for kind, body := range loopback.Pages(t, loopback.Page{AppName: app}, lang, "alice & bob") {
+			for kind, body := range loopback.Pages(t, loopback.Page{AppName: app}, lang,
+				"alice & bob") {
 				require.Contains(t, body, `<html lang="`+lang+`">`)
 				require.NotContains(t, body, "{", "%s %s: a slot is left", lang, kind)
 				require.NotContains(t, body, "<CLI>")
-				require.NotRegexp(t, `<(p|h1|title|footer)( [^>]*)?>\s*</`, body, "%s %s: an empty text", lang, kind)
-				require.Equal(t, app != "", strings.Contains(body, "Acme &lt;CLI&gt;"), "%s %s", lang, kind)
-				require.Equal(t, kind == "done", strings.Contains(body, "alice &amp; bob"), "%s %s", lang, kind)
+				require.NotRegexp(t, `<(p|h1|title|footer)( [^>]*)?>\s*</`, body,
+					"%s %s: an empty text", lang, kind)
+				require.Equal(t, app != "", strings.Contains(body, "Acme &lt;CLI&gt;"), "%s %s",
+					lang, kind)
+				require.Equal(t, kind == "done", strings.Contains(body, "alice &amp; bob"), "%s %s",
+					lang, kind)
 			}
 		}
 	}
 }
 
-// S19: the style is let in by its hash, whatever the accent; pictures only where there is a logo; nothing else.
-func TestS19Policy(t *testing.T) {
+// S19: the policy allows the style by its hash, whatever the accent, images
+// only with a logo, and nothing else.
+func TestS19ThePolicyAllowsOnlyItsStyle(t *testing.T) {
 	t.Parallel()
-	logo := []byte(`<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script></svg>`)
+	logo := []byte(`<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)">` +
+		`<script>alert(2)</script></svg>`)
 	for _, p := range []loopback.Page{{}, {Accent: "#c0ffee"}, {Accent: "#C0F", Logo: logo}} {
 		body, policy := page(t, loopback.Config{Page: p}, "alice", nil)
 		style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(body)
 		require.Len(t, style, 2)
 		sum := sha256.Sum256([]byte(style[1]))
-		require.Contains(t, policy, "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
-		require.Contains(t, style[1], "--accent: "+map[bool]string{true: "#2f6fed", false: p.Accent}[p.Accent == ""]+";")
+		require.Contains(t, policy,
+			"style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+		require.Contains(t, style[1],
+			"--accent: "+map[bool]string{true: "#2f6fed", false: p.Accent}[p.Accent == ""]+";")
 		require.Equal(t, p.Logo != nil, strings.HasSuffix(policy, "; img-src data:"), policy)
 		require.NotContains(t, body, "alert", "an SVG is in there as base64 only")
 		require.NotRegexp(t, `(?i)<script|\son\w+=|javascript:|style="`, body)
@@ -94,18 +89,15 @@ func TestS19Policy(t *testing.T) {
 	}
 }
 
-func TestPageTexts(t *testing.T) {
+func TestPageTextsAreEscaped(t *testing.T) {
 	t.Parallel()
-	p := loopback.Page{AppName: "Acme", SignedIn: "Go back to {app}, {user} <b>", Failed: "Call 555 <i>"}
+	p := loopback.Page{
+		AppName: "Acme", SignedIn: "Go back to {app}, {user} <b>", Failed: "Call 555 <i>",
+	}
 	body, _ := page(t, loopback.Config{Page: p}, "{app}<x>", nil)
-	require.Contains(t, body, "Go back to <b><bdi>Acme</bdi></b>, <b><bdi>{app}&lt;x&gt;</bdi></b> &lt;b&gt;")
-	body, _ = page(t, loopback.Config{Page: p}, "", errTest)
+	require.Contains(t, body,
+		"Go back to <b><bdi>Acme</bdi></b>, <b><bdi>{app}&lt;x&gt;</bdi></b> &lt;b&gt;")
+	body, _ = page(t, loopback.Config{Page: p}, "", errors.New("test"))
 	require.Contains(t, html.UnescapeString(body), "Call 555 <i>")
 	require.NotContains(t, body, "<i>")
 }
-
-type testError struct{}
-
-func (testError) Error() string { return "test" }
-
-var errTest = testError{}

@@ -5,31 +5,44 @@ import (
 	"strings"
 )
 
-// texts is a language. {app} stands only where a name and the noun in app both fit the grammar.
+// texts are the texts of every page in one language. "{app}" and "{user}" stand
+// for the names. A sentence with {app} must be correct both with a name and with
+// the noun of app.
 type texts struct {
-	lang   string
-	app    string // where the program has no name
-	doneAs string // said of pageDone, where a person is named
+	lang   string // BCP 47 tag, for the lang attribute
+	app    string // stands for {app} if the program has no name
+	doneAs string // replaces said of pageDone if the user's name is known
 	foot   string
 	page   [pageRefused + 1]message
 }
 
+// message is a heading, what happened, and what to do next.
 type message struct{ title, said, next string }
 
-// languages holds the first one for who prefers none of them. It is plain data: the linker lays it out, nothing runs at start.
+// languages are the languages of the pages. The first is the default. To add
+// one, translate every text; TestEveryLanguageHasEveryText checks that none is missing. It
+// is plain data, so nothing runs when a program starts.
 var languages = [...]texts{
 	{
 		lang: "en", app: "the app",
 		doneAs: "Signed in to {app} as {user}.",
 		foot:   "This page was made on your own computer.",
 		page: [...]message{
-			pageDone:    {"You’re signed in", "Signed in to {app}.", "You can close this window and return to {app}."},
-			pageDenied:  {"Sign-in was declined", "No access was given to {app}.", "If that was not intended, return to {app} and sign in again."},
-			pageFailed:  {"Sign-in didn’t finish", "Something went wrong on the way to {app}.", "Return to {app} to see what happened, then sign in again from there."},
-			pageOut:     {"You’re signed out", "Your provider has ended its session.", "You can close this window."},
-			pageWaiting: {"One moment …", "The sign-in to {app} is being completed.", "This page updates by itself."},
-			pageUsed:    {"This link has been used", "A sign-in link works once.", "Return to {app}. If you are not signed in there, start again."},
-			pageRefused: {"This request was not expected", "Nothing was changed.", "If you are signing in, go on in the window of your provider, or start again from {app}."},
+			pageDone: {"You’re signed in", "Signed in to {app}.",
+				"You can close this window and return to {app}."},
+			pageDenied: {"Sign-in was declined", "No access was given to {app}.",
+				"If that was not intended, return to {app} and sign in again."},
+			pageFailed: {"Sign-in didn’t finish", "Something went wrong on the way to {app}.",
+				"Return to {app} to see what happened, then sign in again from there."},
+			pageOut: {"You’re signed out", "Your provider has ended its session.",
+				"You can close this window."},
+			pageWaiting: {"One moment …", "The sign-in to {app} is being completed.",
+				"This page updates by itself."},
+			pageUsed: {"This link has been used", "A sign-in link works once.",
+				"Return to {app}. If you are not signed in there, start again."},
+			pageRefused: {"This request was not expected", "Nothing was changed.",
+				"If you are signing in, go on in the window of your provider, or start again " +
+					"from {app}."},
 		},
 	},
 	{
@@ -37,13 +50,25 @@ var languages = [...]texts{
 		doneAs: "Bei {app} angemeldet als {user}.",
 		foot:   "Diese Seite kommt von Ihrem eigenen Computer.",
 		page: [...]message{
-			pageDone:    {"Sie sind angemeldet", "Die Anmeldung bei {app} war erfolgreich.", "Sie können dieses Fenster schließen und zu {app} zurückkehren."},
-			pageDenied:  {"Anmeldung abgelehnt", "Es wurde kein Zugriff erteilt.", "Falls das nicht gewollt war, kehren Sie zu {app} zurück und melden Sie sich erneut an."},
-			pageFailed:  {"Anmeldung nicht abgeschlossen", "Bei der Anmeldung ist etwas schiefgegangen.", "Kehren Sie zu {app} zurück, um zu sehen, was geschehen ist, und melden Sie sich dort erneut an."},
-			pageOut:     {"Sie sind abgemeldet", "Ihr Anbieter hat die Sitzung beendet.", "Sie können dieses Fenster schließen."},
-			pageWaiting: {"Einen Moment …", "Die Anmeldung bei {app} wird abgeschlossen.", "Diese Seite aktualisiert sich von selbst."},
-			pageUsed:    {"Dieser Link wurde schon benutzt", "Ein Anmeldelink gilt nur einmal.", "Kehren Sie zu {app} zurück. Falls Sie dort nicht angemeldet sind, beginnen Sie von vorn."},
-			pageRefused: {"Diese Anfrage wurde nicht erwartet", "Es wurde nichts geändert.", "Falls Sie sich gerade anmelden, fahren Sie im Fenster Ihres Anbieters fort, oder beginnen Sie in {app} von vorn."},
+			pageDone: {"Sie sind angemeldet", "Die Anmeldung bei {app} war erfolgreich.",
+				"Sie können dieses Fenster schließen und zu {app} zurückkehren."},
+			pageDenied: {"Anmeldung abgelehnt", "Es wurde kein Zugriff erteilt.",
+				"Falls das nicht gewollt war, kehren Sie zu {app} zurück und melden Sie sich " +
+					"erneut an."},
+			pageFailed: {"Anmeldung nicht abgeschlossen",
+				"Bei der Anmeldung ist etwas schiefgegangen.",
+				"Kehren Sie zu {app} zurück, um zu sehen, was geschehen ist, und melden Sie " +
+					"sich dort erneut an."},
+			pageOut: {"Sie sind abgemeldet", "Ihr Anbieter hat die Sitzung beendet.",
+				"Sie können dieses Fenster schließen."},
+			pageWaiting: {"Einen Moment …", "Die Anmeldung bei {app} wird abgeschlossen.",
+				"Diese Seite aktualisiert sich von selbst."},
+			pageUsed: {"Dieser Link wurde schon benutzt", "Ein Anmeldelink gilt nur einmal.",
+				"Kehren Sie zu {app} zurück. Falls Sie dort nicht angemeldet sind, beginnen Sie " +
+					"von vorn."},
+			pageRefused: {"Diese Anfrage wurde nicht erwartet", "Es wurde nichts geändert.",
+				"Falls Sie sich gerade anmelden, fahren Sie im Fenster Ihres Anbieters fort, " +
+					"oder beginnen Sie in {app} von vorn."},
 		},
 	},
 	{
@@ -51,13 +76,23 @@ var languages = [...]texts{
 		doneAs: "Ha iniciado sesión en {app} como {user}.",
 		foot:   "Esta página procede de su propio equipo.",
 		page: [...]message{
-			pageDone:    {"Sesión iniciada", "Ha iniciado sesión en {app}.", "Puede cerrar esta ventana y volver a {app}."},
-			pageDenied:  {"Inicio de sesión rechazado", "No se ha concedido ningún acceso.", "Si no era su intención, vuelva a {app} e inicie sesión de nuevo."},
-			pageFailed:  {"No se completó el inicio de sesión", "Algo salió mal durante el inicio de sesión.", "Vuelva a {app} para ver qué ha ocurrido e inicie sesión de nuevo desde allí."},
-			pageOut:     {"Sesión cerrada", "Su proveedor ha cerrado la sesión.", "Puede cerrar esta ventana."},
-			pageWaiting: {"Un momento…", "Se está completando el inicio de sesión en {app}.", "Esta página se actualiza sola."},
-			pageUsed:    {"Este enlace ya se ha utilizado", "Un enlace de inicio de sesión sirve una sola vez.", "Vuelva a {app}. Si allí no ha iniciado sesión, empiece de nuevo."},
-			pageRefused: {"Solicitud inesperada", "No se ha cambiado nada.", "Si está iniciando sesión, continúe en la ventana de su proveedor o empiece de nuevo desde {app}."},
+			pageDone: {"Sesión iniciada", "Ha iniciado sesión en {app}.",
+				"Puede cerrar esta ventana y volver a {app}."},
+			pageDenied: {"Inicio de sesión rechazado", "No se ha concedido ningún acceso.",
+				"Si no era su intención, vuelva a {app} e inicie sesión de nuevo."},
+			pageFailed: {"No se completó el inicio de sesión",
+				"Algo salió mal durante el inicio de sesión.",
+				"Vuelva a {app} para ver qué ha ocurrido e inicie sesión de nuevo desde allí."},
+			pageOut: {"Sesión cerrada", "Su proveedor ha cerrado la sesión.",
+				"Puede cerrar esta ventana."},
+			pageWaiting: {"Un momento…", "Se está completando el inicio de sesión en {app}.",
+				"Esta página se actualiza sola."},
+			pageUsed: {"Este enlace ya se ha utilizado",
+				"Un enlace de inicio de sesión sirve una sola vez.",
+				"Vuelva a {app}. Si allí no ha iniciado sesión, empiece de nuevo."},
+			pageRefused: {"Solicitud inesperada", "No se ha cambiado nada.",
+				"Si está iniciando sesión, continúe en la ventana de su proveedor o empiece de " +
+					"nuevo desde {app}."},
 		},
 	},
 	{
@@ -65,13 +100,22 @@ var languages = [...]texts{
 		doneAs: "Votre session est ouverte dans {app} avec le compte {user}.",
 		foot:   "Cette page provient de votre propre ordinateur.",
 		page: [...]message{
-			pageDone:    {"Connexion réussie", "Votre session est ouverte dans {app}.", "Vous pouvez fermer cette fenêtre et revenir à {app}."},
-			pageDenied:  {"Connexion refusée", "Aucun accès n’a été accordé.", "Si ce n’était pas voulu, revenez à {app} et connectez-vous de nouveau."},
-			pageFailed:  {"La connexion n’a pas abouti", "Un problème est survenu pendant la connexion.", "Revenez à {app} pour voir ce qui s’est passé, puis connectez-vous de nouveau."},
-			pageOut:     {"Vous êtes déconnecté", "Votre fournisseur a fermé la session.", "Vous pouvez fermer cette fenêtre."},
-			pageWaiting: {"Un instant…", "La connexion à {app} est en cours.", "Cette page s’actualise d’elle-même."},
-			pageUsed:    {"Ce lien a déjà servi", "Un lien de connexion ne sert qu’une fois.", "Revenez à {app}. Si votre session n’y est pas ouverte, recommencez."},
-			pageRefused: {"Cette requête n’était pas attendue", "Rien n’a été modifié.", "Si vous êtes en train de vous connecter, continuez dans la fenêtre de votre fournisseur, ou recommencez à partir de {app}."},
+			pageDone: {"Connexion réussie", "Votre session est ouverte dans {app}.",
+				"Vous pouvez fermer cette fenêtre et revenir à {app}."},
+			pageDenied: {"Connexion refusée", "Aucun accès n’a été accordé.",
+				"Si ce n’était pas voulu, revenez à {app} et connectez-vous de nouveau."},
+			pageFailed: {"La connexion n’a pas abouti",
+				"Un problème est survenu pendant la connexion.",
+				"Revenez à {app} pour voir ce qui s’est passé, puis connectez-vous de nouveau."},
+			pageOut: {"Vous êtes déconnecté", "Votre fournisseur a fermé la session.",
+				"Vous pouvez fermer cette fenêtre."},
+			pageWaiting: {"Un instant…", "La connexion à {app} est en cours.",
+				"Cette page s’actualise d’elle-même."},
+			pageUsed: {"Ce lien a déjà servi", "Un lien de connexion ne sert qu’une fois.",
+				"Revenez à {app}. Si votre session n’y est pas ouverte, recommencez."},
+			pageRefused: {"Cette requête n’était pas attendue", "Rien n’a été modifié.",
+				"Si vous êtes en train de vous connecter, continuez dans la fenêtre de votre " +
+					"fournisseur, ou recommencez à partir de {app}."},
 		},
 	},
 	{
@@ -79,13 +123,17 @@ var languages = [...]texts{
 		doneAs: "{user}として{app}にサインインしました。",
 		foot:   "このページはお使いのコンピューターから表示されています。",
 		page: [...]message{
-			pageDone:    {"サインインしました", "{app}へのサインインが完了しました。", "このウィンドウを閉じて、{app}に戻ってください。"},
-			pageDenied:  {"サインインは拒否されました", "アクセスは許可されていません。", "意図した操作でない場合は、{app}に戻ってもう一度サインインしてください。"},
-			pageFailed:  {"サインインできませんでした", "サインインの途中で問題が発生しました。", "{app}に戻って内容を確認し、もう一度サインインしてください。"},
+			pageDone: {"サインインしました", "{app}へのサインインが完了しました。", "このウィンドウを閉じて、{app}に戻ってください。"},
+			pageDenied: {"サインインは拒否されました", "アクセスは許可されていません。",
+				"意図した操作でない場合は、{app}に戻ってもう一度サインインしてください。"},
+			pageFailed: {"サインインできませんでした", "サインインの途中で問題が発生しました。",
+				"{app}に戻って内容を確認し、もう一度サインインしてください。"},
 			pageOut:     {"サインアウトしました", "プロバイダーのセッションを終了しました。", "このウィンドウを閉じてください。"},
 			pageWaiting: {"しばらくお待ちください", "{app}へのサインインを完了しています。", "このページは自動的に更新されます。"},
-			pageUsed:    {"このリンクは使用済みです", "サインイン用のリンクは一度だけ使えます。", "{app}に戻ってください。サインインできていない場合は、最初からやり直してください。"},
-			pageRefused: {"予期しないリクエストです", "何も変更されていません。", "サインイン中の場合は、プロバイダーのウィンドウで続けるか、{app}からやり直してください。"},
+			pageUsed: {"このリンクは使用済みです", "サインイン用のリンクは一度だけ使えます。",
+				"{app}に戻ってください。サインインできていない場合は、最初からやり直してください。"},
+			pageRefused: {"予期しないリクエストです", "何も変更されていません。",
+				"サインイン中の場合は、プロバイダーのウィンドウで続けるか、{app}からやり直してください。"},
 		},
 	},
 	{
@@ -104,8 +152,9 @@ var languages = [...]texts{
 	},
 }
 
-// textsFor returns the language that an Accept-Language header prefers (RFC 9110 §12.5.4). Of the tags only the first subtag
-// is looked at, but Traditional Chinese is left to the person's next choice.
+// textsFor returns the texts in the language that an Accept-Language header
+// prefers (RFC 9110 §12.5.4). It looks at 20 entries at most, and ignores an
+// entry with a malformed weight.
 func textsFor(accept string) *texts {
 	best, bestQ := &languages[0], 0.0
 	for i := 0; i < 20 && accept != ""; i++ {
@@ -127,6 +176,9 @@ func textsFor(accept string) *texts {
 	return best
 }
 
+// language returns the texts for a tag in lower case, or nil. Only the primary
+// subtag counts. Chinese in traditional characters is an exception: the pages are
+// in simplified ones, so the user's next choice may fit better.
 func language(tag string) *texts {
 	primary, rest, _ := strings.Cut(tag, "-")
 	if primary == "zh" {

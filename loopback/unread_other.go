@@ -4,5 +4,6 @@ package loopback
 
 import "net"
 
-// unread is not known here: a connection has its settling time.
+// unread is not implemented for this system. A new connection is then protected
+// for the time of settling only.
 func unread(net.Conn) bool { return false }

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// unread reports that bytes have arrived which nobody has read.
+// unread reports whether bytes have arrived on c that the server has not read
+// yet. It takes nothing out of the buffer.
 func unread(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok {
@@ -18,7 +19,8 @@ func unread(c net.Conn) bool {
 		return false
 	}
 	var n int
-	err = raw.Control(func(fd uintptr) { // the socket does not block: net made it so
+	// The call returns at once: package net makes every socket non-blocking.
+	err = raw.Control(func(fd uintptr) {
 		n, _, _ = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
 	})
 	return err == nil && n > 0

@@ -32,22 +32,22 @@ type ways struct {
 func (l *login) ways() (ways, error) {
 	ui, doc := l.client.cfg.UI, l.provider.doc
 	w := ways{open: browser.Watch, paste: ui.Instruct != nil}
-	can := browser.Can{Opener: ui.OpenURL != nil, Instruct: w.paste, Device: doc.DeviceAuthorizationEndpoint != ""}
+	can := browser.Capabilities{Opener: ui.OpenURL != nil, Instruct: w.paste, Device: doc.DeviceAuthorizationEndpoint != ""}
 	if can.Opener {
 		w.open = func(ctx context.Context, url string, _ func(error)) error { return ui.OpenURL(ctx, url) }
 	} else {
 		can.NoBrowser = browser.Available()
 	}
-	var choice browser.Ways
+	var choice browser.Methods
 	switch l.opts.Flow {
 	case FlowBrowser:
-		choice = browser.Ways{Browser: can.Opener || can.NoBrowser == nil}
+		choice = browser.Methods{Browser: can.Opener || can.NoBrowser == nil}
 	case FlowPaste:
-		choice = browser.Ways{Paste: w.paste, Why: "the paste flow was chosen"}
+		choice = browser.Methods{Paste: w.paste, Why: "the paste flow was chosen"}
 	case FlowDevice:
-		choice = browser.Ways{Device: w.paste, Why: "the device flow was chosen"}
+		choice = browser.Methods{Device: w.paste, Why: "the device flow was chosen"}
 	default:
-		choice = browser.Look(browser.View{}).Choose(can)
+		choice = browser.Detect(browser.Source{}).Choose(can)
 		l.client.log.Info("the ways to sign in",
 			"browser", choice.Browser, "paste", choice.Paste, "device", choice.Device, "why", choice.Why)
 	}

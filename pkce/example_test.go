@@ -19,7 +19,8 @@ func Example() {
 		"code_verifier": {verifier.Reveal()},
 	}
 
-	fmt.Println(len(authorization.Get("code_challenge")), authorization.Get("code_challenge_method"))
+	fmt.Println(
+		len(authorization.Get("code_challenge")), authorization.Get("code_challenge_method"))
 	fmt.Println(len(token.Get("code_verifier")))
 	fmt.Println(verifier) // a log line gives nothing away
 	// Output:
@@ -28,7 +29,8 @@ func Example() {
 	// [redacted]
 }
 
-// Parse is for a verifier from elsewhere; this is RFC 7636's own, of appendix B.
+// Parse accepts a verifier that was made elsewhere. This one is from RFC 7636,
+// appendix B.
 func ExampleParse() {
 	verifier, err := pkce.Parse("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
 	fmt.Println(verifier.Challenge(), err)

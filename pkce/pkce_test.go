@@ -20,7 +20,7 @@ const (
 )
 
 // S24, S25: the published vector, and S256 as the only method there is.
-func TestS24S25Vector(t *testing.T) {
+func TestS24S25TheChallengeMatchesTheRFC(t *testing.T) {
 	v, err := pkce.Parse(vectorVerifier)
 	require.NoError(t, err)
 	require.Equal(t, vectorChallenge, v.Challenge())
@@ -29,7 +29,7 @@ func TestS24S25Vector(t *testing.T) {
 }
 
 // S24: 32 random bytes in 43 characters, fresh each time.
-func TestS24New(t *testing.T) {
+func TestS24NewIsRandom(t *testing.T) {
 	seen := map[string]bool{}
 	var ones [256]int
 	for range 2000 {
@@ -50,11 +50,13 @@ func TestS24New(t *testing.T) {
 			letters++
 		}
 	}
-	require.Equal(t, 64, letters, "every letter of the alphabet turns up: 64·(63/64)^2000 is the chance that one does not")
+	// The chance that a letter is missing is 64·(63/64)^2000.
+	require.Equal(t, 64, letters, "every letter of the alphabet occurs")
 }
 
-// S24: what RFC 7636 §4.1 does not allow is refused, and the error does not repeat it.
-func TestS24Parse(t *testing.T) {
+// S24: what RFC 7636 §4.1 does not allow is refused, and the error does not
+// repeat it.
+func TestS24ParseRefusesWhatTheRFCForbids(t *testing.T) {
 	long := strings.Repeat("a", 128)
 	for _, s := range []string{strings.Repeat("a", 43), long, strings.Repeat("-._~", 11)} {
 		_, err := pkce.Parse(s)
@@ -82,22 +84,27 @@ func TestS24Parse(t *testing.T) {
 }
 
 // S25: the zero value cannot be taken for a verifier.
-func TestS25Zero(t *testing.T) {
+func TestS25TheZeroVerifierIsEmpty(t *testing.T) {
 	var v pkce.Verifier
 	require.Empty(t, v.Challenge())
 	require.Empty(t, v.Reveal())
 	require.Empty(t, fmt.Sprint(v))
 }
 
-// S66: no way of printing shows the verifier, also not as an unexported field of something else.
-func TestS66Redacted(t *testing.T) {
+// S66: no verb prints the verifier, not even from an unexported field of another
+// type.
+func TestS66PrintingShowsNoVerifier(t *testing.T) {
 	v, err := pkce.Parse(vectorVerifier)
 	require.NoError(t, err)
 	type transaction struct {
 		Name string
 		v    pkce.Verifier
 	}
-	for _, x := range []any{v, &v, transaction{"n", v}, &transaction{"n", v}, []pkce.Verifier{v}, map[string]any{"v": v}} {
+	for _, x := range []any{
+		v, &v, transaction{
+			"n", v,
+		}, &transaction{"n", v}, []pkce.Verifier{v}, map[string]any{"v": v},
+	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			require.NotContains(t, fmt.Sprintf(verb, x), vectorVerifier, verb)
 			require.NotContains(t, fmt.Sprintf(verb, x), fmt.Sprintf("%x", vectorVerifier), verb)

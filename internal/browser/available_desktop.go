@@ -4,7 +4,8 @@ package browser
 
 import "runtime"
 
-// available: Windows opens a URL by a system call, macOS by its own open.
+// available checks for the open command of macOS. Windows opens a URL by a
+// system call, which is always there.
 func available() error {
 	if runtime.GOOS == "darwin" && !lookPath("open") {
 		return none("open is not on the PATH; add /usr/bin to it, or open the URL by hand")

@@ -1,7 +1,3 @@
-// Package browser opens a URL in the person's own browser, through github.com/pkg/browser, and stands in
-// front of what that does on its own: a launcher's chatter on the program's stdout, a call that lasts as long as a
-// foreground browser lives, lynx or w3m taking over the terminal where there is no display, and URLs that a
-// launcher written in shell could act on (S1–S5).
 package browser
 
 import (
@@ -20,30 +16,36 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// ErrNone is matched where there is nothing to open a URL with. Its message says what is missing and what to do.
+// ErrNone means that there is nothing to open a URL with. The message of an
+// error that matches it says what is missing and what to do.
 var ErrNone = errors.New("no browser to open")
 
-// ErrLauncher is matched where the system's launcher was started and failed at once.
+// ErrLauncher means that the system's launcher was started and failed.
 var ErrLauncher = errors.New("the browser could not be started")
 
-// notice is how long Open watches a launcher for an immediate failure. xdg-open takes tens of milliseconds to fail on
-// an idle machine; the listener serves meanwhile, so that a browser that did start loses nothing.
+// notice is how long Open watches a launcher for an immediate failure. xdg-open
+// takes tens of milliseconds to fail on an idle machine. The listener serves
+// meanwhile, so a browser that did start loses nothing.
 const notice = 2 * time.Second
 
-// Available reports whether [Open] has something to open a URL with: nil, or an error that matches [ErrNone].
-// It looks at the environment and the PATH, and starts nothing.
+// Available reports whether [Open] has something to open a URL with: nil, or an
+// error that matches [ErrNone]. It looks at the environment and the PATH, and
+// starts nothing.
 func Available() error { return available() }
 
-// Open hands rawURL to the system's browser and returns soon: when the launcher has ended, or after two seconds of a
-// launcher that goes on living, as one in the foreground does. What happens in the browser is not known to it.
+// Open opens rawURL in the system's browser. It returns when the launcher has
+// ended, or after two seconds if the launcher goes on running, as a browser in
+// the foreground does. Open does not know what happens in the browser.
 //
-// The URL must be https, or http on a loopback address; it is passed as one argument, with the characters that
-// a shell would act on percent-encoded. Errors match wire.ErrUnsafeURL (nothing was started), [ErrNone] (nothing was
-// started), [ErrLauncher], or ctx's own, and never hold the URL. It is safe for concurrent use.
+// rawURL must be https, or http on a loopback address. An error matches
+// wire.ErrUnsafeURL or [ErrNone], and nothing was started, or [ErrLauncher], or
+// it is ctx's own. It never contains the URL.
 func Open(ctx context.Context, rawURL string) error { return open(ctx, rawURL, notice, nil) }
 
-// Watch is [Open], and calls failed, at most once and from a goroutine, with an [ErrLauncher] where the launcher fails only after it has returned: a large browser
-// takes seconds to find that it has no display.
+// Watch is like [Open], but goes on watching the launcher: a large browser takes
+// seconds to find out that it has no display. If the launcher fails after Watch
+// has returned, Watch calls failed once, from another goroutine, with an error
+// that matches [ErrLauncher]. A nil failed is not called.
 func Watch(ctx context.Context, rawURL string, failed func(error)) error {
 	return open(ctx, rawURL, notice, failed)
 }
@@ -61,8 +63,9 @@ func open(ctx context.Context, rawURL string, notice time.Duration, failed func(
 	}
 	quiet()
 
+	// The goroutine lasts as long as the launcher: pkg/browser has no context.
 	ended := make(chan error, 1)
-	go func() { ended <- pkgbrowser.OpenURL(encode(u)) }() // lasts as long as the launcher: nothing can end it
+	go func() { ended <- pkgbrowser.OpenURL(encode(u)) }()
 	timer := time.NewTimer(notice)
 	defer timer.Stop()
 	select {
@@ -86,17 +89,22 @@ func launched(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("browser: %w (%s); open the URL by hand, or set BROWSER to a browser's command", ErrLauncher, reason(err))
+	return fmt.Errorf("browser: %w (%s); "+
+		"open the URL by hand, or set BROWSER to a browser's command", ErrLauncher, reason(err))
 }
 
-// quiet keeps launchers off the program's terminal. The writers are globals of pkg/browser, read by each call's goroutine
-// without a lock: so they are set once, before the first call. nil makes os/exec open the null device for each launcher;
-// any other writer that is not a file would be a pipe, for whose end the call waits until the browser dies.
+// quiet keeps launchers off the program's terminal. The writers are global
+// variables of pkg/browser, which each call reads in its goroutine without a
+// lock. So they are set once, before the first call.
+//
+// With nil, os/exec opens the null device for each launcher. With io.Discard it
+// would make a pipe, and wait for the browser to close it.
 func quiet() { muted.Do(func() { pkgbrowser.Stdout, pkgbrowser.Stderr = nil, nil }) }
 
 var muted sync.Once
 
-// reason says why a launcher failed without its arguments or output.
+// reason says why a launcher failed. It leaves out the launcher's arguments and
+// output, which can contain the URL.
 func reason(err error) string {
 	var exit *exec.ExitError
 	var start *exec.Error
@@ -109,8 +117,9 @@ func reason(err error) string {
 	return "the system refused"
 }
 
-// encode writes u so that no character is left that a shell, or a launcher written in shell, would act on. url.URL leaves
-// $, (, ), backtick and & alone. An & stays: it separates the parameters, and the URL is one argument.
+// encode returns u without any character on which a shell, or a launcher written
+// in shell, would act. url.URL alone leaves $, (, ), backtick and others. An &
+// stays, because it separates the parameters, and the URL is one argument.
 func encode(u *url.URL) string {
 	s := u.String()
 	var b strings.Builder
@@ -125,8 +134,9 @@ func encode(u *url.URL) string {
 	return b.String()
 }
 
-// lookPath reports whether a launcher is on the PATH; one found through the working directory does not count (exec.ErrDot), for
-// whoever can write there would be started in the browser's place.
+// lookPath reports whether a launcher is on the PATH. One that is found in the
+// working directory does not count (exec.ErrDot): anyone with write access
+// could have put it there.
 func lookPath(name string) bool {
 	_, err := exec.LookPath(name)
 	return err == nil
@@ -134,4 +144,4 @@ func lookPath(name string) bool {
 
 func none(why string) error { return fmt.Errorf("browser: %w: %s", ErrNone, why) }
 
-func env(name string) bool { return os.Getenv(name) != "" }
+func isSet(name string) bool { return os.Getenv(name) != "" }

@@ -3,7 +3,6 @@ package browser_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,62 +16,21 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-func TestMain(m *testing.M) {
-	if out := os.Getenv("BROWSER_TEST_OPEN"); out != "" { // the child of TestChatterStaysOffTheTerminal
-		if err := browser.Open(context.Background(), out); err != nil {
-			os.Exit(3)
-		}
-		os.Exit(0)
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// launcher puts script in as the browser of the real xdg-open, on a machine without a display and desktop.
-func launcher(t *testing.T, script string) {
-	t.Helper()
-	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
-		t.Skip("skipped: this system has no xdg-open, whose BROWSER this test sets")
-	}
-	realparts.Need(t, "xdg-open")
-	noDisplay(t)
-	path := filepath.Join(t.TempDir(), "browser")
-	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700))
-	t.Setenv("BROWSER", path)
-}
-
-func noDisplay(t *testing.T) {
-	for _, name := range []string{"DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "XDG_CURRENT_DESKTOP", "DESKTOP_SESSION", "KDE_FULL_SESSION", "GNOME_DESKTOP_SESSION_ID", "MATE_DESKTOP_SESSION_ID", "container"} {
-		t.Setenv(name, "")
-	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return ""
-	}
-	require.NoError(t, err)
-	return string(b)
-}
-
-const patient = time.Minute
-
-// S1, S3: one launcher, one argument, nothing in it that a shell would act on, and no child of such a thing.
+// S1, S3: one launcher is started with one argument. The argument has no
+// character on which a shell would act, and no other process is started.
 func TestS1S3OneArgument(t *testing.T) {
 	dir := t.TempDir()
 	out, proof := filepath.Join(dir, "argv"), filepath.Join(dir, "proof")
 	launcher(t, `printf '%s\n' "$#" "$@" >>`+out)
 	evil := "https://h.example/$(touch${IFS}" + proof + ")/`touch " + "x`"
 	evil = strings.ReplaceAll(evil, " ", "%20") + "?a=1&touch%20" + proof + "&b=';|<>^\"(c)*!{}"
-	require.NoError(t, browser.OpenWatching(t.Context(), evil, patient))
+	require.NoError(t, browser.OpenFor(t.Context(), evil, patient, nil))
 
 	lines := strings.Split(strings.TrimSpace(read(t, out)), "\n")
 	require.Len(t, lines, 2, "one call with one argument")
@@ -92,11 +50,12 @@ func TestS1S3OneArgument(t *testing.T) {
 }
 
 // S2: an unsafe URL reaches no launcher.
-func TestS2Unsafe(t *testing.T) {
+func TestS2AnUnsafeURLReachesNoLauncher(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "argv")
 	launcher(t, `echo "$@" >>`+out)
 	for _, raw := range []string{
-		"", "javascript:x", "file://localhost/x", "ssh://127.0.0.1/x", "ms-msdt:", `\\h\s`, "-version", "https:x", "https:///p", "https://u:p@h", "https://h:99999",
+		"", "javascript:x", "file://localhost/x", "ssh://127.0.0.1/x", "ms-msdt:", `\\h\s`,
+		"-version", "https:x", "https:///p", "https://u:p@h", "https://h:99999",
 		"http://h.example/", "https://h/#f", "https://h/\x1b[2J", "https://h/a b",
 	} {
 		err := browser.Open(t.Context(), raw)
@@ -106,39 +65,42 @@ func TestS2Unsafe(t *testing.T) {
 		}
 	}
 	require.Empty(t, read(t, out))
-	require.NoError(t, browser.OpenWatching(t.Context(), "http://127.0.0.1:1/ticket", patient))
+	require.NoError(t, browser.OpenFor(t.Context(), "http://127.0.0.1:1/ticket", patient, nil))
 	require.Equal(t, "http://127.0.0.1:1/ticket\n", read(t, out))
 }
 
-// S3: a launcher planted in the working directory is not run, whatever the PATH says.
-func TestS3Planted(t *testing.T) {
+// S3: a launcher in the working directory is not run, whatever the PATH is.
+func TestS3APlantedLauncherIsNotRun(t *testing.T) {
 	dir := t.TempDir()
 	real, planted := filepath.Join(dir, "real"), filepath.Join(dir, "planted")
 	launcher(t, "echo real >>"+real)
 	work := filepath.Join(dir, "work")
 	require.NoError(t, os.Mkdir(work, 0o700))
 	for _, name := range []string{"xdg-open", "open", "x-www-browser", "www-browser"} {
-		require.NoError(t, os.WriteFile(filepath.Join(work, name), []byte("#!/bin/sh\necho planted >>"+planted+"\n"), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(work, name),
+			[]byte("#!/bin/sh\necho planted >>"+planted+"\n"), 0o700))
 	}
 	t.Chdir(work)
 
-	require.NoError(t, browser.OpenWatching(t.Context(), "https://h.example/", patient))
+	require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", patient, nil))
 	require.Equal(t, "real\n", read(t, real))
 
 	for _, path := range []string{".", "", ":/nonexistent", "./", "../work"} {
 		t.Setenv("PATH", path)
-		err := browser.OpenWatching(t.Context(), "https://h.example/", patient)
+		err := browser.OpenFor(t.Context(), "https://h.example/", patient, nil)
 		require.ErrorIs(t, err, browser.ErrNone, "%q", path)
 	}
 	require.Empty(t, read(t, planted))
 }
 
-// A launcher that fails after a while is noticed too, once; one that ends well is not.
-func TestFailsLater(t *testing.T) {
+// A launcher that fails after a while is reported once. One that succeeds is
+// not.
+func TestALateFailureIsReported(t *testing.T) {
 	for script, want := range map[string]bool{"sleep 0.5; exit 3": true, "sleep 0.5": false} {
 		launcher(t, script)
 		late := make(chan error, 2)
-		require.NoError(t, browser.WatchFor(t.Context(), "https://h.example/", 10*time.Millisecond, func(err error) { late <- err }))
+		require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", 10*time.Millisecond,
+			func(err error) { late <- err }))
 		if !want {
 			time.Sleep(time.Second)
 			require.Empty(t, late)
@@ -148,18 +110,19 @@ func TestFailsLater(t *testing.T) {
 		case err := <-late:
 			require.ErrorIs(t, err, browser.ErrLauncher)
 		case <-time.After(patient):
-			t.Fatal("nobody was told")
+			t.Fatal("the failure was not reported")
 		}
 	}
 }
 
-func TestAvailable(t *testing.T) {
+func TestAvailableNeedsADisplayAndALauncher(t *testing.T) {
 	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
 		require.NoError(t, browser.Available())
 		return
 	}
 	bin := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\nexit 0\n"), 0o700))
+	require.NoError(t,
+		os.WriteFile(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\nexit 0\n"), 0o700))
 	for name, tc := range map[string]struct {
 		path, display, wayland, chosen string
 		want                           string
@@ -167,10 +130,14 @@ func TestAvailable(t *testing.T) {
 		"no display: lynx or w3m would start": {path: bin, want: "DISPLAY"},
 		"X":                                   {path: bin, display: ":0"},
 		"Wayland":                             {path: bin, wayland: "wayland-0"},
-		"chosen by the person":                {path: bin, chosen: "lynx"},
+		"chosen by the user":                  {path: bin, chosen: "lynx"},
 		"itself chosen":                       {path: bin, chosen: "xdg-open", want: "DISPLAY"},
-		"no launcher":                         {path: "/nonexistent", display: ":0", want: "xdg-utils"},
-		"chosen, no launcher":                 {path: "/nonexistent", chosen: "firefox", want: "xdg-utils"},
+		"no launcher": {
+			path: "/nonexistent", display: ":0", want: "xdg-utils",
+		},
+		"chosen, no launcher": {
+			path: "/nonexistent", chosen: "firefox", want: "xdg-utils",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			noDisplay(t)
@@ -191,38 +158,42 @@ func TestAvailable(t *testing.T) {
 }
 
 // S5: a launcher that fails at once is reported, without the URL.
-func TestS5Failure(t *testing.T) {
+func TestS5AFailureIsReportedWithoutTheURL(t *testing.T) {
 	launcher(t, "echo boom; echo boom >&2; exit 7")
-	err := browser.OpenWatching(t.Context(), "https://h.example/canary", patient)
+	err := browser.OpenFor(t.Context(), "https://h.example/canary", patient, nil)
 	require.ErrorIs(t, err, browser.ErrLauncher)
 	require.NotContains(t, err.Error(), "canary")
 	require.ErrorContains(t, err, "by hand")
 }
 
 // A browser in the foreground does not hold the program up, and ctx is obeyed.
-func TestForegroundLauncher(t *testing.T) {
+func TestOpenDoesNotWaitForAForegroundBrowser(t *testing.T) {
 	dir := t.TempDir()
-	pids, gate := filepath.Join(dir, "pids"), filepath.Join(dir, "gate")
-	launcher(t, "echo $$ >>"+pids+"; while [ ! -e "+gate+" ]; do sleep 0.05; done") // lives until there is a gate
+	pids, stop := filepath.Join(dir, "pids"), filepath.Join(dir, "stop")
+	// It lives until the file is there.
+	launcher(t, "echo $$ >>"+pids+"; while [ ! -e "+stop+" ]; do sleep 0.05; done")
 	t.Cleanup(func() {
-		require.NoError(t, os.WriteFile(gate, nil, 0o600))
+		require.NoError(t, os.WriteFile(stop, nil, 0o600))
 		require.Eventually(t, func() bool {
 			stacks := make([]byte, 1<<20)
 			return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("pkg/browser."))
 		}, patient, 5*time.Millisecond, "each launcher's goroutine ends with it")
 	})
-	require.NoError(t, browser.OpenWatching(t.Context(), "https://h.example/", 50*time.Millisecond))
+	require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", 50*time.Millisecond, nil))
 
-	require.Eventually(t, func() bool { return len(strings.Fields(read(t, pids))) == 1 }, patient, 5*time.Millisecond)
+	launchers := func() int { return len(strings.Fields(read(t, pids))) }
+	require.Eventually(t, func() bool { return launchers() == 1 }, patient, 5*time.Millisecond)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	require.ErrorIs(t, browser.OpenWatching(ctx, "https://h.example/", patient), context.Canceled)
-	require.Eventually(t, func() bool { return len(strings.Fields(read(t, pids))) == 2 }, patient, 5*time.Millisecond)
-	require.ErrorIs(t, browser.OpenWatching(ctx, "https://h.example/", patient), context.Canceled, "an ended ctx starts nothing")
+	require.ErrorIs(t, browser.OpenFor(ctx, "https://h.example/", patient, nil), context.Canceled)
+	require.Eventually(t, func() bool { return launchers() == 2 }, patient, 5*time.Millisecond)
+	require.ErrorIs(t, browser.OpenFor(ctx, "https://h.example/", patient, nil), context.Canceled,
+		"an ended ctx starts nothing")
 	require.Len(t, strings.Fields(read(t, pids)), 2)
 }
 
-// A launcher's chatter does not mix with the program's output: seen from outside, in a process of its own.
+// A launcher's output does not mix with the program's, as another process sees
+// it.
 func TestChatterStaysOffTheTerminal(t *testing.T) {
 	launcher(t, "echo chatter; echo chatter >&2")
 	self, err := os.Executable()
@@ -235,12 +206,14 @@ func TestChatterStaysOffTheTerminal(t *testing.T) {
 	require.Empty(t, out.String())
 }
 
-func TestConcurrent(t *testing.T) {
+func TestOpenIsSafeForConcurrentUse(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "argv")
 	launcher(t, `echo "$1" >>`+out)
 	errs := make(chan error)
 	for i := range 4 {
-		go func() { errs <- browser.OpenWatching(t.Context(), "https://h.example/"+strconv.Itoa(i), patient) }()
+		go func() {
+			errs <- browser.OpenFor(t.Context(), "https://h.example/"+strconv.Itoa(i), patient, nil)
+		}()
 	}
 	for range 4 {
 		require.NoError(t, <-errs)
@@ -249,10 +222,12 @@ func TestConcurrent(t *testing.T) {
 }
 
 // S1: the whole way, through the real xdg-open to the real Chromium.
-func TestS1Chromium(t *testing.T) {
+func TestS1ChromiumIsOpenedThroughXdgOpen(t *testing.T) {
 	chromium := realparts.Need(t, "chromium")[0]
 	dir := t.TempDir()
-	launcher(t, "exec "+chromium+" --headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --user-data-dir="+
+	launcher(t, "exec "+chromium+" --headless=new --no-sandbox --disable-gpu --disable-quic "+
+		"--no-first-run --disable-background-networking --disable-component-update "+
+		"--disable-sync --user-data-dir="+
 		dir+"/profile --dump-dom \"$@\" >"+dir+"/dom 2>/dev/null")
 	seen := make(chan *http.Request, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -260,7 +235,9 @@ func TestS1Chromium(t *testing.T) {
 		_, _ = w.Write([]byte("<p>hello"))
 	}))
 	defer srv.Close()
-	require.NoError(t, browser.OpenWatching(t.Context(), srv.URL+"/ticket?a=$(x)&b=`y`", 2*time.Minute)) // --dump-dom ends by itself
+	// --dump-dom makes Chromium end by itself.
+	require.NoError(t,
+		browser.OpenFor(t.Context(), srv.URL+"/ticket?a=$(x)&b=`y`", 2*time.Minute, nil))
 	r := <-seen
 	require.Equal(t, "/ticket", r.URL.Path)
 	require.Equal(t, url.Values{"a": {"$(x)"}, "b": {"`y`"}}, r.URL.Query())

@@ -14,11 +14,17 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Lock takes the exclusive lock at path, waiting for it until ctx ends; then the error wraps ctx's and says that the lock is held.
+// Lock takes the exclusive lock at path. It waits until ctx ends; the error then
+// wraps ctx's and says that the lock is held. If the file system has no locks, as
+// some network file systems, the error matches [ErrNoLocks].
 //
-// The lock is flock on Unix and LockFileEx on Windows, on a file that stays: deleting lock files loses locks. It holds against
-// other processes and other calls in this one, and ends at unlock, or with the process, however that ends. unlock may be
-// called again; only the first call counts. [ErrNoLocks]: the file system has none, as some network ones.
+// The lock is flock on Unix and LockFileEx on Windows. It excludes other
+// processes, and other calls in this one. It ends with unlock, or with the
+// process, however that ends. unlock may be called again and from any goroutine;
+// only the first call has an effect.
+//
+// The file stays after unlock. Deleting it would let two processes hold a lock at
+// the same time: one on the deleted file, one on a new file of the same name.
 func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err
@@ -38,7 +44,7 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		if held != nil {
 			return release(held, path), nil
 		}
-		// Jitter, so that processes that began together do not go on asking together.
+		// Random delays spread out processes that began at the same time.
 		timer := time.NewTimer(delay/2 + rand.N(delay))
 		select {
 		case <-timer.C:
@@ -50,7 +56,8 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	}
 }
 
-// TryLock is [Lock] without waiting; ok is false while another holds the lock.
+// TryLock is like [Lock] but does not wait. If another process or goroutine holds
+// the lock, ok is false and err is nil.
 func TryLock(path string) (unlock func() error, ok bool, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, false, err
@@ -77,8 +84,9 @@ func release(held *flock.Flock, path string) func() error {
 	})
 }
 
-// attempt asks once; nil means that another holds the lock. Each attempt has a flock of its own, for one that is
-// locked answers a second Lock at once with yes.
+// attempt tries once to take the lock. It returns nil and no error if another
+// process holds it. Each attempt makes a new flock.Flock, because one that is
+// locked already reports success to a second caller.
 func attempt(path string) (*flock.Flock, error) {
 	for range 100 {
 		held, again, err := attemptOnce(path)
@@ -86,9 +94,12 @@ func attempt(path string) (*flock.Flock, error) {
 			return held, err
 		}
 	}
-	return nil, fmt.Errorf("the lock file %s is deleted again and again: something removes it; lock files must stay", Quote(path))
+	return nil, fmt.Errorf("the lock file %s is deleted again and again: "+
+		"something removes it; lock files must stay", Quote(path))
 }
 
+// attemptOnce is one round of attempt. again means that the file was created or
+// deleted in the meantime, and the next round may succeed.
 func attemptOnce(path string) (held *flock.Flock, again bool, err error) {
 	root, name, err := openParent(path, ensureDir)
 	if err != nil {
@@ -97,7 +108,8 @@ func attemptOnce(path string) (held *flock.Flock, again bool, err error) {
 	defer func() { _ = root.Close() }()
 	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		// Made here, not by flock: exclusively, so through no link, and in the directory that was checked.
+		// Create the file here and not in flock: with O_EXCL, which follows no
+		// link, and in the directory that was checked.
 		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
 			err = f.Close()
@@ -114,9 +126,10 @@ func attemptOnce(path string) (held *flock.Flock, again bool, err error) {
 		return nil, false, err
 	}
 
-	held = flock.New(path, flock.SetFlag(os.O_RDWR|nofollow|nonblock)) // NFS grants an exclusive lock on a writable file only
+	// NFS grants an exclusive lock only on a file that is open for writing.
+	held = flock.New(path, flock.SetFlag(os.O_RDWR|nofollow|nonblock))
 	var ok bool
-	err = persist(func() error { ok, err = held.TryLock(); return err })
+	err = retryInUse(func() error { ok, err = held.TryLock(); return err })
 	switch {
 	case err == nil && !ok, interrupted(err):
 		return nil, false, nil
@@ -135,8 +148,9 @@ func attemptOnce(path string) (held *flock.Flock, again bool, err error) {
 	return nil, err == nil, err
 }
 
-// hasName reports whether the locked file is still the one of that name, and private. If it is not, the lock locks nothing: the
-// next process locks the new one.
+// hasName reports whether the locked file is still the one with that name, and
+// private. If it is not, the lock protects nothing: the next process locks the new
+// file.
 func hasName(held *flock.Flock, root *os.Root, name string) (bool, error) {
 	locked, err := held.Stat()
 	if err != nil {
@@ -157,14 +171,16 @@ func lockError(path string, err error) error {
 	case refusedLink(err):
 		return symlink(path)
 	case lacksLocks(err):
-		return &Error{path, err.Error(), "it is probably on a network file system (NFS, SMB): keep the directory on a local disk", ErrNoLocks}
+		return &Error{path, err.Error(), "it is probably on a network file system (NFS, SMB): " +
+			"keep the directory on a local disk", ErrNoLocks}
 	}
 	return err
 }
 
-// local holds who in this process has or awaits which lock. It is state of the process because the thing it stands for is:
-// goroutines queue here in order, and one of them at a time polls the file. Correctness does not hang on it: two spellings
-// of one path meet at the file.
+// local lets the goroutines of this process queue for a lock in order, so that
+// only one of them at a time polls the file. It is a global variable because the
+// locks belong to the whole process. The locks are correct without it: two
+// spellings of one path meet at the file.
 var local queue
 
 type queue struct {
@@ -172,11 +188,13 @@ type queue struct {
 	paths map[string]*turn
 }
 
+// turn is the right to poll the lock file of one path.
 type turn struct {
-	taken chan struct{} // holds one element while somebody has the turn
-	users int           // who has it or awaits it
+	taken chan struct{} // of capacity 1; full while a goroutine has the turn
+	users int           // goroutines that have the turn or wait for it
 }
 
+// enter counts the caller as a user of path's turn.
 func (q *queue) enter(path string) *turn {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -192,6 +210,7 @@ func (q *queue) enter(path string) *turn {
 	return t
 }
 
+// leave undoes enter. had says that the caller has the turn, which it gives up.
 func (q *queue) leave(path string, had bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -204,6 +223,7 @@ func (q *queue) leave(path string, had bool) {
 	}
 }
 
+// take waits for the turn, and reports false if ctx ends first.
 func (q *queue) take(ctx context.Context, path string) bool {
 	select {
 	case q.enter(path).taken <- struct{}{}:
@@ -214,6 +234,7 @@ func (q *queue) take(ctx context.Context, path string) bool {
 	}
 }
 
+// try takes the turn if no goroutine has it.
 func (q *queue) try(path string) bool {
 	select {
 	case q.enter(path).taken <- struct{}{}:
@@ -224,4 +245,5 @@ func (q *queue) try(path string) bool {
 	}
 }
 
+// give gives up the turn.
 func (q *queue) give(path string) { q.leave(path, true) }

@@ -15,14 +15,16 @@ const (
 	nofollow = syscall.O_NOFOLLOW
 )
 
-// checkOwner refuses what another user owns or may reach, and a file with a second name.
+// checkOwner returns an error if another user owns the file or may reach it, or if
+// it has a second name, under which another program could change it.
 func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return insecure(path, "its owner is unknown", "use a local directory")
 	}
 	if uid := os.Geteuid(); int(st.Uid) != uid {
-		return insecure(path, fmt.Sprintf("belongs to uid %d, and this process runs as uid %d", st.Uid, uid),
+		return insecure(path,
+			fmt.Sprintf("belongs to uid %d, and this process runs as uid %d", st.Uid, uid),
 			"run as its owner (without sudo), or use another directory")
 	}
 	if mode := info.Mode(); mode.Perm()&0o077 != 0 {
@@ -30,33 +32,43 @@ func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
 		if mode.IsDir() {
 			want = 0o700
 		}
-		return insecure(path, fmt.Sprintf("mode is %#o, so that other users may reach it", mode.Perm()),
+		return insecure(path,
+			fmt.Sprintf("mode is %#o, so that other users may reach it", mode.Perm()),
 			fmt.Sprintf("if nobody else has used it: chmod %o %s", want, Quote(path)))
 	}
-	// Zero names: a writer replaced the file after it was opened.
+	// A file has no name if a writer replaced it after it was opened. That is
+	// allowed.
 	if n := uint64(st.Nlink); !info.IsDir() && n > 1 {
-		return insecure(path, fmt.Sprintf("has %d names (hard links)", n), "remove it, or the other names")
+		return insecure(path, fmt.Sprintf("has %d names (hard links)", n),
+			"remove it, or the other names")
 	}
 	return nil
 }
 
 func remove(root *os.Root, name string) error { return root.Remove(name) }
 
+// inUse is for Windows. On Unix an open file can be replaced.
 func inUse(error) bool { return false }
 
-// Some file systems cannot flush a directory, and some need not.
+// cannotSync reports whether err means that the file system does not flush
+// directories. Some cannot, and some do not need to.
 func cannotSync(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
 }
 
-// Locks are not there on some network file systems: NFS without lockd, SMB, some FUSE and container mounts.
+// lacksLocks reports whether err means that the file system has no locks: NFS
+// without lockd, SMB, and some FUSE and container mounts.
 func lacksLocks(err error) bool {
-	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS)
+	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EOPNOTSUPP) ||
+		errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS)
 }
 
+// interrupted reports whether a signal interrupted the call, which is then
+// repeated.
 func interrupted(err error) bool { return errors.Is(err, syscall.EINTR) }
 
-// A link that appeared after the look at the name: ELOOP, or EMLINK on FreeBSD.
+// refusedLink reports whether O_NOFOLLOW met a link, which appeared after the name
+// was checked: ELOOP, or EMLINK on FreeBSD.
 func refusedLink(err error) bool {
 	return errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK)
 }

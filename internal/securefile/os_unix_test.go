@@ -18,10 +18,13 @@ func mkfifo(t *testing.T, path string) {
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
 }
 
-// No lock at all is a typed error that says why; no such file system is at hand, so the error numbers stand in.
-func TestFileSystemsWithoutLocks(t *testing.T) {
+// A file system without locks is a typed error that says why. No such file
+// system is available to the test, so it uses the error numbers.
+func TestAFileSystemWithoutLocksIsATypedError(t *testing.T) {
 	t.Parallel()
-	for _, errno := range []syscall.Errno{syscall.ENOLCK, syscall.EOPNOTSUPP, syscall.ENOTSUP, syscall.ENOSYS} {
+	for _, errno := range []syscall.Errno{
+		syscall.ENOLCK, syscall.EOPNOTSUPP, syscall.ENOTSUP, syscall.ENOSYS,
+	} {
 		err := lockError("/home/alice/lock", fmt.Errorf("flock: %w", errno))
 		require.ErrorIs(t, err, ErrNoLocks)
 		require.ErrorContains(t, err, "network file system")
@@ -31,7 +34,8 @@ func TestFileSystemsWithoutLocks(t *testing.T) {
 	require.ErrorIs(t, lockError("p", syscall.ELOOP), ErrInsecure)
 }
 
-// A reader that opened the file just before it was replaced holds one without a name: that is no hard link.
+// A reader can have opened a file that has no name any more, because it was
+// replaced. That is no hard link.
 func TestAReplacedFileIsStillRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(privateDir(t), "file")
@@ -46,7 +50,8 @@ func TestAReplacedFileIsStillRead(t *testing.T) {
 	require.NoError(t, checkFile(path, info, f))
 }
 
-// S65: what counts is the opened file (fstat), for the name may change hands between the look and the opening.
+// S65: the opened file is checked (fstat), because the name can change between
+// the check and the opening.
 func TestS65TheOpenedFileIsChecked(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
@@ -93,7 +98,7 @@ func TestS65TheOpenedFileIsChecked(t *testing.T) {
 }
 
 // What Probe says is what a write would, and nothing of it is left.
-func TestProbe(t *testing.T) {
+func TestProbeSaysWhatAWriteWould(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	require.NoError(t, Probe(dir))
 	left, err := os.ReadDir(dir)

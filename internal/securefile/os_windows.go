@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// Windows has no such flags. Links are found by checkFile.
 const (
 	nonblock = 0
 	nofollow = 0
 )
 
-// checkOwner refuses an opened file with a second name. Who may reach it is the business of the directory's access list.
+// checkOwner returns an error if an opened file has a second name. The access list
+// of the directory decides which users may reach it.
 func checkOwner(path string, _ fs.FileInfo, f *os.File) error {
 	if f == nil {
 		return nil
@@ -25,12 +27,14 @@ func checkOwner(path string, _ fs.FileInfo, f *os.File) error {
 		return err
 	}
 	if info.NumberOfLinks > 1 {
-		return insecure(path, fmt.Sprintf("has %d names (hard links)", info.NumberOfLinks), "remove it, or the other names")
+		return insecure(path, fmt.Sprintf("has %d names (hard links)", info.NumberOfLinks),
+			"remove it, or the other names")
 	}
 	return nil
 }
 
-// remove goes by the path where the handle will not do: Wine 8 does not know the call.
+// remove removes a file by its path if the system cannot do it by the handle: Wine
+// 8 lacks the call.
 func remove(root *os.Root, name string) error {
 	err := root.Remove(name)
 	if errors.Is(err, windows.ERROR_INVALID_FUNCTION) {
@@ -39,16 +43,20 @@ func remove(root *os.Root, name string) error {
 	return err
 }
 
-// A file that is being replaced, or that a virus scanner reads, cannot be opened or replaced for a moment.
+// inUse reports whether err means that the file cannot be opened or replaced just
+// now, because a process replaces it or a virus scanner reads it.
 func inUse(err error) bool {
-	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_ACCESS_DENIED) ||
-		errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_DELETE_PENDING)
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) ||
+		errors.Is(err, windows.ERROR_ACCESS_DENIED) ||
+		errors.Is(err, windows.ERROR_LOCK_VIOLATION) ||
+		errors.Is(err, windows.ERROR_DELETE_PENDING)
 }
 
 func cannotSync(error) bool { return false }
 
 func lacksLocks(err error) bool {
-	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, windows.ERROR_NOT_SUPPORTED) ||
+	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) ||
+		errors.Is(err, windows.ERROR_NOT_SUPPORTED) ||
 		errors.Is(err, windows.ERROR_CALL_NOT_IMPLEMENTED)
 }
 

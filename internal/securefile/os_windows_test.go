@@ -13,14 +13,16 @@ import (
 
 func mkfifo(*testing.T, string) {}
 
-// A file that somebody opened without sharing its deletion cannot be replaced: the write waits for him.
+// A file that another process opened without sharing its deletion cannot be
+// replaced. The write waits for it.
 func TestAWriteOutlastsARudeReader(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(privateDir(t), "file")
 	require.NoError(t, WriteFile(path, []byte("old")))
 	name, err := windows.UTF16PtrFromString(path)
 	require.NoError(t, err)
-	handle, err := windows.CreateFile(name, windows.GENERIC_READ, windows.FILE_SHARE_READ, nil, windows.OPEN_EXISTING, 0, 0)
+	handle, err := windows.CreateFile(name, windows.GENERIC_READ, windows.FILE_SHARE_READ, nil,
+		windows.OPEN_EXISTING, 0, 0)
 	require.NoError(t, err)
 	written := make(chan error, 1)
 	go func() { written <- WriteFile(path, []byte("new")) }()
@@ -53,7 +55,7 @@ func TestAWriteReplacesUnderOurReader(t *testing.T) {
 	require.NoError(t, WriteFile(path, []byte("new")))
 }
 
-func TestFileSystemsWithoutLocks(t *testing.T) {
+func TestAFileSystemWithoutLocksIsATypedError(t *testing.T) {
 	t.Parallel()
 	require.ErrorIs(t, lockError("p", windows.ERROR_NOT_SUPPORTED), ErrNoLocks)
 	require.False(t, errors.Is(lockError("p", windows.ERROR_DISK_FULL), ErrNoLocks))

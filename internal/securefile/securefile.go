@@ -1,22 +1,39 @@
 // Package securefile reads, replaces and locks small private files.
 //
-// It is the floor under everything this module keeps on disk: sealed sessions, locks, the records beside them, the
-// command's configuration. Its promises:
+// It is the basis of everything that this module keeps on disk: sealed sessions,
+// locks, the journal, and the command's configuration.
 //
-//   - The directory is a real directory of ours that nobody else may enter (0700); a file is a regular file of ours that
-//     nobody else may read (0600), with one name. Anything else is refused with [ErrInsecure], never repaired in silence:
-//     whoever loosened it may have read or planted what is there. The error names the path and the remedy.
-//   - A replaced file is seen old or new, whole, by every reader and after every crash.
-//   - A lock ends when its holder does, however it ends, and is never stolen.
+// # What it promises
 //
-// The directory and every file in it are reached through one handle ([os.Root]), so that nothing checked can be exchanged
-// for something else before it is used. The directory's parents are not checked, and symbolic links among them are followed
-// (macOS and FreeBSD put them on the way to every home): somebody who may write there can take the directory away, but what
-// he puts in its place is not owned by us and is refused.
+//   - The directory is a real directory of this user that nobody else may enter
+//     (0700). A file is a regular file of this user that nobody else may read
+//     (0600), with one name. Anything else is refused with [ErrInsecure]. It is
+//     never repaired, because another user may already have read or planted what
+//     is there. The error names the path and the remedy.
+//   - Every reader sees the old or the new contents of a replaced file, whole,
+//     also after a crash.
+//   - A lock ends when its holder ends, however that happens, and is never taken
+//     away from a live holder.
 //
-// Owner and mode do not exist on Windows: there a private directory is one inside the user's profile, whose access list
-// keeps others out; links are refused there too. Extended access lists on macOS are not looked at. On Linux they show
-// as group bits, and are refused.
+// # How names are kept from changing
+//
+// The directory and every file in it are reached through one handle ([os.Root]).
+// So nothing can be exchanged between its check and its use.
+//
+// The directory's parents are not checked, and symbolic links among them are
+// followed: macOS and FreeBSD have them on the path to every home. A user with
+// write access to a parent can take the directory away. The directory that this
+// user puts in its place has another owner, and is refused.
+//
+// # Windows and access lists
+//
+// Windows has no owner and mode in this sense. There, a private directory is one
+// inside the user's profile, and the profile's access list keeps others out.
+// Links are refused there too. Extended access lists of macOS are not checked.
+// Those of Linux show as group permissions, and are refused.
+//
+// The functions of this package are safe for concurrent use, by goroutines and
+// by processes.
 package securefile
 
 import (
@@ -36,20 +53,22 @@ import (
 )
 
 var (
-	// ErrInsecure: a file or directory is not private, not ours or not what it should be. Nothing was read or written.
+	// ErrInsecure means that a file or directory is not private, belongs to
+	// another user, or is not of the right kind. Nothing was read or written.
 	ErrInsecure = errors.New("not private")
-	// ErrTooLarge: a file is larger than the caller allows.
+	// ErrTooLarge means that a file is larger than the caller allows.
 	ErrTooLarge = errors.New("too large")
-	// ErrNoLocks: the file system cannot lock files.
+	// ErrNoLocks means that the file system cannot lock files.
 	ErrNoLocks = errors.New("file locks do not work here")
 )
 
-// Error is a refusal: what is wrong with which path, and what to do. It wraps [ErrInsecure], [ErrTooLarge] or [ErrNoLocks].
+// Error says what is wrong with a path, and what to do. It wraps [ErrInsecure],
+// [ErrTooLarge] or [ErrNoLocks].
 type Error struct {
 	Path    string
 	Problem string // "mode is 0644, so that others may read it"
 	Remedy  string // "chmod 600 …"
-	Err     error
+	Err     error  // one of the three above
 }
 
 func (e *Error) Error() string {
@@ -58,8 +77,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Quote returns path in double quotes for a person to copy: as it is (%q doubles the backslashes of Windows), unless it holds
-// what a terminal would act on.
+// Quote returns path in double quotes, for the user to copy. It does not escape
+// the backslashes of Windows, as %q does. If path contains a character on which a
+// terminal would act, it is escaped as by %q.
 func Quote(path string) string {
 	for _, r := range path {
 		if !strconv.IsPrint(r) || r == '"' || r == utf8.RuneError {
@@ -69,7 +89,8 @@ func Quote(path string) string {
 	return `"` + path + `"`
 }
 
-// EnsureDir makes dir, and its parents where they are missing, with mode 0700; what exists already is checked and left as it is.
+// EnsureDir creates dir and its missing parents with mode 0700. If dir exists, it
+// is checked and not changed.
 func EnsureDir(dir string) error {
 	root, err := ensureDir(dir)
 	if err != nil {
@@ -78,13 +99,16 @@ func EnsureDir(dir string) error {
 	return root.Close()
 }
 
-// ReadFile returns the contents of the file at path, at most max bytes. [fs.ErrNotExist]: there is no such file, or no directory.
+// ReadFile returns the contents of the file at path. If there are more than max
+// bytes, the error matches [ErrTooLarge]. If the file or its directory does not
+// exist, it matches [fs.ErrNotExist].
 func ReadFile(path string, max int) ([]byte, error) {
 	return read(path, max, openDir)
 }
 
-// ReadGiven is [ReadFile] for a file whose place is the user's choice, such as a key: its directory may be open to others,
-// and another's. Who may write there can take the file away; he cannot put in its place one that we own and nobody else may read.
+// ReadGiven is like [ReadFile], for a file that the user chose, such as a key. Its
+// directory may belong to others or be open to them. They can take the file away,
+// but cannot replace it with one that this user owns and only this user may read.
 func ReadGiven(path string, max int) ([]byte, error) {
 	return read(path, max, os.OpenRoot)
 }
@@ -96,7 +120,7 @@ func read(path string, max int, open func(dir string) (*os.Root, error)) ([]byte
 	}
 	defer func() { _ = root.Close() }()
 	var data []byte
-	err = persist(func() error {
+	err = retryInUse(func() error {
 		data, err = readFile(root, name, path, max)
 		return err
 	})
@@ -104,7 +128,7 @@ func read(path string, max int, open func(dir string) (*os.Root, error)) ([]byte
 }
 
 func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
-	// Looked at before opening as well, for opening a device can have effects.
+	// Check before opening too: opening a device or a FIFO can have effects.
 	before, err := root.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -121,8 +145,10 @@ func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What counts is the opened file. A root follows links, though never out of its directory, hence the second look at
-	// the name; that it may be another file by now is no fault: a writer has replaced it, and we read the old one, whole.
+	// The opened file is what counts: the name may have changed since. It may
+	// name another file by now, which is no fault: a writer replaced it, and this
+	// reads the old contents, whole. It must not name a link, which a root
+	// follows, though never out of its directory.
 	if err := checkFile(path, info, f); err != nil {
 		return nil, err
 	}
@@ -134,22 +160,24 @@ func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
 		return nil, err
 	}
 	if len(data) > max {
-		return nil, &Error{path, fmt.Sprintf("larger than %d bytes", max), "it was not written by this program; move it away", ErrTooLarge}
+		return nil, &Error{path, fmt.Sprintf("larger than %d bytes", max),
+			"it was not written by this program; move it away", ErrTooLarge}
 	}
 	return data, nil
 }
 
-// WriteFile makes data the contents of the file at path, replacing what has that name, and makes its directory like
-// [EnsureDir]. On nil the new contents survive a power failure. On an error the old contents may still be there, or
-// (if only the directory could not be flushed) the new.
+// WriteFile replaces the file at path with one that contains data. It creates the
+// directory as [EnsureDir] does. If it returns nil, the new contents survive a
+// power failure. If it returns an error, the file has its old contents, or the new
+// ones if only the directory could not be flushed.
 func WriteFile(path string, data []byte) error {
 	for try := 0; ; try++ {
 		err := write(path, data)
 		if try == 2 || !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		// The directory went away; or the temporary file did, because this process slept for so long, suspended, that
-		// another took it for a dead one's.
+		// The directory was removed. Or this process was suspended for longer than
+		// tempLife, and another one removed its temporary file.
 	}
 }
 
@@ -163,7 +191,8 @@ func write(path string, data []byte) error {
 	return replace(root, name, data)
 }
 
-// Probe reports whether files can be made in dir, which is made where it is missing. It leaves nothing, and waits for no disk.
+// Probe reports whether files can be created in dir. It creates a missing dir. It
+// leaves no file behind, and does not flush, so it is fast.
 func Probe(dir string) error {
 	root, err := ensureDir(dir)
 	if err != nil {
@@ -181,16 +210,21 @@ func Probe(dir string) error {
 	return err
 }
 
-// create makes a temporary file.
+// create creates a temporary file with a random name. O_EXCL keeps it from opening
+// a link or a file that another user has prepared.
 func create(root *os.Root) (f *os.File, name string, err error) {
 	name = tempPrefix + strings.ToLower(crand.Text())
 	f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		err = fmt.Errorf("%s cannot be written to (%w): let this user write there, make room, or name another directory", Quote(root.Name()), err)
+		err = fmt.Errorf("%s cannot be written to (%w): "+
+			"let this user write there, make room, or name another directory",
+			Quote(root.Name()), err)
 	}
 	return f, name, err
 }
 
+// replace writes a temporary file, flushes it, and renames it. The order matters:
+// if the rename came before the flush, a power failure could leave an empty file.
 func replace(root *os.Root, name string, data []byte) (err error) {
 	f, temp, err := create(root)
 	if err != nil {
@@ -211,14 +245,15 @@ func replace(root *os.Root, name string, data []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	// Never remove, then rename: a crash between the two would leave neither.
-	if err = persist(func() error { return root.Rename(temp, name) }); err != nil {
+	// Do not remove the old file first: a crash in between would leave neither.
+	if err = retryInUse(func() error { return root.Rename(temp, name) }); err != nil {
 		return err
 	}
 	return syncDir(root)
 }
 
-// Remove deletes the file at path, durably. That there is none is no error.
+// Remove deletes the file at path, and flushes the directory. It returns nil if
+// the file does not exist.
 func Remove(path string) error {
 	root, name, err := openParent(path, openDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -228,7 +263,7 @@ func Remove(path string) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	err = persist(func() error { return remove(root, name) })
+	err = retryInUse(func() error { return remove(root, name) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -238,7 +273,8 @@ func Remove(path string) error {
 	return syncDir(root)
 }
 
-// List returns the names in dir, without the temporary files of [WriteFile]. A directory that does not exist has none.
+// List returns the names in dir, in no particular order and without the temporary
+// files of [WriteFile]. If dir does not exist, the result is empty.
 func List(dir string) ([]string, error) {
 	root, err := openDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -263,11 +299,13 @@ func List(dir string) ([]string, error) {
 
 const (
 	tempPrefix = ".tmp-"
-	// No write takes so long, save in a process that is suspended, and that one writes anew.
+	// tempLife is the age at which a temporary file counts as left over. No write
+	// takes that long, except in a suspended process, which then tries again.
 	tempLife = time.Hour
 )
 
-// sweep removes what crashed writers left. It fails in silence: a leftover is litter, not an error.
+// sweep removes the temporary files of writers that crashed. It ignores errors: a
+// file that is left over does no harm.
 func sweep(root *os.Root, now time.Time) {
 	all, err := names(root)
 	if err != nil {
@@ -277,7 +315,8 @@ func sweep(root *os.Root, now time.Time) {
 		if !strings.HasPrefix(name, tempPrefix) {
 			continue
 		}
-		if info, err := root.Lstat(name); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > tempLife {
+		info, err := root.Lstat(name)
+		if err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > tempLife {
 			_ = remove(root, name)
 		}
 	}
@@ -292,7 +331,11 @@ func names(root *os.Root) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-func openParent(path string, open func(string) (*os.Root, error)) (root *os.Root, name string, err error) {
+// openParent opens the directory of path with open and returns it with the last
+// element of path.
+func openParent(
+	path string, open func(string) (*os.Root, error),
+) (root *os.Root, name string, err error) {
 	dir, name := filepath.Split(path)
 	if name == "" || name == "." || name == ".." {
 		return nil, "", fmt.Errorf("%s names no file: %w", Quote(path), fs.ErrInvalid)
@@ -304,12 +347,14 @@ func openParent(path string, open func(string) (*os.Root, error)) (root *os.Root
 	return root, name, err
 }
 
-// openDir opens a directory that is ours alone.
+// openDir opens a directory that only this user may enter. It checks the name
+// first, because a handle does not show that it was reached through a link. Then
+// it checks the opened directory, and that both are the same one.
 func openDir(dir string) (*os.Root, error) {
 	if dir == "" {
 		return nil, fmt.Errorf("no directory is named: %w", fs.ErrInvalid)
 	}
-	dir = filepath.Clean(dir) // "link/" would be followed
+	dir = filepath.Clean(dir) // Lstat follows "link/"
 	named, err := os.Lstat(dir)
 	if err != nil {
 		return nil, err
@@ -328,7 +373,8 @@ func openDir(dir string) (*os.Root, error) {
 	switch {
 	case err != nil:
 	case !os.SameFile(named, opened):
-		err = insecure(dir, "was exchanged while it was opened", "find out who may write to its parent directory")
+		err = insecure(dir, "was exchanged while it was opened",
+			"find out which users may write to its parent directory")
 	default:
 		err = checkOwner(dir, opened, nil)
 	}
@@ -339,6 +385,7 @@ func openDir(dir string) (*os.Root, error) {
 	return root, nil
 }
 
+// ensureDir is openDir that creates a missing directory.
 func ensureDir(dir string) (*os.Root, error) {
 	root, err := openDir(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -350,7 +397,8 @@ func ensureDir(dir string) (*os.Root, error) {
 	return openDir(dir)
 }
 
-// makeDir is os.MkdirAll that flushes each parent, without which a power failure could take the whole new directory.
+// makeDir is like os.MkdirAll with mode 0700, and flushes each parent. Otherwise a
+// power failure could take away the new directory with everything in it.
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -370,13 +418,14 @@ func makeDir(dir string) error {
 		return err
 	}
 	if parent, err := os.OpenRoot(filepath.Dir(dir)); err == nil {
-		_ = syncDir(parent) // it may be a directory that we may not read
+		_ = syncDir(parent) // this user may not be allowed to read it
 		_ = parent.Close()
 	}
 	return nil
 }
 
-// checkFile refuses all but a private regular file. f is the opened file, nil if it is not open yet.
+// checkFile returns an error unless info is of a private regular file. f is the
+// opened file, or nil if it is not open yet.
 func checkFile(path string, info fs.FileInfo, f *os.File) error {
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -388,15 +437,17 @@ func checkFile(path string, info fs.FileInfo, f *os.File) error {
 }
 
 func symlink(path string) error {
-	return insecure(path, "is a symbolic link, which is not followed", "put the real file or directory in its place")
+	return insecure(path, "is a symbolic link, which is not followed",
+		"put the real file or directory in its place")
 }
 
 func insecure(path, problem, remedy string) error {
 	return &Error{Path: path, Problem: problem, Remedy: remedy, Err: ErrInsecure}
 }
 
-// persist repeats what fails only because another process has the file open just now; that is so on Windows alone.
-func persist(do func() error) error {
+// retryInUse repeats do for up to two seconds while it fails because another
+// process has the file open. That happens only on Windows.
+func retryInUse(do func() error) error {
 	deadline := time.Now().Add(2 * time.Second)
 	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
 		err := do()
@@ -407,7 +458,8 @@ func persist(do func() error) error {
 	}
 }
 
-// syncDir makes a rename or removal in the directory durable.
+// syncDir flushes a directory, so that a rename or removal in it survives a power
+// failure.
 func syncDir(root *os.Root) error {
 	if runtime.GOOS == "windows" {
 		return nil // a directory cannot be flushed there; NTFS journals the rename

@@ -1,7 +1,6 @@
 package securefile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,58 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
-
-// The test binary is also the program that the tests start as further processes: it runs the one named here.
-const (
-	childEnv    = "SECUREFILE_TEST_CHILD"
-	childFailed = 3
-)
-
-func TestMain(m *testing.M) {
-	if child := os.Getenv(childEnv); child != "" {
-		if err := children[child](os.Getenv("SECUREFILE_TEST_PATH")); err != nil {
-			fmt.Fprintln(os.Stderr, child, err)
-			os.Exit(childFailed)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-var children = map[string]func(path string) error{
-	"hold":      childHold,
-	"increment": childIncrement,
-	"write":     childWrite,
-}
-
-func child(t *testing.T, name, path string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+name, "SECUREFILE_TEST_PATH="+path)
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
-// tempDir is t.TempDir, save that under Wine 8 a failure to remove it fails no test: it does not know the call that os.RemoveAll makes.
-func tempDir(t testing.TB) string {
-	t.Helper()
-	if runtime.GOOS != "windows" {
-		return t.TempDir()
-	}
-	dir, err := os.MkdirTemp("", "securefile")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
-func privateDir(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(tempDir(t), "private")
-	require.NoError(t, EnsureDir(dir))
-	return dir
-}
 
 func TestWriteThenRead(t *testing.T) {
 	t.Parallel()
@@ -120,7 +68,7 @@ func TestAPathWithoutAName(t *testing.T) {
 }
 
 // S65: modes as promised, whatever the umask leaves open.
-func TestS65Modes(t *testing.T) {
+func TestS65FilesGetPrivateModes(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has access lists, no modes")
@@ -131,16 +79,19 @@ func TestS65Modes(t *testing.T) {
 	unlock, err := Lock(t.Context(), filepath.Join(dir, "lock"))
 	require.NoError(t, err)
 	require.NoError(t, unlock())
-	for name, want := range map[string]fs.FileMode{dir: 0o700, path: 0o600, filepath.Join(dir, "lock"): 0o600} {
+	for name, want := range map[string]fs.FileMode{
+		dir: 0o700, path: 0o600, filepath.Join(dir, "lock"): 0o600,
+	} {
 		info, err := os.Stat(name)
 		require.NoError(t, err)
 		require.Equal(t, want, info.Mode().Perm(), name)
 	}
 }
 
-// S65: what is not a private file of ours in a private directory of ours is refused, by reads and by locks; the error names
-// path and remedy; nothing is changed.
-func TestS65Refused(t *testing.T) {
+// S65: anything that is not a private file of this user, in a private directory
+// of this user, is refused by reads and by locks. The error names the path and
+// the remedy. Nothing is changed.
+func TestS65AnythingNotPrivateIsRefused(t *testing.T) {
 	t.Parallel()
 	unix := runtime.GOOS != "windows"
 	tests := []struct {
@@ -150,11 +101,21 @@ func TestS65Refused(t *testing.T) {
 		problem string
 		remedy  string
 	}{
-		{"file mode 0644", unix, func(t *testing.T, _, path string) { require.NoError(t, os.Chmod(path, 0o644)) }, "0644", "chmod 600"},
-		{"file mode 0620", unix, func(t *testing.T, _, path string) { require.NoError(t, os.Chmod(path, 0o620)) }, "0620", "chmod 600"},
-		{"directory mode 0755", unix, func(t *testing.T, dir, _ string) { require.NoError(t, os.Chmod(dir, 0o755)) }, "0755", "chmod 700"},
-		{"foreign file", unix, func(t *testing.T, _, path string) { chown(t, path) }, "uid 12345", "sudo"},
-		{"foreign directory", unix, func(t *testing.T, dir, _ string) { chown(t, dir) }, "uid 12345", "sudo"},
+		{"file mode 0644", unix, func(t *testing.T, _, path string) {
+			require.NoError(t, os.Chmod(path, 0o644))
+		}, "0644", "chmod 600"},
+		{"file mode 0620", unix, func(t *testing.T, _, path string) {
+			require.NoError(t, os.Chmod(path, 0o620))
+		}, "0620", "chmod 600"},
+		{"directory mode 0755", unix, func(t *testing.T, dir, _ string) {
+			require.NoError(t, os.Chmod(dir, 0o755))
+		}, "0755", "chmod 700"},
+		{"foreign file", unix, func(t *testing.T, _, path string) {
+			chown(t, path)
+		}, "uid 12345", "sudo"},
+		{"foreign directory", unix, func(t *testing.T, dir, _ string) {
+			chown(t, dir)
+		}, "uid 12345", "sudo"},
 		{"hard link", true, func(t *testing.T, dir, path string) {
 			require.NoError(t, os.Link(path, filepath.Join(filepath.Dir(dir), "second")))
 		}, "hard links", "remove it"},
@@ -211,14 +172,16 @@ func TestS65Refused(t *testing.T) {
 			}
 			_, err := ReadFile(path, 10)
 			check(err)
-			if runtime.GOOS != "windows" || tt.name != "hard link" { // a lock file has no contents; its links are not counted there
+			// On Windows, the hard links of a lock file are not counted.
+			if runtime.GOOS != "windows" || tt.name != "hard link" {
 				_, _, err = TryLock(path)
 				check(err)
 				_, err = Lock(t.Context(), path)
 				check(err)
 			}
 			require.NoFileExists(t, filepath.Join(filepath.Dir(dir), "planted"))
-			if strings.Contains(tt.name, "directory") && !strings.Contains(tt.name, "file is") && !strings.Contains(tt.name, "link out") {
+			if strings.Contains(tt.name, "directory") &&
+				!strings.Contains(tt.name, "file is") && !strings.Contains(tt.name, "link out") {
 				check(EnsureDir(dir))
 				check(WriteFile(path, []byte("y")))
 				check(Remove(path))
@@ -229,7 +192,8 @@ func TestS65Refused(t *testing.T) {
 	}
 }
 
-// S65: writing replaces the name, and what a link there points to stays as it is.
+// S65: a write replaces the link itself. The file to which it points does not
+// change.
 func TestS65WriteReplacesALink(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
@@ -261,10 +225,16 @@ func TestLinksAmongTheParentsAreFollowed(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestQuote(t *testing.T) {
+func TestQuoteEscapesOnlyWhatATerminalActsOn(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
-		`C:\Users\Zoë\a b`: `"C:\Users\Zoë\a b"`, "/home/a'b": `"/home/a'b"`, "a\x1b]0;x": `"a\x1b]0;x"`, `a"b`: `"a\"b"`, "\xff": `"\xff"`, "\u202ea": `"\u202ea"`, "": `""`,
+		`C:\Users\Zoë\a b`: `"C:\Users\Zoë\a b"`,
+		"/home/a'b":        `"/home/a'b"`,
+		"a\x1b]0;x":        `"a\x1b]0;x"`,
+		`a"b`:              `"a\"b"`,
+		"\xff":             `"\xff"`,
+		"\u202ea":          `"\u202ea"`,
+		"":                 `""`,
 	} {
 		require.Equal(t, want, Quote(path))
 	}
@@ -283,12 +253,15 @@ func TestAnErrorShowsNoTerminalEscapes(t *testing.T) {
 	require.NotContains(t, err.Error(), "\x1b")
 }
 
-// Leftovers of dead writers go, those of live ones and files of other names stay.
-func TestSweep(t *testing.T) {
+// The temporary files of dead writers are removed. Those of live writers, and
+// files with other names, stay.
+func TestSweepRemovesOnlyLeftovers(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
 	old := time.Now().Add(-2 * time.Hour)
-	for name, when := range map[string]time.Time{".tmp-dead": old, ".tmp-live": time.Now(), "other": old} {
+	for name, when := range map[string]time.Time{
+		".tmp-dead": old, ".tmp-live": time.Now(), "other": old,
+	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 		require.NoError(t, os.Chtimes(filepath.Join(dir, name), when, when))
 	}
@@ -304,7 +277,8 @@ func TestAFailedWriteLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
 	path := filepath.Join(dir, "file")
-	require.NoError(t, os.MkdirAll(filepath.Join(path, "full"), 0o700)) // no file can take the place of a directory
+	// No file can replace a directory that is not empty.
+	require.NoError(t, os.MkdirAll(filepath.Join(path, "full"), 0o700))
 	require.Error(t, WriteFile(path, []byte("x")))
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -312,12 +286,6 @@ func TestAFailedWriteLeavesNothingBehind(t *testing.T) {
 }
 
 // A value is written as one letter repeated, so that a torn one shows.
-func value(letter byte, size int) []byte { return bytes.Repeat([]byte{letter}, size) }
-
-func whole(data []byte) bool {
-	return len(data) > 0 && bytes.Count(data, data[:1]) == len(data) && len(data) == 1000*int(data[0]-'a'+1)
-}
-
 func childWrite(path string) error {
 	for {
 		letter := byte('a' + rand.N(26))
@@ -327,7 +295,8 @@ func childWrite(path string) error {
 	}
 }
 
-// S65: writers are killed at random while readers read: nobody sees a torn or a missing value, then or later.
+// S65: writers are killed at random while readers read. No reader sees a torn
+// or a missing value, then or later.
 func TestS65KilledWritersTearNothing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(privateDir(t), "file")
@@ -346,7 +315,9 @@ func TestS65KilledWritersTearNothing(t *testing.T) {
 	}
 	for range rounds {
 		before := read()
-		writers := []*exec.Cmd{child(t, "write", path), child(t, "write", path), child(t, "write", path)}
+		writers := []*exec.Cmd{
+			child(t, "write", path), child(t, "write", path), child(t, "write", path),
+		}
 		for _, w := range writers {
 			require.NoError(t, w.Start())
 		}
@@ -371,7 +342,8 @@ func TestS65KilledWritersTearNothing(t *testing.T) {
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), tempPrefix) {
 			leftovers++
-			require.NoError(t, os.Chtimes(filepath.Join(filepath.Dir(path), entry.Name()), old, old))
+			require.NoError(t,
+				os.Chtimes(filepath.Join(filepath.Dir(path), entry.Name()), old, old))
 		}
 	}
 	require.NoError(t, WriteFile(path, value('a', 1000)))
@@ -394,8 +366,10 @@ func TestLockExcludesInOneProcess(t *testing.T) {
 	dir, name := filepath.Split(path)
 	require.NoError(t, os.Mkdir(filepath.Join(filepath.Dir(filepath.Clean(dir)), "x"), 0o700))
 	if runtime.GOOS != "windows" {
-		link(t, filepath.Dir(filepath.Clean(dir)), filepath.Join(filepath.Dir(filepath.Clean(dir)), "alias"))
-		_, ok, err = TryLock(filepath.Join(filepath.Dir(filepath.Clean(dir)), "alias", "private", name))
+		link(t, filepath.Dir(filepath.Clean(dir)),
+			filepath.Join(filepath.Dir(filepath.Clean(dir)), "alias"))
+		_, ok, err = TryLock(filepath.Join(filepath.Dir(filepath.Clean(dir)), "alias", "private",
+			name))
 		require.NoError(t, err)
 		require.False(t, ok)
 	}
@@ -420,7 +394,7 @@ func TestLockExcludesInOneProcess(t *testing.T) {
 	require.NotContains(t, local.paths, path, "the queue is forgotten when nobody is in it")
 }
 
-func TestLockWithACancelledContext(t *testing.T) {
+func TestACancelledContextTakesNoLock(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -428,7 +402,8 @@ func TestLockWithACancelledContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// A lock file that is deleted while it is waited for, or held, does not let two in who come after.
+// If a lock file is deleted while it is held or waited for, two later processes
+// do not both get the lock.
 func TestADeletedLockFileIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
@@ -553,26 +528,6 @@ func TestNoIncrementIsLost(t *testing.T) {
 	data, err := ReadFile(path, 100)
 	require.NoError(t, err)
 	require.Equal(t, strconv.Itoa(12*increments), string(data))
-}
-
-func link(t *testing.T, target, name string) {
-	t.Helper()
-	err := os.Symlink(target, name)
-	if err != nil && runtime.GOOS == "windows" {
-		t.Skipf("skipped: symbolic links need a privilege on Windows: %v", err)
-	}
-	require.NoError(t, err)
-	if info, err := os.Lstat(name); runtime.GOOS == "windows" && (err != nil || info.Mode()&fs.ModeSymlink == 0) {
-		t.Skip("skipped: Wine 8 makes links that no call sees")
-	}
-}
-
-func chown(t *testing.T, path string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("skipped: only root can give a file away")
-	}
-	require.NoError(t, os.Lchown(path, 12345, 12345))
 }
 
 func BenchmarkWriteFile10KB(b *testing.B) {

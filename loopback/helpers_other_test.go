@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// newJunk returns what sends one junk request of a kind of eight.
+// newJunk returns a function that sends one of eight kinds of junk requests.
 func newJunk(host string, request []byte) func(kind int) error {
 	return func(kind int) error {
 		c, err := net.Dial("tcp", host)
@@ -29,4 +29,13 @@ func newJunk(host string, request []byte) func(kind int) error {
 		}
 		return nil
 	}
+}
+
+// bindReusing tries to bind addr again. No options are known for this system.
+func bindReusing(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		l.Close()
+	}
+	return err
 }

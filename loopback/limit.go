@@ -1,0 +1,183 @@
+package loopback
+
+import (
+	"container/list"
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// connLimit bounds the number of open connections (S17). Any local program can
+// open as many as it likes. Without a bound they would use up this process's
+// file descriptors; with a bound alone they would lock the browser out.
+//
+// So at the bound, a new connection takes the place of an old one that is idle.
+// The oldest idle one is closed. It may be a socket that Chromium opened in
+// advance, which costs nothing: Chromium opens another. A connection whose
+// request has arrived is not idle for the time of serving, because it may be the
+// browser's. While all are busy, new connections wait in the kernel's queue.
+//
+// A connection that holds the browser for its page is pinned: it is never closed
+// to make room, and it does not count. There are few of these, because only a
+// response with the right state, or a request for the unguessable page, is
+// pinned.
+type connLimit struct {
+	max int
+
+	mu     sync.Mutex
+	open   list.List // of *conn, the oldest first; without the pinned ones
+	closed bool
+	left   chan struct{} // wakes admit when a connection has left
+}
+
+const (
+	// settling is how long a connection may take to send its first bytes
+	// before it counts as idle.
+	settling = 20 * time.Millisecond
+	// serving is how long a connection is protected after its first bytes were
+	// read. It is time enough to answer on a busy machine. Further bytes do not
+	// extend it, so an attacker that sends slowly gains nothing.
+	serving = 500 * time.Millisecond
+	// examined is how many of the oldest connections are looked at for an idle
+	// one. It bounds the work per new connection.
+	examined = 16
+)
+
+func newConnLimit(max int) *connLimit { return &connLimit{max: max, left: make(chan struct{}, 1)} }
+
+// wrap returns l with the limit. Several listeners may share one limit.
+func (l *connLimit) wrap(inner net.Listener) net.Listener { return &limitedListener{inner, l} }
+
+type limitedListener struct {
+	net.Listener
+	limit *connLimit
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.limit.admit(c), nil
+}
+
+// conn is a connection that counts against the limit.
+type conn struct {
+	net.Conn
+	limit     *connLimit
+	entry     *list.Element // in limit.open; nil if the connection is pinned or closed
+	since     time.Time
+	firstRead atomic.Int64 // nanoseconds after since; 0 until the first bytes are read
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.firstRead.CompareAndSwap(0, int64(time.Since(c.since)))
+	}
+	return n, err
+}
+
+// busy reports whether c may be about to get its answer. Bytes that have arrived
+// and are not read yet count, because that delay is the server's own.
+func (c *conn) busy() bool {
+	age, read := time.Since(c.since), time.Duration(c.firstRead.Load())
+	if read > 0 {
+		return age-read < serving
+	}
+	return age < settling || unread(c.Conn)
+}
+
+// admit waits until there is room for c and returns it as a counted connection.
+func (l *connLimit) admit(c net.Conn) *conn {
+	for {
+		admitted, evicted := l.tryAdmit(c)
+		if evicted != nil {
+			// A reset leaves no TIME_WAIT state in the kernel.
+			if tcp, ok := evicted.Conn.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0)
+			}
+			_ = evicted.Conn.Close()
+		}
+		if admitted != nil {
+			return admitted
+		}
+		// A connection can also become idle, which nothing signals.
+		select {
+		case <-l.left:
+		case <-time.After(settling / 4):
+		}
+	}
+}
+
+// tryAdmit admits c if there is room. It returns the connection that was removed
+// for it, which the caller closes outside the lock.
+func (l *connLimit) tryAdmit(c net.Conn) (admitted, evicted *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		_ = c.Close()
+		return &conn{Conn: c, limit: l}, nil
+	}
+	if l.open.Len() >= l.max {
+		e := l.open.Front()
+		for n := 0; n < examined && e != nil && e.Value.(*conn).busy(); n++ {
+			e = e.Next()
+		}
+		if e == nil || e.Value.(*conn).busy() {
+			return nil, nil
+		}
+		evicted = l.open.Remove(e).(*conn)
+		evicted.entry = nil
+	}
+	admitted = &conn{Conn: c, limit: l, since: time.Now()}
+	admitted.entry = l.open.PushBack(admitted)
+	return admitted, evicted
+}
+
+// release takes c out of the limit. It may be called again.
+func (c *conn) release() {
+	c.limit.mu.Lock()
+	defer c.limit.mu.Unlock()
+	if c.entry != nil {
+		c.limit.open.Remove(c.entry)
+		c.entry = nil
+		select {
+		case c.limit.left <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (c *conn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+type connKey struct{}
+
+// withConn is the http.Server.ConnContext that lets pin find the connection.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// pin keeps the connection of a request open, however many others come. ctx is
+// the request's.
+func pin(ctx context.Context) {
+	if c, ok := ctx.Value(connKey{}).(*conn); ok {
+		c.release()
+	}
+}
+
+// close ends every connection that is not pinned, and every later one.
+// http.Server.Close alone misses a connection that is being accepted.
+func (l *connLimit) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for e := l.open.Front(); e != nil; e = e.Next() {
+		_ = e.Value.(*conn).Conn.Close()
+	}
+}
