@@ -57,8 +57,8 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("oauthclient: %w", err)
 	}
 	c := &Client{cfg: cfg.clone(), issuer: cfg.Issuer, log: cfg.Logger, store: cfg.Store, accounts: map[string]*account{}}
-	if c.issuer == "" && cfg.Metadata != nil {
-		c.issuer = cfg.Metadata.Issuer
+	if c.issuer == "" && cfg.Endpoints != nil {
+		c.issuer = cfg.Endpoints.Issuer
 	}
 	c.providers.known = map[string]*lookup{}
 	if c.log == nil {

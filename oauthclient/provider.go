@@ -52,7 +52,7 @@ func (c *Client) provider(ctx context.Context, issuer string) (*provider, error)
 		return nil, ctx.Err()
 	}
 	p := l.current
-	if p != nil && (c.cfg.Metadata != nil || time.Since(p.fetched) < providerAge) {
+	if p != nil && (c.cfg.Endpoints != nil || time.Since(p.fetched) < providerAge) {
 		return p, nil
 	}
 	if p != nil { // earlier ones will do: nobody waits long for newer
@@ -75,19 +75,17 @@ func (c *Client) provider(ctx context.Context, issuer string) (*provider, error)
 	return next, nil
 }
 
+// discover fetches and checks the metadata of issuer, unless the program wrote
+// Config.Endpoints. before is what was known until now; nil: nothing.
 func (c *Client) discover(ctx context.Context, issuer string, before *provider) (*provider, error) {
 	next := &provider{issuer: issuer, fetched: time.Now()}
 	if before != nil {
-		next.fetch = before.fetch
+		next.fetch = before.fetch // with its open connections, and the home that its guard knows
 	} else {
 		next.fetch = &fetch.Client{Transport: c.guard(issuer)}
 	}
-	if c.cfg.Metadata != nil {
-		doc := oauth.Metadata(*c.cfg.Metadata)
-		if err := doc.Check(issuer); err != nil {
-			return nil, invalid("Config.Metadata: %w", err)
-		}
-		next.doc = &doc
+	if c.cfg.Endpoints != nil {
+		next.doc = c.cfg.Endpoints.metadata()
 	} else {
 		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
 			OpenID: c.openID(), Learned: c.issuer == "", Stated: c.cfg.TenantIssuer, Private: c.cfg.AllowPrivate,
@@ -106,10 +104,14 @@ func (c *Client) discover(ctx context.Context, issuer string, before *provider) 
 	return next, nil
 }
 
-// guard keeps a provider from naming servers inside this machine's network (S43).
+// guard returns the transport for requests to the provider. It keeps a provider
+// from naming servers inside this machine's network (S43).
+//
+// Only the program itself can lift the guard, with Config.Endpoints or
+// AllowPrivate. Metadata that were fetched have another type, and so cannot.
 func (c *Client) guard(issuer string) http.RoundTripper {
 	switch {
-	case c.cfg.Metadata != nil: // the program itself named every server
+	case c.cfg.Endpoints != nil:
 		return c.cfg.Transport
 	case c.issuer != "":
 		return fetch.NewGuard(c.cfg.Transport, oauth.IssuerHost(issuer))
