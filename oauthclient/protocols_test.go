@@ -48,7 +48,7 @@ func TestMissingEndpoints(t *testing.T) {
 		"pushed_authorization_request_endpoint": {nil,
 			func(c *oauthclient.Config) { c.RequirePAR = true }, login(oauthclient.LoginOptions{})},
 		"code_challenge_methods_supported": {[]string{"plain"}, nil, login(oauthclient.LoginOptions{})},
-		"dpop_signing_alg_values_supported": {[]string{"RS256"}, 
+		"dpop_signing_alg_values_supported": {[]string{"RS256"},
 			func(c *oauthclient.Config) { c.DPoP = true }, login(oauthclient.LoginOptions{})},
 		"registration_endpoint": {nil,
 			func(c *oauthclient.Config) { c.ClientID, c.Registration = "", &oauthclient.Registration{} }, login(oauthclient.LoginOptions{})},
