@@ -67,7 +67,7 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.working.Go(func() { c.warm(asking, p) }) // while the person is busy
-	c.cfg.UI.progress(StepPerson)
+	c.cfg.UI.progress(StepUser)
 	do := Instructions{URL: authURL, URLExpiry: urlExpiry, Paste: w.paste}
 	do.Expiry, _ = ctx.Deadline()
 	if dev != nil {

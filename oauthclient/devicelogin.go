@@ -87,7 +87,7 @@ func (c *Client) deviceLogin(ctx context.Context, at *attempt) (*Session, error)
 	if err != nil {
 		return nil, err
 	}
-	c.cfg.UI.progress(StepPerson)
+	c.cfg.UI.progress(StepUser)
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var do Instructions

@@ -93,7 +93,7 @@ func ExampleConfig_desktop() {
 	fmt.Println("signed in as", who.Email)
 	// Output:
 	// step: discover
-	// step: person
+	// step: user
 	// step: exchange
 	// step: store
 	// signed in as alice@example.com
