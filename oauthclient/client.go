@@ -31,7 +31,7 @@ type Client struct {
 	ownTransport bool
 	origins      []string     // where tokens go; nil: wherever the program itself calls
 	resources    *fetch.Guard // the way to the metadata of Resources; nil: the plain one
-	refusals     sync.Map     // place → refusal: where refreshing helped nothing
+	refusals     sync.Map     // apiSlot → refusedToken: for these a refresh did not help
 
 	mu       sync.Mutex
 	accounts map[string]*account // by name

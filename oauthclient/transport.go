@@ -15,19 +15,28 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// HTTPClient returns a client that sends the session's token where it belongs and nowhere else: see [Session.Transport]. It is the same each
-// time; do not change it.
+// HTTPClient returns a client that sends the session's token to Config.Origins, and
+// nowhere else; [Session.Transport] has the rules. Every call returns the same
+// client. Do not change it. It is safe for concurrent use.
 func (s *Session) HTTPClient() *http.Client {
 	s.once.Do(func() { s.http = &http.Client{Transport: s.Transport(nil)} })
 	return s.http
 }
 
-// Transport returns a RoundTripper that adds the session's token to requests to Config.Origins, over https (or http to this machine) only, and sends
-// them through base; nil: Config.Transport.
+// Transport returns a RoundTripper that adds the session's token to requests to
+// Config.Origins, over https, or over http to this machine. It sends them through
+// base. nil base: Config.Transport. It is safe for concurrent use.
 //
-// A request of the program's own to another origin is an error; one that a redirect leads to another origin goes there without the
-// token. After a 401 that says invalid_token (RFC 6750 §3.1) the session is refreshed and the request sent once more, if its body can be;
-// if that cannot be, the 401 comes back. So it does, for some seconds, from an API that refused a token that was new.
+// If the program itself sends a request to another origin, that is an error. A
+// request that a redirect leads to another origin is sent without the token.
+//
+// After a 401 with invalid_token (RFC 6750 §3.1) the session is refreshed, and the
+// request is sent once more if its body can be sent again. If any of that fails, the
+// 401 is returned. If an API rejects a token that has just been issued, its 401s are
+// returned for 10 seconds without another refresh.
+//
+// Besides those of base, errors are those of [Session.Token]: [ErrLoginRequired] if
+// the session has ended.
 func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = s.account.client.cfg.Transport
@@ -35,31 +44,28 @@ func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
 	return &transport{session: s, base: base}
 }
 
+// transport adds the token of a session to requests.
 type transport struct {
 	session  *Session
 	base     http.RoundTripper
-	provider bool // for the provider's own endpoints: not bound to Origins
+	provider bool // the provider's own endpoints are the target: Origins do not matter
 }
 
+// Format implements [fmt.Formatter], because fmt would print the session's fields.
 func (t *transport) Format(f fmt.State, verb rune) { t.session.Format(f, verb) }
 
+// RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	send, err := true, error(nil)
-	if !t.provider {
-		send, err = t.session.belongs(req)
-	}
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	if !send {
-		plain := req.Clone(req.Context())
-		plain.Header.Del("Authorization")
-		plain.Header.Del("DPoP")
-		return t.base.RoundTrip(plain)
-	}
 	s := t.session
 	if !t.provider {
+		send, err := s.belongs(req)
+		if err != nil {
+			closeBody(req)
+			return nil, err
+		}
+		if !send {
+			return t.sendPlain(req)
+		}
 		s = s.forRequest(req.URL)
 	}
 	h, err := s.current(req.Context())
@@ -71,7 +77,25 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !tokenRefused(resp) {
 		return resp, err
 	}
-	at := place{s.slot, wire.Origin(req.URL)}
+	return t.sendAgain(req, resp, s, h)
+}
+
+// sendPlain sends req without a token. The headers may hold one: net/http copies
+// those of the first request when it follows a redirect.
+func (t *transport) sendPlain(req *http.Request) (*http.Response, error) {
+	plain := req.Clone(req.Context())
+	plain.Header.Del("Authorization")
+	plain.Header.Del("DPoP")
+	return t.base.RoundTrip(plain)
+}
+
+// sendAgain refreshes s and sends req with the new token, after resp rejected that
+// of h. It returns resp if that is not possible: a RoundTripper that has a response
+// returns no error.
+func (t *transport) sendAgain(
+	req *http.Request, resp *http.Response, s *Session, h *held,
+) (*http.Response, error) {
+	at := apiSlot{s.slot, wire.Origin(req.URL)}
 	if s.account.client.vain(at, h) {
 		return resp, nil
 	}
@@ -82,42 +106,47 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	fresh, err := s.replace(req.Context(), h)
 	if err != nil {
 		_ = body.Close()
-		return resp, nil // a RoundTripper that has a response returns it
+		return resp, nil
 	}
 	drain(resp)
 	resp, err = t.send(req, body, fresh)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && tokenRefused(resp) {
-		s.account.client.refusals.Store(at, refusal{fresh.generation, time.Now()})
+		s.account.client.refusals.Store(at, refusedToken{fresh.generation, time.Now()})
 	}
 	return resp, err
 }
 
-// place is an API as far as one token is concerned.
-type place struct {
+// apiSlot is an API together with the token that it gets.
+type apiSlot struct {
 	slot   *slot
 	origin string
 }
 
-// refusal is a token that was refused though it was new.
-type refusal struct {
+// refusedToken is a token that an API rejected although it had just been issued.
+type refusedToken struct {
 	generation uint64
 	at         time.Time
 }
 
-// vainPause is how long a token that was refused when it was new is not refreshed for the API that refused it: another would be refused too.
+// vainPause is how long a refused token is not refreshed for the API that rejected
+// it. That API would reject the next token too, and a program that polls it would
+// rotate refresh tokens as fast as it polls.
 const vainPause = 10 * time.Second
 
-func (c *Client) vain(at place, h *held) bool {
+// vain reports whether a refresh of h is of no use to the API.
+func (c *Client) vain(at apiSlot, h *held) bool {
 	v, _ := c.refusals.Load(at)
-	r, ok := v.(refusal)
+	r, ok := v.(refusedToken)
 	return ok && r.generation == h.generation && time.Since(r.at) < vainPause
 }
 
-// send sends req with h's token, and under DPoP once more where the server asks for a nonce (RFC 9449 §9).
+// send sends req with the token of h. With DPoP it sends req once more if the server
+// requires a nonce (RFC 9449 §9).
 func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.Response, error) {
 	var prover *oauth.Prover
 	if !h.key.IsZero() {
-		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), wire.NewSecret(h.token.AccessToken))
+		token := wire.NewSecret(h.token.AccessToken)
+		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), token)
 	}
 	for {
 		out := req.Clone(req.Context())
@@ -144,7 +173,8 @@ func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.
 	}
 }
 
-// proofTarget is what a proof names: the URL with the Host that is sent.
+// proofTarget returns the URL that a DPoP proof names. Its host is the Host header,
+// which is what the server compares (RFC 9449 §4.3).
 func proofTarget(req *http.Request) *url.URL {
 	u := *req.URL
 	if req.Host != "" {
@@ -153,12 +183,13 @@ func proofTarget(req *http.Request) *url.URL {
 	return &u
 }
 
+// drain reads the rest of a small body, so that the connection can be used again.
 func drain(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 }
 
-// current returns the token to send now.
+// current returns the token to send now. It refreshes the session if that is due.
 func (s *Session) current(ctx context.Context) (*held, error) {
 	h := s.slot.current.Load()
 	if h != nil && h.fresh() {
@@ -170,7 +201,8 @@ func (s *Session) current(ctx context.Context) (*held, error) {
 	return s.account.token(ctx, s.slot, h)
 }
 
-// replace returns a token newer than the one that was refused.
+// replace returns a newer token than refused. Another goroutine or process may have
+// refreshed the session already; then nothing is sent.
 func (s *Session) replace(ctx context.Context, refused *held) (*held, error) {
 	if h := s.slot.current.Load(); h == nil || h.generation <= refused.generation {
 		if err := s.refreshAfter(ctx, refused.generation); err != nil {
@@ -184,12 +216,15 @@ func (s *Session) replace(ctx context.Context, refused *held) (*held, error) {
 	return h, err
 }
 
+// tokenRefused reports whether resp says that the token is invalid (RFC 6750 §3.1). A
+// 401 for another reason is not cured by a refresh.
 func tokenRefused(resp *http.Response) bool {
 	demand, ok := oauth.PickChallenge(oauth.ParseChallenges(resp.Header), "")
 	return ok && demand.Error == "invalid_token"
 }
 
-// replay returns req's body from its beginning.
+// replay returns the body of req from its beginning, or an error if it cannot be
+// read twice.
 func replay(req *http.Request) (io.ReadCloser, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return http.NoBody, nil
@@ -200,44 +235,39 @@ func replay(req *http.Request) (io.ReadCloser, error) {
 	return req.GetBody()
 }
 
+// closeBody closes the body of a request that is not sent, as a RoundTripper must.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}
 }
 
-// belongs reports whether the token goes with req: false where a redirect led it elsewhere, an error where the program itself sent it
-// where the token must not go (S46).
+// belongs reports whether the token goes with req (S46). It is false if a redirect
+// led req to another origin, and an error if the program itself sent it there.
 func (s *Session) belongs(req *http.Request) (bool, error) {
-	c := s.account.client
-	if req.Response == nil { // the program's own request
-		if err := c.checkOrigin(req.URL); err != nil {
-			return false, err
-		}
-		if err := c.checkOrigin(proofTarget(req)); err != nil { // another Host is another place
-			return false, err
-		}
-		if len(c.cfg.Resources) > 1 && !plainPath(req.URL) {
-			return false, errors.New("the path has . or .. segments or an encoded slash, so that it is not sure under which of Config.Resources it is; write it plainly")
-		}
-		return true, nil
+	if req.Response == nil { // no redirect: the program's own request
+		err := s.checkOwn(req)
+		return err == nil, err
 	}
-	// A chain that has once left for a place without the token does not get it back: who sent it there also chose where it goes on.
+	c := s.account.client
+	// Every request of the chain must have had the token. A server that led the
+	// chain away also chose the next URL, and must not lead it back with a token.
 	first := req
 	for r := req; ; r = r.Response.Request {
-		if c.checkOrigin(r.URL) != nil || c.checkOrigin(proofTarget(r)) != nil || len(c.cfg.Resources) > 1 && !plainPath(r.URL) {
+		if s.checkOwn(r) != nil {
 			return false, nil
 		}
 		if first = r; r.Response == nil {
 			break
 		}
-		if r.Response.Request == nil { // a transport that does not say where the redirect came from
+		if r.Response.Request == nil { // the transport does not say where the redirect came from
 			return false, nil
 		}
 	}
 	if len(c.origins) > 0 {
 		return true, nil
 	}
+	// The program named no origins. Only the origin that it called is its choice.
 	for r := req; r != first; r = r.Response.Request {
 		if wire.Origin(r.URL) != wire.Origin(first.URL) {
 			return false, nil
@@ -246,7 +276,24 @@ func (s *Session) belongs(req *http.Request) (bool, error) {
 	return true, nil
 }
 
-// tokenOrigins are where tokens go; nil: wherever the program itself calls.
+// checkOwn checks whether the token may go with a request of the program itself.
+func (s *Session) checkOwn(req *http.Request) error {
+	c := s.account.client
+	if err := c.checkOrigin(req.URL); err != nil {
+		return err
+	}
+	if err := c.checkOrigin(proofTarget(req)); err != nil { // another Host header is another server
+		return err
+	}
+	if len(c.cfg.Resources) > 1 && !plainPath(req.URL) {
+		return errors.New("the path has . or .. segments or an encoded slash, so that it is not sure " +
+			"under which of Config.Resources it is; write it plainly")
+	}
+	return nil
+}
+
+// tokenOrigins returns the origins that tokens go to. nil: any that the program
+// itself calls.
 func tokenOrigins(cfg *Config) []string {
 	list := cfg.Origins
 	if len(list) == 0 {
@@ -254,14 +301,15 @@ func tokenOrigins(cfg *Config) []string {
 	}
 	var origins []string
 	for _, raw := range list {
-		if u, err := url.Parse(raw); err == nil { // check has parsed it before
+		if u, err := url.Parse(raw); err == nil { // it is: Config.check parsed it before
 			origins = append(origins, wire.Origin(u))
 		}
 	}
 	return origins
 }
 
-// plainPath reports a path that every server reads alike.
+// plainPath reports whether every server reads the path alike. If one server resolved
+// "..", a token for one resource would reach another.
 func plainPath(u *url.URL) bool {
 	for segment := range strings.SplitSeq(u.Path, "/") {
 		if segment == "." || segment == ".." {
@@ -272,6 +320,7 @@ func plainPath(u *url.URL) bool {
 	return !strings.Contains(raw, "%2f") && !strings.Contains(raw, "%5c") && !strings.Contains(u.Path, `\`)
 }
 
+// checkOrigin checks that a token may be sent to the origin of u.
 func (c *Client) checkOrigin(u *url.URL) error {
 	if u.Scheme != "https" && (u.Scheme != "http" || !wire.IsLoopback(u.Hostname())) {
 		return fmt.Errorf("the session's token is not sent over %s; use https", u.Scheme)
@@ -282,7 +331,8 @@ func (c *Client) checkOrigin(u *url.URL) error {
 	return nil
 }
 
-// forRequest returns the session for the resource that u is under, if any (RFC 8707): the longest of Config.Resources that it begins with.
+// forRequest returns s with the token for the resource that u is under (RFC 8707). If
+// there are several, it is the one with the longest path; if there is none, it is s.
 func (s *Session) forRequest(u *url.URL) *Session {
 	if s.slot.resource != "" || len(s.slot.scopes) > 0 || s.err != nil {
 		return s
@@ -303,6 +353,7 @@ func (s *Session) forRequest(u *url.URL) *Session {
 	return s.For(best)
 }
 
+// under reports whether path is base or below it. "/api" is not above "/apis".
 func under(base, path string) bool {
 	if base == "" || base == "/" || path == base {
 		return true

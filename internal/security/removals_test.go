@@ -100,7 +100,7 @@ var removals = []removal{
 	{44, "internal/oauth/registration.go", "case k.Issuer != issuer:", "case false:", ""},
 	{45, "internal/oauth/registration.go", `m["application_type"] = "native"`, "", ""},
 	{46, "oauthclient/transport.go", "if wire.Origin(r.URL) != wire.Origin(first.URL) {", "if false {", ""},
-	{46, "oauthclient/transport.go", "\t\tplain.Header.Del(\"Authorization\")\n", "\t\tplain.Header.Set(\"Authorization\", \"Bearer \"+t.session.slot.current.Load().token.AccessToken)\n", ""},
+	{46, "oauthclient/transport.go", "\tplain.Header.Del(\"Authorization\")\n", "\tplain.Header.Set(\"Authorization\", \"Bearer \"+t.session.slot.current.Load().token.AccessToken)\n", ""},
 	{47, "internal/fetch/fetch.go", "error { return http.ErrUseLastResponse }", "error { return nil }", ""},
 	{47, "internal/fetch/fetch.go", "error { return http.ErrUseLastResponse }", "error { return nil }", "internal/oauth"},
 	{48, "internal/oauth/request.go", "resp, err := Post(ctx, c, r)", "_, _ = Post(ctx, c, r)\n\tresp, err := Post(ctx, c, r)", ""},
