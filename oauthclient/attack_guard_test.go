@@ -140,7 +140,9 @@ func TestMetadataAreACopy(t *testing.T) {
 // Endpoints that were written down are checked as a document is, by New.
 func TestEndpointsAreChecked(t *testing.T) {
 	good := oauthclient.Endpoints{
-		Issuer: "https://github.com", Authorization: "https://github.com/a", Token: "https://github.com/t",
+		Issuer:        "https://github.com",
+		Authorization: "https://github.com/a",
+		Token:         "https://github.com/t",
 	}
 	for want, change := range map[string]func(*oauthclient.Config){
 		"Config.Endpoints.Token":      func(c *oauthclient.Config) { c.Endpoints.Token = "" },

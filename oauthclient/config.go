@@ -160,9 +160,9 @@ type Registration struct {
 // them, because the checks of the response rely on them.
 var flowParams = []string{
 	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
-	"code_challenge_method", "response_mode", "request", "request_uri", "resource", "dpop_jkt", "code",
-	"code_verifier", "client_secret", "grant_type", "client_assertion", "client_assertion_type",
-	"refresh_token", "acr_values", "max_age",
+	"code_challenge_method", "response_mode", "request", "request_uri", "resource", "dpop_jkt",
+	"code", "code_verifier", "client_secret", "grant_type", "client_assertion",
+	"client_assertion_type", "refresh_token", "acr_values", "max_age",
 }
 
 // checkAuthParams is also for LoginOptions: its error names only the field.
@@ -241,7 +241,8 @@ func (c *Config) checkClient(issuer string) error {
 		return errors.New("Config.ClientAuth needs Config.Issuer: " +
 			"a secret is only sent to a provider that the program names")
 	case c.ClientID == "" && c.Registration == nil:
-		return errors.New("Config.ClientID is missing: give the client ID that the provider registered")
+		return errors.New("Config.ClientID is missing: " +
+			"give the client ID that the provider registered")
 	}
 	if oauth.IsDocumentURL(c.ClientID) {
 		if err := oauth.CheckDocumentURL(c.ClientID); err != nil {
@@ -306,7 +307,8 @@ func checkTenantIssuer(issuer, template string) error {
 func checkScope(s string) error {
 	outside := func(r rune) bool { return r < '!' || r > '~' || r == '"' || r == '\\' }
 	if s == "" || strings.ContainsFunc(s, outside) {
-		return fmt.Errorf("%q is not one scope; give one scope an element, without spaces or quotes", s)
+		return fmt.Errorf("%q is not one scope; "+
+			"give one scope an element, without spaces or quotes", s)
 	}
 	return nil
 }

@@ -84,7 +84,8 @@ func (e *Error) Error() string {
 func (e *Error) hint() string {
 	switch e.Code {
 	case "access_denied":
-		return "the sign-in was refused; try again and allow it, or ask the provider's administrator"
+		return "the sign-in was refused; " +
+			"try again and allow it, or ask the provider's administrator"
 	case "invalid_grant", "bad_refresh_token", "login_required", "interaction_required",
 		"consent_required", "account_selection_required", "invalid_token":
 		return "sign in again"
@@ -119,13 +120,15 @@ func (e *Error) Is(target error) bool {
 		case "invalid_grant", "bad_refresh_token": // the second is GitHub's
 			// Elsewhere invalid_grant is not about the session.
 			return e.Endpoint == "token"
-		case "login_required", "interaction_required", "consent_required", "account_selection_required":
+		case "login_required", "interaction_required", "consent_required",
+			"account_selection_required": // OpenID Connect Core §3.1.2.6, with prompt=none
 			return true
 		}
 	case ErrAccessDenied:
 		return e.Code == "access_denied"
 	case ErrStepUp:
-		return e.Code == "insufficient_user_authentication" || e.Code == "unmet_authentication_requirements"
+		return e.Code == "insufficient_user_authentication" || // RFC 9470 §3
+			e.Code == "unmet_authentication_requirements" // OpenID Connect
 	}
 	return false
 }

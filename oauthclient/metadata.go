@@ -20,7 +20,7 @@ import (
 // An empty string means that the provider does not name the endpoint. A nil list
 // means that it says nothing about the subject.
 type Metadata struct {
-	Issuer                             string // exactly Config.Issuer, also with Config.TenantIssuer
+	Issuer                             string // Config.Issuer, also with TenantIssuer
 	AuthorizationEndpoint              string // RFC 6749 §3.1; opened in the browser
 	TokenEndpoint                      string // RFC 6749 §3.2
 	JWKSURI                            string // the keys of ID tokens (RFC 7517)

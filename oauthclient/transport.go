@@ -108,7 +108,7 @@ func (t *transport) sendAgain(
 		_ = body.Close()
 		return resp, nil
 	}
-	drain(resp)
+	drain(resp) // it will not be returned
 	resp, err = t.send(req, body, fresh)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && tokenRefused(resp) {
 		s.account.client.refusals.Store(at, refusedToken{fresh.generation, time.Now()})
@@ -116,7 +116,8 @@ func (t *transport) sendAgain(
 	return resp, err
 }
 
-// apiSlot is an API together with the token that it gets.
+// apiSlot is an API together with the token that it gets. One API's refusal says
+// nothing about another API, which may accept the same token.
 type apiSlot struct {
 	slot   *slot
 	origin string
@@ -143,7 +144,7 @@ func (c *Client) vain(at apiSlot, h *held) bool {
 // send sends req with the token of h. With DPoP it sends req once more if the server
 // requires a nonce (RFC 9449 §9).
 func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.Response, error) {
-	var prover *oauth.Prover
+	var prover *oauth.Prover // nil: a bearer token
 	if !h.key.IsZero() {
 		token := wire.NewSecret(h.token.AccessToken)
 		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), token)
@@ -286,8 +287,8 @@ func (s *Session) checkOwn(req *http.Request) error {
 		return err
 	}
 	if len(c.cfg.Resources) > 1 && !plainPath(req.URL) {
-		return errors.New("the path has . or .. segments or an encoded slash, so that it is not sure " +
-			"under which of Config.Resources it is; write it plainly")
+		return errors.New("the path has . or .. segments or an encoded slash, so that it is not " +
+			"sure under which of Config.Resources it is; write it plainly")
 	}
 	return nil
 }
@@ -316,8 +317,10 @@ func plainPath(u *url.URL) bool {
 			return false
 		}
 	}
+	// Some servers decode these before they route, and take \ for a slash.
 	raw := strings.ToLower(u.EscapedPath())
-	return !strings.Contains(raw, "%2f") && !strings.Contains(raw, "%5c") && !strings.Contains(u.Path, `\`)
+	escaped := strings.Contains(raw, "%2f") || strings.Contains(raw, "%5c")
+	return !escaped && !strings.Contains(u.Path, `\`)
 }
 
 // checkOrigin checks that a token may be sent to the origin of u.
@@ -326,7 +329,8 @@ func (c *Client) checkOrigin(u *url.URL) error {
 		return fmt.Errorf("the session's token is not sent over %s; use https", u.Scheme)
 	}
 	if len(c.origins) > 0 && !slices.Contains(c.origins, wire.Origin(u)) {
-		return fmt.Errorf("the session's token is not for %s; add it to Config.Origins if it is", wire.Origin(u))
+		return fmt.Errorf("the session's token is not for %s; "+
+			"add it to Config.Origins if it is", wire.Origin(u))
 	}
 	return nil
 }
@@ -337,6 +341,7 @@ func (s *Session) forRequest(u *url.URL) *Session {
 	if s.slot.resource != "" || len(s.slot.scopes) > 0 || s.err != nil {
 		return s
 	}
+	// A path under two resources belongs to the more specific one.
 	best, length := "", 0
 	for _, raw := range s.account.client.cfg.Resources {
 		r, err := url.Parse(raw)

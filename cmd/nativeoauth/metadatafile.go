@@ -63,7 +63,8 @@ func (m *metadataFile) check() error {
 		return errors.New("it has no issuer")
 	}
 	if m.PKCEMethods != nil && !slices.Contains(m.PKCEMethods, "S256") {
-		return errors.New("code_challenge_methods_supported lacks S256, without which nobody can sign in safely")
+		return errors.New("code_challenge_methods_supported lacks S256, " +
+			"without which nobody can sign in safely")
 	}
 	return nil
 }

@@ -52,8 +52,8 @@ func (r *report) certificates(w *witness) {
 	earlier := func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }
 	ends := slices.MinFunc(w.chain, earlier).NotAfter
 	on, days := ends.UTC().Format(time.DateOnly), int(ends.Sub(w.at).Hours()/24)
-	own := w.chain[0]
-	of := fmt.Sprintf("of %s by %s, in a chain of %d", name(own.Subject), name(own.Issuer), len(w.chain))
+	subject, issuer := name(w.chain[0].Subject), name(w.chain[0].Issuer)
+	of := fmt.Sprintf("of %s by %s, in a chain of %d", subject, issuer, len(w.chain))
 	switch {
 	case days < 14:
 		r.add(area, Warning, "%s, ends in %d days, on %s", of, days, on)

@@ -12,11 +12,14 @@ import (
 // S38, S39), and rejection itself if it is for none of them.
 func (r *report) fields(d *oauth.Metadata, issuer string, rejection error) {
 	before := len(r.Findings)
+	// The rules of oauth.Metadata.Check, which stops at the first of them. A report
+	// names all.
 	switch {
 	case d.Issuer == issuer:
 	case strings.Contains(d.Issuer, "{tenantid}"):
-		r.add("issuer", Problem, "the document is of the template %q, which serves many tenants: take the "+
-			"issuer of one tenant, or name the template (Config.TenantIssuer, --tenant-issuer)", d.Issuer)
+		r.add("issuer", Problem, "the document is of the template %q, which serves many tenants: "+
+			"take the issuer of one tenant, or name the template "+
+			"(Config.TenantIssuer, --tenant-issuer)", d.Issuer)
 	default:
 		r.add("issuer", Problem, "the document is of %q: it must be the issuer that was given, "+
 			"character for character (RFC 8414 §3.3)", d.Issuer)
@@ -83,7 +86,8 @@ func (r *report) codeFlow(d *oauth.Metadata) {
 		r.add(area, Warning, "there is no authorization_endpoint: sign-in is by device code only")
 	case d.AuthorizationEndpoint == "":
 		r.add(area, Problem, "there is no authorization_endpoint, and no device flow")
-	case !offered(d.GrantTypesSupported, "authorization_code"), !offered(d.ResponseTypesSupported, "code"):
+	case !offered(d.GrantTypesSupported, "authorization_code"),
+		!offered(d.ResponseTypesSupported, "code"):
 		r.add(area, Problem, "the authorization code grant is not offered")
 	default:
 		r.add(area, OK, "offered")
@@ -105,7 +109,8 @@ func (r *report) responseModes(d *oauth.Metadata) {
 		r.add(area, Warning, "%s, and no query: let the listener accept a form "+
 			"(Config.Loopback.FormPost, --form-post)", list)
 	default:
-		r.add(area, Problem, "%s: the listener of a native program accepts query and form_post", list)
+		r.add(area, Problem, "%s: "+
+			"the listener of a native program accepts query and form_post", list)
 	}
 }
 
@@ -156,15 +161,16 @@ func (r *report) publicClient(d *oauth.Metadata) {
 		r.add(area, Note, "the metadata do not say whether a client without a secret is accepted; "+
 			"most providers register one as “native”")
 	default:
-		r.add(area, Warning, "only %s are listed: a secret in an installed program is not confidential "+
-			"(RFC 8252 §8.5)", strings.Join(methods, ", "))
+		r.add(area, Warning, "only %s are listed: a secret in an installed program is not "+
+			"confidential (RFC 8252 §8.5)", strings.Join(methods, ", "))
 	}
 }
 
 // pushedRequests reports on PAR (RFC 9126).
 func (r *report) pushedRequests(d *oauth.Metadata) {
 	const area = "PAR"
-	there, required := d.PushedAuthorizationRequestEndpoint != "", d.RequirePushedAuthorizationRequests
+	there := d.PushedAuthorizationRequestEndpoint != ""
+	required := d.RequirePushedAuthorizationRequests
 	switch {
 	case there && required:
 		r.add(area, OK, "required, and used (RFC 9126)")
@@ -199,8 +205,9 @@ func (r *report) clientAuth(d *oauth.Metadata) {
 	signed := slices.Contains(methods, "private_key_jwt")
 	switch {
 	case slices.Contains(algs, "none"): // which RFC 8414 §2 forbids
-		r.add(area, Warning, "the signing algorithm none is listed for client assertions, which proves nothing")
-	case signed && algs == nil:
+		r.add(area, Warning, "the signing algorithm none is listed for client assertions, "+
+			"which proves nothing")
+	case signed && algs == nil: // a client must guess what is accepted
 		r.add(area, Note, "%s; the algorithms of private_key_jwt are not listed, "+
 			"though they must be (RFC 8414 §2)", list)
 	case signed:
@@ -226,7 +233,9 @@ func (r *report) tokens(d *oauth.Metadata) {
 func (r *report) idToken(d *oauth.Metadata) {
 	const area = "ID token"
 	listed := d.IDTokenSigningAlgValuesSupported
-	openID := slices.Contains(d.ScopesSupported, "openid") || d.SubjectTypesSupported != nil || listed != nil
+	// Any of these is only said by an OpenID provider.
+	openID := slices.Contains(d.ScopesSupported, "openid") ||
+		d.SubjectTypesSupported != nil || listed != nil
 	switch algs := d.IDTokenAlgorithms(); {
 	case !openID:
 		r.add(area, Note, "no OpenID Connect: the provider does not say which user signs in")
@@ -278,8 +287,8 @@ func (r *report) extras(d *oauth.Metadata) {
 		},
 		{"introspection", d.IntrospectionEndpoint, "offered (RFC 7662)", "not offered", Note},
 		{
-			"registration", d.RegistrationEndpoint, "programs can register by themselves (RFC 7591)",
-			"not offered", Note,
+			"registration", d.RegistrationEndpoint,
+			"programs can register by themselves (RFC 7591)", "not offered", Note,
 		},
 	} {
 		if e.url == "" {

@@ -98,7 +98,7 @@ func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error
 	defer guard.CloseIdleConnections()
 	seen := &witness{base: guard, now: o.Now}
 	i := &inspection{
-		report: report{Report{Issuer: issuer, Findings: []Finding{}}},
+		report: report{Report{Issuer: issuer, Findings: []Finding{}}}, // [] in JSON, not null
 		opts:   o, guard: guard, seen: seen,
 		web: &fetch.Client{Transport: seen, Timeout: requestTimeout},
 	}
@@ -111,7 +111,8 @@ func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error
 	return &i.Report, nil
 }
 
-// inspection is one call of Provider.
+// inspection is one call of Provider. Requests go from web through seen, which keeps
+// what the report needs, to guard, which keeps them out of private networks.
 type inspection struct {
 	report
 	opts  Options
@@ -149,13 +150,16 @@ func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound b
 		OpenID: true, Stated: i.opts.TenantIssuer,
 	})
 	if err == nil {
-		i.add("metadata", OK, "found at %s and checked: issuer and endpoints are in order", i.seen.place)
+		i.add("metadata", OK, "found at %s and checked: "+
+			"issuer and endpoints are in order", i.seen.place)
 		if tenants := i.opts.TenantIssuer; tenants != "" {
-			i.add("tenants", OK, "for many: an ID token's issuer is %s, with the token's own tenant", tenants)
+			i.add("tenants", OK, "for many: "+
+				"an ID token's issuer is %s, with the token's own tenant", tenants)
 		}
 		return doc, true
 	}
 	if errors.Is(err, wire.ErrInvalidResponse) && i.seen.document != nil {
+		// The rest of a rejected document is worth a report, too.
 		if doc, _ := oauth.ParseMetadata(i.seen.document); doc != nil {
 			i.fields(doc, i.Issuer, err)
 			return doc, false
@@ -174,12 +178,14 @@ func (i *inspection) addresses(ctx context.Context, d *oauth.Metadata) {
 			continue // Discover has checked those that are there
 		}
 		if i.guard.Check(ctx, u) != nil {
-			i.add(e.name, Problem, "%s has a private address, which a public provider cannot name: "+
-				"nothing is sent there", u.Hostname())
+			i.add(e.name, Problem, "%s has a private address, which a public provider "+
+				"cannot name: nothing is sent there", u.Hostname())
 		}
 	}
 }
 
+// report is a Report that is being written. Its methods judge what was fetched, and
+// send nothing.
 type report struct{ Report }
 
 // add appends a finding of at most 500 characters.

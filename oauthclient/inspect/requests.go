@@ -52,10 +52,11 @@ func (i *inspection) loopback(ctx context.Context, d *oauth.Metadata) {
 	case err != nil:
 		i.add(area, Warning, "the authorization endpoint does not answer: %v", err)
 	case strings.HasPrefix(resp.Header.Get("Location"), redirect):
+		// An error such as login_required, at the redirect URI, shows that it is accepted.
 		i.add(area, OK, "client %s may use 127.0.0.1 with any port, and the path %s", client, path)
-	case resp.Status >= 400:
-		i.add(area, Problem, "the authorization endpoint answers %d to client %s with %s: register "+
-			"http://127.0.0.1%s for a native app, or give --port if the provider compares it",
+	case resp.Status >= 400: // RFC 6749 §4.1.2.1: a bad redirect URI is an error page
+		i.add(area, Problem, "the authorization endpoint answers %d to client %s with %s: "+
+			"register http://127.0.0.1%s for a native app, or give --port if the provider compares it",
 			resp.Status, client, redirect, path)
 	default:
 		i.add(area, Note, "the authorization endpoint answers %d to client %s with %s: "+
