@@ -150,7 +150,7 @@ func (t *transport) send(req *http.Request, body io.ReadCloser, h *held) (*http.
 		prover = t.session.account.client.nonces.Prover(h.key, req.Method, proofTarget(req), token)
 	}
 	for {
-		out := req.Clone(req.Context())
+		out := req.Clone(req.Context()) // a RoundTripper must not change its request
 		out.Body = body
 		out.Header.Set("Authorization", h.token.TokenType+" "+h.token.AccessToken)
 		if prover != nil {
@@ -184,7 +184,8 @@ func proofTarget(req *http.Request) *url.URL {
 	return &u
 }
 
-// drain reads the rest of a small body, so that the connection can be used again.
+// drain reads the rest of a small body, so that the connection can be used again. To
+// read more than 64 KiB would cost more than a new connection.
 func drain(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
@@ -211,6 +212,8 @@ func (s *Session) replace(ctx context.Context, refused *held) (*held, error) {
 		}
 	}
 	h, err := s.current(ctx)
+	// Some providers return the same token until it expires. To send it again would
+	// bring the same 401.
 	if err == nil && h.token.AccessToken == refused.token.AccessToken {
 		return nil, errors.New("the provider issues the refused token again")
 	}
@@ -325,6 +328,8 @@ func plainPath(u *url.URL) bool {
 
 // checkOrigin checks that a token may be sent to the origin of u.
 func (c *Client) checkOrigin(u *url.URL) error {
+	// Over http anybody on the network could read the token. A loopback address is
+	// not on the network.
 	if u.Scheme != "https" && (u.Scheme != "http" || !wire.IsLoopback(u.Hostname())) {
 		return fmt.Errorf("the session's token is not sent over %s; use https", u.Scheme)
 	}
@@ -338,6 +343,7 @@ func (c *Client) checkOrigin(u *url.URL) error {
 // forRequest returns s with the token for the resource that u is under (RFC 8707). If
 // there are several, it is the one with the longest path; if there is none, it is s.
 func (s *Session) forRequest(u *url.URL) *Session {
+	// The program chose the token itself, with Session.For.
 	if s.slot.resource != "" || len(s.slot.scopes) > 0 || s.err != nil {
 		return s
 	}

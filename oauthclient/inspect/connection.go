@@ -17,7 +17,7 @@ import (
 // connection reports on TLS and on the clock, as the first response showed them.
 func (r *report) connection(w *witness, issuer string) {
 	switch {
-	case strings.HasPrefix(issuer, "http://"):
+	case strings.HasPrefix(issuer, "http://"): // Discover accepts that on a loopback address only
 		r.add("TLS", Note, "none: the issuer is on this machine")
 	case w.tls == "":
 		// No answer came; the metadata finding says so.
@@ -41,6 +41,10 @@ func (r *report) connection(w *witness, issuer string) {
 	}
 }
 
+// renewedBefore is how many days before its end a certificate should have been
+// renewed. Automatic renewal comes about 30 days before; at 14 it has failed.
+const renewedBefore = 14
+
 // certificates reports when the chain ends that the server sent. It was verified
 // before. It ends with the first of its certificates, which need not be the
 // server's own.
@@ -55,7 +59,7 @@ func (r *report) certificates(w *witness) {
 	subject, issuer := name(w.chain[0].Subject), name(w.chain[0].Issuer)
 	of := fmt.Sprintf("of %s by %s, in a chain of %d", subject, issuer, len(w.chain))
 	switch {
-	case days < 14:
+	case days < renewedBefore:
 		r.add(area, Warning, "%s, ends in %d days, on %s", of, days, on)
 	default:
 		r.add(area, OK, "%s, until %s (%d days)", of, on, days)

@@ -160,7 +160,7 @@ func (r *report) publicClient(d *oauth.Metadata) {
 	case methods == nil:
 		r.add(area, Note, "the metadata do not say whether a client without a secret is accepted; "+
 			"most providers register one as “native”")
-	default:
+	default: // a login tries nevertheless: many accept public clients without saying so
 		r.add(area, Warning, "only %s are listed: a secret in an installed program is not "+
 			"confidential (RFC 8252 §8.5)", strings.Join(methods, ", "))
 	}
@@ -189,7 +189,7 @@ func (r *report) deviceFlow(d *oauth.Metadata) {
 	switch {
 	case d.DeviceAuthorizationEndpoint == "":
 		r.add(area, Note, "not offered: on a machine without a browser, the address is pasted")
-	case !offered(d.GrantTypesSupported, grant):
+	case !offered(d.GrantTypesSupported, grant): // a login with it may be refused
 		r.add(area, Warning, "there is an endpoint, but grant_types_supported leaves it out")
 	default:
 		r.add(area, OK, "offered (RFC 8628)")
@@ -217,7 +217,8 @@ func (r *report) clientAuth(d *oauth.Metadata) {
 	}
 }
 
-// tokens reports on what the provider issues.
+// tokens reports on what the provider issues: ID tokens, refresh tokens, and access
+// tokens that are bound to a key.
 func (r *report) tokens(d *oauth.Metadata) {
 	r.idToken(d)
 	r.refresh(d)
@@ -239,7 +240,7 @@ func (r *report) idToken(d *oauth.Metadata) {
 	switch algs := d.IDTokenAlgorithms(); {
 	case !openID:
 		r.add(area, Note, "no OpenID Connect: the provider does not say which user signs in")
-	case len(algs) == 0:
+	case len(algs) == 0: // HS256 and its like, keyed with the client secret
 		r.add(area, Problem, "signed with %s only, which a native program cannot check",
 			strings.Join(listed, ", "))
 	case d.JWKSURI == "":
@@ -270,7 +271,9 @@ func (r *report) refresh(d *oauth.Metadata) {
 	}
 }
 
-// extras reports on what a login can do without.
+// extras reports on what a login can do without. A missing revocation endpoint is a
+// Warning, because a token that was copied stays valid after a logout; the others
+// are only convenient.
 func (r *report) extras(d *oauth.Metadata) {
 	for _, e := range []struct {
 		area, url, there, missing string

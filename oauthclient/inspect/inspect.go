@@ -7,6 +7,19 @@
 //		for _, f := range report.Findings { … }
 //	}
 //
+// # What is checked
+//
+//   - the metadata, by the rules of a login: the issuer, and every endpoint;
+//   - TLS, the certificate, and the clock, as the first response showed them;
+//   - what the metadata promise: PKCE, iss in responses, PAR, DPoP, device login,
+//     refresh, revocation, algorithms of ID tokens, and more;
+//   - addresses: a public provider that names a private one has a Problem;
+//   - the key set, and with Options.ClientID the loopback redirect URI.
+//
+// What only a login shows is not checked, such as the tokens themselves.
+//
+// # Compatibility
+//
 // Areas, texts, and the level of a finding may change between versions. Ready, the
 // meaning of the levels, and the fields stay as they are.
 package inspect
@@ -133,7 +146,8 @@ func (i *inspection) run(ctx context.Context) {
 		i.tokens(doc)
 		i.extras(doc)
 	}
-	if !sound { // an endpoint of a rejected document is not called
+	// An endpoint of a rejected document is not called: a login would not call it.
+	if !sound {
 		return
 	}
 	i.addresses(ctx, doc)

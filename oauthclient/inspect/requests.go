@@ -12,7 +12,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/pkce"
 )
 
-// keys fetches the key set, as a login does.
+// keys fetches the key set, as a login does, and reports whether a key in it can
+// verify an ID token.
 func (i *inspection) keys(ctx context.Context, d *oauth.Metadata) {
 	if d.JWKSURI == "" {
 		return
@@ -33,6 +34,7 @@ const redirectOrigin = "http://127.0.0.1:49681"
 // cookies of a user, so that nobody is signed in by it.
 func (i *inspection) loopback(ctx context.Context, d *oauth.Metadata) {
 	const area = "loopback"
+	// To push a request takes the client's authentication, which Options do not have.
 	if d.RequirePushedAuthorizationRequests {
 		i.add(area, Note, "not tried: requests must be pushed first")
 		return
@@ -56,8 +58,8 @@ func (i *inspection) loopback(ctx context.Context, d *oauth.Metadata) {
 		i.add(area, OK, "client %s may use 127.0.0.1 with any port, and the path %s", client, path)
 	case resp.Status >= 400: // RFC 6749 §4.1.2.1: a bad redirect URI is an error page
 		i.add(area, Problem, "the authorization endpoint answers %d to client %s with %s: "+
-			"register http://127.0.0.1%s for a native app, or give --port if the provider compares it",
-			resp.Status, client, redirect, path)
+			"register http://127.0.0.1%s for a native app, "+
+			"or give --port if the provider compares it", resp.Status, client, redirect, path)
 	default:
 		i.add(area, Note, "the authorization endpoint answers %d to client %s with %s: "+
 			"only a login shows whether it accepts that", resp.Status, client, redirect)
@@ -72,6 +74,7 @@ func silentRequest(endpoint, client, redirect string) (*http.Request, error) {
 		return nil, err
 	}
 	q := u.Query()
+	// The values are fresh and not kept: no response is awaited at the redirect URI.
 	for name, value := range map[string]string{
 		"response_type": "code", "client_id": client, "redirect_uri": redirect,
 		"scope": "openid", "prompt": "none",
