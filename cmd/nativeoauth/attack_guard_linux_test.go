@@ -51,7 +51,13 @@ func TestS43PublicProviderNamesPrivateEndpoints(t *testing.T) {
 		if !run.waits {
 			t.Run(kind+" as it should be", func(t *testing.T) { n.accepts(t, run) })
 		}
+		tried := 0
 		for name, host := range insideHosts {
+			// With the race detector each process takes many times as long: three
+			// addresses, others each time, must do.
+			if tried++; raceEnabled && tried > 3 {
+				break
+			}
 			if !t.Run(kind+" at "+name, func(t *testing.T) { n.refuses(t, kind, host, run) }) {
 				break // one tells enough, and a login that goes on may wait for the user
 			}
