@@ -2,18 +2,33 @@ package oauthclient
 
 import "time"
 
-// Account describes a session without its secrets.
+// Account describes a stored session. It holds no secret. [Session.Account]
+// returns the account of one session, and [Client.Accounts] those of all.
 type Account struct {
-	Name        string    // the program's own name for it; "" is the default account
-	Issuer      string    // the provider
-	Subject     string    // the provider's stable name for the user; "" without OpenID Connect
-	Username    string    // preferred_username, else email, else name; for display only, it can change and repeat
-	Scopes      []string  // granted
-	Expiry      time.Time // of the access token; it is refreshed by itself where Refreshable
-	Refreshable bool      // a refresh token is stored
-	// LoginRequired means that the session is known to have ended: signed out, or
-	// refused by the provider, or expired with nothing to renew it. false is no
-	// promise.
+	// Name is the program's own name for the session, as in LoginOptions.Account.
+	// "" is the default account.
+	Name string
+	// Issuer is the provider's issuer identifier.
+	Issuer string
+	// Subject identifies the user at the issuer and never changes. It is "" if
+	// there is no ID token: add "openid" to Config.Scopes.
+	Subject string
+	// Username is preferred_username, email or name, whichever comes first in the
+	// ID token. It is for display only: users can change it, and two users may
+	// have the same.
+	Username string
+	// Scopes are those that were granted, which may be fewer than were requested.
+	Scopes []string
+	// Expiry is when the access token expires. Zero: it is not known.
+	Expiry time.Time
+	// Refreshable says that there is a refresh token, so that the session goes on
+	// after Expiry without the user.
+	Refreshable bool
+	// LoginRequired says that the session is known to have ended: it was signed
+	// out, the provider refused it, or it has expired and nothing can renew it.
+	// false is no promise.
 	LoginRequired bool
-	Store         string // where it is kept: "keychain", "file /…"
+	// Store names the place in which the session is stored, for display:
+	// "keychain", "file /home/…".
+	Store string
 }

@@ -143,7 +143,7 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 	prompting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.working.Go(func() { b.login.provider.warm(prompting) }) // while the user is busy
-	c.cfg.UI.progress(StepPerson)
+	c.cfg.UI.progress(StepUser)
 	c.working.Go(func() { b.show(prompting, cancel) })
 	confirmed := make(chan *oauth.TokenResponse, 1)
 	if b.device != nil {

@@ -10,13 +10,18 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// ParseChallenge reads what a resource asks for in a 401 or 403 (RFC 6750 §3, RFC 9470 §3, RFC 9728 §5.1). ok: signing in with opts, which the
-// caller may complete, may help. resp.Body is left alone. A stored session whose token was refused as invalid does not satisfy opts, unless a refresh replaces it.
+// ParseChallenge reads what an API requires in a 401 or 403 response (RFC 6750 §3,
+// RFC 9470 §3, RFC 9728 §5.1). ok means that a login with opts may help; if it is
+// false, ignore opts. The caller may add to opts. resp.Body is not read.
 //
 //	opts, ok := oauthclient.ParseChallenge(resp)
 //	if ok {
-//		session, err = client.SessionOrLogin(ctx, opts) // adopts a session that suffices: no storm
+//		session, err = client.SessionOrLogin(ctx, opts)
 //	}
+//
+// SessionOrLogin first looks for a stored session that satisfies opts, so that many
+// processes with the same challenge cause one login. If the API rejected the token
+// as invalid, a session with that token satisfies opts only after a refresh.
 func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return nil, false
@@ -29,20 +34,25 @@ func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 	if resp.Request != nil {
 		_, token, _ = strings.Cut(resp.Request.Header.Get("Authorization"), " ")
 	}
-	// What is asked for goes into a URL and before people's eyes: not the token that the resource was sent (S55).
+	// These words go into a URL and are shown to the user. A hostile API must not
+	// get the token there by repeating it (S55).
 	repeats := func(word string) bool { return token != "" && strings.Contains(word, token) }
 	opts = &LoginOptions{
-		Scopes: slices.DeleteFunc(d.Scope, repeats), ACRValues: slices.DeleteFunc(d.ACRValues, repeats), ResourceMetadata: d.ResourceMetadata,
+		Scopes:           slices.DeleteFunc(d.Scope, repeats),
+		ACRValues:        slices.DeleteFunc(d.ACRValues, repeats),
+		ResourceMetadata: d.ResourceMetadata,
 	}
 	if d.Error == "invalid_token" {
 		opts.rejected = wire.NewSecret(token)
 	}
 	if d.HasMaxAge {
 		opts.MaxAge = max(d.MaxAge, time.Second)
-		if d.MaxAge == 0 {
+		if d.MaxAge == 0 { // a new login, which 0 does not mean in LoginOptions
 			opts.MaxAge = -1
 		}
 	}
+	// A login helps only if the challenge says what was lacking. Without that, it
+	// would bring the same token again.
 	switch d.Error {
 	case "insufficient_user_authentication":
 		return opts, len(opts.ACRValues) > 0 || opts.MaxAge != 0

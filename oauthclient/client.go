@@ -214,24 +214,6 @@ func (c *Client) storeName() string {
 	return fmt.Sprintf("%T", c.store)
 }
 
-// Metadata returns what the provider says about itself. It is fetched and checked
-// once, and kept for a day.
-func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
-	if err := c.begin(); err != nil {
-		return nil, err
-	}
-	defer c.done()
-	t, err := c.providers.target(ctx, &LoginOptions{})
-	if err != nil {
-		return nil, err
-	}
-	p, err := c.providers.get(ctx, t.issuer)
-	if err != nil {
-		return nil, err
-	}
-	return p.metadata(), nil
-}
-
 // failure turns what internal/session reports into what a program decides on.
 func failure(err error) error {
 	var pause *session.PauseError

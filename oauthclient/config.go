@@ -19,101 +19,153 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// Config says who signs in where. [New] copies it. Only ClientID and one of Issuer, Metadata and Resources are needed.
+// Config describes the provider, the client and the program. [New] copies it.
+//
+// Required are one of Issuer, Endpoints and Resources, and one of ClientID and
+// Registration. The zero value of every other field is a default that suits most
+// programs.
 type Config struct {
-	// Issuer is the provider's issuer identifier, exactly as its metadata state it. "": Metadata's; else Resources[0] names it
-	// (RFC 9728): stricter rules hold then, and ClientAuth is refused.
+	// Issuer is the provider's issuer identifier, exactly as its metadata state
+	// it. The metadata are fetched from it (RFC 8414, OpenID Connect Discovery).
+	//
+	// If it is "", Endpoints.Issuer is taken. If there are no Endpoints either,
+	// Resources[0] names the issuer (RFC 9728); stricter rules hold then, and
+	// ClientAuth is an error.
 	Issuer string
-	// ClientID is the registered client; it may be the URL of a client ID metadata document. "": Registration obtains one.
-	ClientID string
-	// ClientAuth is for providers that insist on a secret or key. The zero ClientAuth is a public client, as a native app is (RFC 8252 §8.4).
-	ClientAuth ClientAuth
-	// Registration registers the client by itself (RFC 7591) where there is no ClientID. nil: never. The result is kept in Store, under
-	// SoftwareID, else ClientName: programs that share a keychain need one of them to be told apart.
-	Registration *Registration
-	// Metadata is for a provider without discovery. nil: discover (RFC 8414, OpenID Connect Discovery).
-	Metadata *Metadata
-
-	// TenantIssuer is for an Issuer that serves many tenants, and whose metadata state a template in its place: Entra's "common" and "organizations"
-	// state "https://login.microsoftonline.com/{tenantid}/v2.0". That exact text is then taken from the metadata, and an ID token's iss must be it
-	// with the token's own tid (a UUID) filled in; the program decides about tenants by the tid in [Session.Claims]. "": Issuer alone.
+	// Endpoints describe a provider without metadata; nothing is fetched then.
+	// nil: the metadata are fetched.
+	Endpoints *Endpoints
+	// TenantIssuer is for an Issuer that serves many tenants. Its metadata state
+	// a template in place of the issuer; Entra's "common" and "organizations"
+	// state "https://login.microsoftonline.com/{tenantid}/v2.0". Set exactly that
+	// text. An ID token's iss must then be the template with the token's own tid,
+	// a UUID, filled in. The program decides which tenants it admits, by the tid
+	// in [Session.Claims]. "": only Issuer itself.
 	TenantIssuer string
 
-	// Scopes to ask for; "openid" brings an ID token. nil: what the resource names, where it names the issuer.
+	// ClientID is the ID of the registered client. It may be the URL of a client
+	// ID metadata document. "": Registration obtains an ID.
+	ClientID string
+	// ClientAuth is for providers that require a secret or a key. Zero: a public
+	// client, which is right for a native app (RFC 8252 §8.4).
+	ClientAuth ClientAuth
+	// Registration registers the client at the provider (RFC 7591) if ClientID is
+	// "". nil: never. The result is kept in Store under SoftwareID, or under
+	// ClientName if that is "". Programs that share a keychain must differ in it.
+	Registration *Registration
+
+	// Scopes are requested at every login. "openid" brings an ID token, and
+	// "offline_access" a refresh token at many providers. nil: the scopes that
+	// Resources[0] names in its metadata, if those name the issuer too.
 	Scopes []string
-	// Resources are the APIs that tokens are for, sent as resource= (RFC 8707). A request under one of them gets its own token. nil: none.
+	// Resources are the APIs that tokens are for. They are sent as resource
+	// (RFC 8707), and a request to a URL under one of them carries a token of its
+	// own. nil: none.
 	Resources []string
-	// Origins are where HTTPClient sends tokens, as "https://api.example.com". nil: those of Resources, else any https
-	// (or loopback) origin that the program itself calls; never one that a redirect leads to.
+	// Origins are the servers that HTTPClient sends tokens to, each as
+	// "https://api.example.com". nil: the origins of Resources. If there are no
+	// Resources either, any https or loopback origin that the program itself
+	// calls, but none that a redirect leads to.
 	Origins []string
-	// AuthParams are more parameters for the authorization request (audience, access_type); never what the flow itself sets.
+	// AuthParams are additional parameters of the authorization request, such as
+	// audience or access_type. A parameter that the flow itself sets is an error.
 	AuthParams url.Values
-	// TrustedAudiences may stand beside ClientID in an ID token's aud. nil: nobody.
+	// TrustedAudiences may stand beside ClientID in an ID token's aud. nil: none.
 	TrustedAudiences []string
-	// DPoP binds tokens to a key of this session (RFC 9449). It is used unasked where the resource's metadata require it.
+	// DPoP binds tokens to a key of the session (RFC 9449). It is used even if
+	// false when the metadata of a resource require it.
 	DPoP bool
-	// RequirePAR fails where the provider has no pushed authorization requests (RFC 9126). They are used wherever they are advertised.
+	// RequirePAR makes a login fail if the provider does not offer pushed
+	// authorization requests (RFC 9126). They are used if offered in any case.
 	RequirePAR bool
 
-	// Store keeps sessions. nil: the OS keychain, and no fallback.
+	// Store keeps the sessions. nil: the keychain of the operating system. There
+	// is no fallback if the keychain is missing.
 	Store tokenstore.Store
-	// UI is how the person is reached. Zero: the system's browser, and nothing else.
+	// UI reaches the user. Zero: it opens the system's browser and does nothing
+	// else.
 	UI UI
-	// Loopback sets up the listener and its page. Zero: 127.0.0.1, else [::1], a free port, /callback.
+	// Loopback configures the listener that receives the authorization response,
+	// and its page. Zero: 127.0.0.1, else [::1], at a free port, path /callback.
 	Loopback loopback.Config
-	// Transport carries every request to the provider, and is HTTPClient's base: TLS and proxy are its business; redirects, limits and deadlines
-	// are this package's. nil: one with proxies from the environment and TLS 1.2 or later.
+	// Transport carries every request to the provider, and is the base of
+	// HTTPClient. It decides about TLS and proxies. This package decides about
+	// redirects, limits and deadlines. nil: proxies come from the environment,
+	// and TLS 1.2 or later is required.
 	Transport http.RoundTripper
-	// Logger gets what happens, without secrets. nil: silence.
+	// Logger receives events, without secrets. nil: nothing is logged.
 	Logger *slog.Logger
-	// RefreshBefore is how long before expiry a token is refreshed in the background, less jitter. 0: a tenth of the token's life, at most 5 minutes.
+	// RefreshBefore is how long before its expiry a token is refreshed in the
+	// background; a random part of it is subtracted, so that processes do not
+	// refresh at once. 0: a tenth of the token's life, at most 5 minutes.
 	RefreshBefore time.Duration
-	// AssumeLifetime is the life of a token that comes without expires_in. 0: an hour.
+	// AssumeLifetime is the life of a token that comes without expires_in.
+	// 0: one hour.
 	AssumeLifetime time.Duration
-	// AllowPrivate lets an issuer that was learned from the network have a private address. An Issuer given here may always.
+	// AllowPrivate accepts a private address for an issuer that was learned from
+	// the network, and for the servers that a resource names. An Issuer or
+	// Endpoints in Config may have a private address in any case.
 	AllowPrivate bool
 }
 
-// ClientAuth authenticates the client at the provider's endpoints. The zero ClientAuth is a public client. It redacts itself
-// wherever it is printed. It is immutable.
+// ClientAuth authenticates the client to the provider. The zero ClientAuth is a
+// public client. A ClientAuth is immutable, and every form in which it can be
+// printed hides the secret.
 type ClientAuth struct{ method oauth.ClientAuth }
 
-// ClientSecret is for providers that insist on a secret (Google). It is sent with HTTP Basic, or in the body where only that is
-// advertised. In a program that people install it is not confidential (RFC 8252 §8.5).
+// ClientSecret authenticates with a secret, for providers that require one of
+// native apps, such as Google. It is sent with HTTP Basic, or in the body if the
+// provider offers only that. In a program that users install it is not
+// confidential (RFC 8252 §8.5). "" gives the zero ClientAuth.
 func ClientSecret(secret string) ClientAuth { return ClientAuth{oauth.ClientSecret(secret)} }
 
-// PrivateKeyJWT signs an assertion with key (RFC 7523): an *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey or a signer from hardware.
-// keyID is the key's kid at the provider; "" sends none.
+// PrivateKeyJWT authenticates with an assertion signed by key (RFC 7523). key is
+// an *rsa.PrivateKey of 2048 bits or more, an *ecdsa.PrivateKey, an
+// ed25519.PrivateKey, or a signer in hardware with such a public key; [New]
+// rejects any other. keyID is the kid of the key at the provider; if it is "",
+// none is sent.
 func PrivateKeyJWT(key crypto.Signer, keyID string) ClientAuth {
 	return ClientAuth{oauth.PrivateKeyJWT(key, keyID)}
 }
 
-// Format keeps every verb of fmt from printing the secret.
+// Format implements [fmt.Formatter]. No verb prints the secret.
 func (a ClientAuth) Format(f fmt.State, verb rune) { fmt.Fprint(f, "[client authentication]") }
 
-// MarshalText keeps the secret out of JSON.
+// MarshalText implements [encoding.TextMarshaler], and so JSON, without the secret.
 func (a ClientAuth) MarshalText() ([]byte, error) { return []byte("[client authentication]"), nil }
 
-// LogValue keeps the secret out of logs.
+// LogValue implements [slog.LogValuer] without the secret.
 func (a ClientAuth) LogValue() slog.Value { return slog.StringValue("[client authentication]") }
 
-// Registration describes the program to a provider that registers clients by itself (RFC 7591). Redirect URIs, grant types and
-// application_type are the flow's own. It is registered anew when it changes.
+// Registration describes the program to a provider that registers clients
+// dynamically (RFC 7591). The flow itself sets redirect URIs, grant types and
+// application_type. If Registration changes, the client is registered again.
 type Registration struct {
-	ClientName, ClientURI, LogoURI, SoftwareID, SoftwareVersion string
-	// InitialAccessToken authorizes the registration where the provider wants that. nil: none.
+	// ClientName is the program's name, which the provider shows to the user.
+	ClientName string
+	// ClientURI and LogoURI are the program's home page and logo. "": none.
+	ClientURI, LogoURI string
+	// SoftwareID names the program in all its versions, and SoftwareVersion one
+	// of them. "": none is sent. See Config.Registration.
+	SoftwareID, SoftwareVersion string
+	// InitialAccessToken returns the token that authorizes the registration at a
+	// provider that requires one. nil: no token is sent.
 	InitialAccessToken func(context.Context) (string, error)
-	// Extra are more members of the request; never what the flow sets.
+	// Extra are additional members of the request. One that the flow sets is an
+	// error.
 	Extra map[string]any
 }
 
-// flowParams are set by the flow; AuthParams may not touch them.
+// flowParams are the parameters that the flow sets. AuthParams may not replace
+// them, because the checks of the response rely on them.
 var flowParams = []string{
-	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-	"response_mode", "request", "request_uri", "resource", "dpop_jkt", "code", "code_verifier", "client_secret", "grant_type",
-	"client_assertion", "client_assertion_type", "refresh_token", "acr_values", "max_age",
+	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
+	"code_challenge_method", "response_mode", "request", "request_uri", "resource", "dpop_jkt",
+	"code", "code_verifier", "client_secret", "grant_type", "client_assertion",
+	"client_assertion_type", "refresh_token", "acr_values", "max_age",
 }
 
+// checkAuthParams is also for LoginOptions: its error names only the field.
 func checkAuthParams(p url.Values) error {
 	for name := range p {
 		if slices.Contains(flowParams, name) {
@@ -123,24 +175,74 @@ func checkAuthParams(p url.Values) error {
 	return nil
 }
 
-// check validates what can be validated without I/O.
+// check reports the first error in c that can be found without I/O. Its messages
+// name the field.
 func (c *Config) check() error {
 	issuer := c.Issuer
-	if c.Metadata != nil {
+	if c.Endpoints != nil {
 		if issuer == "" {
-			issuer = c.Metadata.Issuer
+			issuer = c.Endpoints.Issuer
 		}
-		if issuer != c.Metadata.Issuer {
-			return fmt.Errorf("Config.Issuer and Config.Metadata.Issuer differ; make them equal")
+		if issuer != c.Endpoints.Issuer {
+			return errors.New("Config.Issuer and Config.Endpoints.Issuer differ; make them equal")
 		}
 	}
+	if err := c.checkProvider(issuer); err != nil {
+		return err
+	}
+	if err := c.checkClient(issuer); err != nil {
+		return err
+	}
+	if err := c.checkRequest(); err != nil {
+		return err
+	}
+	if c.RefreshBefore < 0 || c.AssumeLifetime < 0 {
+		return errors.New("Config.RefreshBefore and AssumeLifetime cannot be negative")
+	}
+	return nil
+}
+
+// localURL accepts https, and http on a loopback address.
+var localURL = wire.URLPolicy{LoopbackHTTP: true}
+
+// checkProvider checks what names the provider. issuer is "" if a resource names
+// it.
+func (c *Config) checkProvider(issuer string) error {
+	if issuer == "" {
+		if len(c.Resources) == 0 {
+			return errors.New("Config.Issuer is missing: give the provider's issuer URL")
+		}
+	} else {
+		u, err := localURL.Parse(issuer)
+		if err != nil {
+			return fmt.Errorf("Config.Issuer: %w", err)
+		}
+		if u.RawQuery != "" || u.ForceQuery {
+			return errors.New("Config.Issuer: an issuer has no query (RFC 8414 §2)")
+		}
+	}
+	if c.Endpoints != nil {
+		if err := c.Endpoints.check(); err != nil {
+			return err
+		}
+	}
+	if c.TenantIssuer != "" {
+		if err := checkTenantIssuer(issuer, c.TenantIssuer); err != nil {
+			return fmt.Errorf("Config.TenantIssuer: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkClient checks what identifies and authenticates the client.
+func (c *Config) checkClient(issuer string) error {
 	switch {
-	case issuer == "" && len(c.Resources) == 0:
-		return errors.New("Config.Issuer is missing: give the provider's issuer URL")
 	case issuer == "" && c.ClientAuth != ClientAuth{}:
-		return errors.New("Config.ClientAuth needs Config.Issuer: a secret is only sent to a provider that the program names")
+		return errors.New("Config.ClientAuth needs Config.Issuer: " +
+			"a secret is only sent to a provider that the program names")
 	case c.ClientID == "" && c.Registration == nil:
-		return errors.New("Config.ClientID is missing: give the client ID that the provider registered")
+		return errors.New("Config.ClientID is missing: " +
+			"give the client ID that the provider registered")
 	}
 	if oauth.IsDocumentURL(c.ClientID) {
 		if err := oauth.CheckDocumentURL(c.ClientID); err != nil {
@@ -150,33 +252,24 @@ func (c *Config) check() error {
 	if err := c.ClientAuth.method.Check(); err != nil {
 		return fmt.Errorf("Config.ClientAuth: %w", err)
 	}
-	loopbackHTTP := wire.URLPolicy{LoopbackHTTP: true}
-	if issuer != "" {
-		u, err := loopbackHTTP.Parse(issuer)
-		if err != nil {
-			return fmt.Errorf("Config.Issuer: %w", err)
-		}
-		if u.RawQuery != "" || u.ForceQuery {
-			return errors.New("Config.Issuer: an issuer has no query (RFC 8414 §2)")
-		}
-	}
-	if c.TenantIssuer != "" {
-		if err := checkTenantIssuer(issuer, c.TenantIssuer); err != nil {
-			return fmt.Errorf("Config.TenantIssuer: %w", err)
-		}
-	}
+	return nil
+}
+
+// checkRequest checks what a login requests, and the servers that its tokens are
+// for.
+func (c *Config) checkRequest() error {
 	for _, s := range c.Scopes {
 		if err := checkScope(s); err != nil {
 			return fmt.Errorf("Config.Scopes: %w", err)
 		}
 	}
 	for _, r := range c.Resources {
-		if _, err := loopbackHTTP.Parse(r); err != nil {
+		if _, err := localURL.Parse(r); err != nil {
 			return fmt.Errorf("Config.Resources: %w", err)
 		}
 	}
 	for _, o := range c.Origins {
-		u, err := loopbackHTTP.Parse(o)
+		u, err := localURL.Parse(o)
 		if err != nil {
 			return fmt.Errorf("Config.Origins: %w", err)
 		}
@@ -187,23 +280,24 @@ func (c *Config) check() error {
 	if err := checkAuthParams(c.AuthParams); err != nil {
 		return fmt.Errorf("Config.%w", err)
 	}
-	if c.RefreshBefore < 0 || c.AssumeLifetime < 0 {
-		return errors.New("Config.RefreshBefore and AssumeLifetime cannot be negative")
-	}
 	return nil
 }
 
-// checkTenantIssuer takes an issuer at the same origin with the tenant as one segment of its path: whoever could fill in more could name any issuer.
+// checkTenantIssuer accepts a template at the origin of issuer, with the tenant
+// as one whole segment of its path. A tenant that could fill in more than a
+// segment could name any issuer.
 func checkTenantIssuer(issuer, template string) error {
-	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(template)
+	u, err := localURL.Parse(template)
 	if err != nil {
 		return err
 	}
 	of, err := url.Parse(issuer)
-	switch {
-	case err != nil || issuer == "" || wire.Origin(of) != wire.Origin(u):
+	if err != nil || issuer == "" || wire.Origin(of) != wire.Origin(u) {
 		return errors.New("it is at another origin than Issuer")
-	case strings.Count(template, "{tenantid}") != 1 || !strings.Contains(u.Path+"/", "/{tenantid}/") || u.RawQuery != "" || u.ForceQuery:
+	}
+	const tenant = "{tenantid}"
+	segment := strings.Count(template, tenant) == 1 && strings.Contains(u.Path+"/", "/"+tenant+"/")
+	if !segment || u.RawQuery != "" || u.ForceQuery {
 		return errors.New("it needs {tenantid} once, as a whole segment of its path")
 	}
 	return nil
@@ -211,12 +305,16 @@ func checkTenantIssuer(issuer, template string) error {
 
 // checkScope accepts a scope-token (RFC 6749 §3.3).
 func checkScope(s string) error {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' || r == '"' || r == '\\' }) {
-		return fmt.Errorf("%q is not one scope; give one scope an element, without spaces or quotes", s)
+	outside := func(r rune) bool { return r < '!' || r > '~' || r == '"' || r == '\\' }
+	if s == "" || strings.ContainsFunc(s, outside) {
+		return fmt.Errorf("%q is not one scope; "+
+			"give one scope an element, without spaces or quotes", s)
 	}
 	return nil
 }
 
+// clone copies everything that c refers to and that a check has seen: a program
+// that changes its Config afterwards must not get around the checks.
 func (c Config) clone() Config {
 	c.Scopes = slices.Clone(c.Scopes)
 	c.Resources = slices.Clone(c.Resources)
@@ -228,9 +326,10 @@ func (c Config) clone() Config {
 		r.Extra = maps.Clone(r.Extra)
 		c.Registration = &r
 	}
-	if c.Metadata != nil {
-		m := *c.Metadata
-		c.Metadata = &m
+	if c.Endpoints != nil {
+		e := *c.Endpoints
+		e.AuthMethods = slices.Clone(e.AuthMethods)
+		c.Endpoints = &e
 	}
 	c.Loopback.Page.Logo = slices.Clone(c.Loopback.Page.Logo)
 	return c

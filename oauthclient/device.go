@@ -93,7 +93,7 @@ func (d *devicePrompt) answer(resp *oauth.TokenResponse) *answer {
 // wait shows the code and polls.
 func (d *devicePrompt) wait(ctx context.Context) (*answer, error) {
 	c := d.login.client
-	c.cfg.UI.progress(StepPerson)
+	c.cfg.UI.progress(StepUser)
 	prompting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var do Instructions

@@ -1,39 +1,104 @@
-// Package oauthclient signs people in to desktop and command-line programs, with OAuth 2.0 and OpenID Connect as RFC 8252 and RFC 9700 ask for it, and
-// keeps them signed in.
+// Package oauthclient signs users in to desktop and command-line programs with OAuth
+// 2.0 and OpenID Connect, and keeps them signed in. It follows RFC 8252 (native
+// apps) and RFC 9700 (security).
+//
+// # Quick start
+//
+// Register a native (public) client at the provider, with the redirect URI
+// http://127.0.0.1/callback. Then:
 //
 //	client, err := oauthclient.New(oauthclient.Config{
 //		Issuer:   "https://login.example.com",
 //		ClientID: "my-cli",
 //		Scopes:   []string{"openid", "offline_access"},
 //	})
-//	defer client.Close()                            // lets the browser load its page, and a refresh finish
-//	session, err := client.SessionOrLogin(ctx, nil) // stored, or opens the browser
+//	if err != nil {
+//		return err
+//	}
+//	defer client.Close() // waits for a refresh that is under way
+//	session, err := client.SessionOrLogin(ctx, nil) // the stored session, or a login
+//	if err != nil {
+//		return err
+//	}
 //	resp, err := session.HTTPClient().Get("https://api.example.com/me")
 //
-// # Silent and interactive
+// The provider's endpoints come from its metadata. [Endpoints] replace the metadata
+// for a provider that publishes none.
 //
-// A [Session] never opens a browser: its calls return a token, refresh one, or say [ErrLoginRequired]. A [Client] does, in [Client.Login],
-// and in [Client.Logout] where the provider's own session ends too. [Client.SessionOrLogin] joins the two and lets one process at a time ask the
-// person; the others wait and adopt what comes of it.
+// # Silent and interactive calls
 //
-// # What is kept, and where
+// A [Session] never opens a browser. Its calls return a token, refresh it, or return
+// [ErrLoginRequired]. Only [Client.Login], [Client.SessionOrLogin] and
+// [Client.Logout] with LogoutOptions.EndSession reach the user.
 //
-// The refresh token, the access tokens and the ID token are one value in Config.Store, the OS keychain by default. Nothing falls back to plaintext: where
-// there is no keychain, Login fails before the browser opens and says what to do. A rotated refresh token is stored before the new access token is handed
-// out, under a lock that all processes share, so that neither a race nor a crash signs the user out.
+// # What identifies a session
+//
+// A session is stored under three values: the issuer (or Config.Resources[0], if that
+// names the issuer), the ClientID (or the name in Registration, if the client
+// registers itself), and LoginOptions.Account. Programs that share these and the
+// Store share the session. Scopes do not take part in it: after a program adds
+// scopes, the stored session still has the old ones. Compare [Account].Scopes, and
+// pass LoginOptions.Scopes to obtain more.
+//
+// A login by another user than the one that the account belongs to is
+// [ErrAccountMismatch].
+//
+// # What is stored
+//
+// The refresh token, the access tokens and the ID token are one value in Config.Store,
+// by default the keychain of the operating system. There is no fallback to plaintext.
+// Without a keychain, a login fails before the browser opens, and the error says what
+// to do.
 //
 // # Where tokens go
 //
-// [Session.HTTPClient] sends them to Config.Origins over https, and never after a redirect to elsewhere. [Session.Token] and
-// [Session.TokenSource] hand them out: print none, and mind that an [oauth2.Token] prints itself. Who the user is tells the verified ID token, through
-// [Session.Claims], never an access token.
+// [Session.HTTPClient] sends tokens only to Config.Origins, over https, and never
+// after a redirect to another origin. [Session.Token] and [Session.TokenSource] return
+// tokens to the program. Do not print them: an [oauth2.Token] prints its secrets.
+//
+// Use [Session.Claims] to identify the user. It reads the verified ID token; an access
+// token does not identify the user.
 //
 // # Errors
 //
-// [ErrLoginRequired] is the only error that signing in again cures. [Error] is what a server said. What matches none of the variables below and
-// is no [*Error] was the network: try later. No error holds a token, a code or a response's body.
+// Test errors with [errors.Is] and [errors.As]. No error holds a token, a code or the
+// body of a response, so that all may be logged and shown.
+//
+//	ErrLoginRequired          call Login, or tell the user to sign in
+//	ErrAccessDenied           stop; the user or the provider said no
+//	ErrNoBrowser              set Config.UI to a TerminalUI
+//	ErrAccountMismatch        use another account name, or set ReplaceUser
+//	ErrStepUp                 tell the user that the login was not strong enough
+//	ErrInvalidResponse        report it: the provider, or an attacker, is at fault
+//	ErrNotRevoked             warn the user; the session is deleted here
+//	*Error                    show it; Code and RetryAfter tell more
+//	errors.ErrUnsupported     the provider lacks the feature; nothing was sent
+//	tokenstore.ErrUnavailable unlock the keychain, or use another Store
+//	context.Canceled, context.DeadlineExceeded
+//	                          the program's own ctx, or five minutes of Login
+//	os.ErrClosed              Client.Close was called
+//	any other                 the network; retry later
+//
+// # Programs without a browser
+//
+// Over SSH or in a container, set Config.UI to a [TerminalUI]. It shows a URL to open
+// on another machine, accepts the URL that the browser ended at, and shows a device
+// code (RFC 8628) if the provider offers one. LoginOptions.Flow chooses one of these.
+//
+// A daemon has no user. It calls [Client.Session], which uses the session that a
+// user's login stored, and reports ErrLoginRequired. On a machine without a keychain,
+// keep sessions in a [tokenstore.File].
+//
+// # Several processes
+//
+// Any number of processes, and of goroutines with one [Client], may use a session at
+// once. Refreshes take a lock that all processes share. A rotated refresh token is
+// stored before the new access token is returned, so that neither a race nor a crash
+// signs the user out. If several processes call [Client.SessionOrLogin] at once, one
+// of them reaches the user. The others wait, and use the session that it stored.
 //
 // # Testing
 //
-// Package oauthtest is an authorization server for tests: a program signs in against it in three lines, without a browser.
+// Package oauthtest has an authorization server for tests. A program signs in to it
+// in three lines, without a browser.
 package oauthclient

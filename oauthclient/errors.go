@@ -14,11 +14,11 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// What a caller decides on, with [errors.Is]. Besides these there are [errors.ErrUnsupported] (the provider lacks it;
-// nothing was sent), [context.DeadlineExceeded] and [context.Canceled], [os.ErrClosed] (after [Client.Close]), and the
-// errors of package tokenstore. What is none of these and no [*Error] was the network: try later.
+// The errors that a program can act on, to be tested with [errors.Is]. The section
+// Errors of the package documentation says what to do with each.
 var (
-	// ErrLoginRequired is the only error that signing in again cures.
+	// ErrLoginRequired means that there is no session, or that the provider has
+	// ended it. It is the only error that a new login cures.
 	ErrLoginRequired = errors.New("sign in again")
 	// ErrNoSession, ErrSignedOut, ErrSessionExpired and ErrSessionRefused say why a
 	// login is required. Each of them matches ErrLoginRequired.
@@ -31,32 +31,50 @@ var (
 	ErrSessionExpired error = &loginReason{"the session has expired"}
 	// ErrSessionRefused means that the provider does not renew the session any more.
 	ErrSessionRefused error = &loginReason{"the provider has ended the session"}
-	// ErrAccessDenied means that the person or the provider said no.
+	// ErrAccessDenied means that the user or the provider refused the login.
 	ErrAccessDenied = errors.New("access denied")
-	// ErrNoBrowser means that there is nothing to open a page with, and UI.Instruct is nil. Hand Config.UI a
-	// [TerminalUI] to let a person open the page on another machine.
+	// ErrNoBrowser means that no browser can be opened on this machine, and that
+	// UI.Instruct is nil. Set Config.UI to a [TerminalUI], so that the user can
+	// open the page on another machine.
 	ErrNoBrowser = errors.New("no browser")
-	// ErrAccountMismatch means that another user than the account's signed in; nothing was changed.
+	// ErrAccountMismatch means that another user signed in than the one that the
+	// account belongs to. The stored session is unchanged. Use another
+	// LoginOptions.Account, or set ReplaceUser.
 	ErrAccountMismatch = errors.New("another user signed in")
-	// ErrStepUp means that acr, auth_time or scope fell short of what was asked (RFC 9470).
+	// ErrStepUp means that the provider signed the user in with less than was
+	// requested: another acr, an older auth_time, or fewer scopes (RFC 9470).
 	ErrStepUp = errors.New("the sign-in is weaker than was asked for")
-	// ErrInvalidResponse means that what a server sent failed a check; the message names the check.
+	// ErrInvalidResponse means that a response failed a check. The message names
+	// the check. To repeat the request does not help.
 	ErrInvalidResponse = wire.ErrInvalidResponse
-	// ErrNotRevoked means that the session is gone here, while the provider may still honour its tokens.
+	// ErrNotRevoked means that [Client.Logout] deleted the session, but that the
+	// provider may still accept its tokens until they expire.
 	ErrNotRevoked = errors.New("signed out here, but the provider did not confirm it")
 )
 
-// Error is what a server said. It holds no body and no secret, and its text is neutralised for terminals and pages.
-// It matches [ErrLoginRequired], [ErrAccessDenied], [ErrStepUp] and [errors.ErrUnsupported] by its code, and
-// [*oauth2.RetrieveError] (without its Body) with [errors.As].
+// Error is an error response of a server (RFC 6749 §5.2 and others). It holds no
+// secret and no body.
+//
+// By its Code it matches [ErrLoginRequired], [ErrAccessDenied] and [ErrStepUp] with
+// [errors.Is]. With [errors.As] it also is an [*oauth2.RetrieveError], without its
+// Body.
 type Error struct {
-	Endpoint    string        // which of the provider's endpoints: "authorization", "token", "revocation", …
-	Code        string        // the OAuth error code, as invalid_grant; "" where the server sent none
-	Description string        // the server's own words, neutralised
-	Status      int           // HTTP status; 0 for an answer that came through the browser
-	RetryAfter  time.Duration // as the server asked; 0: it did not
+	// Endpoint names the endpoint that answered: "authorization", "token",
+	// "revocation", "registration", and so on.
+	Endpoint string
+	// Code is the OAuth error code, such as "invalid_grant". "": none was sent.
+	Code string
+	// Description is the server's text, on one line and safe to print. "": none.
+	Description string
+	// Status is the HTTP status. 0: the response came through the browser.
+	Status int
+	// RetryAfter is how long the server wants the client to wait. 0: it did not
+	// say.
+	RetryAfter time.Duration
 }
 
+// Error returns one line that says what the server answered and what the user can
+// do about it.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the provider's %s endpoint answered", e.Endpoint)
@@ -75,11 +93,14 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// hint returns what the user can do next. "": nothing in particular.
 func (e *Error) hint() string {
 	switch e.Code {
 	case "access_denied":
-		return "the sign-in was refused; try again and allow it, or ask the provider's administrator"
-	case "invalid_grant", "bad_refresh_token", "login_required", "interaction_required", "consent_required", "account_selection_required", "invalid_token":
+		return "the sign-in was refused; " +
+			"try again and allow it, or ask the provider's administrator"
+	case "invalid_grant", "bad_refresh_token", "login_required", "interaction_required",
+		"consent_required", "account_selection_required", "invalid_token":
 		return "sign in again"
 	case "invalid_client", "unauthorized_client":
 		return "check the client ID, and that it is registered as a native (public) client"
@@ -88,7 +109,8 @@ func (e *Error) hint() string {
 	case "invalid_target":
 		return "the provider does not know this resource"
 	case "invalid_request":
-		return "the provider did not accept the request; a redirect URI that is not registered is a common cause"
+		return "the provider did not accept the request; " +
+			"a redirect URI that is not registered is a common cause"
 	case "unsupported_grant_type", "unsupported_response_type":
 		return "the client is not registered for this flow"
 	case "temporarily_unavailable", "server_error":
@@ -103,27 +125,31 @@ func (e *Error) hint() string {
 	return ""
 }
 
-// Is matches the sentinels of this package by what the server said.
+// Is reports whether the server's code means target, one of this package's errors.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrLoginRequired:
 		switch e.Code {
-		case "invalid_grant", "bad_refresh_token":
+		case "invalid_grant", "bad_refresh_token": // the second is GitHub's
+			// Elsewhere invalid_grant is not about the session.
 			return e.Endpoint == "token"
-		case "login_required", "interaction_required", "consent_required", "account_selection_required":
+		case "login_required", "interaction_required", "consent_required",
+			"account_selection_required": // OpenID Connect Core §3.1.2.6, with prompt=none
 			// A token endpoint that says so may be mistaken: see session.Doubt.
 			return e.Endpoint != "token"
 		}
 	case ErrAccessDenied:
 		return e.Code == "access_denied"
 	case ErrStepUp:
-		return e.Code == "insufficient_user_authentication" || e.Code == "unmet_authentication_requirements"
+		return e.Code == "insufficient_user_authentication" || // RFC 9470 §3
+			e.Code == "unmet_authentication_requirements" // OpenID Connect
 	}
 	return false
 }
 
-// As gives code written for x/oauth2 the error that it expects. Its Response has a
-// status and neither header nor body.
+// As sets target if it is a **[oauth2.RetrieveError], for code that was written for
+// x/oauth2. Its Response has a status, and neither header nor body: they may hold
+// tokens.
 func (e *Error) As(target any) bool { return asRetrieveError(target, e.Status, e.Code, e.Description) }
 
 func asRetrieveError(target any, status int, code, description string) bool {
@@ -148,12 +174,11 @@ func (e *loginReason) Error() string { return e.text + ": sign in again" }
 
 func (e *loginReason) Is(target error) bool { return target == ErrLoginRequired }
 
-// loginRequired is an ErrLoginRequired with its reason. Code written for x/oauth2
-// sees an invalid_grant in it.
+// loginRequired is an ErrLoginRequired with its reason.
 type loginRequired struct {
 	why   string
 	kind  error // a loginReason
-	cause error
+	cause error // nil: there is none
 }
 
 func (e *loginRequired) Error() string { return e.why + ": sign in again" }
@@ -162,6 +187,8 @@ func (e *loginRequired) Unwrap() error { return e.cause }
 
 func (e *loginRequired) Is(target error) bool { return target == ErrLoginRequired || target == e.kind }
 
+// As shows code that was written for x/oauth2 an invalid_grant, on which such code
+// starts a new login.
 func (e *loginRequired) As(target any) bool {
 	return asRetrieveError(target, http.StatusBadRequest, "invalid_grant", e.why)
 }
@@ -179,20 +206,27 @@ func (e *narrowRefused) Is(target error) bool { return target == ErrStepUp }
 
 func (e *narrowRefused) As(target any) bool { return errors.As(e.narrow.Err, target) }
 
+// invalid returns an error that matches ErrInvalidResponse.
 func invalid(format string, args ...any) error { return wire.Invalid(format, args...) }
 
+// unsupported returns an error that matches errors.ErrUnsupported. Nothing was sent
+// to the provider then.
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errors.ErrUnsupported)
 }
 
-// fromEndpoint turns what a protocol room reports into what a program decides on.
+// fromEndpoint returns err as a program sees it: an [*Error] if endpoint answered
+// with an error, else err with the name of the endpoint. nil stays nil.
 func fromEndpoint(endpoint string, err error) error {
 	var te *oauth.Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &te):
-		return &Error{Endpoint: endpoint, Code: te.Code, Description: te.Description, Status: te.Status, RetryAfter: te.RetryAfter}
+		return &Error{
+			Endpoint: endpoint, Code: te.Code, Description: te.Description,
+			Status: te.Status, RetryAfter: te.RetryAfter,
+		}
 	}
 	return fmt.Errorf("%s endpoint: %w", endpoint, err)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// perRPC is a google.golang.org/grpc/credentials.PerRPCCredentials. So is that module's own oauth.TokenSource, which takes a session's
-// TokenSource as well: grpc.WithPerRPCCredentials(oauth.TokenSource{TokenSource: session.TokenSource()}).
+// perRPC implements PerRPCCredentials of google.golang.org/grpc/credentials. The
+// type oauth.TokenSource of that module does the same for an oauth2.TokenSource.
 type perRPC struct{ oauth2.TokenSource }
 
 func (c perRPC) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
@@ -26,14 +26,15 @@ func (c perRPC) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (c perRPC) RequireTransportSecurity() bool { return true }
 
-// Every gRPC call has the token that is good at the time. What takes an oauth2.TokenSource takes a session.
+// A session is an oauth2.TokenSource for other packages. Here every gRPC call
+// carries a valid token.
 func ExampleSession_TokenSource() {
 	provider := exampleProvider()
 	defer provider.Close()
 
 	client, err := oauthclient.New(oauthclient.Config{
 		Issuer: provider.URL, ClientID: "my-cli", Scopes: []string{"offline_access"},
-		Store: &tokenstore.Memory{}, UI: provider.UI, // yours leaves them out: the keychain, the browser
+		Store: &tokenstore.Memory{}, UI: provider.UI, // a real program leaves these out
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -43,7 +44,8 @@ func ExampleSession_TokenSource() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	credentials := perRPC{session.TokenSource()} // grpc.NewClient(target, grpc.WithPerRPCCredentials(credentials), …)
+	// grpc.NewClient(target, grpc.WithPerRPCCredentials(credentials), …)
+	credentials := perRPC{session.TokenSource()}
 
 	metadata, err := credentials.GetRequestMetadata(context.Background())
 	fmt.Println(strings.HasPrefix(metadata["authorization"], "Bearer "), err)

@@ -20,18 +20,19 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// In these Examples a provider of their own stands in for yours, with a person at its browser, and a store in memory for the keychain. Your
-// program leaves out Store and UI.
+// The Examples sign in at a provider of their own, with a user at its browser, and
+// keep sessions in memory. A real program leaves out Store and UI.
 
-// Several accounts of one program: each has a name of the program's own.
+// A program can have several accounts. It gives each a name.
 func ExampleClient_Accounts() {
 	provider := exampleProvider()
 	defer provider.Close()
 	ctx := context.Background()
 
 	client, err := oauthclient.New(oauthclient.Config{
-		Issuer: provider.URL, ClientID: "my-cli", Scopes: []string{"openid", "profile", "offline_access"},
-		Store: &tokenstore.Memory{}, UI: provider.UI,
+		Issuer: provider.URL, ClientID: "my-cli",
+		Scopes: []string{"openid", "profile", "offline_access"},
+		Store:  &tokenstore.Memory{}, UI: provider.UI,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -56,7 +57,8 @@ func ExampleClient_Accounts() {
 	// Output: work alice
 }
 
-// A desktop application: its name on the page that ends the sign-in, its progress in the window, and a button that cancels ctx.
+// A desktop application shows its name on the page that ends the login, shows the
+// progress in its window, and has a button that cancels ctx.
 func ExampleConfig_desktop() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -64,7 +66,8 @@ func ExampleConfig_desktop() {
 	defer cancel() // the button
 
 	client, err := oauthclient.New(oauthclient.Config{
-		Issuer: provider.URL, ClientID: "my-cli", Scopes: []string{"openid", "email", "offline_access"},
+		Issuer: provider.URL, ClientID: "my-cli",
+		Scopes:   []string{"openid", "email", "offline_access"},
 		Loopback: loopback.Config{Page: loopback.Page{AppName: "Notes"}},
 		UI: oauthclient.UI{
 			OpenURL:  provider.UI.OpenURL,
@@ -80,7 +83,7 @@ func ExampleConfig_desktop() {
 	session, err := client.SessionOrLogin(ctx, nil)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, oauthclient.ErrAccessDenied):
-		return // the person changed their mind
+		return // the user changed their mind
 	case err != nil:
 		log.Fatal(err)
 	}
@@ -93,13 +96,14 @@ func ExampleConfig_desktop() {
 	fmt.Println("signed in as", who.Email)
 	// Output:
 	// step: discover
-	// step: person
+	// step: user
 	// step: exchange
 	// step: store
 	// signed in as alice@example.com
 }
 
-// A device with a screen and no browser: the person scans a QR code with a telephone (RFC 8628).
+// A device has a screen and no browser. The user scans a QR code with a telephone
+// (RFC 8628).
 func ExampleUI_device() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -107,13 +111,16 @@ func ExampleUI_device() {
 	client, err := oauthclient.New(oauthclient.Config{
 		Issuer: provider.URL, ClientID: "my-cli", Scopes: []string{"offline_access"},
 		Store: &tokenstore.Memory{},
-		UI: oauthclient.UI{Instruct: func(_ context.Context, do oauthclient.Instructions) (string, error) {
+		UI: oauthclient.UI{Instruct: func(
+			_ context.Context, do oauthclient.Instructions,
+		) (string, error) {
 			code, err := qr.Encode(do.VerificationURIComplete, qr.L)
 			if err != nil {
 				return "", err
 			}
-			fmt.Println("a QR code:", len(code.PNG()) > 0) // show it, and beside it do.VerificationURI and do.UserCode
-			provider.visit(do.VerificationURIComplete)     // the telephone
+			// Show it, with do.VerificationURI and do.UserCode beside it.
+			fmt.Println("a QR code:", len(code.PNG()) > 0)
+			provider.visit(do.VerificationURIComplete) // the telephone
 			return "", nil
 		}},
 	})
@@ -122,14 +129,16 @@ func ExampleUI_device() {
 	}
 	defer client.Close()
 
-	_, err = client.SessionOrLogin(context.Background(), &oauthclient.LoginOptions{Flow: oauthclient.FlowDevice})
+	opts := &oauthclient.LoginOptions{Flow: oauthclient.FlowDevice}
+	_, err = client.SessionOrLogin(context.Background(), opts)
 	fmt.Println("signed in:", err == nil)
 	// Output:
 	// a QR code: true
 	// signed in: true
 }
 
-// A daemon has nobody to ask: it goes by the session that a person's sign-in left, and says how to mend it where there is none.
+// A daemon has no user. It uses the session that a login of another program stored,
+// and says what to do if there is none.
 func ExampleClient_Session() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -154,7 +163,7 @@ func ExampleClient_Session() {
 		}
 		return resp.Body.Close()
 	}
-	for range 2 { // in earnest at each tick
+	for range 2 { // a real daemon: at each tick
 		switch err := sync(context.Background()); {
 		case errors.Is(err, oauthclient.ErrLoginRequired):
 			fmt.Println("not signed in; run: my-cli login")
@@ -163,7 +172,8 @@ func ExampleClient_Session() {
 		default:
 			fmt.Println("synced")
 		}
-		if _, err := client.Login(context.Background(), nil); err != nil { // my-cli login, meanwhile
+		// Meanwhile the user runs "my-cli login".
+		if _, err := client.Login(context.Background(), nil); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -197,13 +207,16 @@ func ExampleSession_IDToken() {
 	err = json.NewEncoder(stdout).Encode(map[string]any{
 		"apiVersion": "client.authentication.k8s.io/v1",
 		"kind":       "ExecCredential",
-		"status":     map[string]any{"token": token, "expirationTimestamp": expiry.UTC().Format(time.RFC3339)},
+		"status": map[string]any{
+			"token": token, "expirationTimestamp": expiry.UTC().Format(time.RFC3339),
+		},
 	})
 	fmt.Println(strings.Contains(stdout.String(), "ExecCredential"), err)
 	// Output: true <nil>
 }
 
-// A credential helper of git ("git config credential.helper my-helper") answers "get" with the access token as the password.
+// A credential helper of git answers "get" with the access token as the password.
+// "git config credential.helper my-helper" sets it up.
 func ExampleSession_Token() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -225,12 +238,13 @@ func ExampleSession_Token() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Fprintf(stdout, "username=oauth2\npassword=%s\npassword_expiry_utc=%d\n", token.AccessToken, token.Expiry.Unix())
+	fmt.Fprintf(stdout, "username=oauth2\npassword=%s\npassword_expiry_utc=%d\n",
+		token.AccessToken, token.Expiry.Unix())
 	fmt.Println(strings.Count(stdout.String(), "\n"), "lines for git")
 	// Output: 3 lines for git
 }
 
-// Two APIs of one sign-in, each with a token that the other does not take (RFC 8707).
+// One login serves two APIs. Each gets a token that the other rejects (RFC 8707).
 func ExampleSession_For() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -258,7 +272,7 @@ func ExampleSession_For() {
 		resp.Body.Close()
 		fmt.Println(resp.Status)
 	}
-	one, err := session.For(mail).Token(ctx) // where there is no HTTPClient
+	one, err := session.For(mail).Token(ctx) // without HTTPClient
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -273,7 +287,8 @@ func ExampleSession_For() {
 	// the same token: false
 }
 
-// A provider that insists on a secret for native apps, as Google does. Whoever has the program has the secret.
+// Some providers require a secret of native apps, as Google does. It is not
+// confidential: everybody who has the program has it.
 func ExampleClientSecret() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -292,7 +307,8 @@ func ExampleClientSecret() {
 	// Output: signed in: true
 }
 
-// An API that wants more than the sign-in had, here a second factor, says so in a 401 or 403 (RFC 9470). The person is asked once.
+// An API requires more than the login had, here a second factor. It says so in a 401
+// or 403 (RFC 9470), and the user signs in once more.
 func ExampleParseChallenge() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -318,7 +334,8 @@ func ExampleParseChallenge() {
 	fmt.Println(resp.Status)
 	if opts, ok := oauthclient.ParseChallenge(resp); ok {
 		fmt.Println("signing in again, with", opts.ACRValues)
-		if session, err = client.SessionOrLogin(ctx, opts); err != nil { // ErrStepUp: it was not enough
+		// ErrStepUp would mean that the new login has no second factor either.
+		if session, err = client.SessionOrLogin(ctx, opts); err != nil {
 			log.Fatal(err)
 		}
 		if resp, err = session.HTTPClient().Get(provider.API + "/payments"); err != nil {
@@ -334,15 +351,18 @@ func ExampleParseChallenge() {
 	// hello <nil>
 }
 
-// A provider at which nobody registered the program beforehand: it registers itself, once (RFC 7591).
+// The program is not registered at the provider. It registers itself, once
+// (RFC 7591).
 func ExampleRegistration() {
 	provider := exampleProvider()
 	defer provider.Close()
 
 	client, err := oauthclient.New(oauthclient.Config{
 		Issuer: provider.URL, Scopes: []string{"openid", "profile", "offline_access"},
-		Registration: &oauthclient.Registration{ClientName: "Notes", SoftwareID: "com.example.notes"},
-		Store:        &tokenstore.Memory{}, UI: provider.UI,
+		Registration: &oauthclient.Registration{
+			ClientName: "Notes", SoftwareID: "com.example.notes",
+		},
+		Store: &tokenstore.Memory{}, UI: provider.UI,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -356,7 +376,8 @@ func ExampleRegistration() {
 	// Output: signed in: alice
 }
 
-// A machine without a keychain, such as a server or a CI runner: the session lies in a sealed file, and the key comes from outside.
+// A server or a CI runner has no keychain. The session is stored in an encrypted
+// file, and the key comes from outside.
 func ExampleConfig_sealedFile() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -365,8 +386,10 @@ func ExampleConfig_sealedFile() {
 		log.Fatal(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	secret := filepath.Join(dir, "my-cli.key") // /run/secrets/my-cli.key, where (umask 077; openssl rand -base64 32 >file) made it
-	if err := os.WriteFile(secret, []byte("q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=\n"), 0o600); err != nil {
+	// (umask 077; openssl rand -base64 32 >/run/secrets/my-cli.key) makes a key.
+	secret := filepath.Join(dir, "my-cli.key")
+	const base64 = "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=\n"
+	if err := os.WriteFile(secret, []byte(base64), 0o600); err != nil {
 		log.Fatal(err)
 	}
 
@@ -376,8 +399,8 @@ func ExampleConfig_sealedFile() {
 	}
 	client, err := oauthclient.New(oauthclient.Config{
 		Issuer: provider.URL, ClientID: "my-cli", Scopes: []string{"offline_access"},
-		Store: tokenstore.NewFile(filepath.Join(dir, "sessions"), key), // a directory of this user alone
-		UI:    provider.UI,                                             // oauthclient.TerminalUI(os.Stderr, os.Stdin)
+		Store: tokenstore.NewFile(filepath.Join(dir, "sessions"), key),
+		UI:    provider.UI, // a real program: oauthclient.TerminalUI(os.Stderr, os.Stdin)
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -389,4 +412,63 @@ func ExampleConfig_sealedFile() {
 	}
 	fmt.Println("kept in a file:", strings.HasPrefix(session.Account().Store, "file "))
 	// Output: kept in a file: true
+}
+
+// A provider publishes no metadata, as GitHub does not. The program writes down the
+// endpoints that it uses.
+func ExampleEndpoints() {
+	provider := exampleProvider()
+	defer provider.Close()
+
+	client, err := oauthclient.New(oauthclient.Config{
+		ClientID: "my-cli", Scopes: []string{"offline_access"},
+		Endpoints: &oauthclient.Endpoints{
+			Issuer:        provider.URL,
+			Authorization: provider.URL + "/authorize",
+			Token:         provider.URL + "/token",
+			S256:          true,
+		},
+		Store: &tokenstore.Memory{}, UI: provider.UI,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	session, err := client.SessionOrLogin(context.Background(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("signed in:", session.Account().Refreshable)
+	// Output: signed in: true
+}
+
+// A program that adapts to the provider reads its metadata. Claims has the members
+// without a field.
+func ExampleClient_Metadata() {
+	provider := exampleProvider()
+	defer provider.Close()
+
+	client, err := oauthclient.New(oauthclient.Config{
+		Issuer: provider.URL, ClientID: "my-cli",
+		Store: &tokenstore.Memory{}, UI: provider.UI,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	metadata, err := client.Metadata(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	var more struct {
+		Prompts []string `json:"prompt_values_supported"`
+	}
+	if err := metadata.Claims(&more); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("device login:", metadata.DeviceAuthorizationEndpoint != "")
+	fmt.Println("prompts:", more.Prompts)
+	// Output:
+	// device login: true
+	// prompts: [none login consent]
 }

@@ -14,11 +14,14 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-// provider is what the Examples sign in at, with the person at the browser and an API behind it.
+// provider is the authorization server that the Examples sign in at, with a user at
+// the browser and an API behind it.
 type provider struct {
-	URL string         // the issuer
-	API string         // says hello to its tokens: /me, /mail, /files, and /payments to those who signed in with a second factor
-	UI  oauthclient.UI // the person's browser
+	URL string // the issuer
+	// API has /me, /mail and /files, and /payments for logins with a second factor.
+	// Each answers "hello" to a token for it.
+	API string
+	UI  oauthclient.UI // the user's browser
 
 	server *httptest.Server
 	visits sync.WaitGroup
@@ -36,9 +39,14 @@ func exampleProvider() *provider {
 		Issuer: p.URL,
 		Clients: []authserver.Client{
 			{ID: "my-cli", RedirectURIs: callbacks},
-			{ID: "my-desktop-app", RedirectURIs: callbacks, Auth: authserver.AuthBasic, Secret: wire.NewSecret("installed, so no secret")},
+			{
+				ID: "my-desktop-app", RedirectURIs: callbacks,
+				Auth: authserver.AuthBasic, Secret: wire.NewSecret("installed, so no secret"),
+			},
 		},
-		Users:            map[string]map[string]any{"alice": {"preferred_username": "alice", "email": "alice@example.com"}},
+		Users: map[string]map[string]any{
+			"alice": {"preferred_username": "alice", "email": "alice@example.com"},
+		},
 		AutoUser:         "alice",
 		DeviceInterval:   time.Second,
 		OpenRegistration: true,
@@ -46,7 +54,9 @@ func exampleProvider() *provider {
 	if err != nil {
 		panic(err)
 	}
-	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "hello") })
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "hello")
+	})
 	mux := http.NewServeMux()
 	mux.Handle("/", auth)
 	mux.Handle("/api/me", auth.Protect(authserver.Resource{}, hello))
@@ -62,9 +72,10 @@ func exampleProvider() *provider {
 	return p
 }
 
-// visit opens url in the person's browser.
+// visit opens url in the user's browser.
 func (p *provider) visit(url string) {
-	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	transport := &http.Transport{DisableKeepAlives: true}
+	web := &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	if resp, err := web.Get(url); err == nil {
 		_ = resp.Body.Close()
 	}

@@ -18,13 +18,13 @@ func run(ctx context.Context, issuer, clientID, api string) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close() // lets the browser load its page, and a refresh finish
+	defer client.Close() // waits for a refresh that is under way
 
-	session, err := client.SessionOrLogin(ctx, nil) // the stored session, else opens the browser
+	session, err := client.SessionOrLogin(ctx, nil) // the stored session, or a login in the browser
 	if err != nil {
 		return err
 	}
-	resp, err := session.HTTPClient().Get(api) // refreshes the token when it is time, in however many processes
+	resp, err := session.HTTPClient().Get(api) // refreshes the token if that is due
 	if err != nil {
 		return err
 	}
@@ -33,10 +33,11 @@ func run(ctx context.Context, issuer, clientID, api string) error {
 	return err
 }
 
-// The quick start: who signed in stays signed in, and the API is called as that person.
+// The user signs in once. Later runs of the program use the stored session.
 func Example() {
-	// An error, and not log.Fatal, ends run: what is deferred there must happen.
-	if err := run(context.Background(), "https://login.example.com", "my-cli", "https://api.example.com/me"); err != nil {
+	// run returns its error, because log.Fatal in it would skip client.Close.
+	const issuer, api = "https://login.example.com", "https://api.example.com/me"
+	if err := run(context.Background(), issuer, "my-cli", api); err != nil {
 		log.Print(err)
 	}
 }

@@ -4,8 +4,8 @@ import "slices"
 
 // issuer returns the issuer that the program names; "": the resource names it.
 func (c *Config) issuer() string {
-	if c.Issuer == "" && c.Metadata != nil {
-		return c.Metadata.Issuer
+	if c.Issuer == "" && c.Endpoints != nil {
+		return c.Endpoints.Issuer
 	}
 	return c.Issuer
 }

@@ -53,7 +53,7 @@ func TestLogin(t *testing.T) {
 	var steps []oauthclient.Step
 	cfg.UI.Progress = func(s oauthclient.Step) { steps = append(steps, s) }
 	c, session := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
-	require.Equal(t, []oauthclient.Step{oauthclient.StepDiscover, oauthclient.StepPerson, oauthclient.StepExchange, oauthclient.StepStore}, steps)
+	require.Equal(t, []oauthclient.Step{oauthclient.StepDiscover, oauthclient.StepUser, oauthclient.StepExchange, oauthclient.StepStore}, steps)
 
 	account := session.Account()
 	require.Equal(t, "alice", account.Subject)

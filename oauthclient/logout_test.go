@@ -103,17 +103,14 @@ func TestS69OtherState(t *testing.T) {
 // ErrUnsupported, and the session is deleted here all the same.
 func TestS69Endpoint(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)
-	c, _ := signIn(t, server, nil)
-	m, err := c.Metadata(t.Context())
-	require.NoError(t, err)
 	cfg := server.Config()
-	m.EndSessionEndpoint = ""
-	cfg.Metadata = m
-	c, _ = signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
+	says(t, &cfg, map[string]any{"end_session_endpoint": nil})
+	c, _ := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
 	require.ErrorIs(t, c.Logout(t.Context(), "", &oauthclient.LogoutOptions{EndSession: true}), errors.ErrUnsupported)
-	_, err = c.Session(t.Context(), "")
+	_, err := c.Session(t.Context(), "")
 	require.ErrorIs(t, err, oauthclient.ErrSignedOut)
-	m.EndSessionEndpoint = "http://login.example.com/end"
+	cfg = server.Config()
+	says(t, &cfg, map[string]any{"end_session_endpoint": "http://login.example.com/end"})
 	opened := counted(&cfg)
 	_, err = newClient(t, cfg).Login(t.Context(), nil)
 	require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)

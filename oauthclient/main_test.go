@@ -1,10 +1,14 @@
 package oauthclient_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,6 +93,38 @@ func counted(cfg *oauthclient.Config) *atomic.Int64 {
 		return open(ctx, url)
 	}
 	return &n
+}
+
+// says changes members of the metadata that the provider of cfg publishes; nil
+// takes a member away.
+func says(t *testing.T, cfg *oauthclient.Config, members map[string]any) {
+	t.Helper()
+	base := cfg.Transport
+	if base == nil {
+		own := &http.Transport{}
+		t.Cleanup(own.CloseIdleConnections)
+		base = own
+	}
+	cfg.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		resp, err := base.RoundTrip(r)
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(r.URL.Path, "/.well-known/") {
+			return resp, err
+		}
+		defer resp.Body.Close()
+		var document map[string]any
+		if err := json.NewDecoder(resp.Body).Decode(&document); err != nil {
+			return nil, err
+		}
+		for name, value := range members {
+			if document[name] = value; value == nil {
+				delete(document, name)
+			}
+		}
+		data, err := json.Marshal(document)
+		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+		resp.Header.Del("Content-Length")
+		return resp, err
+	})
 }
 
 // authServer is the server behind oauthtest, for tests that ask more of it. Its browser signs in at once.

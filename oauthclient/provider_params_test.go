@@ -37,7 +37,7 @@ func TestAuthParamsGoAlong(t *testing.T) {
 		}})
 		cfg := server.Config()
 		if !pushed {
-			cfg.Metadata = withoutPAR(t, cfg)
+			says(t, &cfg, map[string]any{"pushed_authorization_request_endpoint": nil})
 		}
 		cfg.AuthParams = url.Values{"authorization_details": {details}, "ui_locales": {"fr"}}
 		c := newClient(t, cfg)

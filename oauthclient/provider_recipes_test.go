@@ -17,13 +17,13 @@ func recipeGitHub() oauthclient.Config {
 		ClientAuth: oauthclient.ClientSecret("example"), // GitHub insists; with FlowDevice it does not
 		Scopes:     []string{"repo", "user:email"},
 		Origins:    []string{"https://api.github.com"},
-		Metadata: &oauthclient.Metadata{
-			Issuer:                            "https://github.com",
-			AuthorizationEndpoint:             "https://github.com/login/oauth/authorize",
-			TokenEndpoint:                     "https://github.com/login/oauth/access_token",
-			DeviceAuthorizationEndpoint:       "https://github.com/login/device/code",
-			CodeChallengeMethodsSupported:     []string{"S256"},
-			TokenEndpointAuthMethodsSupported: []string{"client_secret_post"},
+		Endpoints: &oauthclient.Endpoints{
+			Issuer:        "https://github.com",
+			Authorization: "https://github.com/login/oauth/authorize",
+			Token:         "https://github.com/login/oauth/access_token",
+			Device:        "https://github.com/login/device/code",
+			S256:          true,
+			AuthMethods:   []string{"client_secret_post"},
 		},
 		AssumeLifetime: 10 * 365 * 24 * time.Hour, // an OAuth app's tokens have no end
 	}
@@ -95,10 +95,10 @@ func recipePayPal() oauthclient.Config {
 		ClientAuth: oauthclient.ClientSecret("example"), // PayPal insists; it is not confidential
 		Scopes:     []string{"profile", "email"},
 		Origins:    []string{"https://api-m.paypal.com"},
-		Metadata: &oauthclient.Metadata{
-			Issuer:                "https://www.paypal.com",
-			AuthorizationEndpoint: "https://www.paypal.com/signin/authorize",
-			TokenEndpoint:         "https://api-m.paypal.com/v1/oauth2/token",
+		Endpoints: &oauthclient.Endpoints{
+			Issuer:        "https://www.paypal.com",
+			Authorization: "https://www.paypal.com/signin/authorize",
+			Token:         "https://api-m.paypal.com/v1/oauth2/token",
 		},
 		Loopback: loopback.Config{Addr: "127.0.0.1:8765"}, // the return URL is compared with its port
 	}

@@ -58,7 +58,7 @@ func TestGitHub(t *testing.T) {
 	require.Equal(t, []string{"gho_16C7e42F292c6912E7710c838347Ae178B4a"}, w.calls)
 	require.ErrorIs(t, s.Claims(&struct{}{}), errors.ErrUnsupported)
 	for _, path := range w.paths {
-		require.NotContains(t, path, ".well-known", "a provider with Metadata is not asked for them")
+		require.NotContains(t, path, ".well-known", "nothing is fetched if the program wrote Endpoints")
 	}
 }
 
@@ -403,7 +403,7 @@ func TestPayPalByIssuer(t *testing.T) {
 		},
 	})
 	cfg := recipePayPal()
-	cfg.Issuer, cfg.Metadata, cfg.Origins = "https://www.paypal.com", nil, []string{"https://api.paypal.com"}
+	cfg.Issuer, cfg.Endpoints, cfg.Origins = "https://www.paypal.com", nil, []string{"https://api.paypal.com"}
 	cfg.Loopback.Addr = freeAddr(t)
 	_, err := w.client(cfg).Login(t.Context(), nil)
 	require.NoError(t, err)

@@ -322,12 +322,3 @@ func member(t *testing.T, object, name string) string {
 	require.NoError(t, json.Unmarshal([]byte(object), &m))
 	return string(m[name])
 }
-
-// withoutPAR are a server's metadata without pushed requests.
-func withoutPAR(t *testing.T, cfg oauthclient.Config) *oauthclient.Metadata {
-	t.Helper()
-	m, err := newClient(t, cfg).Metadata(t.Context())
-	require.NoError(t, err)
-	m.PushedAuthorizationRequestEndpoint = ""
-	return m
-}

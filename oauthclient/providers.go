@@ -66,7 +66,7 @@ func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) 
 		return nil, ctx.Err()
 	}
 	p := l.current
-	if p != nil && (ps.cfg.Metadata != nil || time.Since(p.fetchedAt) < providerAge) {
+	if p != nil && (ps.cfg.Endpoints != nil || time.Since(p.fetchedAt) < providerAge) {
 		return p, nil
 	}
 	if p != nil { // yesterday's will do: nobody waits long for today's
@@ -89,19 +89,17 @@ func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) 
 	return next, nil
 }
 
+// discover fetches and checks the metadata of issuer, unless the program wrote
+// Config.Endpoints. before is what was known until now; nil: nothing.
 func (ps *providers) discover(ctx context.Context, issuer string, before *provider) (*provider, error) {
 	next := &provider{providers: ps, issuer: issuer, fetchedAt: time.Now()}
 	if before != nil {
-		next.fetch = before.fetch
+		next.fetch = before.fetch // with its open connections, and the home that its guard knows
 	} else {
 		next.fetch = &fetch.Client{Transport: ps.guard(issuer)}
 	}
-	if ps.cfg.Metadata != nil {
-		doc := oauth.Metadata(*ps.cfg.Metadata)
-		if err := doc.Check(issuer); err != nil {
-			return nil, invalid("Config.Metadata: %w", err)
-		}
-		next.doc = &doc
+	if ps.cfg.Endpoints != nil {
+		next.doc = ps.cfg.Endpoints.metadata()
 	} else {
 		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
 			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer, Private: ps.cfg.AllowPrivate,
@@ -123,10 +121,14 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 	return next, nil
 }
 
-// guard keeps a provider from naming servers inside this machine's network (S43).
+// guard returns the transport for requests to the provider. It keeps a provider
+// from naming servers inside this machine's network (S43).
+//
+// Only the program itself can lift the guard, with Config.Endpoints or
+// AllowPrivate. Metadata that were fetched have another type, and so cannot.
 func (ps *providers) guard(issuer string) http.RoundTripper {
 	switch {
-	case ps.cfg.Metadata != nil: // the program itself named every server
+	case ps.cfg.Endpoints != nil:
 		return ps.cfg.Transport
 	case ps.cfg.issuer() != "":
 		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(issuer))

@@ -17,19 +17,28 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// HTTPClient returns a client that sends the session's token where it belongs and nowhere else: see [Session.Transport]. It is the same each
-// time; do not change it.
+// HTTPClient returns a client that sends the session's token to Config.Origins, and
+// nowhere else; [Session.Transport] has the rules. Every call returns the same
+// client. Do not change it. It is safe for concurrent use.
 func (s *Session) HTTPClient() *http.Client {
 	s.once.Do(func() { s.http = &http.Client{Transport: s.Transport(nil)} })
 	return s.http
 }
 
-// Transport returns a RoundTripper that adds the session's token to requests to Config.Origins, over https (or http to this machine) only, and sends
-// them through base; nil: Config.Transport.
+// Transport returns a RoundTripper that adds the session's token to requests to
+// Config.Origins, over https, or over http to this machine. It sends them through
+// base. nil base: Config.Transport. It is safe for concurrent use.
 //
-// A request of the program's own to another origin is an error; one that a redirect leads to another origin goes there without the
-// token. After a 401 that says invalid_token (RFC 6750 §3.1) the session is refreshed and the request sent once more, if its body can be;
-// if that cannot be, the 401 comes back. So it does, for some seconds, from an API that refused a token that was new.
+// If the program itself sends a request to another origin, that is an error. A
+// request that a redirect leads to another origin is sent without the token.
+//
+// After a 401 with invalid_token (RFC 6750 §3.1) the session is refreshed, and the
+// request is sent once more if its body can be sent again. If any of that fails, the
+// 401 is returned. If an API rejects a token that has just been issued, its 401s are
+// returned for 10 seconds without another refresh.
+//
+// Besides those of base, errors are those of [Session.Token]: [ErrLoginRequired] if
+// the session has ended.
 func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = s.client.cfg.Transport
@@ -37,31 +46,28 @@ func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
 	return &transport{session: s, base: base}
 }
 
+// transport adds the token of a session to requests.
 type transport struct {
 	session  *Session
 	base     http.RoundTripper
-	provider bool // for the provider's own endpoints: not bound to Origins
+	provider bool // the provider's own endpoints are the target: Origins do not matter
 }
 
+// Format implements [fmt.Formatter], because fmt would print the session's fields.
 func (t *transport) Format(f fmt.State, verb rune) { t.session.Format(f, verb) }
 
+// RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	send, err := true, error(nil)
-	if !t.provider {
-		send, err = t.session.belongs(req)
-	}
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	if !send {
-		plain := req.Clone(req.Context())
-		plain.Header.Del("Authorization")
-		plain.Header.Del("DPoP")
-		return t.base.RoundTrip(plain)
-	}
 	s := t.session
 	if !t.provider {
+		send, err := s.belongs(req)
+		if err != nil {
+			closeBody(req)
+			return nil, err
+		}
+		if !send {
+			return t.sendPlain(req)
+		}
 		s = s.forRequest(req.URL)
 	}
 	h, err := s.current(req.Context())
@@ -73,6 +79,24 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode != http.StatusUnauthorized || !tokenRefused(resp) {
 		return resp, err
 	}
+	return t.sendAgain(req, resp, s, h)
+}
+
+// sendPlain sends req without a token. The headers may hold one: net/http copies
+// those of the first request when it follows a redirect.
+func (t *transport) sendPlain(req *http.Request) (*http.Response, error) {
+	plain := req.Clone(req.Context())
+	plain.Header.Del("Authorization")
+	plain.Header.Del("DPoP")
+	return t.base.RoundTrip(plain)
+}
+
+// sendAgain refreshes s and sends req with the new token, after resp rejected that
+// of h. It returns resp if that is not possible: a RoundTripper that has a response
+// returns no error.
+func (t *transport) sendAgain(
+	req *http.Request, resp *http.Response, s *Session, h *session.CachedToken,
+) (*http.Response, error) {
 	at := api{s.slot, wire.Origin(req.URL)}
 	if s.client.rejected.inVain(at, h) {
 		return resp, nil
@@ -84,9 +108,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	fresh, err := s.replace(req.Context(), h)
 	if err != nil {
 		_ = body.Close()
-		return resp, nil // a RoundTripper that has a response returns it
+		return resp, nil
 	}
-	drain(resp)
+	drain(resp) // it will not be returned
 	resp, err = t.send(req, body, fresh)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && tokenRefused(resp) {
 		s.client.rejected.add(at, fresh)
@@ -94,7 +118,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// api is an origin as far as one token is concerned.
+// api is an origin as far as one token is concerned. One API's rejection says
+// nothing about another API, or about a token for something else.
 type api struct {
 	slot   *session.Slot
 	origin string
@@ -104,7 +129,8 @@ type api struct {
 // refreshed for the API that rejected it: another would be rejected too.
 const rejectedPause = 10 * time.Second
 
-// rejections are the APIs that rejected a token although it was new.
+// rejections are the APIs that rejected a token although it had just been issued.
+// The zero value is empty. It is safe for concurrent use.
 type rejections struct{ last sync.Map } // api → rejection
 
 type rejection struct {
@@ -123,14 +149,16 @@ func (r *rejections) inVain(a api, t *session.CachedToken) bool {
 	return ok && last.generation == t.Generation && time.Since(last.at) < rejectedPause
 }
 
-// send sends req with h's token, and under DPoP once more where the server asks for a nonce (RFC 9449 §9).
+// send sends req with the token of h. With DPoP it sends req once more if the server
+// requires a nonce (RFC 9449 §9).
 func (t *transport) send(req *http.Request, body io.ReadCloser, h *session.CachedToken) (*http.Response, error) {
-	var prover *oauth.Prover
+	var prover *oauth.Prover // nil: a bearer token
 	if !h.Key.IsZero() {
-		prover = t.session.client.providers.nonces.Prover(h.Key, req.Method, proofTarget(req), wire.NewSecret(h.Token.AccessToken))
+		token := wire.NewSecret(h.Token.AccessToken)
+		prover = t.session.client.providers.nonces.Prover(h.Key, req.Method, proofTarget(req), token)
 	}
 	for {
-		out := req.Clone(req.Context())
+		out := req.Clone(req.Context()) // a RoundTripper must not change its request
 		out.Body = body
 		out.Header.Set("Authorization", h.Token.TokenType+" "+h.Token.AccessToken)
 		if prover != nil {
@@ -154,7 +182,8 @@ func (t *transport) send(req *http.Request, body io.ReadCloser, h *session.Cache
 	}
 }
 
-// proofTarget is what a proof names: the URL with the Host that is sent.
+// proofTarget returns the URL that a DPoP proof names. Its host is the Host header,
+// which is what the server compares (RFC 9449 §4.3).
 func proofTarget(req *http.Request) *url.URL {
 	u := *req.URL
 	if req.Host != "" {
@@ -163,12 +192,15 @@ func proofTarget(req *http.Request) *url.URL {
 	return &u
 }
 
+// drain reads the rest of a small body, so that the connection can be used again. To
+// read more than 64 KiB would cost more than a new connection.
 func drain(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 }
 
-// replace returns a token newer than the one that was refused.
+// replace returns a newer token than refused. Another goroutine or process may have
+// refreshed the session already; then nothing is sent.
 func (s *Session) replace(ctx context.Context, refused *session.CachedToken) (*session.CachedToken, error) {
 	if h := s.slot.Cached(); h == nil || h.Generation <= refused.Generation {
 		if err := s.refreshAfter(ctx, refused.Generation); err != nil {
@@ -176,18 +208,23 @@ func (s *Session) replace(ctx context.Context, refused *session.CachedToken) (*s
 		}
 	}
 	h, err := s.current(ctx)
+	// Some providers return the same token until it expires. To send it again would
+	// bring the same 401.
 	if err == nil && h.Token.AccessToken == refused.Token.AccessToken {
 		return nil, errors.New("the provider issues the refused token again")
 	}
 	return h, err
 }
 
+// tokenRefused reports whether resp says that the token is invalid (RFC 6750 §3.1). A
+// 401 for another reason is not cured by a refresh.
 func tokenRefused(resp *http.Response) bool {
 	demand, ok := oauth.PickChallenge(oauth.ParseChallenges(resp.Header), "")
 	return ok && demand.Error == "invalid_token"
 }
 
-// replay returns req's body from its beginning.
+// replay returns the body of req from its beginning, or an error if it cannot be
+// read twice.
 func replay(req *http.Request) (io.ReadCloser, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return http.NoBody, nil
@@ -198,44 +235,39 @@ func replay(req *http.Request) (io.ReadCloser, error) {
 	return req.GetBody()
 }
 
+// closeBody closes the body of a request that is not sent, as a RoundTripper must.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}
 }
 
-// belongs reports whether the token goes with req: false where a redirect led it elsewhere, an error where the program itself sent it
-// where the token must not go (S46).
+// belongs reports whether the token goes with req (S46). It is false if a redirect
+// led req to another origin, and an error if the program itself sent it there.
 func (s *Session) belongs(req *http.Request) (bool, error) {
-	c := s.client
-	if req.Response == nil { // the program's own request
-		if err := c.checkOrigin(req.URL); err != nil {
-			return false, err
-		}
-		if err := c.checkOrigin(proofTarget(req)); err != nil { // another Host is another place
-			return false, err
-		}
-		if len(c.cfg.Resources) > 1 && !plainPath(req.URL) {
-			return false, errors.New("the path has . or .. segments or an encoded slash, so that it is not sure under which of Config.Resources it is; write it plainly")
-		}
-		return true, nil
+	if req.Response == nil { // no redirect: the program's own request
+		err := s.checkOwn(req)
+		return err == nil, err
 	}
-	// A chain that has once left for a place without the token does not get it back: who sent it there also chose where it goes on.
+	c := s.client
+	// Every request of the chain must have had the token. A server that led the
+	// chain away also chose the next URL, and must not lead it back with a token.
 	first := req
 	for r := req; ; r = r.Response.Request {
-		if c.checkOrigin(r.URL) != nil || c.checkOrigin(proofTarget(r)) != nil || len(c.cfg.Resources) > 1 && !plainPath(r.URL) {
+		if s.checkOwn(r) != nil {
 			return false, nil
 		}
 		if first = r; r.Response == nil {
 			break
 		}
-		if r.Response.Request == nil { // a transport that does not say where the redirect came from
+		if r.Response.Request == nil { // the transport does not say where the redirect came from
 			return false, nil
 		}
 	}
 	if len(c.origins) > 0 {
 		return true, nil
 	}
+	// The program named no origins. Only the origin that it called is its choice.
 	for r := req; r != first; r = r.Response.Request {
 		if wire.Origin(r.URL) != wire.Origin(first.URL) {
 			return false, nil
@@ -244,7 +276,24 @@ func (s *Session) belongs(req *http.Request) (bool, error) {
 	return true, nil
 }
 
-// tokenOrigins are where tokens go; nil: wherever the program itself calls.
+// checkOwn checks whether the token may go with a request of the program itself.
+func (s *Session) checkOwn(req *http.Request) error {
+	c := s.client
+	if err := c.checkOrigin(req.URL); err != nil {
+		return err
+	}
+	if err := c.checkOrigin(proofTarget(req)); err != nil { // another Host header is another server
+		return err
+	}
+	if len(c.cfg.Resources) > 1 && !plainPath(req.URL) {
+		return errors.New("the path has . or .. segments or an encoded slash, so that it is not " +
+			"sure under which of Config.Resources it is; write it plainly")
+	}
+	return nil
+}
+
+// tokenOrigins returns the origins that tokens go to. nil: any that the program
+// itself calls.
 func tokenOrigins(cfg *Config) []string {
 	list := cfg.Origins
 	if len(list) == 0 {
@@ -252,39 +301,49 @@ func tokenOrigins(cfg *Config) []string {
 	}
 	var origins []string
 	for _, raw := range list {
-		if u, err := url.Parse(raw); err == nil { // check has parsed it before
+		if u, err := url.Parse(raw); err == nil { // it is: Config.check parsed it before
 			origins = append(origins, wire.Origin(u))
 		}
 	}
 	return origins
 }
 
-// plainPath reports a path that every server reads alike.
+// plainPath reports whether every server reads the path alike. If one server resolved
+// "..", a token for one resource would reach another.
 func plainPath(u *url.URL) bool {
 	for segment := range strings.SplitSeq(u.Path, "/") {
 		if segment == "." || segment == ".." {
 			return false
 		}
 	}
+	// Some servers decode these before they route, and take \ for a slash.
 	raw := strings.ToLower(u.EscapedPath())
-	return !strings.Contains(raw, "%2f") && !strings.Contains(raw, "%5c") && !strings.Contains(u.Path, `\`)
+	escaped := strings.Contains(raw, "%2f") || strings.Contains(raw, "%5c")
+	return !escaped && !strings.Contains(u.Path, `\`)
 }
 
+// checkOrigin checks that a token may be sent to the origin of u.
 func (c *Client) checkOrigin(u *url.URL) error {
+	// Over http anybody on the network could read the token. A loopback address is
+	// not on the network.
 	if u.Scheme != "https" && (u.Scheme != "http" || !wire.IsLoopback(u.Hostname())) {
 		return fmt.Errorf("the session's token is not sent over %s; use https", u.Scheme)
 	}
 	if len(c.origins) > 0 && !slices.Contains(c.origins, wire.Origin(u)) {
-		return fmt.Errorf("the session's token is not for %s; add it to Config.Origins if it is", wire.Origin(u))
+		return fmt.Errorf("the session's token is not for %s; "+
+			"add it to Config.Origins if it is", wire.Origin(u))
 	}
 	return nil
 }
 
-// forRequest returns the session for the resource that u is under, if any (RFC 8707): the longest of Config.Resources that it begins with.
+// forRequest returns s with the token for the resource that u is under (RFC 8707). If
+// there are several, it is the one with the longest path; if there is none, it is s.
 func (s *Session) forRequest(u *url.URL) *Session {
+	// The program chose the token itself, with Session.For.
 	if s.slot.Resource != "" || len(s.slot.Scopes) > 0 || s.err != nil {
 		return s
 	}
+	// A path under two resources belongs to the more specific one.
 	best, length := "", 0
 	for _, raw := range s.client.cfg.Resources {
 		r, err := url.Parse(raw)
@@ -301,6 +360,7 @@ func (s *Session) forRequest(u *url.URL) *Session {
 	return s.For(best)
 }
 
+// under reports whether path is base or below it. "/api" is not above "/apis".
 func under(base, path string) bool {
 	if base == "" || base == "/" || path == base {
 		return true

@@ -5,46 +5,76 @@ import (
 	"time"
 )
 
-// UI is how a login reaches the person. The zero UI opens the system's browser and does nothing else: a library
-// prints nothing unless it is handed a [TerminalUI]. A nil field is its default.
+// UI is how a login reaches the user. The zero UI opens the system's browser and
+// does nothing else: a library does not print. [TerminalUI] returns a UI for
+// command-line programs. Every field may be nil.
+//
+// Instruct runs concurrently with OpenURL and Progress. Logins to several accounts
+// may call all of them at the same time.
 type UI struct {
-	// OpenURL opens a page in the person's own browser: a one-time ticket on the login's listener, or an end-session URL.
-	// It returns soon. nil: the system's browser.
+	// OpenURL opens a page in the user's browser. The URL is a one-time ticket on
+	// the login's own listener, or the provider's logout page. OpenURL must not
+	// wait for the browser to end. An error is a failure to open it; the login
+	// goes on if the user has another possibility. nil: the system's browser.
 	OpenURL func(ctx context.Context, url string) error
-	// Instruct tells the person what to do where a browser alone may not suffice. It runs beside the login, once, and again when a pasted
-	// text was refused; ctx ends when the login goes on. It may return "" and nil at once, or what was pasted;
-	// an error ends the login with it. nil: nobody is told.
+	// Instruct tells the user what to do if a browser on this machine may not be
+	// enough. It runs while the login waits. It is called again if the text that
+	// it returned was rejected; do.Refused then says why.
+	//
+	// It may return "" and nil at once, or wait for the user and return the URL
+	// that the user pasted. An error ends the login, which returns it. ctx ends
+	// when the login no longer needs Instruct. nil: the user is told nothing, and
+	// neither paste nor device code is offered.
 	Instruct func(ctx context.Context, do Instructions) (pasted string, err error)
-	// Progress is told each step as it begins, in order. It returns soon. nil: nobody is told.
+	// Progress is called when a step begins, in the order of the steps. It must
+	// return soon. nil: not called.
 	Progress func(Step)
 }
 
-// Instructions are the ways to go on that a login offers; an empty field is a way that is not offered.
+// Instructions are the possibilities that a login offers the user. Any one of them
+// completes it. An empty field is a possibility that is not offered.
 type Instructions struct {
-	URL       string    // the authorization URL, to open by hand
-	URLExpiry time.Time // until when URL can be opened, where it is of a pushed request (RFC 9126 §2.2); zero: as long as the login waits
-	Opened    bool      // a browser was opened on it: this is the fallback
-	Paste     bool      // the URL that the browser ends at may be pasted
-	Refused   error     // why the last pasted text was refused; nil the first time
+	// URL is the authorization URL, to be opened by hand. "": device code only.
+	URL string
+	// URLExpiry is when URL can no longer be opened, because the request was
+	// pushed (RFC 9126 §2.2). Zero: URL is valid as long as the login waits.
+	URLExpiry time.Time
+	// Opened says that a browser was opened at URL, so that the user needs these
+	// instructions only if it does not appear.
+	Opened bool
+	// Paste says that Instruct may return the URL at which the browser ended, for
+	// a browser on another machine.
+	Paste bool
+	// Refused is why the text that Instruct last returned was rejected. nil: it is
+	// the first call.
+	Refused error
 
-	UserCode                string    // to type at VerificationURI, on any machine (RFC 8628)
-	VerificationURI         string    // where the code is typed
-	VerificationURIComplete string    // the same with the code in it: for a QR code
-	Expiry                  time.Time // when these instructions end
+	// UserCode is what the user types at VerificationURI, on any device
+	// (RFC 8628 §3.3). "": there is no device code.
+	UserCode string
+	// VerificationURI is the page for UserCode.
+	VerificationURI string
+	// VerificationURIComplete is that page with the code filled in, for a QR
+	// code. "": the provider sent none.
+	VerificationURIComplete string
+	// Expiry is when the device code expires. Zero: there is none.
+	Expiry time.Time
 }
 
-// Step is a stage of a login, told to UI.Progress.
+// Step is a part of a login that UI.Progress is told about.
 type Step string
 
-// The steps of a login, in the order in which they come.
+// The steps of a login, in their order. StepElsewhere comes only if another
+// process is signing in to the same account.
 const (
-	StepDiscover  Step = "discover"  // the provider's metadata are fetched
 	StepElsewhere Step = "elsewhere" // another process signs in; this one waits for it
-	StepPerson    Step = "person"    // the person is asked
-	StepExchange  Step = "exchange"  // the code is exchanged and the ID token verified
+	StepDiscover  Step = "discover"  // the provider's metadata are fetched
+	StepUser      Step = "user"      // the user signs in
+	StepExchange  Step = "exchange"  // tokens are fetched, and the ID token is verified
 	StepStore     Step = "store"     // the session is stored
 )
 
+// progress calls Progress if there is one.
 func (u UI) progress(s Step) {
 	if u.Progress != nil {
 		u.Progress(s)

@@ -110,7 +110,8 @@ func (a *app) explain(err error) string {
 // flagWords writes the packages' names for things as this command's.
 func flagWords(text string) string {
 	return strings.NewReplacer(
-		"Config.Metadata.Issuer", "the issuer in --metadata-file", "Config.TenantIssuer", "--tenant-issuer", "Config.TrustedAudiences", "--trusted-audience",
+		"Config.Endpoints.Issuer", "the issuer in --metadata-file",
+		"Config.Endpoints.", "--metadata-file: ", "Config.TenantIssuer", "--tenant-issuer", "Config.TrustedAudiences", "--trusted-audience",
 		"Config.Path", "--redirect-path", "Config.RedirectURI", "--redirect-uri", "Config.Addr", "--listen", "set RequirePAR", "set --par", "RequirePAR is set", "--par was given", "LoginOptions.Scopes", "--add-scope", "AllowOtherUsers", "--allow-other-users",
 		"Config.Issuer", "--issuer", "Config.ClientID", "--client-id", "Config.ClientAuth", "--client-secret-file",
 		"Config.Scopes", "--scope", "Config.Resources", "--resource", "Config.Origins", "--origin",

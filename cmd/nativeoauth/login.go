@@ -136,7 +136,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		cfg.Transport = trace
 	}
 	if s.Scopes == nil && len(s.Resources) == 0 {
-		if err := a.chooseScopes(ctx, &cfg); err != nil {
+		if err := a.chooseScopes(ctx, s, &cfg); err != nil {
 			return err
 		}
 	}
@@ -213,26 +213,48 @@ func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	return t, nil
 }
 
-// chooseScopes asks for an ID token and a session that lasts, as far as the provider knows these words: Google refuses offline_access.
-func (a *app) chooseScopes(ctx context.Context, cfg *oauthclient.Config) error {
-	look := *cfg
-	look.Scopes = []string{"openid"} // the order in which the metadata are looked for
-	c, err := oauthclient.New(look)
-	if err != nil {
-		return usageError{err}
-	}
-	defer a.close(c)
-	m, err := c.Metadata(ctx)
+// chooseScopes requests an ID token and a session that lasts, as far as the
+// provider knows these scopes: Google rejects offline_access.
+func (a *app) chooseScopes(ctx context.Context, s *settings, cfg *oauthclient.Config) error {
+	supported, jwks, err := a.supportedScopes(ctx, s, *cfg)
 	if err != nil {
 		return err
 	}
 	for _, scope := range []string{"openid", "offline_access"} {
-		if slices.Contains(m.ScopesSupported, scope) || scope == "openid" && m.ScopesSupported == nil && m.JWKSURI != "" {
+		if slices.Contains(supported, scope) || scope == "openid" && supported == nil && jwks != "" {
 			cfg.Scopes = append(cfg.Scopes, scope)
 		}
 	}
-	cfg.Metadata = m
 	return nil
+}
+
+// supportedScopes returns the provider's scopes_supported and jwks_uri, from the
+// user's file or from the provider.
+//
+// It fetches the metadata with a Client of its own. The login's Client fetches
+// them again, because only those that a Client fetched itself are guarded (S43),
+// and its scopes must be known when it is made.
+func (a *app) supportedScopes(
+	ctx context.Context, s *settings, cfg oauthclient.Config,
+) (scopes []string, jwks string, err error) {
+	if s.MetadataFile != "" {
+		m, err := readMetadata(s.MetadataFile)
+		if err != nil {
+			return nil, "", err
+		}
+		return m.Scopes, m.JWKS, nil
+	}
+	cfg.Scopes = []string{"openid"} // decides which well-known place is tried first
+	c, err := oauthclient.New(cfg)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	defer a.close(c)
+	m, err := c.Metadata(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	return m.ScopesSupported, m.JWKSURI, nil
 }
 
 func asWhom(acc oauthclient.Account) string {

@@ -33,7 +33,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 	options := map[reflect.Type]map[string]string{
 		reflect.TypeFor[oauthclient.Config](): {
 			"Issuer": "issuer", "ClientID": "client-id", "ClientAuth": "client-secret-file client-key client-key-id", "Registration": "register register-token-file",
-			"Metadata": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param",
+			"Endpoints": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param",
 			"TrustedAudiences": "trusted-audience", "DPoP": "dpop", "RequirePAR": "par", "Store": "store key-file", "AssumeLifetime": "assume-lifetime",
 			"AllowPrivate": "allow-private", "Transport": "trace trace-file", "Logger": "verbose",
 			"UI":            no, // the command is one

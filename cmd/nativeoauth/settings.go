@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -65,11 +63,11 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	}
 	issuer, client := given("issuer", "NATIVEOAUTH_ISSUER", a.flags.Issuer), given("client-id", "NATIVEOAUTH_CLIENT_ID", a.flags.ClientID)
 	if issuer == "" && flags.Changed("metadata-file") && a.flags.MetadataFile != "" {
-		m, err := readMetadata(a.flags.MetadataFile)
+		described, err := readMetadata(a.flags.MetadataFile)
 		if err != nil {
 			return nil, err
 		}
-		issuer = m.Issuer
+		issuer = described.Issuer
 	}
 	s.fromProfile = s.known
 	byResource := s.Issuer == "" && flags.Changed("resource") && !slices.Equal(a.flags.Resources, s.Resources)
@@ -226,9 +224,11 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 		cfg.Loopback.Addr = net.JoinHostPort(cmp.Or(s.Listen, "127.0.0.1"), strconv.Itoa(s.Port))
 	}
 	if s.MetadataFile != "" {
-		if cfg.Metadata, err = readMetadata(s.MetadataFile); err != nil {
+		described, err := readMetadata(s.MetadataFile)
+		if err != nil {
 			return oauthclient.Config{}, err
 		}
+		cfg.Endpoints = described.endpoints()
 	}
 	if s.Register {
 		cfg.Registration = &oauthclient.Registration{ClientName: "nativeoauth", SoftwareID: "nativeoauth"}
@@ -240,29 +240,6 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 		}
 	}
 	return cfg, nil
-}
-
-const maxMetadata = 1 << 20
-
-// readMetadata reads what a provider without discovery would say about itself (RFC 8414).
-func readMetadata(path string) (*oauthclient.Metadata, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("--metadata-file: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxMetadata))
-	if err != nil {
-		return nil, fmt.Errorf("--metadata-file: %w", err)
-	}
-	var m oauthclient.Metadata
-	if err := wire.UnmarshalJSON(data, &m); err != nil {
-		return nil, fmt.Errorf("--metadata-file %s: %w", path, err)
-	}
-	if m.Issuer == "" {
-		return nil, fmt.Errorf("--metadata-file %s: it has no issuer", path)
-	}
-	return &m, nil
 }
 
 func (s *settings) authParams() (url.Values, error) {

@@ -32,13 +32,13 @@ func run(ctx context.Context, issuer, clientID, api string) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close() // lets the browser load its page, and a refresh finish
+	defer client.Close() // waits for a refresh that is under way
 
-	session, err := client.SessionOrLogin(ctx, nil) // the stored session, else opens the browser
+	session, err := client.SessionOrLogin(ctx, nil) // the stored session, or a login in the browser
 	if err != nil {
 		return err
 	}
-	resp, err := session.HTTPClient().Get(api) // refreshes the token when it is time, in however many processes
+	resp, err := session.HTTPClient().Get(api) // refreshes the token if that is due
 	if err != nil {
 		return err
 	}

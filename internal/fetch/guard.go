@@ -108,6 +108,30 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// Check returns ErrAddress if g would refuse a request to u for its address, else
+// nil. It may resolve the name, and sends nothing. A name that cannot be resolved
+// is no error. A name that resolves to another address later is still refused
+// then, by RoundTrip.
+func (g *Guard) Check(ctx context.Context, u *url.URL) error {
+	host := u.Hostname()
+	if !g.guarded(host) {
+		return nil
+	}
+	if g.proxy != nil {
+		via, err := g.proxy(&http.Request{Method: http.MethodGet, URL: u, Header: http.Header{}})
+		if err == nil && via != nil { // the proxy resolves names
+			if !mayBePublic(host) {
+				return ErrAddress
+			}
+			return nil
+		}
+	}
+	if _, err := g.public(ctx, host); errors.Is(err, ErrAddress) {
+		return ErrAddress
+	}
+	return nil
+}
+
 // CloseIdleConnections closes what is kept open for the next request.
 func (g *Guard) CloseIdleConnections() {
 	if g.opaque != nil {

@@ -199,6 +199,15 @@ func TestS43Home(t *testing.T) {
 	_, err = get(t, g, "http://public.example/")
 	require.NoError(t, err)
 	require.Equal(t, []string{"op.public.example:80", "93.184.216.34:80"}, in.log())
+	for to, want := range map[string]error{
+		"https://op.public.example/": nil, "https://public.example/": nil, "https://nobody.example/": nil,
+		"https://inside.example/": ErrAddress, "https://[::1]:8080/": ErrAddress, "https://localhost/": ErrAddress,
+	} {
+		u, err := url.Parse(to)
+		require.NoError(t, err)
+		require.Equal(t, want, g.Check(t.Context(), u), to)
+	}
+	require.Empty(t, in.log(), "a check sends nothing")
 
 	g = NewGuard(in.Transport, "op.corp.example") // in's connections are to 127.0.0.1: the company's own provider
 	g.lookup = lookup
@@ -214,6 +223,7 @@ func TestS43Home(t *testing.T) {
 		t.Cleanup(g.CloseIdleConnections)
 		_, err = get(t, g, "http://10.0.0.9/")
 		require.NoError(t, err, home)
+		require.NoError(t, g.Check(t.Context(), &url.URL{Scheme: "https", Host: "10.0.0.9"}), home)
 	}
 }
 
@@ -251,6 +261,8 @@ func TestS43ProxyAndOpaque(t *testing.T) {
 	_, err := get(t, g, "http://public.example/")
 	require.NoError(t, err)
 	require.Equal(t, []string{"10.0.0.99:3128"}, in.log())
+	require.ErrorIs(t, g.Check(t.Context(), &url.URL{Scheme: "https", Host: "127.1"}), ErrAddress)
+	require.NoError(t, g.Check(t.Context(), &url.URL{Scheme: "https", Host: "inside.example"}), "the proxy resolves names")
 	in.Proxy = nil
 
 	wrapped := struct{ http.RoundTripper }{in.Transport}

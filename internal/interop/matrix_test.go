@@ -268,7 +268,13 @@ var features = []struct {
 		return first(err, m.refresh)
 	}},
 	{"form_post", func(m *matrix) error {
-		if !slices.Contains(m.metadata.ResponseModesSupported, "form_post") {
+		var more struct {
+			Modes []string `json:"response_modes_supported"`
+		}
+		if err := m.metadata.Claims(&more); err != nil {
+			return err
+		}
+		if !slices.Contains(more.Modes, "form_post") {
 			return lacks("")
 		}
 		return first(m.signIn(func(c *oauthclient.Config, _ *oauthclient.LoginOptions) { c.Loopback.FormPost = true }), m.sent("response_mode", "form_post"))

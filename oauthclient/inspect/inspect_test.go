@@ -204,3 +204,50 @@ func TestNobodyThere(t *testing.T) {
 	levels, _ := find(r, "metadata")
 	require.Equal(t, []inspect.Level{inspect.Problem}, levels)
 }
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// S43: a public issuer that names a private address has a Problem, and nothing is
+// sent there. A private issuer may name its neighbours.
+func TestS43PrivateEndpoints(t *testing.T) {
+	t.Parallel()
+	const inside = "https://10.0.0.9"
+	look := func(issuer, member string) (r *inspect.Report, sent []string) {
+		document := map[string]any{"issuer": issuer, "authorization_endpoint": issuer + "/a", "token_endpoint": issuer + "/t"}
+		document[member] = inside + "/x"
+		transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+			rec := httptest.NewRecorder()
+			rec.Header().Set("Content-Type", "application/json")
+			if r.URL.Host == "10.0.0.9" {
+				sent = append(sent, r.URL.Path)
+			}
+			if r.URL.Path == "/.well-known/openid-configuration" {
+				_ = json.NewEncoder(rec).Encode(document)
+			} else {
+				rec.WriteHeader(http.StatusNotFound)
+			}
+			return rec.Result(), nil
+		})
+		r, err := inspect.Provider(t.Context(), issuer, &inspect.Options{Transport: transport, ClientID: "cli"})
+		require.NoError(t, err)
+		return r, sent
+	}
+	for _, member := range []string{
+		"authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint", "revocation_endpoint", "introspection_endpoint",
+		"device_authorization_endpoint", "pushed_authorization_request_endpoint", "end_session_endpoint", "registration_endpoint",
+	} {
+		r, sent := look("https://93.184.216.34", member)
+		require.False(t, r.Ready, member)
+		require.Empty(t, sent, member)
+		levels, text := find(r, member)
+		require.Equal(t, []inspect.Level{inspect.Problem}, levels, "%s: %v", member, r.Findings)
+		require.Contains(t, text, "10.0.0.9 has a private address")
+
+		r, sent = look("https://192.168.7.7", member)
+		levels, _ = find(r, member)
+		require.Empty(t, levels, member)
+		require.Equal(t, member == "jwks_uri" || member == "authorization_endpoint", len(sent) > 0, "%s: %v", member, sent)
+	}
+}
