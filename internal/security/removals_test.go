@@ -87,7 +87,7 @@ var removals = []removal{
 	{38, "internal/oauth/metadata.go", "if d.Issuer != issuer {", "if false {", "oauthclient"},
 	{39, "internal/oauth/metadata.go", "policy.Parse(endpoints[name]); err != nil {", "policy.Parse(endpoints[name]); false && err != nil {", ""},
 	{40, "internal/fetch/fetch.go", "if n > MaxBody {", "if false && n > MaxBody {", ""},
-	{40, "internal/fetch/fetch.go", `if enc := resp.Header.Get("Content-Encoding"); enc != "" &&`, `if enc := resp.Header.Get("Content-Encoding"); false && enc != "" &&`, ""},
+	{40, "internal/fetch/fetch.go", `if enc != "" &&`, `if false && enc != "" &&`, ""},
 	{41, "internal/oauth/discovery.go", "if o.OpenID && !o.Learned {", "if false {", ""},
 	{42, "internal/oauth/resource.go", "if !slices.Contains(names, d.Resource) {", "if false {", ""},
 	{43, "internal/fetch/guard.go", "if !public(a) {\n\t\t\treturn nil, ErrAddress", "if false {\n\t\t\treturn nil, ErrAddress", ""},
