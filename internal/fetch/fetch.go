@@ -1,8 +1,8 @@
 // Sends one bounded HTTP request and reads its whole answer (RFC 9110).
 //
-// The server is not trusted: a redirect could carry a code or token to another host,
-// an endless or compressed body could fill the memory, and a silent server could hold
-// the program for ever.
+// The server is not trusted: a redirect could carry a code or token to another
+// host, an endless or compressed body could fill the memory, and a silent
+// server could hold the program for ever.
 
 package fetch
 
@@ -35,18 +35,18 @@ const (
 	maxHeaders = 64 << 10
 )
 
-// Client makes bounded calls. The zero Client is ready. It is safe for concurrent
-// use.
+// Client makes bounded calls. The zero Client is ready. It is safe for
+// concurrent use.
 type Client struct {
-	// Transport sends the requests. nil means http.DefaultTransport; [NewTransport] is
-	// stricter.
+	// Transport sends the requests. nil means http.DefaultTransport;
+	// [NewTransport] is stricter.
 	Transport http.RoundTripper
 	// Timeout bounds a whole call. Zero means [Timeout].
 	Timeout time.Duration
 }
 
-// NewTransport returns the transport for a program that configures none: proxies from
-// the environment, TLS 1.2 or later.
+// NewTransport returns the transport for a program that configures none:
+// proxies from the environment, TLS 1.2 or later.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -57,8 +57,9 @@ func NewTransport() *http.Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true,
-		// A provider drops idle connections while the user is in the browser. With its
-		// session, the next one is made without certificates and signatures.
+		// A provider drops idle connections while the user is in the browser.
+		// With its session, the next one is made without certificates and
+		// signatures.
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8),
 		},
@@ -72,8 +73,8 @@ type Response struct {
 	Body   []byte
 }
 
-// Format implements [fmt.Formatter]. A body may hold tokens, so it is never printed
-// (S66).
+// Format implements [fmt.Formatter]. A body may hold tokens, so it is never
+// printed (S66).
 func (r Response) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.text()) }
 
 // LogValue implements [slog.LogValuer], as Format does for fmt.
@@ -81,8 +82,8 @@ func (r Response) LogValue() slog.Value { return slog.StringValue(r.text()) }
 
 func (r Response) text() string { return fmt.Sprintf("HTTP %d, %d bytes", r.Status, len(r.Body)) }
 
-// MediaType returns the media type without parameters, in lower case. It is "" if
-// there is none.
+// MediaType returns the media type without parameters, in lower case. It is ""
+// if there is none.
 func (r *Response) MediaType() string {
 	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -91,15 +92,16 @@ func (r *Response) MediaType() string {
 	return mt
 }
 
-// IsJSON reports whether the media type is application/json or application/<x>+json
-// (RFC 6839 §3.1).
+// IsJSON reports whether the media type is application/json or
+// application/<x>+json (RFC 6839 §3.1).
 func (r *Response) IsJSON() bool {
 	mt := r.MediaType()
 	return mt == "application/json" || strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json")
 }
 
-// RetryAfter reads the Retry-After header (RFC 9110 §10.2.3), a number of seconds or a
-// date after now. It returns at most an hour, and 0 if there is no such header.
+// RetryAfter reads the Retry-After header (RFC 9110 §10.2.3), a number of
+// seconds or a date after now. It returns at most an hour, and 0 if there is no
+// such header.
 func (r *Response) RetryAfter(now time.Time) time.Duration {
 	v := r.Header.Get("Retry-After")
 	var d time.Duration
@@ -111,8 +113,8 @@ func (r *Response) RetryAfter(now time.Time) time.Duration {
 	return min(max(d, 0), time.Hour)
 }
 
-// Error is a call that brought no whole answer. It holds no URL, header or body. It is
-// a failure of the network, which may pass, unless it matches
+// Error is a call that brought no whole answer. It holds no URL, header or
+// body. It is a failure of the network, which may pass, unless it matches
 // wire.ErrInvalidResponse.
 type Error struct {
 	// Sent reports that the server may have received the request.
@@ -133,7 +135,8 @@ var (
 	ErrEncoding = wire.Invalid("the answer is compressed, though that was not asked for")
 )
 
-// cause puts e.Err into words. net/http's own words may hold a URL, and so a code.
+// cause puts e.Err into words. net/http's own words may hold a URL, and so a
+// code.
 func (e *Error) cause() string {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
@@ -175,8 +178,8 @@ func (e *Error) cause() string {
 	return "the call failed"
 }
 
-// reason returns the innermost error's text. For the network that is an errno's, which
-// names no address.
+// reason returns the innermost error's text. For the network that is an
+// errno's, which names no address.
 func reason(err error) string {
 	for {
 		next := errors.Unwrap(err)
@@ -187,9 +190,9 @@ func reason(err error) string {
 	}
 }
 
-// NewRequest makes a request to https, or to http on a loopback address. Which of these
-// a provider may name is decided by oauth.Metadata.Check. A refusal matches
-// [wire.ErrUnsafeURL] and does not hold the URL, as net/http's would.
+// NewRequest makes a request to https, or to http on a loopback address. Which
+// of these a provider may name is decided by oauth.Metadata.Check. A refusal
+// matches [wire.ErrUnsafeURL] and does not hold the URL, as net/http's would.
 func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
 	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(rawURL)
 	if err != nil {
@@ -202,8 +205,8 @@ func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
 	return req, nil
 }
 
-// Do sends req once and reads the whole answer, of at most [MaxBody] bytes. A redirect
-// is an answer and is not followed. Every error is an [*Error].
+// Do sends req once and reads the whole answer, of at most [MaxBody] bytes. A
+// redirect is an answer and is not followed. Every error is an [*Error].
 func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	timeout := c.Timeout
 	if timeout <= 0 {
@@ -216,7 +219,8 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 		return nil, &Error{Err: err, host: req.URL.Host} // not yet sent, for sure
 	}
 
-	// What net/http returns does not say whether the request left, so its trace is used.
+	// What net/http returns does not say whether the request left, so its trace
+	// is used.
 	var sent, traced atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:      func(string) { traced.Store(true) },
@@ -255,8 +259,8 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
 
-// readAll reads the body of resp, unless it is compressed or larger than [MaxBody]. A
-// small compressed body can unpack to any size.
+// readAll reads the body of resp, unless it is compressed or larger than
+// [MaxBody]. A small compressed body can unpack to any size.
 func readAll(resp *http.Response) ([]byte, error) {
 	enc := resp.Header.Get("Content-Encoding")
 	if enc != "" && !strings.EqualFold(enc, "identity") || resp.Uncompressed {
@@ -273,8 +277,8 @@ func readAll(resp *http.Response) ([]byte, error) {
 	return body.Bytes(), nil
 }
 
-// before reports an error that comes before anything is sent. It is for transports that
-// report no trace.
+// before reports an error that comes before anything is sent. It is for
+// transports that report no trace.
 func before(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError

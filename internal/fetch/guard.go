@@ -1,8 +1,9 @@
 // Keeps a provider from pointing the program at its own network (S43).
 //
-// Metadata name the endpoints that the program calls next. A hostile document could
-// name a router, a cloud's metadata service, or a server behind the firewall. So the
-// address of every host that the network named is checked where it is dialled.
+// Metadata name the endpoints that the program calls next. A hostile document
+// could name a router, a cloud's metadata service, or a server behind the
+// firewall. So the address of every host that the network named is checked
+// where it is dialled.
 
 package fetch
 
@@ -19,22 +20,24 @@ import (
 	"time"
 )
 
-// ErrAddress is matched if a server that the network named has an address that is not
-// a public one (S43).
+// ErrAddress is matched if a server that the network named has an address that
+// is not a public one (S43).
 var ErrAddress = errors.New("the provider names a server with a private address")
 
-// Guard is a transport that connects to a host other than the home host only at a
-// public address. The address is checked when it is dialled, so a name that resolves
-// to another address the next time gains nothing. A Guard is safe for concurrent use.
+// Guard is a transport that connects to a host other than the home host only at
+// a public address. The address is checked when it is dialled, so a name that
+// resolves to another address the next time gains nothing. A Guard is safe for
+// concurrent use.
 //
-// The home host is the host of the issuer that the program itself configured. It may
-// have any address, as a company's own provider has. Once it has answered from a
-// private address, the hosts that it names may have private addresses too.
+// The home host is the host of the issuer that the program itself configured.
+// It may have any address, as a company's own provider has. Once it has
+// answered from a private address, the hosts that it names may have private
+// addresses too.
 //
-// Two kinds of connection show no address. A proxy resolves and decides by itself, so
-// only literal addresses are checked here. Under a transport that is no
-// *http.Transport, or that dials TLS itself, the name is resolved and checked
-// beforehand; a name that is rebound in between gets past that.
+// Two kinds of connection show no address. A proxy resolves and decides by
+// itself, so only literal addresses are checked here. Under a transport that is
+// no *http.Transport, or that dials TLS itself, the name is resolved and
+// checked beforehand; a name that is rebound in between gets past that.
 type Guard struct {
 	home        string // lower case; "": there is none, everything is checked
 	homePrivate atomic.Bool
@@ -45,9 +48,9 @@ type Guard struct {
 	lookup          func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// NewGuard returns a guard over base, which is not changed; nil means [NewTransport].
-// home is the host of the issuer that the program configured. It is "" if the issuer
-// itself was learned from the network.
+// NewGuard returns a guard over base, which is not changed; nil means
+// [NewTransport]. home is the host of the issuer that the program configured.
+// It is "" if the issuer itself was learned from the network.
 func NewGuard(base http.RoundTripper, home string) *Guard {
 	resolve := func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
@@ -77,8 +80,8 @@ func NewGuard(base http.RoundTripper, home string) *Guard {
 	return g
 }
 
-// dialsTLS reports a transport with a dialer of its own that cannot be given an address
-// in place of a name.
+// dialsTLS reports a transport with a dialer of its own that cannot be given an
+// address in place of a name.
 func dialsTLS(t *http.Transport) bool {
 	//lint:ignore SA1019 a program may still set them
 	return t.DialTLSContext != nil || t.DialTLS != nil || t.DialContext == nil && t.Dial != nil
@@ -89,8 +92,8 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := req.URL.Hostname()
 	if g.opaque != nil {
 		if g.guarded(host) {
-			// Its own proxy may resolve a name that this machine cannot. A learned issuer gets
-			// no such benefit.
+			// Its own proxy may resolve a name that this machine cannot. A
+			// learned issuer gets no such benefit.
 			_, err := g.public(req.Context(), host)
 			if errors.Is(err, ErrAddress) || err != nil && g.home == "" {
 				return nil, refuse(req, err)
@@ -112,9 +115,9 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return g.visitHome(req)
 }
 
-// visitHome sends req to the home host and notices if that has a private address. Only
-// an answer counts, which came over TLS: a connection alone could be to any machine that
-// the name was pointed at.
+// visitHome sends req to the home host and notices if that has a private
+// address. Only an answer counts, which came over TLS: a connection alone could
+// be to any machine that the name was pointed at.
 func (g *Guard) visitHome(req *http.Request) (*http.Response, error) {
 	var at net.Addr
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
@@ -129,7 +132,8 @@ func (g *Guard) visitHome(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// CloseIdleConnections closes the connections that are kept open for the next request.
+// CloseIdleConnections closes the connections that are kept open for the next
+// request.
 func (g *Guard) CloseIdleConnections() {
 	if g.opaque != nil {
 		if c, ok := g.opaque.(interface{ CloseIdleConnections() }); ok {
@@ -141,8 +145,8 @@ func (g *Guard) CloseIdleConnections() {
 	g.proxied.CloseIdleConnections()
 }
 
-// refuse closes the body of req and returns err. A RoundTripper must close it even if it
-// sends nothing.
+// refuse closes the body of req and returns err. A RoundTripper must close it
+// even if it sends nothing.
 func refuse(req *http.Request, err error) error {
 	if req.Body != nil {
 		_ = req.Body.Close()
@@ -157,7 +161,8 @@ func (g *Guard) guarded(host string) bool {
 
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// dial connects to addr ("host:port") with dial, at an address that was checked.
+// dial connects to addr ("host:port") with dial, at an address that was
+// checked.
 func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -170,7 +175,8 @@ func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (
 	if err != nil {
 		return nil, err
 	}
-	// The checked address is dialled, not the name: a second look-up could bring another.
+	// The checked address is dialled, not the name: a second look-up could
+	// bring another.
 	for i, a := range addrs {
 		try, cancel := ctx, context.CancelFunc(func() {})
 		if i < len(addrs)-1 {
@@ -187,8 +193,8 @@ func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (
 	return nil, err
 }
 
-// public returns the addresses of host, all of them public. A single private one gives
-// ErrAddress: an honest name has no such mixture.
+// public returns the addresses of host, all of them public. A single private
+// one gives ErrAddress: an honest name has no such mixture.
 func (g *Guard) public(ctx context.Context, host string) ([]netip.Addr, error) {
 	if !mayBePublic(host) {
 		return nil, ErrAddress
@@ -212,30 +218,31 @@ func (g *Guard) public(ctx context.Context, host string) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// mayBePublic reports whether host can have a public address, as far as that shows
-// without a look-up.
+// mayBePublic reports whether host can have a public address, as far as that
+// shows without a look-up.
 func mayBePublic(host string) bool {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return public(a)
 	}
 	name := strings.TrimSuffix(strings.ToLower(host), ".")
 	last := name[strings.LastIndexByte(name, '.')+1:]
-	// 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers and proxies. No
-	// top-level domain looks like that.
+	// 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers and
+	// proxies. No top-level domain looks like that.
 	numeric := last == "" || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")
 	return !numeric && last != "localhost"
 }
 
-// special lists the prefixes that the IANA registries of special-purpose addresses
-// (RFC 6890) call not globally reachable, as far as netip does not know them.
+// special lists the prefixes that the IANA registries of special-purpose
+// addresses (RFC 6890) call not globally reachable, as far as netip does not
+// know them.
 var special = [...]string{
 	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
 	"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
 	"2001::/23", "2001:db8::/32", "3fff::/20",
 }
 
-// within reports whether a is in prefix. Parsing it at each dial is cheap beside the
-// dial, and keeps the work out of the program's start.
+// within reports whether a is in prefix. Parsing it at each dial is cheap
+// beside the dial, and keeps the work out of the program's start.
 func within(a netip.Addr, prefix string) bool { return netip.MustParsePrefix(prefix).Contains(a) }
 
 // public reports whether a is a public unicast address.

@@ -1,8 +1,10 @@
-// Reads JSON Web Keys (RFC 7517, RFC 7518 §6) and decides what each may be used for.
+// Reads JSON Web Keys (RFC 7517, RFC 7518 §6) and decides what each may be used
+// for.
 //
-// A key serves for signatures only, with the algorithms of its own type, and not
-// at all if it is weak (S73). So a token cannot pick a key that was made for
-// something else, and a public key is never taken for the secret of an HMAC (S72).
+// A key serves for signatures only, with the algorithms of its own type, and
+// not at all if it is weak (S73). So a token cannot pick a key that was made
+// for something else, and a public key is never taken for the secret of an HMAC
+// (S72).
 
 package jose
 
@@ -21,7 +23,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// maxKeys bounds a key set. Providers publish two to ten keys; Entra about twenty.
+// maxKeys bounds a key set. Providers publish two to ten keys; Entra about
+// twenty.
 const maxKeys = 100
 
 // key is a public key that may verify signatures.
@@ -32,9 +35,9 @@ type key struct {
 	algs   []string // the key's own alg if it has one, else what its type allows
 }
 
-// jwk has the members of RFC 7517 §4 and RFC 7518 §6 that are read. Certificates
-// (x5c, x5u) are not among them: the keys are trusted because they come from the
-// provider's jwks_uri.
+// jwk has the members of RFC 7517 §4 and RFC 7518 §6 that are read.
+// Certificates (x5c, x5u) are not among them: the keys are trusted because they
+// come from the provider's jwks_uri.
 type jwk struct {
 	Kty string          `json:"kty"`
 	Use string          `json:"use,omitempty"`
@@ -50,9 +53,9 @@ type jwk struct {
 	D   json.RawMessage `json:"d,omitempty"`
 }
 
-// parse reads a key set. Keys that cannot verify signatures here are left out: a
-// set may hold keys for other uses and of future types (RFC 7517 §5). Its errors
-// match ErrKeySet.
+// parse reads a key set. Keys that cannot verify signatures here are left out:
+// a set may hold keys for other uses and of future types (RFC 7517 §5). Its
+// errors match ErrKeySet.
 func parse(data []byte) ([]key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -75,7 +78,8 @@ func parse(data []byte) ([]key, error) {
 	return keys, nil
 }
 
-// parseKey reads one key of a set. ok is false if it must not verify signatures.
+// parseKey reads one key of a set. ok is false if it must not verify
+// signatures.
 func parseKey(raw []byte) (k key, ok bool) {
 	var w jwk
 	switch {
@@ -110,7 +114,8 @@ func parseKey(raw []byte) (k key, ok bool) {
 func suitable(public any) []string {
 	switch k := public.(type) {
 	case *rsa.PublicKey:
-		// go-jose has refused an e below 2, and a key so large that verifying is slow.
+		// go-jose has refused an e below 2, and a key so large that verifying
+		// is slow.
 		if k.N.BitLen() < 2048 || k.E%2 == 0 {
 			return nil
 		}

@@ -1,7 +1,8 @@
 // Fetches a provider's key set (RFC 7517 §5) and keeps it.
 //
-// Anyone can make up tokens with random key IDs. So the keys are fetched again at
-// most once a minute, however many tokens name a key that is not in the set (S81).
+// Anyone can make up tokens with random key IDs. So the keys are fetched again
+// at most once a minute, however many tokens name a key that is not in the set
+// (S81).
 
 package jose
 
@@ -23,12 +24,13 @@ const (
 	refetchEvery = time.Minute
 	// freshFor bounds how long a key that the provider withdrew is still used.
 	freshFor = time.Hour
-	// usableFor is how long old keys serve while the provider cannot be reached.
+	// usableFor is how long old keys serve while the provider cannot be
+	// reached.
 	usableFor = 24 * time.Hour
 )
 
-// ErrKeySet means that the provider's keys could not be had. It says nothing about
-// a token. If the answer was no key set, the error matches
+// ErrKeySet means that the provider's keys could not be had. It says nothing
+// about a token. If the answer was no key set, the error matches
 // wire.ErrInvalidResponse too.
 var ErrKeySet = errors.New("the provider's keys cannot be read")
 
@@ -52,7 +54,8 @@ type KeySet struct {
 	flight    *flight
 }
 
-// flight is a fetch under way. It goes on while at least one caller waits for it.
+// flight is a fetch under way. It goes on while at least one caller waits for
+// it.
 type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
@@ -63,9 +66,9 @@ type flight struct {
 // NewKeySet returns an empty cache. Nothing is fetched before the first use.
 func NewKeySet(c *fetch.Client, uri string) *KeySet { return &KeySet{client: c, uri: uri} }
 
-// Prefetch fetches the keys if there are none yet. It does not count as the fetch
-// that an unknown key may cause. Its error can be ignored: [KeySet.Verify] tries
-// again.
+// Prefetch fetches the keys if there are none yet. It does not count as the
+// fetch that an unknown key may cause. Its error can be ignored:
+// [KeySet.Verify] tries again.
 func (c *KeySet) Prefetch(ctx context.Context) error {
 	_, err := c.current(ctx)
 	return err
@@ -97,11 +100,12 @@ func (c *KeySet) current(ctx context.Context) ([]key, error) {
 	return c.keys, nil
 }
 
-// renewed fetches the keys anew for a token that is signed with none of them. ok is
-// false if the rate limit forbids that; the keys at hand are all there are then.
+// renewed fetches the keys anew for a token that is signed with none of them.
+// ok is false if the rate limit forbids that; the keys at hand are all there
+// are then.
 //
-// If the fetch before failed, the limit is an error: the keys at hand may be old, so
-// they are no reason to reject a token for good.
+// If the fetch before failed, the limit is an error: the keys at hand may be
+// old, so they are no reason to reject a token for good.
 func (c *KeySet) renewed(ctx context.Context) (keys []key, ok bool, err error) {
 	c.mu.Lock()
 	if c.flight == nil && !c.mayRefetch() {
@@ -130,8 +134,8 @@ func (c *KeySet) mayRefetch() bool {
 	return true
 }
 
-// fetch joins the fetch under way or begins one, and waits for it. It is called with
-// mu held and returns with it released.
+// fetch joins the fetch under way or begins one, and waits for it. It is called
+// with mu held and returns with it released.
 func (c *KeySet) fetch(ctx context.Context) error {
 	f := c.flight
 	if f == nil {

@@ -1,9 +1,10 @@
 // Verifies compact JSON Web Signatures (RFC 7515) by the rules of RFC 8725.
 //
-// The token cannot choose how it is verified. Its algorithm must be one that the
-// provider advertises and that fits the key (S72). What its header says of keys is
-// not read (S74). Extensions, encryption, other encodings and other kinds of token
-// are refused (S75, S76), and so is every second spelling of the same bytes (S77).
+// The token cannot choose how it is verified. Its algorithm must be one that
+// the provider advertises and that fits the key (S72). What its header says of
+// keys is not read (S74). Extensions, encryption, other encodings and other
+// kinds of token are refused (S75, S76), and so is every second spelling of the
+// same bytes (S77).
 
 package jose
 
@@ -21,8 +22,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Caps in bytes, checked before anything is parsed (S76). An ID token with hundreds
-// of groups has about ten kilobytes.
+// Caps in bytes, checked before anything is parsed (S76). An ID token with
+// hundreds of groups has about ten kilobytes.
 const (
 	maxToken  = 256 << 10
 	maxHeader = 8 << 10
@@ -40,8 +41,8 @@ var supported = []string{
 }
 
 // Algorithms returns those of the given algorithms that are verified here; nil
-// means all of them. Neither none nor an HMAC is ever among them (S72): a native
-// program has no secret to check an HMAC with.
+// means all of them. Neither none nor an HMAC is ever among them (S72): a
+// native program has no secret to check an HMAC with.
 func Algorithms(advertised []string) []string {
 	if advertised == nil {
 		return slices.Clone(supported)
@@ -59,17 +60,18 @@ func Algorithms(advertised []string) []string {
 // suitable key. Nothing else that the header says of keys is read (S74).
 //
 // Errors: [ErrToken], which is a verdict on the token; [ErrKeySet] or a
-// [fetch.Error] if the keys could not be had, which says nothing about it. A nil
-// KeySet has no keys.
+// [fetch.Error] if the keys could not be had, which says nothing about it. A
+// nil KeySet has no keys.
 func (c *KeySet) Verify(
 	ctx context.Context, token string, algorithms []string,
 ) (payload []byte, algorithm string, err error) {
 	return c.VerifyBy(ctx, token, algorithms, func([]byte, string) bool { return true })
 }
 
-// VerifyBy is Verify with only those keys for which may returns true. issuer is the
-// key's member of that name, "" if it has none: in Entra's common key set it says
-// whose tokens the key signs. payload is not verified yet when may sees it.
+// VerifyBy is Verify with only those keys for which may returns true. issuer is
+// the key's member of that name, "" if it has none: in Entra's common key set
+// it says whose tokens the key signs. payload is not verified yet when may sees
+// it.
 func (c *KeySet) VerifyBy(
 	ctx context.Context, token string, algorithms []string,
 	may func(payload []byte, issuer string) bool,
@@ -96,8 +98,8 @@ func (c *KeySet) VerifyBy(
 	if signedByOne(token, h.Alg, suitable(keys)) {
 		return payload, h.Alg, nil
 	}
-	// The provider may have changed its keys since. A careless one keeps the old ID, so
-	// a known kid is no reason to skip this.
+	// The provider may have changed its keys since. A careless one keeps the
+	// old ID, so a known kid is no reason to skip this.
 	keys, ok, err := c.renewed(ctx)
 	if err != nil {
 		return nil, "", err
@@ -125,8 +127,8 @@ func signedByOne(token, alg string, keys []key) bool {
 	return false
 }
 
-// Payload returns the payload of a token that was verified before it was stored. It
-// checks the form, not the signature. Its errors match [ErrToken].
+// Payload returns the payload of a token that was verified before it was
+// stored. It checks the form, not the signature. Its errors match [ErrToken].
 func Payload(token string) ([]byte, error) {
 	_, payload, err := split(token)
 	if err != nil {
@@ -135,8 +137,8 @@ func Payload(token string) ([]byte, error) {
 	return payload, nil
 }
 
-// header has the members that are read. Keys and URLs of keys (jwk, jku, x5c, x5u)
-// are left out on purpose (S74).
+// header has the members that are read. Keys and URLs of keys (jwk, jku, x5c,
+// x5u) are left out on purpose (S74).
 type header struct {
 	Alg  string          `json:"alg"`
 	Typ  string          `json:"typ"`
@@ -176,7 +178,8 @@ func split(token string) (h header, payload []byte, err error) {
 	case h.Zip != nil, h.Enc != nil, h.B64 != nil:
 		return h, nil, errors.New("its header asks for another encoding (zip, enc, b64)")
 	case h.Typ != "" && !strings.EqualFold(h.Typ, "JWT") && !strings.EqualFold(h.Typ, "application/jwt"):
-		// RFC 8725 §3.11: a logout token or an access token must not pass for this one.
+		// RFC 8725 §3.11: a logout token or an access token must not pass for
+		// this one.
 		return h, nil, errors.New("its typ is of another kind of token")
 	}
 	if _, err := decode(parts[2]); err != nil {
@@ -186,9 +189,9 @@ func split(token string) (h header, payload []byte, err error) {
 	return h, payload, err
 }
 
-// decode reads base64url in its one canonical form. Go's decoder skips line breaks
-// and, unless it is strict, stray bits (S77); one signature would then have many
-// spellings.
+// decode reads base64url in its one canonical form. Go's decoder skips line
+// breaks and, unless it is strict, stray bits (S77); one signature would then
+// have many spellings.
 func decode(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") {

@@ -1,8 +1,8 @@
 // Holds values that must not be printed (S66).
 //
-// A [Secret] is a struct around a pointer. fmt prints an unexported field without
-// asking its methods, so a string type would show its text in the %v of a struct that
-// holds it. A pointer does not.
+// A [Secret] is a struct around a pointer. fmt prints an unexported field
+// without asking its methods, so a string type would show its text in the %v of
+// a struct that holds it. A pointer does not.
 
 package wire
 
@@ -16,9 +16,9 @@ import (
 // Redacted stands in every text for a secret that was taken out.
 const Redacted = "[redacted]"
 
-// Secret is a secret text: a token, a code, a key. The zero Secret is "no secret".
-// Printing, marshalling or logging it gives [Redacted], or "" for the zero Secret. It
-// is immutable and safe for concurrent use.
+// Secret is a secret text: a token, a code, a key. The zero Secret is "no
+// secret". Printing, marshalling or logging it gives [Redacted], or "" for the
+// zero Secret. It is immutable and safe for concurrent use.
 type Secret struct{ p *string }
 
 // NewSecret returns s as a secret; the empty string gives the zero Secret.
@@ -58,7 +58,8 @@ func (s Secret) String() string { return s.text() }
 // Format implements [fmt.Formatter]: every verb prints the same redacted text.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.text()) }
 
-// MarshalText implements [encoding.TextMarshaler], which encoding/json uses too.
+// MarshalText implements [encoding.TextMarshaler], which encoding/json uses
+// too.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.text()), nil }
 
 // LogValue implements [slog.LogValuer].

@@ -1,7 +1,7 @@
 // Makes text from a server safe to show on a terminal or a page (S5).
 //
-// Such text could clear the screen, move the cursor, set the terminal's title, or use
-// bidirectional controls to show another address than it holds.
+// Such text could clear the screen, move the cursor, set the terminal's title,
+// or use bidirectional controls to show another address than it holds.
 
 package wire
 
@@ -11,9 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// SafeText returns s on one line with at most max characters; max < 1 means 200. White
-// space becomes a space. Control characters, terminal escapes, bidirectional and
-// other invisible controls, and bad UTF-8 become "�". A longer text ends in "…".
+// SafeText returns s on one line with at most max characters; max < 1 means
+// 200. White space becomes a space. Control characters, terminal escapes,
+// bidirectional and other invisible controls, and bad UTF-8 become "�". A
+// longer text ends in "…".
 func SafeText(s string, max int) string {
 	if max < 1 {
 		max = 200
@@ -42,8 +43,9 @@ func safeRune(r rune) rune {
 	return r
 }
 
-// invisible reports graphic characters that draw nothing (the Hangul fillers and the
-// blank Braille pattern among them), or that stack without bound on their neighbour.
+// invisible reports graphic characters that draw nothing (the Hangul fillers
+// and the blank Braille pattern among them), or that stack without bound on
+// their neighbour.
 func invisible(r rune) bool {
 	switch r {
 	case 0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800:

@@ -1,9 +1,9 @@
 // Decides which URLs from a server may be opened or called (RFC 3986; S2, S39).
 //
-// A URL that a server names is handed to a browser, to a launcher's command line, or
-// to net/http. Each of them reads doubtful spellings in its own manner, so that one
-// of them could go to another host than the one that was checked. Such spellings are
-// refused.
+// A URL that a server names is handed to a browser, to a launcher's command
+// line, or to net/http. Each of them reads doubtful spellings in its own
+// manner, so that one of them could go to another host than the one that was
+// checked. Such spellings are refused.
 
 package wire
 
@@ -16,21 +16,21 @@ import (
 	"strings"
 )
 
-// ErrUnsafeURL is matched by every refusal here. Its message names the fault, never
-// the URL, which may hold a state or a code.
+// ErrUnsafeURL is matched by every refusal here. Its message names the fault,
+// never the URL, which may hold a state or a code.
 var ErrUnsafeURL = errors.New("unsafe URL")
 
-// URLPolicy says what is allowed besides https. The zero URLPolicy allows nothing
-// else.
+// URLPolicy says what is allowed besides https. The zero URLPolicy allows
+// nothing else.
 type URLPolicy struct {
 	LoopbackHTTP bool // http://127.0.0.0/8, http://[::1] and http://localhost
 	Fragment     bool
 }
 
-// Parse parses and checks raw. It must be an absolute https URL (or as the policy
-// says) with a host. It must not have userinfo, an opaque part, control characters,
-// spaces, backslashes or an invalid port. url.Parse alone accepts every one of them.
-// Errors match [ErrUnsafeURL].
+// Parse parses and checks raw. It must be an absolute https URL (or as the
+// policy says) with a host. It must not have userinfo, an opaque part, control
+// characters, spaces, backslashes or an invalid port. url.Parse alone accepts
+// every one of them. Errors match [ErrUnsafeURL].
 func (p URLPolicy) Parse(raw string) (*url.URL, error) {
 	if err := checkSpelling(raw); err != nil {
 		return nil, err
@@ -63,8 +63,8 @@ func (p URLPolicy) Parse(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// checkSpelling refuses characters that a browser and url.Parse read differently, and
-// a dash in front, which a launcher would take for an option.
+// checkSpelling refuses characters that a browser and url.Parse read
+// differently, and a dash in front, which a launcher would take for an option.
 func checkSpelling(raw string) error {
 	for _, r := range raw {
 		switch {
@@ -101,8 +101,9 @@ func IsLoopback(host string) bool {
 	return err == nil && a.Zone() == "" && a.Unmap().IsLoopback()
 }
 
-// Origin returns the scheme, host and port of u. The case is folded and the default
-// port left out, so that equal origins are equal strings (RFC 6454 §6.1).
+// Origin returns the scheme, host and port of u. The case is folded and the
+// default port left out, so that equal origins are equal strings (RFC 6454
+// §6.1).
 func Origin(u *url.URL) string {
 	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
 	if strings.Contains(host, ":") {

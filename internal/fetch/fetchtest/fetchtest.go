@@ -1,7 +1,7 @@
-// Package fetchtest serves a [fetch.Client] from a handler in memory. Unlike a server of
-// net/http/httptest it needs no socket, so it works in a testing/synctest bubble. TLS,
-// resets, and compression by the transport do not exist here; package fetch tests them
-// itself.
+// Package fetchtest serves a [fetch.Client] from a handler in memory. Unlike a
+// server of net/http/httptest it needs no socket, so it works in a
+// testing/synctest bubble. TLS, resets, and compression by the transport do not
+// exist here; package fetch tests them itself.
 package fetchtest
 
 import (
@@ -16,8 +16,8 @@ func Client(h http.HandlerFunc) *fetch.Client {
 	return &fetch.Client{Transport: transport(h)}
 }
 
-// JSON returns a client that gets body as application/json for every request, with the
-// given status.
+// JSON returns a client that gets body as application/json for every request,
+// with the given status.
 func JSON(status int, body string) *fetch.Client { return Body(status, "application/json", body) }
 
 // Body is JSON with another media type; "" means none.

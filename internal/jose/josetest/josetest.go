@@ -1,5 +1,5 @@
-// Package josetest makes keys, key sets and signed tokens for tests, good ones and
-// hostile ones. What cannot fail in a test panics.
+// Package josetest makes keys, key sets and signed tokens for tests, good ones
+// and hostile ones. What cannot fail in a test panics.
 package josetest
 
 import (
@@ -34,8 +34,8 @@ type Key struct {
 	Add  map[string]any
 }
 
-// New makes a fresh key for alg. If id is "", neither the JWK nor the tokens name it.
-// An RSA key takes about a tenth of a second.
+// New makes a fresh key for alg. If id is "", neither the JWK nor the tokens
+// name it. An RSA key takes about a tenth of a second.
 func New(tb testing.TB, alg, id string) *Key {
 	tb.Helper()
 	var signer crypto.Signer
@@ -58,7 +58,8 @@ func New(tb testing.TB, alg, id string) *Key {
 	return &Key{Alg: alg, ID: id, Signer: signer}
 }
 
-// JWK returns the public key as RFC 7517 §4 writes it, changed as Add and Omit say.
+// JWK returns the public key as RFC 7517 §4 writes it, changed as Add and Omit
+// say.
 func (k *Key) JWK() map[string]any {
 	m := map[string]any{"use": "sig", "alg": k.Alg}
 	if k.ID != "" {
@@ -107,8 +108,8 @@ func Handler(keys ...*Key) http.HandlerFunc {
 // Sign returns claims as a compact JWS with the usual header.
 func (k *Key) Sign(claims any) string { return k.SignWith(nil, claims) }
 
-// SignWith is Sign with members of the header replaced. A nil value leaves the member
-// out.
+// SignWith is Sign with members of the header replaced. A nil value leaves the
+// member out.
 func (k *Key) SignWith(header map[string]any, claims any) string {
 	h := map[string]any{"alg": k.Alg, "typ": "JWT"}
 	if k.ID != "" {
@@ -123,8 +124,8 @@ func (k *Key) SignWith(header map[string]any, claims any) string {
 	return k.SignRaw(JSON(h), JSON(claims))
 }
 
-// SignRaw signs any bytes as header and payload with the key's algorithm. The header
-// may lie about the algorithm.
+// SignRaw signs any bytes as header and payload with the key's algorithm. The
+// header may lie about the algorithm.
 func (k *Key) SignRaw(header, payload []byte) string {
 	input := b64(header) + "." + b64(payload)
 	return input + "." + k.SignInput(input)
@@ -133,8 +134,8 @@ func (k *Key) SignRaw(header, payload []byte) string {
 // SignInput returns the signature part for any signing input (RFC 7515 §5.1).
 func (k *Key) SignInput(input string) string { return b64(k.sign([]byte(input))) }
 
-// HMAC signs as HS256 with secret, whatever header says. It makes the tokens of the
-// attack in which a public key is the secret (S72).
+// HMAC signs as HS256 with secret, whatever header says. It makes the tokens of
+// the attack in which a public key is the secret (S72).
 func HMAC(secret, header, payload []byte) string {
 	input := b64(header) + "." + b64(payload)
 	mac := hmac.New(sha256.New, secret)
@@ -157,7 +158,8 @@ func (k *Key) sign(input []byte) []byte {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
 	}
 	if ec, ok := k.Signer.(*ecdsa.PrivateKey); ok {
-		// A JWS has both numbers at full width (RFC 7518 §3.4); a Signer gives ASN.1.
+		// A JWS has both numbers at full width (RFC 7518 §3.4); a Signer gives
+		// ASN.1.
 		r, s, err := ecdsa.Sign(rand.Reader, ec, digest)
 		if err != nil {
 			panic(err)
