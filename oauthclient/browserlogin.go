@@ -66,7 +66,9 @@ func (c *Client) browserLogin(ctx context.Context, at *attempt, w ways) (*Sessio
 
 	asking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.working.Go(func() { c.warm(asking, p) }) // while the person is busy
+	// Not with asking, which ends when the browser comes back: the verification then
+	// waits for the same fetch instead of beginning another.
+	c.working.Go(func() { c.warm(ctx, p) })
 	c.cfg.UI.progress(StepPerson)
 	do := Instructions{URL: authURL, URLExpiry: urlExpiry, Paste: w.paste}
 	do.Expiry, _ = ctx.Deadline()

@@ -137,6 +137,10 @@ func (c *KeySet) mayRefetch() bool {
 // fetch joins the fetch under way or begins one, and waits for it. It is called
 // with mu held and returns with it released.
 func (c *KeySet) fetch(ctx context.Context) error {
+	if err := ctx.Err(); err != nil { // nobody would wait for what it sends
+		c.mu.Unlock()
+		return err
+	}
 	f := c.flight
 	if f == nil {
 		f = c.takeOff(ctx)
