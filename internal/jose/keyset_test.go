@@ -306,6 +306,41 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// A fetch that fails says nothing about a token, also not in the minute in which no
+// other fetch is made: its key may be new.
+func TestTokenIsNotRejectedAfterAFailedFetch(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"HTTP 503":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+		"no key set": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			old, next := josetest.New(t, "ES256", "k1"), josetest.New(t, "ES256", "k2")
+			var fetches atomic.Int32
+			var handler atomic.Value
+			handler.Store(josetest.Handler(old))
+			c := jose.NewKeySet(fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
+				fetches.Add(1)
+				handler.Load().(http.HandlerFunc)(w, r)
+			}), uri)
+			require.NoError(t, verify(t, c, old.Sign(claims)))
+			handler.Store(answer)
+			for range 10 {
+				err := verify(t, c, next.Sign(claims))
+				require.ErrorIs(t, err, jose.ErrKeySet, name)
+				require.NotErrorIs(t, err, jose.ErrToken, name)
+			}
+			require.EqualValues(t, 2, fetches.Load(), "and the limit holds (S81)")
+			require.NoError(t, verify(t, c, old.Sign(claims)), "the keys at hand still serve")
+
+			handler.Store(josetest.Handler(next))
+			require.ErrorIs(t, verify(t, c, next.Sign(claims)), jose.ErrKeySet)
+			time.Sleep(time.Minute)
+			require.NoError(t, verify(t, c, next.Sign(claims)))
+			require.ErrorIs(t, verify(t, c, old.Sign(claims)), jose.ErrToken, "a fetch that succeeds counts")
+		})
+	}
+}
+
 func TestOldKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := josetest.New(t, "ES256", "k1")
