@@ -70,8 +70,8 @@ func (c *KeySet) Verify(
 
 // VerifyBy is Verify with only those keys for which may returns true. issuer is
 // the key's member of that name, "" if it has none: in Entra's common key set
-// it says whose tokens the key signs. payload is not verified yet when may sees
-// it.
+// it says for which issuer the key signs. payload is not verified yet when may
+// sees it.
 func (c *KeySet) VerifyBy(
 	ctx context.Context, token string, algorithms []string,
 	may func(payload []byte, issuer string) bool,

@@ -2,7 +2,7 @@
 // while the program polls the token endpoint until that is done.
 //
 // The flow's one weakness is a code that somebody else sends round (§5.4). So
-// the program must say beside the code that it is only for a user who started
+// the program must say beside the code that it is only for a user that started
 // this sign-in, and must not open the verification page by itself (S89).
 // Polling is slow enough for every server's clock, and ends (S88).
 

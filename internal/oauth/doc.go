@@ -9,6 +9,6 @@
 //
 // Every error is one of three kinds. A refused answer matches
 // wire.ErrInvalidResponse. What the server itself reported is an [Error].
-// Everything else is a failure on the way, usually a [fetch.Error], or a
+// Everything else is a failure of the call, usually a [fetch.Error], or a
 // mistake in the request.
 package oauth

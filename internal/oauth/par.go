@@ -1,8 +1,8 @@
 // Pushes an authorization request to the provider, so that the browser carries
 // only a reference to it (RFC 9126).
 //
-// Nothing of the request then shows in the browser's history, and nobody on the
-// way can change a parameter of it (S35).
+// Nothing of the request then shows in the browser's history, and nobody
+// between the program and the provider can change a parameter of it (S35).
 
 package oauth
 

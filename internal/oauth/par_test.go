@@ -48,8 +48,9 @@ func push(a *answers, form url.Values) (oauth.PushedRequest, error) {
 
 const urn = "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"
 
-// S35: the request goes to the provider; the URL carries client_id and request_uri only.
-func TestS35Push(t *testing.T) {
+// S35: the request goes to the provider; the URL carries client_id and
+// request_uri only.
+func TestS35URLCarriesOnlyTheReference(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &answers{status: 201, body: `{"request_uri":"` + urn + `","expires_in":60}`}
 		p, err := push(a, url.Values{"state": {"s"}, "scope": {"openid"}, "code_challenge": {"c"}})
@@ -83,8 +84,8 @@ func TestS35Push(t *testing.T) {
 	})
 }
 
-// S35: 201 is expected, and what it says is checked.
-func TestS35BadAnswers(t *testing.T) {
+// S35: the status must be 201, and every member is checked.
+func TestS35InvalidAnswerIsRefused(t *testing.T) {
 	ok := `{"request_uri":"` + urn + `","expires_in":60}`
 	for name, a := range map[string]*answers{
 		"200":                {status: 200, body: ok},
@@ -132,7 +133,8 @@ func TestS35BadAnswers(t *testing.T) {
 	require.Empty(t, a.forms, "nothing is sent")
 }
 
-// §2.1: client_id belongs to the request; oidc-provider refuses one that names the client in the Authorization header alone.
+// §2.1: client_id belongs to the request. oidc-provider refuses a request that
+// names the client in the Authorization header only.
 func TestClientIDBesideBasic(t *testing.T) {
 	a := &answers{status: 201, ctype: "application/json", body: `{"request_uri":"` + urn + `","expires_in":60}`}
 	form := url.Values{"scope": {"openid"}}

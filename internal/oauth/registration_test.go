@@ -20,7 +20,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// as is an endpoint that gives one answer and keeps what it was sent.
+// as is an endpoint that gives one answer and keeps the request.
 type as struct {
 	status      int
 	ctype, body string
@@ -54,7 +54,7 @@ func register(a *as, r oauth.RegistrationRequest, initial string) (*oauth.Regist
 var redirects = []string{"http://127.0.0.1/callback", "http://[::1]/callback"}
 
 // S45: a native, public client, whatever Extra says.
-func TestS45Request(t *testing.T) {
+func TestS45RegistersANativeClient(t *testing.T) {
 	a := &as{status: 201, body: `{"client_id":"c1","redirect_uris":["http://[::1]/callback","http://127.0.0.1/callback","x"],"token_endpoint_auth_method":"none"}`}
 	extra := map[string]any{
 		"application_type": "web", "token_endpoint_auth_method": "client_secret_post", "redirect_uris": []string{"https://evil.example"}, "response_types": []string{"token"}, "grant_types": []string{"password"},
@@ -83,8 +83,8 @@ func TestS45Request(t *testing.T) {
 	require.Error(t, err)
 }
 
-// What the provider makes of the client's authentication.
-func TestAuthMethod(t *testing.T) {
+// The provider decides how the client authenticates.
+func TestRegisteredAuthMethodIsTheProviders(t *testing.T) {
 	ask := func(method, body string) (*oauth.RegisteredClient, error) {
 		return register(&as{status: 200, body: body}, oauth.RegistrationRequest{AuthMethod: method}, "")
 	}
@@ -110,7 +110,7 @@ func TestAuthMethod(t *testing.T) {
 	}
 }
 
-func TestRegistrationBadAnswers(t *testing.T) {
+func TestInvalidRegistrationIsRefused(t *testing.T) {
 	for name, body := range map[string]string{
 		"empty": ``, "null": `null`, "list": `[]`, "no id": `{}`, "empty id": `{"client_id":""}`, "id with a line break": `{"client_id":"a\nb"}`, "huge id": `{"client_id":"` + strings.Repeat("a", 4097) + `"}`,
 		"id twice": `{"client_id":"a","client_id":"b"}`, "other case": `{"Client_ID":"a"}`, "id a number": `{"client_id":7}`, "secret with a line break": `{"client_id":"c","client_secret":"a\r\nX: y"}`,
@@ -125,7 +125,8 @@ func TestRegistrationBadAnswers(t *testing.T) {
 	_, err := register(&as{status: 201, ctype: "text/html", body: `{"client_id":"c"}`}, oauth.RegistrationRequest{}, "")
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 
-	// S50: a refusal is typed, and holds neither the body nor the initial access token that it echoes.
+	// S50: a refusal is typed, and holds neither the body nor the initial
+	// access token that it echoes.
 	for _, status := range []int{202, 302, 400, 401, 403, 500} {
 		_, err := register(&as{status: status, body: `{"error":"invalid_redirect_uri","error_description":"token initial-canary"}`}, oauth.RegistrationRequest{}, "initial-canary")
 		var refused *oauth.Error
@@ -137,8 +138,8 @@ func TestRegistrationBadAnswers(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrUnsafeURL)
 }
 
-// S44: what is kept is one issuer's and one request's.
-func TestS44Kept(t *testing.T) {
+// S44: a kept registration is good for one issuer and one request.
+func TestS44KeptForOneIssuerAndRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := oauth.RegistrationRequest{RedirectURIs: redirects, Scope: "openid", Extra: map[string]any{"b": 1, "a": 2}}
 		c := oauth.RegisteredClient{ID: "c", Secret: wire.NewSecret("secret-canary"), SecretExpiry: time.Now().Add(time.Hour), AuthMethod: "client_secret_basic"}
@@ -173,7 +174,7 @@ func TestS44Kept(t *testing.T) {
 }
 
 // S45: the table of client ID URLs.
-func TestS45DocumentURL(t *testing.T) {
+func TestS45DocumentURLsAreChecked(t *testing.T) {
 	for _, ok := range []string{"https://example.com/client.json", "https://example.com:8443/a/b", "https://example.com/a?b=c", "https://example.com/..a/.b/c..", "https://[2001:db8::1]/c"} {
 		require.NoError(t, oauth.CheckDocumentURL(ok), ok)
 		require.True(t, oauth.IsDocumentURL(ok))

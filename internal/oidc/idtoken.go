@@ -44,7 +44,7 @@ type Expected struct {
 	ClientID string // must be an audience
 	// TenantIssuer replaces Issuer for a provider with many tenants (Entra).
 	// iss must be exactly this with its "{tenantid}" filled in from the token's
-	// own tid, a UUID. A key that says whose tokens it signs signs no others.
+	// own tid, a UUID. A key that names an issuer signs for that issuer only.
 	// "" means that there is one issuer.
 	TenantIssuer string
 	// Nonce is the one that was sent. If it is "", none was sent, and a token

@@ -16,7 +16,7 @@ type token struct {
 }
 
 // S51, S77: exact names, no duplicates, no trailing data, valid UTF-8.
-func TestS51S77Strict(t *testing.T) {
+func TestS51S77JSONIsStrict(t *testing.T) {
 	var ok token
 	require.NoError(t, wire.UnmarshalJSON([]byte(`{"access_token":"a","ACCESS_TOKEN":"b","token_type":"Bearer"}`), &ok))
 	require.Equal(t, "a", ok.AccessToken, "another case is another name")
