@@ -68,6 +68,8 @@ func postCtx(ctx context.Context, t *testing.T, c *fetch.Client, to string) (*fe
 		require.ErrorAs(t, err, &fe, "every error is an *Error")
 		require.NotContains(t, fmt.Sprintf("%v %+v %s", err, err, err), "canary", "no URL, header or body")
 		require.Contains(t, err.Error(), req.URL.Host)
+		inTheAnswer := errors.Is(err, fetch.ErrTooLarge) || errors.Is(err, fetch.ErrEncoding)
+		require.Equal(t, inTheAnswer, errors.Is(err, wire.ErrInvalidResponse), "the network's failures match nothing")
 	}
 	return resp, err
 }
