@@ -96,7 +96,8 @@ func (r *Response) MediaType() string {
 // application/<x>+json (RFC 6839 §3.1).
 func (r *Response) IsJSON() bool {
 	mt := r.MediaType()
-	return mt == "application/json" || strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json")
+	return mt == "application/json" ||
+		strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json")
 }
 
 // RetryAfter reads the Retry-After header (RFC 9110 §10.2.3), a number of
@@ -135,6 +136,8 @@ var (
 	ErrEncoding = wire.Invalid("the answer is compressed, though that was not asked for")
 )
 
+const checkNetwork = "check the network, a proxy, or the provider's status, then try again"
+
 // cause puts e.Err into words. net/http's own words may hold a URL, and so a
 // code.
 func (e *Error) cause() string {
@@ -152,7 +155,7 @@ func (e *Error) cause() string {
 	case errors.Is(e.Err, context.Canceled):
 		return "the call was cancelled"
 	case errors.Is(e.Err, context.DeadlineExceeded):
-		return "no answer in time; check the network, a proxy, or the provider's status, then try again"
+		return "no answer in time; " + checkNetwork
 	case errors.As(e.Err, &dns):
 		return "the host name cannot be resolved; check the network and the spelling"
 	case errors.As(e.Err, &hostname):
@@ -168,8 +171,7 @@ func (e *Error) cause() string {
 	case errors.As(e.Err, &op) && (op.Op == "remote error" || op.Op == "local error"):
 		return "no TLS connection (" + reason(op.Err) + ")"
 	case errors.As(e.Err, &op) && op.Op == "dial":
-		return "no connection (" + reason(op.Err) + "); check the network, a proxy, or the provider's status, " +
-			"then try again"
+		return "no connection (" + reason(op.Err) + "); " + checkNetwork
 	case errors.Is(e.Err, io.EOF), errors.Is(e.Err, io.ErrUnexpectedEOF):
 		return "the connection was closed before the whole answer arrived; try again"
 	case errors.As(e.Err, &op):

@@ -34,7 +34,10 @@ const (
 // wire.ErrInvalidResponse too.
 var ErrKeySet = errors.New("the provider's keys cannot be read")
 
-func invalidKeySet(err error) error { return fmt.Errorf("%w: %w", ErrKeySet, wire.Invalid("%w", err)) }
+// invalidKeySet refuses an answer that is no key set.
+func invalidKeySet(why error) error {
+	return fmt.Errorf("%w: %w", ErrKeySet, wire.Invalid("%w", why))
+}
 
 // KeySet holds the keys of one jwks_uri. It is safe for concurrent use: callers
 // that overlap share one fetch.

@@ -54,7 +54,8 @@ func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, err
 		}
 		fresh := r.Nonce != nil && r.Nonce(resp.Header)
 		refused := resp.Status == http.StatusBadRequest || resp.Status == http.StatusUnauthorized
-		if attempt == 2 || r.Prove == nil || !fresh || !refused || r.Refusal(resp).Code != "use_dpop_nonce" {
+		again := attempt == 1 && r.Prove != nil && fresh && refused
+		if !again || r.Refusal(resp).Code != "use_dpop_nonce" {
 			return resp, nil
 		}
 	}

@@ -120,9 +120,11 @@ func DiscoverResource(
 		return getResource(ctx, c, o.MetadataURL, local, resource)
 	}
 	d, err := getResource(ctx, c, wellKnownAt(u), local, resource)
-	if errors.Is(err, ErrNoResourceMetadata) && o.Root && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "") {
-		origin := &url.URL{Scheme: u.Scheme, Host: u.Host}
-		return getResource(ctx, c, wellKnownAt(origin), local, resource, origin.String(), origin.String()+"/")
+	belowRoot := strings.Trim(u.Path, "/") != "" || u.RawQuery != ""
+	if errors.Is(err, ErrNoResourceMetadata) && o.Root && belowRoot {
+		root := &url.URL{Scheme: u.Scheme, Host: u.Host}
+		names := []string{resource, root.String(), root.String() + "/"}
+		return getResource(ctx, c, wellKnownAt(root), local, names...)
 	}
 	return d, err
 }

@@ -82,7 +82,10 @@ func (p *EndSession) State() string { return p.state.Reveal() }
 // the error matches [ErrEndSessionState].
 func (p *EndSession) Check(rawQuery string) error {
 	q, err := url.ParseQuery(rawQuery)
-	if err != nil || p.state.IsZero() || len(q["state"]) != 1 || !p.state.Equal(wire.NewSecret(q["state"][0])) {
+	if err != nil || p.state.IsZero() || len(q["state"]) != 1 {
+		return ErrEndSessionState
+	}
+	if !p.state.Equal(wire.NewSecret(q["state"][0])) {
 		return ErrEndSessionState
 	}
 	return nil

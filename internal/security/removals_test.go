@@ -129,7 +129,7 @@ var removals = []removal{
 	{67, "oauthclient/browserlogin.go", "err := w.open(asking, ticket, failed)", "err := w.open(asking, authURL+ticket[:0], failed)", ""},
 	{68, "internal/oauth/revocation.go", "if resp.Status < 200 || resp.Status > 299 {", "if false {", ""},
 	{68, "oauthclient/logout.go", "if notRevoked != nil {", "if false {", ""},
-	{69, "internal/oidc/endsession.go", "!p.state.Equal(", "false && !p.state.Equal(", ""},
+	{69, "internal/oidc/endsession.go", "if !p.state.Equal(", "if false && !p.state.Equal(", ""},
 	{70, "internal/oidc/idtoken.go", "want.TenantIssuer == \"\" && c.Issuer != want.Issuer:", "false:", ""},
 	{70, "internal/oidc/idtoken.go", "want.TenantIssuer == \"\" && c.Issuer != want.Issuer:", "false:", "oauthclient"},
 	{71, "internal/oidc/idtoken.go", "case slices.ContainsFunc(c.Audience, foreign):", "case false && slices.ContainsFunc(c.Audience, foreign):", ""},
