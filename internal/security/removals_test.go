@@ -78,7 +78,7 @@ var removals = []removal{
 	{33, "oauthclient/tokens.go", "if !resp.HasScope {", "if true {", ""},
 	{34, "oauthclient/tokens.go", `form.Set("resource", s.resource)`, "", ""},
 	{34, "oauthclient/refresh.go", `name := resource + "\x00" +`, `name := "\x00" +`, ""},
-	{35, "internal/oauth/par.go", "if resp.Status != http.StatusCreated {", "if false {", ""},
+	{35, "internal/oauth/par.go", "if resp.Status != http.StatusCreated {", "if false && resp.Status != http.StatusCreated {", ""},
 	{35, "internal/oauth/par.go", "if !time.Now().Before(p.Expiry) {", "if false {", ""},
 	{36, "internal/oidc/idtoken.go", "case len(want.ACRValues) > 0 &&", "case false &&", ""},
 	{36, "internal/oidc/idtoken.go", "case len(want.ACRValues) > 0 &&", "case false &&", "oauthclient"},
