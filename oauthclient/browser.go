@@ -142,7 +142,9 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 	c := b.login.client
 	prompting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.working.Go(func() { b.login.provider.warm(prompting) }) // while the user is busy
+	// While the user is busy. It does not end when the browser comes back: the
+	// verification then waits for the same fetch instead of beginning another.
+	c.working.Go(func() { b.login.provider.warm(ctx) })
 	c.cfg.UI.progress(StepUser)
 	c.working.Go(func() { b.show(prompting, cancel) })
 	confirmed := make(chan *oauth.TokenResponse, 1)

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -267,10 +267,11 @@ func TestConformanceOIDC(t *testing.T) {
 				require.Len(t, h.got("jwks"), before+1)
 			} else {
 				open := h.cfg.UI.OpenURL
-				h.cfg.UI.OpenURL = func(ctx context.Context, u string) error { // once the keys were fetched ahead
-					for deadline := time.Now().Add(20 * time.Second); len(h.got("jwks")) == 0 && time.Now().Before(deadline); {
-						time.Sleep(time.Millisecond)
-					}
+				prefetched := make(chan struct{})
+				var once sync.Once
+				h.lie("jwks", func(heardRequest, *lyingReply) { once.Do(func() { close(prefetched) }) })
+				h.cfg.UI.OpenURL = func(ctx context.Context, u string) error {
+					<-prefetched // the answer has the old key in it
 					if err := h.RotateKey("ES256"); err != nil {
 						return err
 					}

@@ -163,7 +163,16 @@ func (h *hostile) forge(t *testing.T, change func(c map[string]any), sign func(c
 func (h *hostile) requireRejected(t *testing.T, c *oauthclient.Client, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)
-	_, err = c.Session(t.Context(), "")
+	h.requireNothingStored(t, c)
+	require.Empty(t, h.got("userinfo"))
+	require.Zero(t, h.Alive(), "the tokens that are not kept are revoked")
+}
+
+// requireNothingStored demands that a login that failed left no session and no
+// token behind.
+func (h *hostile) requireNothingStored(t *testing.T, c *oauthclient.Client) {
+	t.Helper()
+	_, err := c.Session(t.Context(), "")
 	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
 	accounts, err := c.Accounts(t.Context())
 	require.NoError(t, err)
@@ -176,6 +185,4 @@ func (h *hostile) requireRejected(t *testing.T, c *oauthclient.Client, err error
 		require.NotContains(t, string(data), "access_token")
 		require.NotContains(t, string(data), "refresh_token")
 	}
-	require.Empty(t, h.got("userinfo"))
-	require.Zero(t, h.Alive(), "the tokens that are not kept are revoked")
 }

@@ -307,6 +307,26 @@ func TestS79NothingBeforeTheChecks(t *testing.T) {
 	}
 }
 
+// A browser that comes back before the key set has arrived does not end its fetch:
+// the verification waits for that same fetch, so the login needs no second one.
+func TestLoginFetchesTheKeysOnce(t *testing.T) {
+	h := newHostile(t, authserver.Config{})
+	begun, exchanged := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	h.lie("jwks", func(heardRequest, *lyingReply) {
+		once.Do(func() { close(begun) })
+		<-exchanged
+	})
+	h.lie("token", func(heardRequest, *lyingReply) { close(exchanged) })
+	open := h.cfg.UI.OpenURL
+	h.cfg.UI.OpenURL = func(ctx context.Context, u string) error {
+		<-begun
+		return open(ctx, u)
+	}
+	h.login(t)
+	require.Len(t, h.got("jwks"), 1)
+}
+
 type recorder struct {
 	header http.Header
 	status int

@@ -1,8 +1,9 @@
-// Package fetch is the one place from which the SDK talks to a provider.
+// Sends one bounded HTTP request and reads its whole answer (RFC 9110).
 //
-// Each call is bounded: no redirects (S40, S47), a deadline (S58), a cap on the decoded body, no
-// transparent decompression, and TLS 1.2 or later (S56). An [Error] says whether the request can have reached the server,
-// because a refresh token that may have been spent must not be treated as one that was not.
+// The server is not trusted: a redirect could carry a code or token to another
+// host, an endless or compressed body could fill the memory, and a silent
+// server could hold the program for ever.
+
 package fetch
 
 import (
@@ -34,15 +35,18 @@ const (
 	maxHeaders = 64 << 10
 )
 
-// Client makes bounded calls. It is safe for concurrent use.
+// Client makes bounded calls. The zero Client is ready. It is safe for
+// concurrent use.
 type Client struct {
-	// Transport sends the requests; nil: http.DefaultTransport. [NewTransport] is stricter.
+	// Transport sends the requests. nil means http.DefaultTransport;
+	// [NewTransport] is stricter.
 	Transport http.RoundTripper
-	// Timeout bounds a whole call; 0: [Timeout].
+	// Timeout bounds a whole call. Zero means [Timeout].
 	Timeout time.Duration
 }
 
-// NewTransport returns a transport for where a program gives none: proxies from the environment, TLS 1.2 or later.
+// NewTransport returns the transport for a program that configures none:
+// proxies from the environment, TLS 1.2 or later.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -53,8 +57,12 @@ func NewTransport() *http.Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true,
-		// A provider drops idle connections while a person is in the browser: the next one is made without certificates and signatures.
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8)},
+		// A provider drops idle connections while the user is in the browser.
+		// With its session, the next one is made without certificates and
+		// signatures.
+		TLSClientConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(8),
+		},
 	}
 }
 
@@ -65,7 +73,8 @@ type Response struct {
 	Body   []byte
 }
 
-// Format implements [fmt.Formatter]: a body may hold tokens, so it is never printed (S66).
+// Format implements [fmt.Formatter]. A body may hold tokens, so it is never
+// printed (S66).
 func (r Response) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.text()) }
 
 // LogValue implements [slog.LogValuer], as Format does for fmt.
@@ -73,7 +82,8 @@ func (r Response) LogValue() slog.Value { return slog.StringValue(r.text()) }
 
 func (r Response) text() string { return fmt.Sprintf("HTTP %d, %d bytes", r.Status, len(r.Body)) }
 
-// MediaType returns the media type without parameters, in lower case; "" where there is none.
+// MediaType returns the media type without parameters, in lower case. It is ""
+// if there is none.
 func (r *Response) MediaType() string {
 	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -82,13 +92,17 @@ func (r *Response) MediaType() string {
 	return mt
 }
 
-// IsJSON reports whether the media type is application/json or application/<x>+json.
+// IsJSON reports whether the media type is application/json or
+// application/<x>+json (RFC 6839 §3.1).
 func (r *Response) IsJSON() bool {
 	mt := r.MediaType()
-	return mt == "application/json" || strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json")
+	return mt == "application/json" ||
+		strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json")
 }
 
-// RetryAfter reads the Retry-After header (RFC 9110 §10.2.3) against now, at most an hour; 0: there is none.
+// RetryAfter reads the Retry-After header (RFC 9110 §10.2.3), a number of
+// seconds or a date after now. It returns at most an hour, and 0 if there is no
+// such header.
 func (r *Response) RetryAfter(now time.Time) time.Duration {
 	v := r.Header.Get("Retry-After")
 	var d time.Duration
@@ -100,11 +114,14 @@ func (r *Response) RetryAfter(now time.Time) time.Duration {
 	return min(max(d, 0), time.Hour)
 }
 
-// Error is a call that brought no whole answer. It holds no URL, header or body.
+// Error is a call that brought no whole answer. It holds no URL, header or
+// body. It is a failure of the network, which may pass, unless it matches
+// wire.ErrInvalidResponse.
 type Error struct {
 	// Sent reports that the server may have received the request.
 	Sent bool
-	// Err is the cause: matches context.DeadlineExceeded, *net.DNSError, *tls.CertificateVerificationError, …
+	// Err is the cause, for example one that matches context.DeadlineExceeded,
+	// *net.DNSError or *tls.CertificateVerificationError.
 	Err  error
 	host string
 }
@@ -113,12 +130,16 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.host, e.cause())
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Causes of our own.
+// Causes that lie in the answer. They match wire.ErrInvalidResponse.
 var (
-	ErrTooLarge = errors.New("the answer is larger than 1 MiB")
-	ErrEncoding = errors.New("the answer is compressed, though that was not asked for")
+	ErrTooLarge = wire.Invalid("the answer is larger than 1 MiB")
+	ErrEncoding = wire.Invalid("the answer is compressed, though that was not asked for")
 )
 
+const checkNetwork = "check the network, a proxy, or the provider's status, then try again"
+
+// cause puts e.Err into words. net/http's own words may hold a URL, and so a
+// code.
 func (e *Error) cause() string {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
@@ -127,14 +148,14 @@ func (e *Error) cause() string {
 	var alert tls.AlertError
 	var op *net.OpError
 	switch {
-	case errors.Is(e.Err, ErrTooLarge), errors.Is(e.Err, ErrEncoding):
+	case errors.Is(e.Err, wire.ErrInvalidResponse):
 		return e.Err.Error()
 	case errors.Is(e.Err, ErrAddress):
 		return ErrAddress.Error() + "; allow private addresses if that is meant"
 	case errors.Is(e.Err, context.Canceled):
 		return "the call was cancelled"
 	case errors.Is(e.Err, context.DeadlineExceeded):
-		return "no answer in time; check the network, a proxy, or the provider's status, then try again"
+		return "no answer in time; " + checkNetwork
 	case errors.As(e.Err, &dns):
 		return "the host name cannot be resolved; check the network and the spelling"
 	case errors.As(e.Err, &hostname):
@@ -150,7 +171,7 @@ func (e *Error) cause() string {
 	case errors.As(e.Err, &op) && (op.Op == "remote error" || op.Op == "local error"):
 		return "no TLS connection (" + reason(op.Err) + ")"
 	case errors.As(e.Err, &op) && op.Op == "dial":
-		return "no connection (" + reason(op.Err) + "); check the network, a proxy, or the provider's status, then try again"
+		return "no connection (" + reason(op.Err) + "); " + checkNetwork
 	case errors.Is(e.Err, io.EOF), errors.Is(e.Err, io.ErrUnexpectedEOF):
 		return "the connection was closed before the whole answer arrived; try again"
 	case errors.As(e.Err, &op):
@@ -159,7 +180,8 @@ func (e *Error) cause() string {
 	return "the call failed"
 }
 
-// reason keeps an errno's text, which names no address.
+// reason returns the innermost error's text. For the network that is an
+// errno's, which names no address.
 func reason(err error) string {
 	for {
 		next := errors.Unwrap(err)
@@ -170,8 +192,9 @@ func reason(err error) string {
 	}
 }
 
-// NewRequest makes a request to https, or to http on a loopback address; which of these an issuer may name is decided where its
-// metadata is read. A refusal matches [wire.ErrUnsafeURL] and does not hold the URL, as net/http's would.
+// NewRequest makes a request to https, or to http on a loopback address. Which
+// of these a provider may name is decided by oauth.Metadata.Check. A refusal
+// matches [wire.ErrUnsafeURL] and does not hold the URL, as net/http's would.
 func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
 	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(rawURL)
 	if err != nil {
@@ -184,8 +207,8 @@ func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
 	return req, nil
 }
 
-// Do sends req once and reads the whole answer, of at most [MaxBody] bytes. A redirect is an answer, not followed. Every
-// error is an [*Error].
+// Do sends req once and reads the whole answer, of at most [MaxBody] bytes. A
+// redirect is an answer and is not followed. Every error is an [*Error].
 func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	timeout := c.Timeout
 	if timeout <= 0 {
@@ -195,9 +218,11 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	defer cancel()
 
 	if err := ctx.Err(); err != nil {
-		return nil, &Error{Err: err, host: req.URL.Host} // not yet sent, which the trace could not tell
+		return nil, &Error{Err: err, host: req.URL.Host} // not yet sent, for sure
 	}
 
+	// What net/http returns does not say whether the request left, so its trace
+	// is used.
 	var sent, traced atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:      func(string) { traced.Store(true) },
@@ -219,33 +244,52 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	if req.Header.Get("Accept-Encoding") == "" {
 		req.Header.Set("Accept-Encoding", "identity")
 	}
-	client := http.Client{Transport: c.transport(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{
+		Transport:     c.transport(),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, fail(err)
 	}
 	defer resp.Body.Close()
 	sent.Store(true)
-	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") || resp.Uncompressed {
-		return nil, fail(ErrEncoding)
+	body, err := readAll(resp)
+	if err != nil {
+		return nil, fail(err)
+	}
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+}
+
+// readAll reads the body of resp, unless it is compressed or larger than
+// [MaxBody]. A small compressed body can unpack to any size.
+func readAll(resp *http.Response) ([]byte, error) {
+	enc := resp.Header.Get("Content-Encoding")
+	if enc != "" && !strings.EqualFold(enc, "identity") || resp.Uncompressed {
+		return nil, ErrEncoding
 	}
 	var body bytes.Buffer
 	n, err := io.Copy(&body, io.LimitReader(resp.Body, MaxBody+1))
 	if err != nil {
-		return nil, fail(err)
+		return nil, err
 	}
 	if n > MaxBody {
-		return nil, fail(ErrTooLarge)
+		return nil, ErrTooLarge
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body.Bytes()}, nil
+	return body.Bytes(), nil
 }
 
-// before reports an error that comes before anything is sent, for transports that report no trace.
+// before reports an error that comes before anything is sent. It is for
+// transports that report no trace.
 func before(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
-	return errors.Is(err, ErrAddress) || errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") || errors.As(err, &dns) || errors.As(err, &cert)
+	switch {
+	case errors.Is(err, ErrAddress), errors.As(err, &dns), errors.As(err, &cert):
+		return true
+	}
+	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
 func (c *Client) transport() http.RoundTripper {

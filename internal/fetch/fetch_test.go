@@ -39,7 +39,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// client makes a client over a transport of the SDK's own; roots nil: the system's.
+// client makes a client over the SDK's transport. If roots is nil, they are the
+// system's.
 func client(t *testing.T, roots *x509.CertPool) *fetch.Client {
 	t.Helper()
 	transport := fetch.NewTransport()
@@ -48,7 +49,8 @@ func client(t *testing.T, roots *x509.CertPool) *fetch.Client {
 	return &fetch.Client{Transport: transport}
 }
 
-// post sends a form with canaries in the URL and in the body, and checks that no error prints them.
+// post sends a form with canaries in the URL and in the body, and checks that
+// no error prints them.
 func post(t *testing.T, c *fetch.Client, to string) (*fetch.Response, error) {
 	t.Helper()
 	return postCtx(t.Context(), t, c, to)
@@ -66,6 +68,8 @@ func postCtx(ctx context.Context, t *testing.T, c *fetch.Client, to string) (*fe
 		require.ErrorAs(t, err, &fe, "every error is an *Error")
 		require.NotContains(t, fmt.Sprintf("%v %+v %s", err, err, err), "canary", "no URL, header or body")
 		require.Contains(t, err.Error(), req.URL.Host)
+		inTheAnswer := errors.Is(err, fetch.ErrTooLarge) || errors.Is(err, fetch.ErrEncoding)
+		require.Equal(t, inTheAnswer, errors.Is(err, wire.ErrInvalidResponse), "the network's failures match nothing")
 	}
 	return resp, err
 }
@@ -85,7 +89,7 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 }
 
 // S40, S47: a redirect is an answer, and the other host sees nothing of it.
-func TestS40S47Redirects(t *testing.T) {
+func TestS40S47RedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	var reached atomic.Int32
 	other := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
@@ -107,8 +111,8 @@ func TestS40S47Redirects(t *testing.T) {
 	require.Zero(t, reached.Load())
 }
 
-// S40: a gzip bomb is refused by its header, before any of it is unpacked.
-func TestS40Gzip(t *testing.T) {
+// S40: a gzip bomb is refused by its header, before it is unpacked.
+func TestS40CompressedAnswerIsRefused(t *testing.T) {
 	t.Parallel()
 	var member bytes.Buffer
 	zw := gzip.NewWriter(&member)
@@ -134,7 +138,8 @@ func TestS40Gzip(t *testing.T) {
 	}
 }
 
-// unpacking is a caller's transport that hides the encoding but reports it, as net/http does.
+// unpacking is a caller's transport that unpacks the body and says so, as
+// net/http does.
 type unpacking struct{ http.RoundTripper }
 
 func (u unpacking) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -147,7 +152,7 @@ func (u unpacking) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // S40, S58: at most 1 MiB, by whatever framing.
-func TestS40S58Size(t *testing.T) {
+func TestS40S58SizeIsBounded(t *testing.T) {
 	t.Parallel()
 	c := client(t, nil)
 	for name, tc := range map[string]struct {
@@ -178,7 +183,7 @@ func TestS40S58Size(t *testing.T) {
 }
 
 // S40, S58: an answer that never comes, and one that never ends.
-func TestS40S58Time(t *testing.T) {
+func TestS40S58TimeIsBounded(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
 		"hang": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
@@ -228,7 +233,8 @@ func TestS40S58Time(t *testing.T) {
 	}
 }
 
-// raw serves connections by hand: f gets each after the request's head and body have arrived.
+// raw serves connections by hand: f gets each after the request's head and body
+// have arrived.
 func raw(t *testing.T, f func(net.Conn)) string {
 	t.Helper()
 	return accept(t, func(conn net.Conn) {
@@ -275,8 +281,9 @@ func reset(conn net.Conn) {
 	}
 }
 
-// Sent decides whether a refresh token may be spent: false only where nothing can have arrived.
-func TestSent(t *testing.T) {
+// Sent decides whether a refresh token may be spent. It is false only if
+// nothing can have arrived.
+func TestSentIsFalseOnlyIfNothingArrived(t *testing.T) {
 	t.Parallel()
 	refused, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -353,14 +360,15 @@ func TestSentHTTP2(t *testing.T) {
 	require.True(t, sent(t, err))
 }
 
-// A request goes out once, also where the connection that was kept open has died: net/http resends only what it knows was not read.
-func TestS48Once(t *testing.T) {
+// A request goes out once, also on a kept connection that has died. net/http
+// sends again only what the server cannot have read.
+func TestS48RequestGoesOutOnce(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
 	base := raw(t, func(c net.Conn) {
 		requests.Add(1)
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-		// closed by accept: the client may still believe in it
+		// accept closes it, which the client may not have noticed
 	})
 	c := client(t, nil)
 	ok := 0
@@ -423,7 +431,8 @@ func serveTLS(t *testing.T, cfg *tls.Config) string {
 	return s.URL
 }
 
-// S56: TLS 1.2 or later, and a certificate that is trusted, current, and for this name. Nothing is sent otherwise.
+// S56: TLS 1.2 or later, and a certificate that is trusted, current, and for
+// this name. Nothing is sent otherwise.
 func TestS56TLS(t *testing.T) {
 	t.Parallel()
 	ca, stranger := newAuthority(t), newAuthority(t)
@@ -456,7 +465,7 @@ func TestS56TLS(t *testing.T) {
 	require.EqualValues(t, tls.VersionTLS12, c.Transport.(*http.Transport).TLSClientConfig.MinVersion)
 }
 
-func TestNewRequest(t *testing.T) {
+func TestNewRequestRefusesUnsafeURLs(t *testing.T) {
 	for _, bad := range []string{"", "http://op.example/", "https://u:canary@op.example", "https://op.example/\x7fcanary", "file:///canary", "https://op.example/#canary", "https://canary:x"} {
 		_, err := fetch.NewRequest("GET", bad, nil)
 		require.ErrorIs(t, err, wire.ErrUnsafeURL, bad)
@@ -472,7 +481,7 @@ func TestNewRequest(t *testing.T) {
 }
 
 // S66: a response does not print its body.
-func TestS66Response(t *testing.T) {
+func TestS66ResponseIsRedacted(t *testing.T) {
 	r := &fetch.Response{Status: 200, Header: http.Header{"Set-Cookie": {"canary"}}, Body: []byte("canary")}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
@@ -498,7 +507,8 @@ func TestMediaType(t *testing.T) {
 	}
 }
 
-// proxied is a forward proxy that logs every request, and takes CONNECT for one name to one address.
+// proxied is a forward proxy that logs every request. It connects one name to
+// one address.
 func proxied(t *testing.T, name, addr string, status int) (proxy *httptest.Server, log func() []string) {
 	t.Helper()
 	lines := make(chan string, 100)
@@ -539,8 +549,9 @@ func proxied(t *testing.T, name, addr string, status int) (proxy *httptest.Serve
 	}
 }
 
-// S57: through a proxy, https is a tunnel: the proxy sees the name and nothing of the request.
-func TestS57Connect(t *testing.T) {
+// S57: through a proxy, https is a tunnel: the proxy sees the name and nothing
+// of the request.
+func TestS57ProxySeesOnlyTheName(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	provider := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "op.example", time.Now().Add(time.Hour))}})

@@ -1,3 +1,10 @@
+// Keeps a provider from pointing the program at its own network (S43).
+//
+// Metadata name the endpoints that the program calls next. A hostile document
+// could name a router, a cloud's metadata service, or a server behind the
+// firewall. So the address of every host that the network named is checked
+// where it is dialled.
+
 package fetch
 
 import (
@@ -13,19 +20,24 @@ import (
 	"time"
 )
 
-// ErrAddress is matched when a server that the network named has an address that is not a public one (S43).
+// ErrAddress is matched if a server that the network named has an address that
+// is not a public one (S43).
 var ErrAddress = errors.New("the provider names a server with a private address")
 
-// Guard is a transport that keeps a provider from pointing the program at the inside of its own network (S43): every
-// connection to a host other than the home host goes to a public address or nowhere. The address is checked where it is
-// dialled, so a name that resolves to another address the next time gains nothing.
+// Guard is a transport that connects to a host other than the home host only at
+// a public address. The address is checked when it is dialled, so a name that
+// resolves to another address the next time gains nothing. A Guard is safe for
+// concurrent use.
 //
-// The home host is the issuer's that the program itself configured. It may have any address, as every company's own
-// provider does, and where it answers from a private one, the hosts that it names may have private ones too.
+// The home host is the host of the issuer that the program itself configured.
+// It may have any address, as a company's own provider has. Once it has
+// answered from a private address, the hosts that it names may have private
+// addresses too.
 //
-// Two kinds of connection show no address. Through a proxy the proxy resolves and decides; only literal addresses are checked
-// here. Below a transport that is no *http.Transport, or that dials TLS itself, the name is resolved and
-// checked beforehand, which a rebinding name can get round.
+// Two kinds of connection show no address. A proxy resolves and decides by
+// itself, so only literal addresses are checked here. Under a transport that is
+// no *http.Transport, or that dials TLS itself, the name is resolved and
+// checked beforehand; a name that is rebound in between gets past that.
 type Guard struct {
 	home        string // lower case; "": there is none, everything is checked
 	homePrivate atomic.Bool
@@ -36,12 +48,14 @@ type Guard struct {
 	lookup          func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// NewGuard returns a guard over base, which is not changed; nil: [NewTransport]. home is the host of the issuer that
-// the program configured, "" where the issuer itself was learned from the network.
+// NewGuard returns a guard over base, which is not changed; nil means
+// [NewTransport]. home is the host of the issuer that the program configured.
+// It is "" if the issuer itself was learned from the network.
 func NewGuard(base http.RoundTripper, home string) *Guard {
-	g := &Guard{home: strings.ToLower(home), lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+	resolve := func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	}}
+	}
+	g := &Guard{home: strings.ToLower(home), lookup: resolve}
 	g.homePrivate.Store(home != "" && !mayBePublic(home))
 	if base == nil {
 		base = NewTransport()
@@ -59,14 +73,15 @@ func NewGuard(base http.RoundTripper, home string) *Guard {
 	g.proxied = t.Clone()
 	g.direct = t.Clone()
 	g.direct.Proxy = nil
-	g.direct.ForceAttemptHTTP2 = true // net/http drops HTTP/2 where it sees a dialer that is not its own
+	g.direct.ForceAttemptHTTP2 = true // net/http drops HTTP/2 if it sees a foreign dialer
 	g.direct.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return g.dial(ctx, dial, network, addr)
 	}
 	return g
 }
 
-// dialsTLS reports a transport with a dialer of its own that cannot be handed an address for a name.
+// dialsTLS reports a transport with a dialer of its own that cannot be given an
+// address in place of a name.
 func dialsTLS(t *http.Transport) bool {
 	//lint:ignore SA1019 a program may still set them
 	return t.DialTLSContext != nil || t.DialTLS != nil || t.DialContext == nil && t.Dial != nil
@@ -77,8 +92,10 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := req.URL.Hostname()
 	if g.opaque != nil {
 		if g.guarded(host) {
-			// Its own proxy may resolve what this machine cannot; a learned issuer gets no such benefit.
-			if _, err := g.public(req.Context(), host); errors.Is(err, ErrAddress) || err != nil && g.home == "" {
+			// Its own proxy may resolve a name that this machine cannot. A
+			// learned issuer gets no such benefit.
+			_, err := g.public(req.Context(), host)
+			if errors.Is(err, ErrAddress) || err != nil && g.home == "" {
 				return nil, refuse(req, err)
 			}
 		}
@@ -95,11 +112,18 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !strings.EqualFold(host, g.home) || g.homePrivate.Load() {
 		return g.direct.RoundTrip(req)
 	}
-	// Where the issuer is tells what has answered in its name, over TLS: a connection alone could be to whatever its name was pointed at.
+	return g.visitHome(req)
+}
+
+// visitHome sends req to the home host and notices if that has a private
+// address. Only an answer counts, which came over TLS: a connection alone could
+// be to any machine that the name was pointed at.
+func (g *Guard) visitHome(req *http.Request) (*http.Response, error) {
 	var at net.Addr
-	resp, err := g.direct.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(c httptrace.GotConnInfo) { at = c.Conn.RemoteAddr() },
-	})))
+	})
+	resp, err := g.direct.RoundTrip(req.WithContext(ctx))
 	if err == nil && at != nil {
 		if addr, perr := netip.ParseAddrPort(at.String()); perr == nil && !public(addr.Addr()) {
 			g.homePrivate.Store(true)
@@ -132,7 +156,8 @@ func (g *Guard) Check(ctx context.Context, u *url.URL) error {
 	return nil
 }
 
-// CloseIdleConnections closes what is kept open for the next request.
+// CloseIdleConnections closes the connections that are kept open for the next
+// request.
 func (g *Guard) CloseIdleConnections() {
 	if g.opaque != nil {
 		if c, ok := g.opaque.(interface{ CloseIdleConnections() }); ok {
@@ -144,7 +169,8 @@ func (g *Guard) CloseIdleConnections() {
 	g.proxied.CloseIdleConnections()
 }
 
-// refuse closes the body, as a RoundTripper must also when it sends nothing.
+// refuse closes the body of req and returns err. A RoundTripper must close it
+// even if it sends nothing.
 func refuse(req *http.Request, err error) error {
 	if req.Body != nil {
 		_ = req.Body.Close()
@@ -152,12 +178,15 @@ func refuse(req *http.Request, err error) error {
 	return err
 }
 
+// guarded reports whether the address of host must be a public one.
 func (g *Guard) guarded(host string) bool {
 	return g.home == "" || !strings.EqualFold(host, g.home) && !g.homePrivate.Load()
 }
 
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
+// dial connects to addr ("host:port") with dial, at an address that was
+// checked.
 func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -170,11 +199,13 @@ func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (
 	if err != nil {
 		return nil, err
 	}
-	// The checked address is dialled, not the name: a second look-up could bring another.
+	// The checked address is dialled, not the name: a second look-up could
+	// bring another.
 	for i, a := range addrs {
 		try, cancel := ctx, context.CancelFunc(func() {})
 		if i < len(addrs)-1 {
-			try, cancel = context.WithTimeout(ctx, 3*time.Second) // a dead IPv6 route must not use up the whole deadline
+			// A dead IPv6 route must not use up the whole deadline.
+			try, cancel = context.WithTimeout(ctx, 3*time.Second)
 		}
 		var conn net.Conn
 		conn, err = dial(try, network, net.JoinHostPort(a.String(), port))
@@ -186,7 +217,8 @@ func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (
 	return nil, err
 }
 
-// public returns the addresses of host, all of them public; a single one that is not gives ErrAddress, for an honest name has no such mixture.
+// public returns the addresses of host, all of them public. A single private
+// one gives ErrAddress: an honest name has no such mixture.
 func (g *Guard) public(ctx context.Context, host string) ([]netip.Addr, error) {
 	if !mayBePublic(host) {
 		return nil, ErrAddress
@@ -205,30 +237,36 @@ func (g *Guard) public(ctx context.Context, host string) ([]netip.Addr, error) {
 		if !public(a) {
 			return nil, ErrAddress
 		}
-		addrs[i] = a.Unmap() // as the resolver gives IPv4 addresses, in IPv6's form
+		addrs[i] = a.Unmap() // the resolver gives IPv4 addresses in IPv6's form
 	}
 	return addrs, nil
 }
 
-// mayBePublic judges what can be judged without a look-up.
+// mayBePublic reports whether host can have a public address, as far as that
+// shows without a look-up.
 func mayBePublic(host string) bool {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return public(a)
 	}
 	name := strings.TrimSuffix(strings.ToLower(host), ".")
 	last := name[strings.LastIndexByte(name, '.')+1:]
-	// 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers and proxies; no top-level domain looks so.
+	// 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers and
+	// proxies. No top-level domain looks like that.
 	numeric := last == "" || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x")
 	return !numeric && last != "localhost"
 }
 
-// special is what the IANA registries of special-purpose addresses call not globally reachable, beyond what netip knows.
+// special lists the prefixes that the IANA registries of special-purpose
+// addresses (RFC 6890) call not globally reachable, as far as netip does not
+// know them.
 var special = [...]string{
-	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+	"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15",
+	"198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
 	"2001::/23", "2001:db8::/32", "3fff::/20",
 }
 
-// within reports whether a is in prefix. It is read at each dial, which costs nothing beside the dial, and nothing before main.
+// within reports whether a is in prefix. Parsing it at each dial is cheap
+// beside the dial, and keeps the work out of the program's start.
 func within(a netip.Addr, prefix string) bool { return netip.MustParsePrefix(prefix).Contains(a) }
 
 // public reports whether a is a public unicast address.
@@ -239,9 +277,9 @@ func public(a netip.Addr) bool {
 	}
 	b := a.As16()
 	switch {
-	case within(a, "64:ff9b::/96"): // an IPv6-only network reaches IPv4 so
+	case within(a, "64:ff9b::/96"): // NAT64: an IPv6-only network reaches IPv4 here
 		return public(netip.AddrFrom4([4]byte(b[12:16])))
-	case within(a, "2002::/16"):
+	case within(a, "2002::/16"): // 6to4
 		return public(netip.AddrFrom4([4]byte(b[2:6])))
 	case a.Is6() && !within(a, "2000::/3"):
 		return false

@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// internet is a transport whose every connection ends at one server in this process, and which notes the addresses it was told to dial.
+// internet is a transport with every connection to one server in this process.
+// It notes the addresses that it was told to dial.
 type internet struct {
 	*http.Transport
 	mu     sync.Mutex
@@ -53,7 +54,7 @@ func (in *internet) log() (all []string) {
 	return all
 }
 
-// elsewhere is a connection that says it leads to another address.
+// elsewhere is a connection that reports another address.
 type elsewhere struct {
 	net.Conn
 	remote string
@@ -63,7 +64,8 @@ func (e elsewhere) RemoteAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(e.remote))
 }
 
-// get asks over http, which the rooms above never would: the guard is below them and looks at addresses alone.
+// get calls over http, which package oauth would refuse. The guard looks at
+// addresses only.
 func get(t *testing.T, rt http.RoundTripper, to string) (string, error) {
 	t.Helper()
 	req, err := http.NewRequest("GET", to, nil)
@@ -88,7 +90,7 @@ func names(table map[string][]string) func(context.Context, string) ([]netip.Add
 }
 
 // S43: an address that is not public is not dialled, however it is spelt.
-func TestS43Addresses(t *testing.T) {
+func TestS43PrivateAddressIsNotDialled(t *testing.T) {
 	in := newInternet(t)
 	g := NewGuard(in.Transport, "")
 	t.Cleanup(g.CloseIdleConnections)
@@ -132,8 +134,9 @@ func TestS43Addresses(t *testing.T) {
 	require.ErrorAs(t, err, &dns)
 }
 
-// S43: the name is looked up once a connection, and the address that was checked is the one that is dialled.
-func TestS43Rebinding(t *testing.T) {
+// S43: the name is looked up once a connection, and the address that was
+// checked is the one that is dialled.
+func TestS43CheckedAddressIsDialled(t *testing.T) {
 	in := newInternet(t)
 	g := NewGuard(in.Transport, "")
 	t.Cleanup(g.CloseIdleConnections)
@@ -155,7 +158,8 @@ func TestS43Rebinding(t *testing.T) {
 	require.Equal(t, 2, asked)
 }
 
-// S43: the issuer's name pointed at a private address, where something listens that is not the issuer, does not open the way to the others.
+// S43: if the issuer's name points at a private address with another server,
+// the other hosts stay guarded.
 func TestS43HomeIsWhatAnswers(t *testing.T) {
 	inside, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -182,8 +186,9 @@ func TestS43HomeIsWhatAnswers(t *testing.T) {
 	require.ErrorIs(t, err, ErrAddress)
 }
 
-// S43: the configured issuer may be anywhere. What it names may be private only if it is itself.
-func TestS43Home(t *testing.T) {
+// S43: the configured issuer may have any address. The hosts that it names may
+// be private only if it is itself.
+func TestS43HomeMayBeAnywhere(t *testing.T) {
 	in := newInternet(t)
 	lookup := names(map[string][]string{"inside.example": {"10.0.0.2"}, "public.example": {"93.184.216.34"}})
 
@@ -209,7 +214,7 @@ func TestS43Home(t *testing.T) {
 	}
 	require.Empty(t, in.log(), "a check sends nothing")
 
-	g = NewGuard(in.Transport, "op.corp.example") // in's connections are to 127.0.0.1: the company's own provider
+	g = NewGuard(in.Transport, "op.corp.example") // in connects to 127.0.0.1, like a company's own provider
 	g.lookup = lookup
 	t.Cleanup(g.CloseIdleConnections)
 	_, err = get(t, g, "http://inside.example/")
@@ -227,8 +232,8 @@ func TestS43Home(t *testing.T) {
 	}
 }
 
-// A dead address is not the end while there is another.
-func TestGuardTriesEach(t *testing.T) {
+// After a dead address the next one is tried.
+func TestGuardTriesEachAddress(t *testing.T) {
 	in := newInternet(t)
 	through := in.DialContext
 	in.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -246,11 +251,11 @@ func TestGuardTriesEach(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Where the address cannot be seen, what can be judged is judged.
+// If the address does not show, the name is checked as far as possible.
 func TestS43ProxyAndOpaque(t *testing.T) {
 	in := newInternet(t)
 	lookup := names(map[string][]string{"inside.example": {"10.0.0.2"}, "public.example": {"93.184.216.34"}})
-	in.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://10.0.0.99:3128") } // a company's proxy is inside
+	in.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://10.0.0.99:3128") } // a company's proxy has a private address
 	g := NewGuard(in.Transport, "")
 	g.lookup = lookup
 	t.Cleanup(g.CloseIdleConnections)
@@ -297,7 +302,7 @@ func dialsItself(in *internet) *http.Transport {
 }
 
 // The caller's transport is not changed, and HTTP/2 is not lost.
-func TestGuardKeepsTransport(t *testing.T) {
+func TestGuardKeepsTheCallersTransport(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }))
 	s.EnableHTTP2 = true
 	s.StartTLS()

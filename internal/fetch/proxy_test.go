@@ -18,10 +18,12 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 )
 
-// The environment's proxy is read once a process, so a process of its own asks for it.
+// net/http reads the proxy of the environment once in a process, so this test
+// has a process of its own.
 const childEnv = "NATIVEOAUTH_TEST_PROXY_CHILD"
 
-// proxyChild is the process of TestS57Environment: it asks for the URLs of its environment and prints what came.
+// proxyChild is the process of TestS57Environment. It calls the URLs of its
+// environment and prints the answers.
 func proxyChild() bool {
 	urls := os.Getenv(childEnv)
 	if urls == "" {
@@ -49,7 +51,8 @@ func proxyChild() bool {
 	return true
 }
 
-// S57: HTTPS_PROXY is honoured by CONNECT alone, and loopback addresses go past it.
+// S57: HTTPS_PROXY is honoured by CONNECT alone, and loopback addresses go past
+// it.
 func TestS57Environment(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)

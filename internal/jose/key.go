@@ -1,3 +1,11 @@
+// Reads JSON Web Keys (RFC 7517, RFC 7518 §6) and decides what each may be used
+// for.
+//
+// A key serves for signatures only, with the algorithms of its own type, and
+// not at all if it is weak (S73). So a token cannot pick a key that was made
+// for something else, and a public key is never taken for the secret of an HMAC
+// (S72).
+
 package jose
 
 import (
@@ -15,18 +23,21 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
+// maxKeys bounds a key set. Providers publish two to ten keys; Entra about
+// twenty.
 const maxKeys = 100
 
 // key is a public key that may verify signatures.
 type key struct {
 	id     string
-	issuer string // Entra's: whose tokens it signs; "": it does not say
+	issuer string // Entra's: the issuer of the tokens that it signs; "": not stated
 	public any
-	algs   []string // what it may be used with: its alg alone, else what its type allows
+	algs   []string // the key's own alg if it has one, else what its type allows
 }
 
-// jwk are the members of RFC 7517 §4 and RFC 7518 §6 that are read. Certificates (x5c, x5u) are not among them: the keys are trusted because of
-// where they come from.
+// jwk has the members of RFC 7517 §4 and RFC 7518 §6 that are read.
+// Certificates (x5c, x5u) are not among them: the keys are trusted because they
+// come from the provider's jwks_uri.
 type jwk struct {
 	Kty string          `json:"kty"`
 	Use string          `json:"use,omitempty"`
@@ -42,8 +53,9 @@ type jwk struct {
 	D   json.RawMessage `json:"d,omitempty"`
 }
 
-// parse reads a key set. A key that cannot verify signatures here is left out, for a set may hold keys for other
-// uses and of types to come (RFC 7517 §5).
+// parse reads a key set. Keys that cannot verify signatures here are left out:
+// a set may hold keys for other uses and of future types (RFC 7517 §5). Its
+// errors match ErrKeySet.
 func parse(data []byte) ([]key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -55,7 +67,7 @@ func parse(data []byte) ([]key, error) {
 	case set.Keys == nil:
 		return nil, invalidKeySet(errors.New("it has no keys member"))
 	case len(set.Keys) > maxKeys:
-		return nil, invalidKeySet(fmt.Errorf("more than %d of them", maxKeys))
+		return nil, invalidKeySet(fmt.Errorf("it has more than %d keys", maxKeys))
 	}
 	var keys []key
 	for _, raw := range set.Keys {
@@ -66,11 +78,19 @@ func parse(data []byte) ([]key, error) {
 	return keys, nil
 }
 
-func parseKey(raw []byte) (key, bool) {
+// parseKey reads one key of a set. ok is false if it must not verify
+// signatures.
+func parseKey(raw []byte) (k key, ok bool) {
 	var w jwk
-	if json.Unmarshal(raw, &w) != nil || w.D != nil || w.Use != "" && w.Use != "sig" || w.Ops != nil && !slices.Contains(w.Ops, "verify") {
-		return key{}, false // a private key in public is nobody's key any more
+	switch {
+	case json.Unmarshal(raw, &w) != nil:
+		return key{}, false
+	case w.D != nil: // whoever reads the set has this private key
+		return key{}, false
+	case w.Use != "" && w.Use != "sig", w.Ops != nil && !slices.Contains(w.Ops, "verify"):
+		return key{}, false
 	}
+	// go-jose gets the bare key, so that no other member can change its mind.
 	bare, err := json.Marshal(jwk{Kty: w.Kty, Crv: w.Crv, N: w.N, E: w.E, X: w.X, Y: w.Y})
 	if err != nil {
 		return key{}, false
@@ -89,11 +109,14 @@ func parseKey(raw []byte) (key, bool) {
 	return key{w.Kid, w.Iss, parsed.Key, algs}, len(algs) > 0
 }
 
-// suitable returns the algorithms for a key's type; none for a key that is too weak or of another kind (S73).
+// suitable returns the algorithms for a key's type. It returns none for a key
+// that is too weak or of another kind (S73).
 func suitable(public any) []string {
 	switch k := public.(type) {
 	case *rsa.PublicKey:
-		if k.N.BitLen() < 2048 || k.E%2 == 0 { // go-jose has refused an e below 2, and a key so large that verifying is slow
+		// go-jose has refused an e below 2, and a key so large that verifying
+		// is slow.
+		if k.N.BitLen() < 2048 || k.E%2 == 0 {
 			return nil
 		}
 		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}

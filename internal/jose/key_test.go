@@ -12,7 +12,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
 )
 
-// S73: a key that is weak, off its curve, or meant for something else verifies nothing.
+// S73: a key that is weak, off its curve, or meant for another use verifies
+// nothing.
 func TestS73Keys(t *testing.T) {
 	t.Parallel()
 	b64 := base64.RawURLEncoding.EncodeToString

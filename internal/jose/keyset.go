@@ -1,4 +1,8 @@
-// Fetches a provider's keys and verifies what is signed with them (RFC 7517, RFC 7515, RFC 8725).
+// Fetches a provider's key set (RFC 7517 §5) and keeps it.
+//
+// Anyone can make up tokens with random key IDs. So the keys are fetched again
+// at most once a minute, however many tokens name a key that is not in the set
+// (S81).
 
 package jose
 
@@ -16,21 +20,31 @@ import (
 )
 
 const (
-	refetchEvery = time.Minute    // S81: at most one fetch for keys that are not in the set
-	freshFor     = time.Hour      // after which a key that the provider took out is noticed
-	usableFor    = 24 * time.Hour // how long old keys serve while the provider cannot be reached
+	// refetchEvery limits fetches for keys that are not in the set (S81).
+	refetchEvery = time.Minute
+	// freshFor bounds how long a key that the provider withdrew is still used.
+	freshFor = time.Hour
+	// usableFor is how long old keys serve while the provider cannot be
+	// reached.
+	usableFor = 24 * time.Hour
 )
 
-// ErrKeySet means that the provider's keys could not be had. It says nothing about
-// a token. An answer that is no key set matches wire.ErrInvalidResponse too.
+// ErrKeySet means that the provider's keys could not be had. It says nothing
+// about a token. If the answer was no key set, the error matches
+// wire.ErrInvalidResponse too.
 var ErrKeySet = errors.New("the provider's keys cannot be read")
 
-func invalidKeySet(err error) error { return fmt.Errorf("%w: %w", ErrKeySet, wire.Invalid("%w", err)) }
+// invalidKeySet refuses an answer that is no key set.
+func invalidKeySet(why error) error {
+	return fmt.Errorf("%w: %w", ErrKeySet, wire.Invalid("%w", why))
+}
 
-// KeySet holds the keys of one jwks_uri. It is safe for concurrent use: callers that overlap share one fetch.
+// KeySet holds the keys of one jwks_uri. It is safe for concurrent use: callers
+// that overlap share one fetch.
 //
-// Keys are fetched when they are first needed, again after an hour, and at most once a minute where a token is
-// signed with none of them (S81), for anyone can make up tokens with random key IDs.
+// Keys are fetched when they are first needed and again after an hour. They are
+// also fetched again, at most once a minute, if a token is signed with none of
+// them (S81).
 type KeySet struct {
 	client *fetch.Client
 	uri    string
@@ -39,10 +53,12 @@ type KeySet struct {
 	keys      []key
 	fetched   time.Time // zero: there are no keys yet
 	refetched time.Time // when the last fetch began that was not the first
+	failed    bool      // the last fetch brought no keys
 	flight    *flight
 }
 
-// flight is a fetch under way. It lives as long as anyone waits for it, whoever began it.
+// flight is a fetch under way. It goes on while at least one caller waits for
+// it.
 type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
@@ -50,17 +66,18 @@ type flight struct {
 	err     error // set before done is closed
 }
 
-// NewKeySet returns an empty cache; nothing is fetched before it is asked for.
+// NewKeySet returns an empty cache. Nothing is fetched before the first use.
 func NewKeySet(c *fetch.Client, uri string) *KeySet { return &KeySet{client: c, uri: uri} }
 
-// Prefetch fetches the keys if there are none yet. It does not count as the fetch that an unknown key may cause. Its error can be
-// ignored: [Cache.Verify] tries again.
+// Prefetch fetches the keys if there are none yet. It does not count as the
+// fetch that an unknown key may cause. Its error can be ignored:
+// [KeySet.Verify] tries again.
 func (c *KeySet) Prefetch(ctx context.Context) error {
 	_, err := c.current(ctx)
 	return err
 }
 
-// current returns the keys, fetching them if there are none or they are old.
+// current returns the keys. It fetches them if there are none or they are old.
 func (c *KeySet) current(ctx context.Context) ([]key, error) {
 	c.mu.Lock()
 	age := time.Since(c.fetched)
@@ -75,7 +92,8 @@ func (c *KeySet) current(ctx context.Context) ([]key, error) {
 		}
 	case age > usableFor:
 		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: they are a day old and the provider did not answer; try again in a minute", ErrKeySet)
+		return nil, fmt.Errorf("%w: they are a day old and the provider did not answer; "+
+			"try again in a minute", ErrKeySet)
 	default:
 		defer c.mu.Unlock()
 		return c.keys, nil
@@ -85,12 +103,20 @@ func (c *KeySet) current(ctx context.Context) ([]key, error) {
 	return c.keys, nil
 }
 
-// renewed returns the keys after a fetch that a token with an unknown key asks for; ok is false where the
-// rate limit forbids one and none is under way.
+// renewed fetches the keys anew for a token that is signed with none of them.
+// ok is false if the rate limit forbids that; the keys at hand are all there
+// are then.
+//
+// If the fetch before failed, the limit is an error: the keys at hand may be
+// old, so they are no reason to reject a token for good.
 func (c *KeySet) renewed(ctx context.Context) (keys []key, ok bool, err error) {
 	c.mu.Lock()
 	if c.flight == nil && !c.mayRefetch() {
 		defer c.mu.Unlock()
+		if c.failed {
+			return nil, false, fmt.Errorf("%w: the provider did not give them a moment ago; "+
+				"try again in a minute", ErrKeySet)
+		}
 		return nil, false, nil
 	}
 	if err := c.fetch(ctx); err != nil { // unlocks
@@ -101,7 +127,7 @@ func (c *KeySet) renewed(ctx context.Context) (keys []key, ok bool, err error) {
 	return c.keys, true, nil
 }
 
-// mayRefetch takes the one fetch of this minute. Called with mu held.
+// mayRefetch takes the one fetch of this minute. It is called with mu held.
 func (c *KeySet) mayRefetch() bool {
 	now := time.Now()
 	if !c.refetched.IsZero() && now.Sub(c.refetched) < refetchEvery {
@@ -111,28 +137,16 @@ func (c *KeySet) mayRefetch() bool {
 	return true
 }
 
-// fetch joins the fetch under way or begins one, and waits for it. Called with mu held; returns with it released.
+// fetch joins the fetch under way or begins one, and waits for it. It is called
+// with mu held and returns with it released.
 func (c *KeySet) fetch(ctx context.Context) error {
+	if err := ctx.Err(); err != nil { // nobody would wait for what it sends
+		c.mu.Unlock()
+		return err
+	}
 	f := c.flight
 	if f == nil {
-		// Not the caller's ctx: the others who wait must not fail because one went away.
-		fctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		f = &flight{done: make(chan struct{}), cancel: cancel}
-		c.flight = f
-		go func() {
-			keys, err := load(fctx, c.client, c.uri)
-			cancel()
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if err == nil {
-				c.keys, c.fetched = keys, time.Now()
-			}
-			if c.flight == f {
-				c.flight = nil
-			}
-			f.err = err
-			close(f.done)
-		}()
+		f = c.takeOff(ctx)
 	}
 	f.waiters++
 	c.mu.Unlock()
@@ -146,13 +160,37 @@ func (c *KeySet) fetch(ctx context.Context) error {
 		if f.waiters--; f.waiters == 0 {
 			f.cancel()
 			if c.flight == f {
-				c.flight = nil // who comes next begins anew rather than join a fetch that is being cancelled
+				c.flight = nil // the next caller must not join a fetch that is cancelled
 			}
 		}
 		return ctx.Err()
 	}
 }
 
+// takeOff begins a fetch. It is called with mu held.
+func (c *KeySet) takeOff(ctx context.Context) *flight {
+	// The fetch does not end with the caller's ctx: others may have joined it.
+	fctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &flight{done: make(chan struct{}), cancel: cancel}
+	c.flight = f
+	go func() {
+		keys, err := load(fctx, c.client, c.uri)
+		cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.failed = err != nil; err == nil {
+			c.keys, c.fetched = keys, time.Now()
+		}
+		if c.flight == f {
+			c.flight = nil
+		}
+		f.err = err
+		close(f.done)
+	}()
+	return f
+}
+
+// load fetches and parses a key set.
 func load(ctx context.Context, c *fetch.Client, uri string) ([]key, error) {
 	req, err := fetch.NewRequest(http.MethodGet, uri, nil)
 	if err != nil {
@@ -169,7 +207,7 @@ func load(ctx context.Context, c *fetch.Client, uri string) ([]key, error) {
 	return parse(resp.Body)
 }
 
-// matching returns the keys that kid names, or all where the token names none.
+// matching returns the keys that kid names, or all if the token names none.
 func matching(keys []key, kid *string) []key {
 	if kid == nil {
 		return keys

@@ -43,7 +43,7 @@ func verify(t *testing.T, c *jose.KeySet, token string, algs ...string) error {
 	return err
 }
 
-func TestEveryAlgorithm(t *testing.T) {
+func TestEveryAlgorithmVerifies(t *testing.T) {
 	t.Parallel()
 	for _, alg := range josetest.Algorithms {
 		k := josetest.New(t, alg, "k1")
@@ -70,7 +70,8 @@ func TestEveryAlgorithm(t *testing.T) {
 	}
 }
 
-// S72: the algorithm comes from the allowlist and the key, never from the token alone.
+// S72: the algorithm comes from the allowlist and the key, never from the token
+// alone.
 func TestS72Algorithms(t *testing.T) {
 	t.Parallel()
 	rs := josetest.New(t, "RS256", "k1")
@@ -113,7 +114,7 @@ func TestS72Algorithms(t *testing.T) {
 	require.Equal(t, []string{"RS256", "EdDSA"}, jose.Algorithms([]string{"EdDSA", "HS256", "RS256"}))
 }
 
-// S74: what the header says about keys is not looked at, and fetches nothing.
+// S74: what the header says of keys is not read and causes no fetch.
 func TestS74HeaderKeys(t *testing.T) {
 	t.Parallel()
 	good, evil := josetest.New(t, "RS256", "k1"), josetest.New(t, "RS256", "k1")
@@ -195,20 +196,22 @@ func TestS75S76S77Form(t *testing.T) {
 	require.NoError(t, verify(t, c, with("x5t", "abc")))
 }
 
-// unencoded signs as RFC 7797 does, but without crit: a verifier that minds b64 alone would accept it, one that does not would not.
+// unencoded signs as RFC 7797 does, but without crit. Only a verifier that
+// reads b64 would accept it.
 func unencoded(k *josetest.Key) string {
 	p := strings.Split(k.SignWith(map[string]any{"b64": false}, claims), ".")
 	return p[0] + "." + p[1] + "." + k.SignInput(p[0]+"."+string(josetest.JSON(claims)))
 }
 
-// stray sets the unused low bits of the last character of a signature: the same bytes, spelt otherwise.
+// stray sets the unused low bits of a signature's last character. That is a
+// second spelling of the same bytes.
 func stray(token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	i := strings.IndexByte(alphabet, token[len(token)-1])
 	return token[:len(token)-1] + string(alphabet[i|1])
 }
 
-func TestKidAbsent(t *testing.T) {
+func TestWithoutKidEverySuitableKeyIsTried(t *testing.T) {
 	t.Parallel()
 	a, b, es := josetest.New(t, "RS256", "a"), josetest.New(t, "RS256", "b"), josetest.New(t, "ES256", "c")
 	none := map[string]any{"kid": nil}
@@ -221,7 +224,7 @@ func TestKidAbsent(t *testing.T) {
 	require.NoError(t, verify(t, cache(es, a), a.Sign(claims)))
 }
 
-func TestKeySet(t *testing.T) {
+func TestInvalidKeySetSaysNothingOfTheToken(t *testing.T) {
 	t.Parallel()
 	k := josetest.New(t, "ES256", "k1")
 	many := make([]*josetest.Key, 101)
@@ -257,8 +260,8 @@ type failing struct{ err error }
 
 func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
-// S81: tokens with key IDs that nobody knows make at most one fetch a minute.
-func TestS81RandomKids(t *testing.T) {
+// S81: tokens with unknown key IDs cause at most one fetch a minute.
+func TestS81RandomKidsFetchOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := josetest.New(t, "ES256", "k1")
 		var fetches atomic.Int32
@@ -289,7 +292,7 @@ func TestS81RandomKids(t *testing.T) {
 }
 
 // oidcc-client-test-signing-key-rotation and -just-before-signing.
-func TestRotation(t *testing.T) {
+func TestRotatedKeyIsFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := josetest.New(t, "ES256", "k1"), josetest.New(t, "ES256", "k2")
 		same := josetest.New(t, "ES256", "k2") // a careless server: a new key under the old ID
@@ -306,7 +309,42 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-func TestOldKeys(t *testing.T) {
+// A fetch that fails says nothing about a token, also not in the minute in
+// which no other fetch is made: its key may be new.
+func TestTokenIsNotRejectedAfterAFailedFetch(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"HTTP 503":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+		"no key set": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			old, next := josetest.New(t, "ES256", "k1"), josetest.New(t, "ES256", "k2")
+			var fetches atomic.Int32
+			var handler atomic.Value
+			handler.Store(josetest.Handler(old))
+			c := jose.NewKeySet(fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
+				fetches.Add(1)
+				handler.Load().(http.HandlerFunc)(w, r)
+			}), uri)
+			require.NoError(t, verify(t, c, old.Sign(claims)))
+			handler.Store(answer)
+			for range 10 {
+				err := verify(t, c, next.Sign(claims))
+				require.ErrorIs(t, err, jose.ErrKeySet, name)
+				require.NotErrorIs(t, err, jose.ErrToken, name)
+			}
+			require.EqualValues(t, 2, fetches.Load(), "and the limit holds (S81)")
+			require.NoError(t, verify(t, c, old.Sign(claims)), "the keys at hand still serve")
+
+			handler.Store(josetest.Handler(next))
+			require.ErrorIs(t, verify(t, c, next.Sign(claims)), jose.ErrKeySet)
+			time.Sleep(time.Minute)
+			require.NoError(t, verify(t, c, next.Sign(claims)))
+			require.ErrorIs(t, verify(t, c, old.Sign(claims)), jose.ErrToken, "a fetch that succeeds counts")
+		})
+	}
+}
+
+func TestOldKeysServeForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := josetest.New(t, "ES256", "k1")
 		var fetches atomic.Int32
@@ -349,8 +387,9 @@ func TestOldKeys(t *testing.T) {
 	})
 }
 
-// S81: callers that overlap share one fetch, and one that goes away does not end it for the others.
-func TestS81Shared(t *testing.T) {
+// S81: callers that overlap share one fetch. A caller that goes away does not
+// end it for the others.
+func TestS81OverlappingCallersShareAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := josetest.New(t, "ES256", "k1")
 		var fetches atomic.Int32
@@ -378,7 +417,7 @@ func TestS81Shared(t *testing.T) {
 }
 
 // A fetch that nobody waits for any more ends at once.
-func TestAbandoned(t *testing.T) {
+func TestAbandonedFetchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := josetest.New(t, "ES256", "k1")
 		var fetches atomic.Int32
@@ -410,7 +449,7 @@ func (s slowly) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-func TestPayload(t *testing.T) {
+func TestPayloadChecksTheForm(t *testing.T) {
 	k := josetest.New(t, "EdDSA", "")
 	payload, err := jose.Payload(k.Sign(claims))
 	require.NoError(t, err)
@@ -427,7 +466,7 @@ func FuzzJWKS(f *testing.F) {
 	f.Add(josetest.Set(k, other))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AAAA","kid":"k1"},{"kty":"OKP","crv":"Ed25519","x":"AA"}]}`))
 	f.Fuzz(func(t *testing.T, set []byte) {
-		// Whatever the set says, only one that holds the signer's own point verifies.
+		// Only a set that holds the signer's own point verifies.
 		c := jose.NewKeySet(fetchtest.JSON(200, string(set)), uri)
 		_, _, err := c.Verify(t.Context(), token, nil)
 		if err == nil {

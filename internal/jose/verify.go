@@ -1,3 +1,11 @@
+// Verifies compact JSON Web Signatures (RFC 7515) by the rules of RFC 8725.
+//
+// The token cannot choose how it is verified. Its algorithm must be one that
+// the provider advertises and that fits the key (S72). What its header says of
+// keys is not read (S74). Extensions, encryption, other encodings and other
+// kinds of token are refused (S75, S76), and so is every second spelling of the
+// same bytes (S77).
+
 package jose
 
 import (
@@ -14,51 +22,74 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Caps, before anything is parsed (S76). An ID token with hundreds of groups has some ten kilobytes.
+// Caps in bytes, checked before anything is parsed (S76). An ID token with
+// hundreds of groups has about ten kilobytes.
 const (
 	maxToken  = 256 << 10
 	maxHeader = 8 << 10
 )
 
-// ErrToken is matched by every refusal of a token. The message names the check, and holds nothing of the token.
-var ErrToken = wire.Invalid("not a token that the provider signed")
+// ErrToken is matched by every refusal of a token, together with
+// wire.ErrInvalidResponse. The message names the check and holds nothing of the
+// token.
+var ErrToken = errors.New("not a token that the provider signed")
 
-var supported = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+func refused(why error) error { return wire.Invalid("%w: %w", ErrToken, why) }
 
-// Algorithms returns those of the given algorithms that are verified here; nil: all of them. Neither none nor
-// an HMAC is ever among them (S72): a native program has no secret to check an HMAC with.
+var supported = []string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
+
+// Algorithms returns those of the given algorithms that are verified here; nil
+// means all of them. Neither none nor an HMAC is ever among them (S72): a
+// native program has no secret to check an HMAC with.
 func Algorithms(advertised []string) []string {
 	if advertised == nil {
 		return slices.Clone(supported)
 	}
-	return slices.DeleteFunc(slices.Clone(supported), func(a string) bool { return !slices.Contains(advertised, a) })
+	return slices.DeleteFunc(slices.Clone(supported), func(a string) bool {
+		return !slices.Contains(advertised, a)
+	})
 }
 
-// Verify checks the signature of a compact JWS and returns its payload and algorithm.
+// Verify checks the signature of a compact JWS and returns its payload and
+// algorithm.
 //
-// algorithms are those that the caller takes, what the provider advertises among them; nil: all that [Algorithms] knows. The key is chosen by
-// kid, else every suitable key is tried; whatever else the header says of keys is not looked at (S74).
+// algorithms are those that the caller accepts; nil means all that [Algorithms]
+// knows. If the header has a kid, only keys with that ID are tried, else every
+// suitable key. Nothing else that the header says of keys is read (S74).
 //
-// Errors: ErrInvalid; [fetch.Error] or ErrKeySet where the keys could not be had, which says nothing about the token. A nil Cache has none.
-func (c *KeySet) Verify(ctx context.Context, token string, algorithms []string) (payload []byte, algorithm string, err error) {
+// Errors: [ErrToken], which is a verdict on the token; [ErrKeySet] or a
+// [fetch.Error] if the keys could not be had, which says nothing about it. A
+// nil KeySet has no keys.
+func (c *KeySet) Verify(
+	ctx context.Context, token string, algorithms []string,
+) (payload []byte, algorithm string, err error) {
 	return c.VerifyBy(ctx, token, algorithms, func([]byte, string) bool { return true })
 }
 
-// VerifyBy is Verify with the keys that may answer for the payload alone. issuer is the key's member of that name, with which Entra tells
-// whose tokens a key of its common set signs; "": the key has none.
-func (c *KeySet) VerifyBy(ctx context.Context, token string, algorithms []string, may func(payload []byte, issuer string) bool) (payload []byte, algorithm string, err error) {
+// VerifyBy is Verify with only those keys for which may returns true. issuer is
+// the key's member of that name, "" if it has none: in Entra's common key set
+// it says for which issuer the key signs. payload is not verified yet when may
+// sees it.
+func (c *KeySet) VerifyBy(
+	ctx context.Context, token string, algorithms []string,
+	may func(payload []byte, issuer string) bool,
+) (payload []byte, algorithm string, err error) {
 	h, payload, err := split(token)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", ErrToken, err)
+		return nil, "", refused(err)
 	}
 	if !slices.Contains(Algorithms(algorithms), h.Alg) {
-		return nil, "", fmt.Errorf("%w: its algorithm is not one that is allowed", ErrToken)
+		return nil, "", refused(errors.New("its algorithm is not one that is allowed"))
 	}
 	if c == nil {
 		return nil, "", fmt.Errorf("%w: its metadata name no jwks_uri", ErrKeySet)
 	}
 	suitable := func(keys []key) []key {
-		return slices.DeleteFunc(slices.Clone(matching(keys, h.Kid)), func(k key) bool { return !may(payload, k.issuer) })
+		return slices.DeleteFunc(slices.Clone(matching(keys, h.Kid)), func(k key) bool {
+			return !may(payload, k.issuer)
+		})
 	}
 	keys, err := c.current(ctx)
 	if err != nil {
@@ -67,7 +98,8 @@ func (c *KeySet) VerifyBy(ctx context.Context, token string, algorithms []string
 	if signedByOne(token, h.Alg, suitable(keys)) {
 		return payload, h.Alg, nil
 	}
-	// The provider may have changed its keys since, under a new ID or, carelessly, under the old one.
+	// The provider may have changed its keys since. A careless one keeps the
+	// old ID, so a known kid is no reason to skip this.
 	keys, ok, err := c.renewed(ctx)
 	if err != nil {
 		return nil, "", err
@@ -75,9 +107,10 @@ func (c *KeySet) VerifyBy(ctx context.Context, token string, algorithms []string
 	if ok && signedByOne(token, h.Alg, suitable(keys)) {
 		return payload, h.Alg, nil
 	}
-	return nil, "", fmt.Errorf("%w: no key of the provider's verifies its signature", ErrToken)
+	return nil, "", refused(errors.New("no key of the provider's verifies its signature"))
 }
 
+// signedByOne reports whether one of keys verifies token with exactly alg.
 func signedByOne(token, alg string, keys []key) bool {
 	for _, k := range keys {
 		if !slices.Contains(k.algs, alg) {
@@ -94,15 +127,18 @@ func signedByOne(token, alg string, keys []key) bool {
 	return false
 }
 
-// Payload returns the payload of a token that was verified before. It checks the form, not the signature.
+// Payload returns the payload of a token that was verified before it was
+// stored. It checks the form, not the signature. Its errors match [ErrToken].
 func Payload(token string) ([]byte, error) {
 	_, payload, err := split(token)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrToken, err)
+		return nil, refused(err)
 	}
 	return payload, nil
 }
 
+// header has the members that are read. Keys and URLs of keys (jwk, jku, x5c,
+// x5u) are left out on purpose (S74).
 type header struct {
 	Alg  string          `json:"alg"`
 	Typ  string          `json:"typ"`
@@ -142,7 +178,9 @@ func split(token string) (h header, payload []byte, err error) {
 	case h.Zip != nil, h.Enc != nil, h.B64 != nil:
 		return h, nil, errors.New("its header asks for another encoding (zip, enc, b64)")
 	case h.Typ != "" && !strings.EqualFold(h.Typ, "JWT") && !strings.EqualFold(h.Typ, "application/jwt"):
-		return h, nil, errors.New("its typ is of another kind of token") // RFC 8725 §3.11
+		// RFC 8725 §3.11: a logout token or an access token must not pass for
+		// this one.
+		return h, nil, errors.New("its typ is of another kind of token")
 	}
 	if _, err := decode(parts[2]); err != nil {
 		return h, nil, err
@@ -151,8 +189,9 @@ func split(token string) (h header, payload []byte, err error) {
 	return h, payload, err
 }
 
-// decode reads base64url in its one canonical form: Go's decoder skips line breaks and, unless strict, stray bits (S77), so that one signature
-// would have many spellings.
+// decode reads base64url in its one canonical form. Go's decoder skips line
+// breaks and, unless it is strict, stray bits (S77); one signature would then
+// have many spellings.
 func decode(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") {

@@ -1,3 +1,8 @@
+// Makes signed client assertions (RFC 7523 §3).
+//
+// An assertion proves the client's key without sending a secret. It is for one
+// server, one request and one minute, so a stolen one is worth little.
+
 package oauth
 
 import (
@@ -8,7 +13,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,10 +21,14 @@ import (
 	"time"
 )
 
-// assertionLifetime of an assertion: one request's worth, and a little for clocks that differ.
+// assertionLifetime is enough for one request, and a little for clocks that
+// differ.
 const assertionLifetime = time.Minute
 
-// assertionAlgorithms returns what key can sign with, best known to servers first.
+// assertionType is the client_assertion_type (RFC 7523 §2.2).
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// assertionAlgorithms returns what key can sign with, the preferred one first.
 func assertionAlgorithms(key crypto.Signer) ([]string, error) {
 	if key == nil {
 		return nil, errors.New("the client's private key is nil")
@@ -43,22 +51,35 @@ func assertionAlgorithms(key crypto.Signer) ([]string, error) {
 	case ed25519.PublicKey:
 		return []string{"EdDSA"}, nil
 	}
-	return nil, errors.New("the client's private key is of a kind that no provider takes; use RSA, P-256 or Ed25519")
+	return nil, errors.New("the client's private key is of a kind that no provider takes; " +
+		"use RSA, P-256 or Ed25519")
 }
 
-// assertion makes the JWT of RFC 7523 §3: fresh jti, one audience, a minute's life.
-func (c *credential) assertion(clientID, audience string, offered []string) (string, error) {
-	algs, err := assertionAlgorithms(*c.key)
+// assertionAlgorithm picks one of the algorithms that key has and the server
+// offers. If offered is nil, the metadata say nothing; an RSA key then signs
+// with RS256, which OpenID Connect requires of every provider.
+func assertionAlgorithm(key crypto.Signer, offered []string) (string, error) {
+	algs, err := assertionAlgorithms(key)
 	if err != nil {
 		return "", err
 	}
-	alg := algs[len(algs)-1] // metadata is silent: RS256, which OpenID Connect makes every provider take
-	if offered != nil {
-		i := slices.IndexFunc(algs, func(a string) bool { return slices.Contains(offered, a) })
-		if i < 0 {
-			return "", fmt.Errorf("%w: the provider takes no signature that the client's private key makes", errors.ErrUnsupported)
-		}
-		alg = algs[i]
+	if offered == nil {
+		return algs[len(algs)-1], nil
+	}
+	i := slices.IndexFunc(algs, func(a string) bool { return slices.Contains(offered, a) })
+	if i < 0 {
+		return "", fmt.Errorf("%w: the provider takes no signature that the client's private key makes",
+			errors.ErrUnsupported)
+	}
+	return algs[i], nil
+}
+
+// assertion makes the JWT of RFC 7523 §3: fresh jti, one audience, a minute's
+// life.
+func (c *credential) assertion(clientID, audience string, offered []string) (string, error) {
+	alg, err := assertionAlgorithm(*c.key, offered)
+	if err != nil {
+		return "", err
 	}
 	now := time.Now()
 	header, err := json.Marshal(struct {
@@ -80,7 +101,6 @@ func (c *credential) assertion(clientID, audience string, offered []string) (str
 	if err != nil {
 		return "", err
 	}
-	b64 := base64.RawURLEncoding.EncodeToString
 	input := b64(header) + "." + b64(claims)
 	sig, err := signAssertion(*c.key, alg, []byte(input))
 	if err != nil {
@@ -89,7 +109,8 @@ func (c *credential) assertion(clientID, audience string, offered []string) (str
 	return input + "." + b64(sig), nil
 }
 
-// signAssertion makes a JWS signature (RFC 7518 §3) with any crypto.Signer, also one whose key lies in hardware.
+// signAssertion makes a JWS signature (RFC 7518 §3) with any crypto.Signer,
+// also with a key in hardware.
 func signAssertion(key crypto.Signer, alg string, input []byte) ([]byte, error) {
 	if alg == "EdDSA" {
 		return key.Sign(rand.Reader, input, crypto.Hash(0))
@@ -109,8 +130,15 @@ func signAssertion(key crypto.Signer, alg string, input []byte) ([]byte, error) 
 	if err != nil || !isEC {
 		return sig, err
 	}
-	var rs struct{ R, S *big.Int } // a Signer gives ASN.1, a JWS wants both numbers at full width (RFC 7518 §3.4)
-	if rest, err := asn1.Unmarshal(sig, &rs); err != nil || len(rest) != 0 || rs.R.Sign() <= 0 || rs.S.Sign() <= 0 {
+	return fullWidth(sig, pub)
+}
+
+// fullWidth turns the ASN.1 signature of a Signer into the form of a JWS, which
+// has both numbers at full width (RFC 7518 §3.4).
+func fullWidth(sig []byte, pub *ecdsa.PublicKey) ([]byte, error) {
+	var rs struct{ R, S *big.Int }
+	rest, err := asn1.Unmarshal(sig, &rs)
+	if err != nil || len(rest) != 0 || rs.R.Sign() <= 0 || rs.S.Sign() <= 0 {
 		return nil, errors.New("its signature is not an ECDSA signature")
 	}
 	size := (pub.Curve.Params().BitSize + 7) / 8

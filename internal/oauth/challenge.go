@@ -1,8 +1,10 @@
-// Reads WWW-Authenticate headers (RFC 9110 §11.6.1) and what a protected resource says in
-// them: RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3 and RFC 9728 §5.1.
+// Reads WWW-Authenticate headers (RFC 9110 §11.6.1) and what a protected
+// resource says in them: RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3 and RFC 9728
+// §5.1.
 //
-// The header is foreign text. A challenge that breaks the grammar, or that names a parameter twice, is left out together with what
-// follows it in the same header field: where it ends can no longer be known, and the next reader might see another end.
+// A challenge that breaks the grammar, or that names a parameter twice, is left
+// out together with the rest of its header field. Its end is not certain then,
+// and another reader might see another end (S42).
 
 package oauth
 
@@ -21,11 +23,13 @@ const (
 	DPoPScheme   = "dpop"
 )
 
-// maxChallenges bounds what one answer can make us keep; real ones carry one to three.
+// maxChallenges bounds what one answer can make us keep; real ones carry one to
+// three.
 const maxChallenges = 16
 
-// Challenge is one challenge of a header. Scheme and the names in Params are in lower case; values are as sent, unquoted.
-// Params is nil where there are none, or where the scheme carries a token68 instead.
+// Challenge is one challenge of a header. Scheme and the names in Params are in
+// lower case. Values are as sent, without their quotes. Params is nil if there
+// are none, or if the scheme carries a token68 instead.
 type Challenge struct {
 	Scheme string
 	Params map[string]string
@@ -43,7 +47,9 @@ func ParseChallenges(h http.Header) []Challenge {
 	return all
 }
 
-// parseChallenges reads one field: #challenge, where challenge = auth-scheme [ 1*SP ( token68 / #auth-param ) ].
+// parseChallenges reads one field. It is a list of
+//
+//	challenge = auth-scheme [ 1*SP ( token68 / #auth-param ) ]
 func parseChallenges(field string) []Challenge {
 	p := challengeParser{rest: field}
 	var all []Challenge
@@ -57,10 +63,12 @@ func parseChallenges(field string) []Challenge {
 	return all
 }
 
+// challengeParser reads a field from left to right.
 type challengeParser struct{ rest string }
 
-func (p *challengeParser) challenge() (Challenge, bool) {
-	c := Challenge{Scheme: strings.ToLower(p.token())}
+// challenge reads one challenge. ok is false if it breaks the grammar.
+func (p *challengeParser) challenge() (c Challenge, ok bool) {
+	c = Challenge{Scheme: strings.ToLower(p.token())}
 	switch {
 	case c.Scheme == "":
 		return c, false
@@ -86,7 +94,8 @@ func (p *challengeParser) challenge() (Challenge, bool) {
 	return c, c.Params != nil
 }
 
-// atParam reports whether a parameter comes next, and not the scheme of another challenge.
+// atParam reports whether a parameter comes next, and not the scheme of another
+// challenge.
 func (p *challengeParser) atParam() bool {
 	ahead := *p
 	name := ahead.token()
@@ -108,6 +117,7 @@ func (p *challengeParser) param() (name, value string, ok bool) {
 	return name, value, value != ""
 }
 
+// quoted reads a quoted-string and takes its quotes and backslashes away.
 func (p *challengeParser) quoted() (string, bool) {
 	var b strings.Builder
 	for i := 1; i < len(p.rest); i++ {
@@ -129,7 +139,7 @@ func (p *challengeParser) quoted() (string, bool) {
 	return "", false
 }
 
-// token68 takes one, with its padding, where it is the whole of the challenge.
+// token68 reads one, with its padding, if it is the whole of the challenge.
 func (p *challengeParser) token68() bool {
 	rest := strings.TrimLeft(p.rest, tokenSet68)
 	if len(rest) == len(p.rest) {
@@ -143,6 +153,7 @@ func (p *challengeParser) token68() bool {
 	return true
 }
 
+// token reads a token (RFC 9110 §5.6.2); "" if there is none.
 func (p *challengeParser) token() string {
 	n := 0
 	for n < len(p.rest) && isTokenChar(p.rest[n]) {
@@ -153,6 +164,7 @@ func (p *challengeParser) token() string {
 	return t
 }
 
+// take skips c if it comes next.
 func (p *challengeParser) take(c byte) bool {
 	if p.rest == "" || p.rest[0] != c {
 		return false
@@ -161,6 +173,7 @@ func (p *challengeParser) take(c byte) bool {
 	return true
 }
 
+// spaces skips white space, and reports whether there was any.
 func (p *challengeParser) spaces() bool {
 	rest := strings.TrimLeft(p.rest, " \t")
 	any := len(rest) < len(p.rest)
@@ -168,7 +181,8 @@ func (p *challengeParser) spaces() bool {
 	return any
 }
 
-// commas skips list separators; empty list elements are allowed (RFC 9110 §5.6.1.2).
+// commas skips list separators; empty list elements are allowed (RFC 9110
+// §5.6.1.2).
 func (p *challengeParser) commas() { p.rest = strings.TrimLeft(p.rest, " \t,") }
 
 // end reports whether the list element ends here.
@@ -183,53 +197,42 @@ const (
 )
 
 func isTokenChar(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+	return strings.IndexByte(alnum+"!#$%&'*+-.^_`|~", c) >= 0
 }
 
 func quotable(c byte) bool { return c == '\t' || c >= ' ' && c != 0x7f }
 
-// Demand is what a protected resource asks of a client that uses access tokens.
+// Demand is what a protected resource demands of a client that uses access
+// tokens.
 type Demand struct {
-	Scheme           string // [Bearer] or [DPoP]
+	Scheme           string // [BearerScheme] or [DPoPScheme]
 	Error            string // an error code of RFC 6750 §3.1, 9449 §7.1 or 9470 §3; "": none
-	Description      string // neutralised
+	Description      string // one line that is safe to show
 	Scope            []string
 	ACRValues        []string
-	MaxAge           time.Duration // where HasMaxAge
+	MaxAge           time.Duration // if HasMaxAge
 	HasMaxAge        bool
 	ResourceMetadata string // a URL as sent: unchecked
 }
 
-// PickChallenge returns the demand of the challenge of scheme prefer, else of the other one of the two schemes. ok: there is one. Of several
-// challenges with one scheme, the first with an error code counts. resource_metadata may stand beside any scheme (RFC 9728 §5.1).
-// A value that breaks its own syntax counts as absent.
+// PickChallenge returns the demand of the challenge of scheme prefer, else of
+// the other one of the two schemes. ok is false if there is neither. Of several
+// challenges with one scheme, the first with an error code counts.
+// resource_metadata may stand beside any scheme (RFC 9728 §5.1). A value that
+// breaks its own syntax counts as absent.
 func PickChallenge(all []Challenge, prefer string) (d Demand, ok bool) {
-	var best *Challenge
-	rank := 0
-	for i, c := range all {
-		r := 0
-		if c.Scheme == BearerScheme || c.Scheme == DPoPScheme {
-			r = 1
-			if c.Params["error"] != "" {
-				r++
-			}
-			if c.Scheme == prefer {
-				r += 2
-			}
-		}
-		if r > rank {
-			best, rank = &all[i], r
-		}
-	}
-	if best == nil {
+	best, ok := bestChallenge(all, prefer)
+	if !ok {
 		return Demand{}, false
 	}
 	p := best.Params
 	d = Demand{
-		Scheme: best.Scheme, Error: challengeError(p["error"]), Description: wire.SafeText(p["error_description"], 0),
-		Scope: challengeWords(p["scope"]), ACRValues: challengeWords(p["acr_values"]), ResourceMetadata: p["resource_metadata"],
+		Scheme: best.Scheme, Error: errorCode(p["error"], 64),
+		Description: wire.SafeText(p["error_description"], 0),
+		Scope:       challengeWords(p["scope"]), ACRValues: challengeWords(p["acr_values"]),
+		ResourceMetadata: p["resource_metadata"],
 	}
-	// As a uint32 of seconds it fits a Duration, and is 136 years.
+	// The largest uint32 of seconds is 136 years, which fits a Duration.
 	if n, err := strconv.ParseUint(p["max_age"], 10, 32); err == nil {
 		d.MaxAge, d.HasMaxAge = time.Duration(n)*time.Second, true
 	}
@@ -241,33 +244,35 @@ func PickChallenge(all []Challenge, prefer string) (d Demand, ok bool) {
 	return d, true
 }
 
-// challengeError returns s if it is an error code (RFC 6749 §5.2: printable ASCII but for " and \) of sane length.
-func challengeError(s string) string {
-	if len(s) > 64 || !eachByte(s, func(c byte) bool { return c == ' ' || isWordChar(c) }) {
-		return ""
+// bestChallenge returns the challenge that PickChallenge reads.
+func bestChallenge(all []Challenge, prefer string) (best Challenge, ok bool) {
+	rank := 0
+	for _, c := range all {
+		if c.Scheme != BearerScheme && c.Scheme != DPoPScheme {
+			continue
+		}
+		r := 1
+		if c.Params["error"] != "" {
+			r++
+		}
+		if c.Scheme == prefer {
+			r += 2
+		}
+		if r > rank {
+			best, rank = c, r
+		}
 	}
-	return s
+	return best, rank > 0
 }
 
-// challengeWords splits a list of scope tokens (RFC 6749 §3.3) or acr values; an ill-formed word is left out.
+// challengeWords splits a list of scope tokens (RFC 6749 §3.3) or acr values.
+// An ill-formed word is left out.
 func challengeWords(s string) []string {
 	var out []string
 	for w := range strings.FieldsSeq(s) {
-		if eachByte(w, isWordChar) {
+		if isNQCHAR(w) {
 			out = append(out, w)
 		}
 	}
 	return out
-}
-
-// isWordChar: NQCHAR of RFC 6749, appendix A.
-func isWordChar(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '\\' }
-
-func eachByte(s string, ok func(byte) bool) bool {
-	for i := range len(s) {
-		if !ok(s[i]) {
-			return false
-		}
-	}
-	return true
 }

@@ -16,8 +16,9 @@ type m = map[string]string
 
 func header(fields ...string) http.Header { return http.Header{"Www-Authenticate": fields} }
 
-// S42: several challenges in one field and over several, quoted strings, odd case, junk.
-func TestS42Parse(t *testing.T) {
+// S42: several challenges in one field and over several, quoted strings, odd
+// case, junk.
+func TestS42ChallengesAreParsedWhole(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fields []string
 		want   []c
@@ -57,7 +58,7 @@ func TestS42Parse(t *testing.T) {
 	require.Len(t, oauth.ParseChallenges(header(strings.Repeat("Bearer,", 10_000), "DPoP")), 16)
 }
 
-func TestPick(t *testing.T) {
+func TestPickChallengeKeepsToTheSyntaxOfEachValue(t *testing.T) {
 	demand := func(prefer string, fields ...string) oauth.Demand {
 		d, ok := oauth.PickChallenge(oauth.ParseChallenges(header(fields...)), prefer)
 		require.True(t, ok)
@@ -96,7 +97,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, field string) {
 		all := oauth.ParseChallenges(header(field))
-		// What was understood, written plainly, reads the same: no second reading of one text.
+		// What was understood, written plainly, reads the same: no second
+		// reading of one text.
 		var b strings.Builder
 		for _, c := range all {
 			require.Equal(t, strings.ToLower(c.Scheme), c.Scheme)

@@ -39,8 +39,9 @@ func apply(m oauth.ClientAuth, id string, supported, algs []string) (url.Values,
 	return form, header, err
 }
 
-// S49: without a secret there is no Authorization header, whatever the provider lists.
-func TestS49Public(t *testing.T) {
+// S49: without a secret there is no Authorization header, whatever the provider
+// lists.
+func TestS49PublicClientSendsItsIDOnly(t *testing.T) {
 	for _, supported := range [][]string{nil, {}, {"none"}, {"client_secret_basic"}, {"private_key_jwt"}} {
 		for _, m := range []oauth.ClientAuth{{}, oauth.ClientSecret("")} {
 			form, header, err := apply(m, "my-cli", supported, nil)
@@ -53,7 +54,7 @@ func TestS49Public(t *testing.T) {
 	}
 }
 
-func TestSecret(t *testing.T) {
+func TestClientSecretGoesAsTheProviderSupports(t *testing.T) {
 	m := oauth.ClientSecret("p%: +ü&")
 	require.False(t, m.IsPublic())
 	require.NoError(t, m.Check())
@@ -85,8 +86,8 @@ func TestSecret(t *testing.T) {
 	require.Equal(t, "x", oauth.ClientAuth{}.Withhold("id", "x"))
 }
 
-// Private keys of every kind; the signatures are checked by go-jose.
-func TestPrivateKeyJWT(t *testing.T) {
+// Private keys of every kind. go-jose checks the signatures.
+func TestPrivateKeyJWTVerifies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, tc := range []struct {
 			key     string
@@ -142,10 +143,10 @@ func audienceOf(t *testing.T, form url.Values) string {
 	return c.Aud
 }
 
-// opaque hides what the key is, as one in hardware does.
+// opaque hides the key, as hardware does.
 type opaque struct{ crypto.Signer }
 
-func TestBadKeys(t *testing.T) {
+func TestKeysThatCannotSignAreErrors(t *testing.T) {
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	require.NoError(t, err)
 	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
@@ -175,8 +176,9 @@ type broken struct {
 
 func (b broken) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return b.sig, b.err }
 
-// S66: a Method prints neither its secret nor its key, also not as an unexported field.
-func TestS66Redacted(t *testing.T) {
+// S66: a ClientAuth prints neither its secret nor its key, also not as an
+// unexported field.
+func TestS66ClientAuthIsRedacted(t *testing.T) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	for m, word := range map[oauth.ClientAuth]string{oauth.ClientSecret("canary-5c1d"): "client secret", oauth.PrivateKeyJWT(key, "key-1"): "private key", {}: "none"} {

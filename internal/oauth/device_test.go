@@ -26,7 +26,8 @@ const (
 	granted    = `{"access_token":"a","token_type":"Bearer","expires_in":3600}`
 )
 
-// provider answers each request with the next of its answers, the last one again and again. It records when it was asked what.
+// provider answers each request with the next of its answers, and repeats the
+// last one. It records the requests and their times.
 type provider struct {
 	device  string // body of the device authorization response
 	answers []answer
@@ -100,7 +101,7 @@ func device(members string) string {
 	return `{"device_code":"` + deviceCode + `","user_code":"WDJB-MJHT","verification_uri":"https://as.example/device"` + members + `}`
 }
 
-// run starts and polls in a bubble whose clock is the test's.
+// run starts and polls in a bubble, on the clock of the test.
 func run(t *testing.T, p *provider) (*oauth.TokenResponse, error) {
 	return runWith(t, context.Background(), p, nil)
 }
@@ -133,7 +134,7 @@ func gaps(p *provider) []time.Duration {
 	return out
 }
 
-func TestForms(t *testing.T) {
+func TestDeviceRequestsHoldWhatTheRFCSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{answers: []answer{refuse("authorization_pending"), {status: 200, body: granted}}}
 		tokens, err := run(t, p)
@@ -147,7 +148,8 @@ func TestForms(t *testing.T) {
 	})
 }
 
-// S88: the default is 5 s, with a margin for clocks that run fast; -1 panics x/oauth2.
+// S88: the default is 5 s, with a margin for clocks that run fast; -1 panics
+// x/oauth2.
 func TestS88Interval(t *testing.T) {
 	for members, want := range map[string]time.Duration{
 		``: 6 * time.Second, `,"interval":null`: 6 * time.Second, `,"interval":0`: 6 * time.Second, `,"interval":-1`: 6 * time.Second, `,"interval":-1e300`: 6 * time.Second,
@@ -186,7 +188,8 @@ func TestConformanceSlowDown(t *testing.T) {
 	})
 }
 
-// S88, cli/cli#9370: a monotonic clock that runs a tenth fast still keeps the provider's interval.
+// S88, cli/cli#9370: a monotonic clock that runs a tenth fast still keeps the
+// provider's interval.
 func TestS88FastClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{answers: []answer{refuse("authorization_pending"), {status: 200, body: granted}}}
@@ -227,8 +230,9 @@ func TestConformanceStops(t *testing.T) {
 	}
 }
 
-// S88: a provider that says "pending" for ever is left at the code's own expiry.
-func TestS88LocalExpiry(t *testing.T) {
+// S88: if a provider says "pending" for ever, polling ends at the code's own
+// expiry.
+func TestS88PollEndsAtTheCodesExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{device: device(`,"expires_in":61`), answers: []answer{refuse("authorization_pending")}}
 		_, err := run(t, p)
@@ -244,8 +248,9 @@ func TestS88LocalExpiry(t *testing.T) {
 	})
 }
 
-// S88: network and server failures: wait longer, go on, and come back to the interval.
-func TestS88Backoff(t *testing.T) {
+// S88: after failures of the network or the server the wait is longer, until an
+// answer comes.
+func TestS88FailuresSlowThePollDown(t *testing.T) {
 	broken := answer{err: syscall.ECONNRESET}
 	for name, fail := range map[string]answer{
 		"network": broken, "500": {status: 500, body: "<html>", header: http.Header{"Content-Type": {"text/html"}}}, "429": {status: 429}, "408": {status: 408},
@@ -295,7 +300,8 @@ func TestS88Backoff(t *testing.T) {
 	})
 }
 
-// S63, S88: the machine slept, or its clock was set. The provider is asked; only where it cannot be is the wall clock believed.
+// S63, S88: the machine slept, or its clock was set. The provider's answer
+// decides. The wall clock is believed only if there is none.
 func TestS88WallClock(t *testing.T) {
 	for name, tc := range map[string]struct {
 		jump    time.Duration
@@ -324,7 +330,7 @@ func TestS88WallClock(t *testing.T) {
 	}
 }
 
-func TestContext(t *testing.T) {
+func TestPollEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // while waiting
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -343,8 +349,9 @@ func TestContext(t *testing.T) {
 	})
 }
 
-// A success that fails a check ends it: the code is spent, and asking on would hide the fault.
-func TestBadSuccess(t *testing.T) {
+// A success that fails a check ends the poll: the code is spent, and another
+// request would hide the fault.
+func TestInvalidTokenResponseEndsThePoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{answers: []answer{{status: 200, body: `{"access_token":"canary","token_type":"mac"}`}}}
 		_, err := run(t, p)
@@ -354,8 +361,8 @@ func TestBadSuccess(t *testing.T) {
 	})
 }
 
-// Shapes that were recorded elsewhere: GitHub refuses with 200, Google with 428 and 403.
-func TestProviderShapes(t *testing.T) {
+// Recorded shapes: GitHub refuses with 200, Google with 428 and 403.
+func TestPollUnderstandsProvidersShapes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{
 			device:  `{"device_code":"AH-1Ng2","user_code":"GQVQ-JKEC","verification_url":"https://www.google.com/device","expires_in":1800,"interval":5}`,
@@ -372,12 +379,8 @@ func start(body string, status int, endpoint string) (*oauth.DeviceAuthorization
 	return oauth.StartDevice(context.Background(), c, oauth.Request{Endpoint: endpoint, ClientID: "c"})
 }
 
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// S89, S2: what the person is shown or sent to is checked.
-func TestS89URIs(t *testing.T) {
+// S89, S2: what the user sees or follows is checked.
+func TestS89VerificationURIsAreChecked(t *testing.T) {
 	for _, bad := range []string{
 		"", "javascript:x", "javascript://h/%0aalert(1)", "http://as.example/device", "file:///etc/passwd", "https://u:p@h/", "https:x", "-x", "https://h/#f", `https://h\\@evil/`,
 		"http://127.0.0.1/device", "https://h/\u202egnp", "https://h/\u001b[2J", "https://h/\u200b", "https://h/" + strings.Repeat("a", 2048),
@@ -402,7 +405,7 @@ func TestS89URIs(t *testing.T) {
 	require.Equal(t, "http://127.0.0.1:5/device?c=U", a.VerificationURIComplete)
 }
 
-func TestStartBadAnswers(t *testing.T) {
+func TestInvalidDeviceAuthorizationIsRefused(t *testing.T) {
 	for name, body := range map[string]string{
 		"empty": ``, "null": `null`, "list": `[]`, "no device code": `{"user_code":"U","verification_uri":"https://h/","expires_in":9}`,
 		"no user code": `{"device_code":"d","verification_uri":"https://h/","expires_in":900}`, "no expiry": device(``), "zero expiry": device(`,"expires_in":0`), "negative expiry": device(`,"expires_in":-1`),

@@ -1,3 +1,10 @@
+// Finds an authorization server's metadata at its well-known places (RFC 8414
+// §3 and §5, OpenID Connect Discovery 1.0 §4).
+//
+// Only an empty place leads on to the next one. A server that fails, or a
+// document that is refused, ends the search, so that nobody can steer it to
+// another document (S41).
+
 package oauth
 
 import (
@@ -11,23 +18,38 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// DiscoverOptions say how an issuer came to be known.
+// DiscoverOptions say how an issuer came to be known. The zero DiscoverOptions
+// are for an issuer that the program configured, without openid.
 type DiscoverOptions struct {
-	OpenID  bool   // openid is asked for: OpenID Connect's well-known place comes first
-	Learned bool   // the network named the issuer (MCP), not the program: RFC 8414's place comes first, and https is needed. Give c a [fetch.Guard].
-	Stated  string // what the documents state in place of the issuer, where that is the template of many tenants'; "": the issuer
-	Private bool   // a learned issuer may be on this machine, and then speak http
+	// OpenID is set if openid is requested: OpenID Connect's well-known place
+	// comes first.
+	OpenID bool
+	// Learned is set if the network named the issuer (MCP), not the program.
+	// RFC 8414's place comes first then, and https is required. The
+	// fetch.Client needs a fetch.Guard.
+	Learned bool
+	// Stated is what the documents state in place of the issuer, if that is the
+	// template of many tenants. "" means the issuer.
+	Stated string
+	// Private allows a learned issuer on this machine, which may then speak
+	// http.
+	Private bool
 }
 
-// ErrNoMetadata is matched where the issuer publishes no metadata at any of its places.
+// ErrNoMetadata is matched if the issuer publishes no metadata at any of its
+// places.
 var ErrNoMetadata = wire.Invalid("no metadata found")
 
-// Discover fetches the metadata of issuer from its well-known places, in the order of S41, and checks it.
+// Discover fetches the metadata of issuer from its well-known places, in the
+// order of S41, and checks it.
 //
-// A place that answers with a redirect, with a client error, or with no JSON is taken for empty, and the next one is asked: web servers answer so for
-// paths that they do not know. Anything else ends the search, so that a failing server cannot steer it to another place: a
-// [fetch.Error], a server's error, or a document that is refused (ErrInvalid).
-func Discover(ctx context.Context, c *fetch.Client, issuer string, o DiscoverOptions) (*Metadata, error) {
+// A redirect, a client error, or an answer without JSON means that a place is
+// empty, because web servers answer like that for paths that they do not know.
+// Anything else ends the search: a [fetch.Error], a [*MetadataStatusError], or
+// a document that is refused (wire.ErrInvalidResponse).
+func Discover(
+	ctx context.Context, c *fetch.Client, issuer string, o DiscoverOptions,
+) (*Metadata, error) {
 	policy := wire.URLPolicy{LoopbackHTTP: !o.Learned || o.Private}
 	if _, err := policy.Parse(issuer); err != nil {
 		return nil, invalidMetadata("issuer: %w", err)
@@ -37,57 +59,78 @@ func Discover(ctx context.Context, c *fetch.Client, issuer string, o DiscoverOpt
 	}
 	var tried []string
 	for _, place := range metadataLocations(issuer, o) {
-		req, err := fetch.NewRequest(http.MethodGet, place, nil)
-		if err != nil {
-			return nil, invalidMetadata("issuer: %w", err)
-		}
-		req.Header.Set("Accept", "application/json")
-		resp, err := c.Do(ctx, req)
+		body, empty, err := fetchMetadata(ctx, c, place)
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case resp.Status == http.StatusOK && resp.IsJSON():
-			d, err := ParseMetadata(resp.Body)
-			if err != nil {
-				return nil, err
-			}
-			if o.Stated != "" && d.Issuer == o.Stated {
-				d.Issuer = issuer // Raw has it as it came
-			}
-			if err := d.Check(issuer); err != nil {
-				return nil, err
-			}
-			return d, nil
-		case resp.Status == http.StatusOK:
-			tried = append(tried, req.URL.EscapedPath()+": no JSON")
-		case resp.Status >= 300 && resp.Status < 400:
-			tried = append(tried, req.URL.EscapedPath()+": a redirect, which is not followed")
-		case resp.Status >= 400 && resp.Status < 500 && resp.Status != http.StatusTooManyRequests:
-			tried = append(tried, fmt.Sprintf("%s: HTTP %d", req.URL.EscapedPath(), resp.Status))
-		default:
-			return nil, &MetadataStatusError{Status: resp.Status}
+		if empty != "" {
+			tried = append(tried, empty)
+			continue
 		}
+		d, err := ParseMetadata(body)
+		if err != nil {
+			return nil, err
+		}
+		if o.Stated != "" && d.Issuer == o.Stated {
+			d.Issuer = issuer // Raw has it as it came
+		}
+		if err := d.Check(issuer); err != nil {
+			return nil, err
+		}
+		return d, nil
 	}
-	return nil, fmt.Errorf("%w (%s); check the issuer, or configure the metadata by hand", ErrNoMetadata, strings.Join(tried, "; "))
+	return nil, fmt.Errorf("%w (%s); check the issuer, or configure the metadata by hand",
+		ErrNoMetadata, strings.Join(tried, "; "))
 }
 
-// MetadataStatusError is a server's failure, which may pass.
+// fetchMetadata gets the document at one place. If the place is empty, empty
+// says why.
+func fetchMetadata(
+	ctx context.Context, c *fetch.Client, place string,
+) (body []byte, empty string, err error) {
+	req, err := fetch.NewRequest(http.MethodGet, place, nil)
+	if err != nil {
+		return nil, "", invalidMetadata("issuer: %w", err)
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.Do(ctx, req)
+	if err != nil {
+		return nil, "", err
+	}
+	path := req.URL.EscapedPath()
+	switch status := resp.Status; {
+	case status == http.StatusOK && resp.IsJSON():
+		return resp.Body, "", nil
+	case status == http.StatusOK:
+		return nil, path + ": no JSON", nil
+	case status >= 300 && status < 400:
+		return nil, path + ": a redirect, which is not followed", nil
+	case status >= 400 && status < 500 && status != http.StatusTooManyRequests:
+		return nil, fmt.Sprintf("%s: HTTP %d", path, status), nil
+	}
+	return nil, "", &MetadataStatusError{Status: resp.Status}
+}
+
+// MetadataStatusError is a server's failure, which may pass. It does not match
+// wire.ErrInvalidResponse.
 type MetadataStatusError struct{ Status int }
 
 func (e *MetadataStatusError) Error() string {
 	return fmt.Sprintf("the provider cannot give its metadata now (HTTP %d); try again later", e.Status)
 }
 
-// metadataLocations lists where issuer's metadata may be (RFC 8414 §3 and §5, OpenID Connect Discovery §4).
+// metadataLocations lists the places of issuer's metadata in the order of S41.
 func metadataLocations(issuer string, o DiscoverOptions) []string {
-	const oauth, openid = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
+	const oauth = "/.well-known/oauth-authorization-server"
+	const openid = "/.well-known/openid-configuration"
 	u, err := url.Parse(issuer)
 	if err != nil {
 		return nil
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	origin := u.Scheme + "://" + u.Host
+	// RFC 8414 §3.1 puts the well-known part before the path, OpenID Connect
+	// after it.
 	appended := origin + path + openid
 	list := []string{origin + oauth + path, origin + openid + path, appended}
 	if o.OpenID && !o.Learned {

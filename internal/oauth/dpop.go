@@ -1,11 +1,14 @@
-// Makes proofs of possession (RFC 9449): a key, a fresh signed proof for each request, and the
-// nonces that servers ask for.
+// Makes proofs of possession (RFC 9449). A token that is bound to a key is
+// worth nothing to a thief without the key (S85, S87).
 //
-// The proof is written and signed here with crypto/ecdsa, not through go-jose: it is one fixed header and five claims, the
-// header is encoded once a key, and what is signed can be read on one page. Tests verify the proofs with go-jose.
+// The proof is written and signed here with crypto/ecdsa, not through go-jose.
+// It is one fixed header and five claims, the header is encoded once for each
+// key, and what is signed can be read on one page. Tests verify the proofs with
+// go-jose.
 //
-// iat is the local clock. It is not corrected by a server's Date header: a server that cannot rely on the client's clock
-// has the nonce for that (§8), and an ID token would be refused for such a clock all the same.
+// iat is the local clock. It is not corrected by a server's Date header. A
+// server that cannot rely on the client's clock has the nonce for that (§8),
+// and an ID token would be refused for such a clock too.
 
 package oauth
 
@@ -27,20 +30,23 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// DPoPAlgorithm is the one signing algorithm used here; every deployment of DPoP that is known takes it. Where a server's
-// dpop_signing_alg_values_supported is present without it, DPoP cannot be used there.
+// DPoPAlgorithm is the one signing algorithm used here. Every known deployment
+// of DPoP accepts it. DPoP cannot be used with a server that has a
+// dpop_signing_alg_values_supported without it.
 const DPoPAlgorithm = "ES256"
 
-// ErrDPoPKey is a stored key that cannot be used: the session that it bound is lost, and only signing in again helps (S87).
+// ErrDPoPKey means that a stored key cannot be used. The session that it bound
+// is lost, and only signing in again helps (S87).
 var ErrDPoPKey = errors.New("the stored DPoP key is damaged")
 
-// ErrDPoPURL is a request target that no proof can name.
+// ErrDPoPURL means that no proof can name the request's target.
 var ErrDPoPURL = errors.New("no DPoP proof for this URL")
 
-// DPoPKey is a private key on P-256, and what of its proofs never changes. The zero Key is none. It prints as "[redacted]",
-// and is safe for concurrent use.
+// DPoPKey is a private key on P-256. The zero DPoPKey is none. It prints as
+// "[redacted]", and is safe for concurrent use.
 type DPoPKey struct{ k *proofJWK }
 
+// proofJWK is the key with the parts of its proofs that never change.
 type proofJWK struct {
 	private    *ecdsa.PrivateKey
 	header     string // of every proof, encoded
@@ -56,10 +62,12 @@ func NewDPoPKey() (DPoPKey, error) {
 	return newDPoPKey(private)
 }
 
-// dpopKeyPrefix names the algorithm, so that another can be told apart later.
+// dpopKeyPrefix names the algorithm, so that keys of another one can be told
+// apart later.
 const dpopKeyPrefix = DPoPAlgorithm + "."
 
-// Marshal returns the key as text for the stored session: "ES256." and the private scalar in base64url.
+// Marshal returns the key as text for the stored session: "ES256." and the
+// private scalar in base64url. The zero DPoPKey is an [ErrDPoPKey].
 func (k DPoPKey) Marshal() (wire.Secret, error) {
 	if k.IsZero() {
 		return wire.Secret{}, ErrDPoPKey
@@ -71,14 +79,16 @@ func (k DPoPKey) Marshal() (wire.Secret, error) {
 	return wire.NewSecret(dpopKeyPrefix + b64(d)), nil
 }
 
-// ParseDPoPKey reads what [Key.Marshal] wrote; else [ErrKey], which carries nothing of it.
+// ParseDPoPKey reads what [DPoPKey.Marshal] wrote. Its error is [ErrDPoPKey],
+// which carries nothing of the text.
 func ParseDPoPKey(stored wire.Secret) (DPoPKey, error) {
 	text, ok := strings.CutPrefix(stored.Reveal(), dpopKeyPrefix)
 	if !ok {
 		return DPoPKey{}, ErrDPoPKey
 	}
 	d, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(text) != base64.RawURLEncoding.EncodedLen(len(d)) { // the decoder skips line breaks
+	// The decoder skips line breaks, so the length is compared too.
+	if err != nil || len(text) != base64.RawURLEncoding.EncodedLen(len(d)) {
 		return DPoPKey{}, ErrDPoPKey
 	}
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), d)
@@ -93,21 +103,20 @@ func newDPoPKey(private *ecdsa.PrivateKey) (DPoPKey, error) {
 	if err != nil || len(point) != 65 {
 		return DPoPKey{}, ErrDPoPKey
 	}
-	// Members in the order and form of RFC 7638 §3, so that the same text is the header's jwk and the thumbprint's input.
+	// The members are in the order and form of RFC 7638 §3. So the same text is
+	// the header's jwk and the thumbprint's input.
 	jwk := `{"crv":"P-256","kty":"EC","x":"` + b64(point[1:33]) + `","y":"` + b64(point[33:]) + `"}`
 	sum := sha256.Sum256([]byte(jwk))
-	return DPoPKey{&proofJWK{
-		private:    private,
-		header:     b64([]byte(`{"typ":"dpop+jwt","alg":"` + DPoPAlgorithm + `","jwk":` + jwk + `}`)),
-		thumbprint: b64(sum[:]),
-	}}, nil
+	header := `{"typ":"dpop+jwt","alg":"` + DPoPAlgorithm + `","jwk":` + jwk + `}`
+	return DPoPKey{&proofJWK{private: private, header: b64([]byte(header)), thumbprint: b64(sum[:])}}, nil
 }
 
 // IsZero reports whether there is no key.
 func (k DPoPKey) IsZero() bool { return k.k == nil }
 
-// Thumbprint is the key's SHA-256 thumbprint (RFC 7638): the dpop_jkt of an authorization request (§10), and what a token's
-// cnf.jkt must name. "" for the zero Key.
+// Thumbprint returns the key's SHA-256 thumbprint (RFC 7638). It is the
+// dpop_jkt of an authorization request (§10) and the cnf.jkt of a token. It is
+// "" for the zero DPoPKey.
 func (k DPoPKey) Thumbprint() string {
 	if k.IsZero() {
 		return ""
@@ -115,6 +124,7 @@ func (k DPoPKey) Thumbprint() string {
 	return k.k.thumbprint
 }
 
+// proofClaims are a proof's payload (§4.2).
 type proofClaims struct {
 	ID     string `json:"jti"`
 	Method string `json:"htm"`
@@ -124,9 +134,17 @@ type proofClaims struct {
 	Nonce  string `json:"nonce,omitempty"`
 }
 
-// Proof returns a fresh proof (§4.2) for one request by method ("": GET) to target. accessToken is the token sent with it, zero at the
-// authorization server; nonce is the server's, or "". Where a request's Host differs from its URL's, target must carry the former.
-func (k DPoPKey) Proof(method string, target *url.URL, accessToken wire.Secret, nonce string) (string, error) {
+// Proof returns a fresh proof (§4.2) for one request by method ("" is GET) to
+// target. accessToken is the token sent with it; it is zero at the
+// authorization server. nonce is the server's, or "". If a request's Host
+// differs from its URL's, target must carry the former. Errors: [ErrDPoPKey]
+// for the zero DPoPKey; [ErrDPoPURL].
+//
+// Method, target and the token's hash keep a proof from being used for another
+// request; jti and iat keep it from being used again (S85).
+func (k DPoPKey) Proof(
+	method string, target *url.URL, accessToken wire.Secret, nonce string,
+) (string, error) {
 	if k.IsZero() {
 		return "", ErrDPoPKey
 	}
@@ -137,7 +155,8 @@ func (k DPoPKey) Proof(method string, target *url.URL, accessToken wire.Secret, 
 	if method == "" {
 		method = "GET"
 	}
-	c := proofClaims{ID: rand.Text(), Method: method, URI: uri, Issued: time.Now().Unix(), Nonce: nonce} // rand.Text: 130 bits
+	// rand.Text has 130 bits.
+	c := proofClaims{ID: rand.Text(), Method: method, URI: uri, Issued: time.Now().Unix(), Nonce: nonce}
 	if !accessToken.IsZero() {
 		sum := sha256.Sum256([]byte(accessToken.Reveal()))
 		c.Hash = b64(sum[:])
@@ -152,21 +171,23 @@ func (k DPoPKey) Proof(method string, target *url.URL, accessToken wire.Secret, 
 	if err != nil {
 		return "", fmt.Errorf("DPoP proof: %w", err)
 	}
-	var signature [64]byte // RFC 7518 §3.4
+	var signature [64]byte // both numbers at full width (RFC 7518 §3.4)
 	r.FillBytes(signature[:32])
 	s.FillBytes(signature[32:])
 	return input + "." + b64(signature[:]), nil
 }
 
-// targetURI is htu: the URL as it goes over the wire, without query and fragment, normalised as RFC 3986 §6.2.2 and §6.2.3 say
-// for case, default port and empty path. The path stays as it is sent: the server sees no other.
+// targetURI returns htu: the URL as it is sent, without query and fragment.
+// Case, default port and empty path are normalised (RFC 3986 §6.2.2 and
+// §6.2.3). The path stays as it is sent, because the server sees no other.
 func targetURI(u *url.URL) (string, error) {
 	if u == nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" && u.Scheme != "http" {
 		return "", fmt.Errorf("%w: it is not an absolute http URL", ErrDPoPURL)
 	}
 	for i := range len(u.Host) {
 		if u.Host[i] >= 0x80 {
-			return "", fmt.Errorf("%w: write its host name in the ASCII form (xn--…), which is what the server sees", ErrDPoPURL)
+			return "", fmt.Errorf("%w: write its host name in the ASCII form (xn--…), "+
+				"which is what the server sees", ErrDPoPURL)
 		}
 	}
 	path := u.EscapedPath()
@@ -176,20 +197,19 @@ func targetURI(u *url.URL) (string, error) {
 	return wire.Origin(u) + path, nil
 }
 
-const redactedKey = "[redacted]"
-
 // String implements [fmt.Stringer].
 func (k DPoPKey) String() string {
 	if k.IsZero() {
 		return ""
 	}
-	return redactedKey
+	return wire.Redacted
 }
 
 // Format implements [fmt.Formatter].
 func (k DPoPKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
-// MarshalText implements [encoding.TextMarshaler], and so JSON; [Key.Marshal] is what stores a key.
+// MarshalText implements [encoding.TextMarshaler], which encoding/json uses
+// too. It does not store a key; [DPoPKey.Marshal] does.
 func (k DPoPKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // LogValue implements [slog.LogValuer].

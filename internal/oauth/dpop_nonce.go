@@ -1,3 +1,9 @@
+// Keeps the nonces that servers demand in proofs (RFC 9449 §8 and §9).
+//
+// A nonce proves that a proof was made just now. A server may hand out a new
+// one at any time, so a request may have to be sent once more, but never a
+// third time (S86).
+
 package oauth
 
 import (
@@ -9,15 +15,16 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Bounds of what servers can make us keep and send.
+// Bounds on what servers can make the program keep and send.
 const (
 	maxNonceOrigins = 64
 	maxNonce        = 1024 // bytes
 )
 
-// Nonces remembers the latest nonce of each origin: one that an authorization server gave is never used at a resource server, nor
-// the other way round (§9, S86). Beyond 64 origins the one that was set first is forgotten, at the cost of one more request there.
-// The zero Nonces is ready. It is safe for concurrent use.
+// Nonces remembers the latest nonce of each origin. An authorization server's
+// nonce is never used at a resource server, nor the reverse (§9, S86). Beyond
+// 64 origins the one that was set first is forgotten, at the cost of one more
+// request there. The zero Nonces is ready. It is safe for concurrent use.
 type Nonces struct {
 	mu    sync.Mutex
 	known map[string]string
@@ -46,23 +53,21 @@ func (n *Nonces) set(origin, nonce string) {
 	n.known[origin] = nonce
 }
 
-// nonceOf returns the nonce of an answer, or "": absent, given more than once (§8 forbids it), overlong or not of the
-// header's syntax (§8.1).
+// nonceOf returns the nonce of an answer. It is "" if the nonce is absent,
+// given more than once (§8 forbids it), too long, or not of the header's syntax
+// (§8.1).
 func nonceOf(h http.Header) string {
 	values := h.Values("DPoP-Nonce")
-	if len(values) != 1 || len(values[0]) > maxNonce {
+	if len(values) != 1 || len(values[0]) > maxNonce || !isNQCHAR(values[0]) {
 		return ""
-	}
-	for _, c := range []byte(values[0]) {
-		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return ""
-		}
 	}
 	return values[0]
 }
 
-// Prover proves requests by one method to one target. It is for one goroutine. Its Prove and Nonce are those of a token endpoint
-// request, which itself bounds its retries; for a request to a resource, make a Prover each time and ask [Prover.Retry].
+// Prover proves requests by one method to one target. It is for one goroutine.
+// Its Prove and Nonce serve a [Request], which limits its retries by itself.
+// For a request to a resource, make a new Prover each time and call
+// [Prover.Retry].
 type Prover struct {
 	key         DPoPKey
 	nonces      *Nonces
@@ -74,12 +79,19 @@ type Prover struct {
 	retried     bool
 }
 
-// Prover returns a Prover whose parameters are those of [Key.Proof], with the nonces from n.
-func (n *Nonces) Prover(key DPoPKey, method string, target *url.URL, accessToken wire.Secret) *Prover {
-	return &Prover{key: key, nonces: n, method: method, target: target, origin: wire.Origin(target), accessToken: accessToken}
+// Prover returns a Prover with the nonces from n. The parameters are those of
+// [DPoPKey.Proof].
+func (n *Nonces) Prover(
+	key DPoPKey, method string, target *url.URL, accessToken wire.Secret,
+) *Prover {
+	return &Prover{
+		key: key, nonces: n, method: method, target: target, origin: wire.Origin(target),
+		accessToken: accessToken,
+	}
 }
 
-// Prove sets the DPoP header to a fresh proof with the newest nonce of the target's origin.
+// Prove sets the DPoP header to a fresh proof with the latest nonce of the
+// target's origin.
 func (p *Prover) Prove(_ context.Context, h http.Header) error {
 	p.used = p.nonces.get(p.origin)
 	proof, err := p.key.Proof(p.method, p.target, p.accessToken, p.used)
@@ -90,8 +102,9 @@ func (p *Prover) Prove(_ context.Context, h http.Header) error {
 	return nil
 }
 
-// Nonce adopts the nonce of any answer from the target, a success included (§8.2). fresh: it is not the one just used, so that
-// after a use_dpop_nonce error another request can fare better.
+// Nonce adopts the nonce of any answer from the target, also of a success
+// (§8.2). fresh reports that it is not the one just used, so that after a
+// use_dpop_nonce error another request can succeed.
 func (p *Prover) Nonce(h http.Header) (fresh bool) {
 	nonce := nonceOf(h)
 	if nonce == "" {
@@ -101,9 +114,11 @@ func (p *Prover) Nonce(h http.Header) (fresh bool) {
 	return nonce != p.used
 }
 
-// Retry adopts the nonce of a resource server's answer, and reports whether to prove and send the request once more (§9): it was refused
-// with 401 and a DPoP challenge that says use_dpop_nonce, and a fresh nonce came along. It is true once in a Prover's life: a
-// server that goes on asking gets no third request (S86).
+// Retry adopts the nonce of a resource server's answer, and reports whether to
+// prove and send the request once more (§9). That needs status 401, a DPoP
+// challenge that says use_dpop_nonce, and a fresh nonce. It returns true once
+// in a Prover's life: a server that demands nonce after nonce gets no third
+// request (S86).
 func (p *Prover) Retry(status int, h http.Header) bool {
 	if !p.Nonce(h) || p.retried || status != http.StatusUnauthorized {
 		return false

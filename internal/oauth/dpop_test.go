@@ -36,7 +36,7 @@ func parse(t testing.TB, raw string) *url.URL {
 	return u
 }
 
-// open verifies a proof as a server does, with an implementation that is not ours.
+// open verifies a proof as a server does, with go-jose.
 func open(t testing.TB, proof string) (header jose.Header, rawHeader, claims map[string]any) {
 	jws, err := jose.ParseSignedCompact(proof, []jose.SignatureAlgorithm{jose.ES256})
 	require.NoError(t, err)
@@ -51,8 +51,8 @@ func open(t testing.TB, proof string) (header jose.Header, rawHeader, claims map
 	return header, rawHeader, claims
 }
 
-// S85: what a proof holds, and nothing else.
-func TestS85Proof(t *testing.T) {
+// S85: the members of a proof.
+func TestS85ProofHoldsWhatTheRFCSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := newKey(t)
 		proof, err := key.Proof("POST", parse(t, "HTTPS://As.Example:443/token?code=x#y"), wire.Secret{}, "")
@@ -81,7 +81,7 @@ func TestS85Proof(t *testing.T) {
 }
 
 // S85: each proof has a jti of its own.
-func TestS85FreshID(t *testing.T) {
+func TestS85EachProofHasAFreshID(t *testing.T) {
 	key, u, seen := newKey(t), parse(t, "https://h/"), map[any]bool{}
 	for range 100 {
 		proof, err := key.Proof("GET", u, wire.Secret{}, "")
@@ -93,7 +93,7 @@ func TestS85FreshID(t *testing.T) {
 }
 
 // S85: htu is what the server sees, with case and default port normalised.
-func TestS85Target(t *testing.T) {
+func TestS85TargetIsNormalised(t *testing.T) {
 	key := newKey(t)
 	for in, want := range map[string]string{
 		"https://h":                    "https://h/",
@@ -136,7 +136,8 @@ func TestS85TargetIsTheRequestLine(t *testing.T) {
 	}
 }
 
-// S87: the thumbprint is RFC 7638's, so that dpop_jkt names the key that proves.
+// S87: the thumbprint is RFC 7638's, so that dpop_jkt names the key that
+// proves.
 func TestS87Thumbprint(t *testing.T) {
 	key := newKey(t)
 	proof, err := key.Proof("GET", parse(t, "https://h/"), wire.Secret{}, "")
@@ -148,8 +149,9 @@ func TestS87Thumbprint(t *testing.T) {
 	require.NotEqual(t, key.Thumbprint(), newKey(t).Thumbprint())
 }
 
-// S87: the key goes into the stored session and comes back as the same key; a damaged one is a typed error.
-func TestS87Store(t *testing.T) {
+// S87: the key comes back from the stored session as the same key. A damaged
+// one is a typed error.
+func TestS87KeySurvivesTheStore(t *testing.T) {
 	key := newKey(t)
 	stored, err := key.Marshal()
 	require.NoError(t, err)
@@ -178,8 +180,8 @@ func TestS87Store(t *testing.T) {
 	require.True(t, oauth.DPoPKey{}.IsZero())
 }
 
-// S66, S87: no way of printing shows the key.
-func TestS66S87Redacted(t *testing.T) {
+// S66, S87: no verb or encoder shows the key.
+func TestS66S87KeyIsRedacted(t *testing.T) {
 	key := newKey(t)
 	stored, err := key.Marshal()
 	require.NoError(t, err)
@@ -208,7 +210,7 @@ func TestS66S87Redacted(t *testing.T) {
 	require.Equal(t, "[redacted]", fmt.Sprintf("%+v", key))
 }
 
-// server plays one origin that takes one nonce only; it counts what it is sent.
+// server plays one origin that accepts one nonce only. It counts its requests.
 type server struct {
 	t      *testing.T
 	u      *url.URL
@@ -246,7 +248,7 @@ func call(t *testing.T, n *oauth.Nonces, k oauth.DPoPKey, s *server) int {
 }
 
 // S86: one retry with a fresh jti; afterwards the nonce is known.
-func TestS86Retry(t *testing.T) {
+func TestS86RetryWithTheNonce(t *testing.T) {
 	var nonces oauth.Nonces
 	s := &server{t: t, u: parse(t, "https://rs.example/a"), accept: "n1", give: func() string { return "n1" }}
 	key := newKey(t)
@@ -260,8 +262,8 @@ func TestS86Retry(t *testing.T) {
 	require.Len(t, s.seen, 3, "the nonce is the origin's, not the path's")
 }
 
-// S86: a server that asks for ever gets two requests.
-func TestS86Loop(t *testing.T) {
+// S86: a server that demands a new nonce each time gets two requests.
+func TestS86SecondNonceIsNotTried(t *testing.T) {
 	n := 0
 	for name, give := range map[string]func() string{
 		"always another":  func() string { n++; return fmt.Sprint("n", n) },
@@ -274,7 +276,8 @@ func TestS86Loop(t *testing.T) {
 			require.LessOrEqual(t, len(s.seen), 2)
 		})
 	}
-	// The nonce that was refused, sent back unchanged: nothing would be other the second time.
+	// The refused nonce comes back unchanged, so a second request could not
+	// succeed.
 	var nonces oauth.Nonces
 	s := &server{t: t, u: parse(t, "https://rs.example/"), give: func() string { return "stale" }}
 	require.Equal(t, 200, call(t, &nonces, newKey(t), s))
@@ -295,7 +298,7 @@ func TestS86AdoptFromSuccess(t *testing.T) {
 }
 
 // S86: a nonce of one origin is used at no other.
-func TestS86PerOrigin(t *testing.T) {
+func TestS86NoncesStayAtTheirOrigin(t *testing.T) {
 	var nonces oauth.Nonces
 	key := newKey(t)
 	as := &server{t: t, u: parse(t, "https://as.example/token"), give: func() string { return "as-nonce" }}
@@ -309,8 +312,8 @@ func TestS86PerOrigin(t *testing.T) {
 	require.Equal(t, "as-nonce", as.seen[1]["nonce"])
 }
 
-// S86: what is not one well-formed nonce is not adopted.
-func TestS86BadNonce(t *testing.T) {
+// S86: only one well-formed nonce is adopted.
+func TestS86MalformedNonceIsNotAdopted(t *testing.T) {
 	u := parse(t, "https://h/")
 	for _, values := range [][]string{nil, {""}, {"a", "b"}, {"a b"}, {"a\"b"}, {`a\b`}, {"é"}, {"a\x00"}, {strings.Repeat("n", 1025)}} {
 		var nonces oauth.Nonces
@@ -324,8 +327,8 @@ func TestS86BadNonce(t *testing.T) {
 	}
 }
 
-// The store is bounded, whatever hosts a program calls.
-func TestNoncesBounded(t *testing.T) {
+// The memory for nonces is bounded, however many hosts a program calls.
+func TestNoncesAreBounded(t *testing.T) {
 	var nonces oauth.Nonces
 	key := newKey(t)
 	nonceAt := func(i int) any {
@@ -343,7 +346,7 @@ func TestNoncesBounded(t *testing.T) {
 	require.Equal(t, "n", nonceAt(64))
 }
 
-func TestRetry(t *testing.T) {
+func TestRetryNeedsStatusSchemeAndError(t *testing.T) {
 	key, u := newKey(t), parse(t, "https://h/")
 	retry := func(status int, challenges ...string) bool {
 		return new(oauth.Nonces).Prover(key, "GET", u, wire.Secret{}).Retry(status, http.Header{"Www-Authenticate": challenges, "Dpop-Nonce": {"n"}})
@@ -356,8 +359,9 @@ func TestRetry(t *testing.T) {
 	require.False(t, retry(401))
 }
 
-// S86: at the token endpoint, through the room that sends: one retry a request, however often the same Prover is used.
-func TestS86TokenEndpoint(t *testing.T) {
+// S86: at the token endpoint there is one retry for each request, also if
+// requests share a Prover.
+func TestS86TokenEndpointRetriesOnce(t *testing.T) {
 	n, seen := 0, []any{}
 	as := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _, claims := open(t, r.Header.Get("DPoP"))
@@ -380,7 +384,7 @@ func TestS86TokenEndpoint(t *testing.T) {
 	require.Equal(t, []any{nil, "n1", "n2", "n3"}, seen)
 }
 
-func TestNoncesConcurrent(t *testing.T) {
+func TestNoncesMayBeUsedConcurrently(t *testing.T) {
 	var nonces oauth.Nonces
 	key := newKey(t)
 	done := make(chan bool)

@@ -1,3 +1,9 @@
+// Reads the error that a server reports (RFC 6749 §5.2).
+//
+// A server's words go to a terminal, a page or a log. So the code is bounded,
+// the description becomes one safe line (S5), and neither may repeat a code,
+// token or secret that was sent (S66). The body itself is never kept (S50).
+
 package oauth
 
 import (
@@ -10,11 +16,15 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Error is a server's refusal (RFC 6749 §5.2). It holds no body.
+// Error is what the server itself reported. It holds no body.
 type Error struct {
-	Status      int
-	Code        string        // "" where the answer was no OAuth error, or its code held what a code must not
-	Description string        // one line that is safe to show; what was sent in confidence is taken out of it
+	Status int
+	// Code is "" if the answer was no OAuth error, or if its code held what a
+	// code must not.
+	Code string
+	// Description is one line that is safe to show. Secrets that were sent are
+	// taken out.
+	Description string
 	RetryAfter  time.Duration // 0: the server did not say
 	// Foreign means that there was a body and it was neither JSON nor a form: a
 	// proxy, a firewall or a captive portal may have answered in the server's place.
@@ -40,7 +50,18 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Refusal reads the OAuth error in an answer to r. A body that is none gives an Error with the status alone.
+// passing reports an error that is the server's state, not its decision. The
+// same request may succeed later.
+func (e *Error) passing() bool {
+	switch e.Status {
+	case http.StatusTooManyRequests, http.StatusRequestTimeout:
+		return true
+	}
+	return e.Status >= 500 || e.Code == "temporarily_unavailable" || e.Code == "server_error"
+}
+
+// Refusal reads the OAuth error in an answer to r. If the body is none, the
+// Error has the status alone.
 func (r Request) Refusal(resp *fetch.Response) *Error {
 	e := &Error{Status: resp.Status, RetryAfter: resp.RetryAfter(time.Now())}
 	m, err := parseResponse(resp)
@@ -48,8 +69,8 @@ func (r Request) Refusal(resp *fetch.Response) *Error {
 		e.Foreign = len(resp.Body) > 0
 		return e
 	}
-	if code, ok := m.text("error"); ok && isErrorCode(code) && r.withhold(code) == code {
-		e.Code = code
+	if code, ok := m.text("error"); ok && r.withhold(code) == code {
+		e.Code = errorCode(code, 100)
 	}
 	e.Foreign = e.Code == "" && len(resp.Body) > 0 && !resp.IsJSON()
 	if description, ok := m.text("error_description"); ok {
@@ -58,25 +79,34 @@ func (r Request) Refusal(resp *fetch.Response) *Error {
 	return e
 }
 
-// isErrorCode bounds a code by the characters of §5.2, and by a length that leaves room for every registered one.
-func isErrorCode(s string) bool {
-	return s != "" && len(s) <= 100 && strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }) < 0
+// errorCode returns s if it has the characters of an error code (§5.2) and at
+// most max of them. Else it returns "". Registered codes have up to 40.
+func errorCode(s string, max int) string {
+	if len(s) > max || !isNQSCHAR(s) {
+		return ""
+	}
+	return s
 }
 
-// withhold takes out of s what was sent in confidence: a server may echo it ("refresh token xyz is expired").
+// withhold takes out of s what was sent in confidence. A server may echo it
+// ("refresh token xyz is expired").
 func (r Request) withhold(s string) string {
-	for _, name := range []string{"code", "code_verifier", "refresh_token", "token", "device_code", "state", "nonce", "client_assertion", "assertion", "subject_token", "actor_token"} {
+	for _, name := range []string{
+		"code", "code_verifier", "refresh_token", "token", "device_code", "state", "nonce",
+		"client_assertion", "assertion", "subject_token", "actor_token",
+	} {
 		for _, v := range r.Form[name] {
 			if v != "" {
-				s = strings.ReplaceAll(s, v, "[redacted]")
+				s = strings.ReplaceAll(s, v, wire.Redacted)
 			}
 		}
 	}
 	return r.Auth.Withhold(r.ClientID, s)
 }
 
-// maskTokens takes out what was made for one request (an assertion, a proof), and what the server adds of its own: known by its length, for no
-// word that people read is as long.
+// maskTokens takes out secrets that withhold does not know: those made for one
+// request (an assertion, a proof) and the server's own. They are known by their
+// length of 64 characters or more. No word that people read is as long.
 func maskTokens(s string) string {
 	var b strings.Builder
 	for s != "" {
@@ -87,7 +117,7 @@ func maskTokens(s string) string {
 		if n < 64 {
 			b.WriteString(s[:n])
 		} else {
-			b.WriteString("[redacted]")
+			b.WriteString(wire.Redacted)
 		}
 		rest := strings.IndexFunc(s[n:], tokenRune)
 		if rest < 0 {
@@ -99,8 +129,13 @@ func maskTokens(s string) string {
 	return b.String()
 }
 
+// tokenRune reports a character of a token: base64, a JWT, or form encoding.
 func tokenRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r < 0x80 && strings.ContainsRune("._~+=%-", r)
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		return true
+	}
+	return r < 0x80 && strings.ContainsRune("._~+=%-", r)
 }
 
 // Ended reports an error code of the token endpoint that ends a refresh token or a

@@ -1,4 +1,4 @@
 package oauth
 
-// PollWith is Poll by a wall clock of the test's own.
+// PollWith is PollDevice with another wall clock.
 var PollWith = pollDevice

@@ -1,38 +1,33 @@
-// Asks a provider what it knows of a token (RFC 7662). It is for finding faults: a client
-// decides nothing by the answer, and access tokens stay opaque to it.
+// Asks a provider about a token (RFC 7662).
+//
+// It is for finding faults only. A client decides nothing by the answer, and
+// access tokens stay opaque to it (S54).
 
 package oauth
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"net/http"
-	"net/url"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// errIntrospection is matched by the refusal of an answer that claims success. The message names the fault.
-var errIntrospection = wire.Invalid("the introspection answer is not usable")
-
-// Introspect asks the endpoint of r about token and returns the JSON object that it answers with. hint is "access_token" or
-// "refresh_token"; "": none is given. A token that the provider does not know or honour is {"active":false}, and no error (§2.2).
-// Errors: what [Post] returns, [Error] where the provider refuses (many do for a public client), [ErrResponse].
-func Introspect(ctx context.Context, c *fetch.Client, r Request, token wire.Secret, hint string) ([]byte, error) {
+// Introspect asks the endpoint of r about token and returns the JSON object of
+// the answer. hint is "access_token" or "refresh_token"; "" gives none. A token
+// that the provider does not know or honour is {"active":false} and no error
+// (§2.2).
+//
+// Errors: those of [Post]; an [Error] if the provider refuses, as many do for a
+// public client; wire.ErrInvalidResponse.
+func Introspect(
+	ctx context.Context, c *fetch.Client, r Request, token wire.Secret, hint string,
+) ([]byte, error) {
 	if token.IsZero() {
 		return nil, errors.New("there is no token to ask about")
 	}
-	r.Form = maps.Clone(r.Form)
-	if r.Form == nil {
-		r.Form = url.Values{}
-	}
-	r.Form.Set("token", token.Reveal())
-	if hint != "" {
-		r.Form.Set("token_type_hint", hint)
-	}
+	r = r.with(map[string]string{"token": token.Reveal(), "token_type_hint": hint})
 	resp, err := Post(ctx, c, r)
 	if err != nil {
 		return nil, err
@@ -40,17 +35,22 @@ func Introspect(ctx context.Context, c *fetch.Client, r Request, token wire.Secr
 	if resp.Status != http.StatusOK {
 		return nil, r.Refusal(resp)
 	}
-	if !resp.IsJSON() {
-		return nil, fmt.Errorf("%w: it is not JSON", errIntrospection)
+	if err := checkIntrospection(resp); err != nil {
+		return nil, wire.Invalid("the introspection answer is not usable: %w", err)
 	}
+	return resp.Body, nil
+}
+
+// checkIntrospection checks the one required member, active (§2.2).
+func checkIntrospection(resp *fetch.Response) error {
 	var answer struct {
 		Active *bool `json:"active"`
 	}
-	if err := wire.UnmarshalJSON(resp.Body, &answer); err != nil {
-		return nil, fmt.Errorf("%w: %w", errIntrospection, err)
+	if err := decodeJSON(resp, &answer); err != nil {
+		return err
 	}
 	if answer.Active == nil {
-		return nil, fmt.Errorf("%w: it does not say whether the token is active", errIntrospection)
+		return errors.New("it does not say whether the token is active")
 	}
-	return resp.Body, nil
+	return nil
 }

@@ -17,12 +17,8 @@ import (
 
 const canary = "access-canary"
 
-type transport func(*http.Request) (*http.Response, error)
-
-func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
 func ask(status int, ctype, body string, see func(*http.Request)) ([]byte, error) {
-	c := &fetch.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+	c := &fetch.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		if see != nil {
 			see(r)
 		}
@@ -36,7 +32,7 @@ func ask(status int, ctype, body string, see func(*http.Request)) ([]byte, error
 	return oauth.Introspect(context.Background(), c, r, wire.NewSecret(canary), "access_token")
 }
 
-func TestIntrospect(t *testing.T) {
+func TestIntrospectReturnsTheAnswer(t *testing.T) {
 	// S55: the token is in the body only.
 	see := func(r *http.Request) {
 		require.NotContains(t, r.URL.String(), canary)
@@ -53,7 +49,7 @@ func TestIntrospect(t *testing.T) {
 	require.Equal(t, `{"active":false}`, string(got))
 }
 
-func TestIntrospectionBadAnswers(t *testing.T) {
+func TestInvalidIntrospectionIsRefused(t *testing.T) {
 	for _, body := range []string{``, `null`, `[]`, `{}`, `{"active":"true"}`, `{"active":1}`, `{"active":null}`, `{"Active":true}`, `{"active":false,"active":true}`, `{"active":true}x`} {
 		_, err := ask(200, "application/json", body, nil)
 		require.ErrorIs(t, err, wire.ErrInvalidResponse, body)
@@ -63,7 +59,7 @@ func TestIntrospectionBadAnswers(t *testing.T) {
 	_, err = ask(200, "application/token-introspection+jwt", `e30.e30.`, nil)
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 
-	// S50: no answer's text finds its way into an error whole, and the token never.
+	// S50: no answer's whole text gets into an error, and the token never does.
 	for _, status := range []int{201, 302, 400, 401, 403, 500, 503} {
 		_, err = ask(status, "application/json", `{"error":"invalid_client","error_description":"token `+canary+` unknown"}`, nil)
 		var refused *oauth.Error

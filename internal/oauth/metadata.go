@@ -1,4 +1,9 @@
-// Reads what an authorization server says about itself (RFC 8414, OpenID Connect Discovery).
+// Reads what an authorization server says about itself (RFC 8414, OpenID
+// Connect Discovery 1.0) and checks it.
+//
+// The document names every endpoint. So its issuer must be the configured one,
+// or another server could take its place in the flow (S38), and its endpoints
+// must be https (S39).
 
 package oauth
 
@@ -16,11 +21,14 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Metadata is an authorization server's metadata: discovered, or written down for a provider without discovery. A nil list and an empty
-// string mean that the document is silent. Members that are not named here are in Raw only. Treat a Document as read-only.
+// Metadata is an authorization server's metadata: discovered, or written down
+// for a provider without discovery. A nil list and an empty string mean that
+// the document is silent. Members that are not named here are in Raw only.
+// Treat it as read-only.
 //
-// The endpoints and jwks_uri of a Document that passed [Document.Check] are safe to call. The pages for people (ServiceDocumentation,
-// OpPolicyURI, OpTosURI) are as the provider wrote them.
+// The endpoints and jwks_uri are safe to call once [Metadata.Check] has passed.
+// The pages for people (ServiceDocumentation, OpPolicyURI, OpTosURI) are as the
+// provider wrote them.
 type Metadata struct {
 	// RFC 8414 §2, OpenID Connect Discovery §3.
 	Issuer                                     string   `json:"issuer,omitempty"`
@@ -76,14 +84,14 @@ type Metadata struct {
 	Raw []byte `json:"-"`
 }
 
-// errMetadata is matched by every refusal of a document. The message names the field.
-var errMetadata = wire.Invalid("the provider's metadata is refused")
-
+// invalidMetadata refuses a document. The message names the field.
 func invalidMetadata(format string, a ...any) error {
-	return fmt.Errorf("%w: %w", errMetadata, fmt.Errorf(format, a...))
+	return wire.Invalid("the provider's metadata is refused: %w", fmt.Errorf(format, a...))
 }
 
-// ParseMetadata reads a document strictly: exact names, no duplicates, the right types. It is not checked yet.
+// ParseMetadata reads a document strictly: exact names, no duplicates, the
+// right types (S51). It is not checked yet. Errors match
+// wire.ErrInvalidResponse.
 func ParseMetadata(data []byte) (*Metadata, error) {
 	d := &Metadata{Raw: data}
 	if err := wire.UnmarshalJSON(data, d); err != nil {
@@ -95,7 +103,8 @@ func ParseMetadata(data []byte) (*Metadata, error) {
 	return d, nil
 }
 
-// mistypedMember finds the member that cannot be decoded, for the error alone; "": it is not that.
+// mistypedMember returns the name of the member that cannot be decoded, for the
+// error's text only. It is "" if that is not the fault.
 func mistypedMember(data []byte) string {
 	var raw map[string]json.RawMessage
 	if wire.UnmarshalJSON(data, &raw) != nil {
@@ -111,11 +120,15 @@ func mistypedMember(data []byte) string {
 	return ""
 }
 
-// Check checks d against the issuer that it must be of: Config's, or, for a document written down by hand, its own.
+// Check checks d against the issuer that it must have: the configured one or,
+// for a document written down by hand, its own. Errors match
+// wire.ErrInvalidResponse.
 //
-// The issuers are identical, character for character (RFC 8414 §3.3, S38). Every endpoint is an https URL; if the issuer is http on a
-// loopback address, endpoints may be so too (S39). There is a token endpoint. What else a flow needs, the flow looks for:
-// a provider for devices alone has no authorization endpoint.
+// The issuers must be identical, character for character (RFC 8414 §3.3, S38).
+// Every endpoint must be an https URL; if the issuer is http on a loopback
+// address, endpoints may be so too (S39). There must be a token endpoint. Each
+// flow looks for its other endpoints itself: a provider for devices alone has
+// no authorization endpoint.
 func (d *Metadata) Check(issuer string) error {
 	if err := CheckIssuer(issuer); err != nil {
 		return invalidMetadata("issuer: %w", err)
@@ -139,7 +152,8 @@ func (d *Metadata) Check(issuer string) error {
 	return nil
 }
 
-// endpoints names every URL that the SDK itself calls or opens.
+// endpoints returns every URL that the SDK itself calls or opens, by its
+// member's name.
 func (d *Metadata) endpoints() map[string]string {
 	return map[string]string{
 		"authorization_endpoint":                d.AuthorizationEndpoint,
@@ -155,19 +169,26 @@ func (d *Metadata) endpoints() map[string]string {
 	}
 }
 
-// mismatch explains an issuer that is not the one asked for. Entra's documents for many tenants name a template, which is no issuer: tokens carry the
-// tenant's own. A program that means them all names the template (Options.Stated).
+// mismatch explains an issuer that is not the configured one. Entra's documents
+// for many tenants name a template, which is no issuer: tokens carry their
+// tenant's own. A program that accepts all tenants names the template
+// (DiscoverOptions.Stated).
 func (d *Metadata) mismatch(issuer string) error {
+	stated := wire.SafeText(d.Issuer, 0)
 	switch {
 	case d.Issuer == "":
 		return invalidMetadata("issuer is missing")
 	case strings.ContainsAny(d.Issuer, "{}"):
-		return invalidMetadata("issuer is a template for many tenants (%s); configure the issuer of your own tenant, or set TenantIssuer to take them all", wire.SafeText(d.Issuer, 0))
+		return invalidMetadata("issuer is a template for many tenants (%s); configure the issuer of your own tenant, "+
+			"or set TenantIssuer to take them all", stated)
 	}
-	return invalidMetadata("issuer is %s, not %s; configure the issuer exactly as the provider writes it", wire.SafeText(d.Issuer, 0), wire.SafeText(issuer, 0))
+	return invalidMetadata("issuer is %s, not %s; configure the issuer exactly as the provider writes it",
+		stated, wire.SafeText(issuer, 0))
 }
 
-// CheckIssuer checks an issuer identifier: https, or http on a loopback address, without query or fragment (RFC 8414 §2).
+// CheckIssuer checks an issuer identifier: https, or http on a loopback
+// address, without query or fragment (RFC 8414 §2). Errors match
+// wire.ErrUnsafeURL.
 func CheckIssuer(issuer string) error {
 	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(issuer)
 	if err != nil {
@@ -179,7 +200,8 @@ func CheckIssuer(issuer string) error {
 	return nil
 }
 
-// IssuerHost returns the host of issuer, in lower case, as [fetch.NewGuard] takes it; "" for what is no URL.
+// IssuerHost returns the host of issuer in lower case, for fetch.NewGuard. It
+// is "" if issuer is no URL.
 func IssuerHost(issuer string) string {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -188,7 +210,7 @@ func IssuerHost(issuer string) string {
 	return strings.ToLower(u.Hostname())
 }
 
-// PKCESupport is what a document says of a capability.
+// PKCESupport is what a document says of PKCE's method S256.
 type PKCESupport int
 
 // What a document can say.
@@ -198,7 +220,8 @@ const (
 	PKCERefused                    // there is a list without it
 )
 
-// S256 reports on PKCE's method S256. Unsaid is what Entra and others are; Refused is a reason not to log in (S25, S26).
+// S256 returns what d says of PKCE's method S256. Entra and others say nothing.
+// PKCERefused is a reason not to log in (S25, S26).
 func (d *Metadata) S256() PKCESupport {
 	switch {
 	case d.CodeChallengeMethodsSupported == nil:
@@ -209,13 +232,15 @@ func (d *Metadata) S256() PKCESupport {
 	return PKCERefused
 }
 
-// IDTokenAlgorithms returns the algorithms that an ID token may be signed with: those advertised that can be verified (S72); all of these where the
-// document is silent. None: the provider signs with nothing that a native program can check.
+// IDTokenAlgorithms returns the algorithms that an ID token may be signed with:
+// those of the document that can be verified (S72), or all of these if the
+// document is silent. If there are none, a native program cannot check the
+// provider's signatures.
 func (d *Metadata) IDTokenAlgorithms() []string {
 	return jose.Algorithms(d.IDTokenSigningAlgValuesSupported)
 }
 
-// UserinfoAlgorithms is the same for a signed UserInfo answer.
+// UserinfoAlgorithms is IDTokenAlgorithms for a signed UserInfo answer.
 func (d *Metadata) UserinfoAlgorithms() []string {
 	return jose.Algorithms(d.UserinfoSigningAlgValuesSupported)
 }

@@ -26,7 +26,8 @@ var endpoints = []string{
 	"device_authorization_endpoint", "pushed_authorization_request_endpoint", "userinfo_endpoint", "end_session_endpoint",
 }
 
-// document is the metadata of an issuer, with every endpoint, and some members replaced, or left out where nil.
+// document is the metadata of an issuer with every endpoint. Members are
+// replaced by changes; nil leaves one out.
 func document(of string, changes object) string {
 	doc := object{
 		"issuer": of, "code_challenge_methods_supported": []string{"plain", "S256"}, "id_token_signing_alg_values_supported": []string{"RS256", "HS256", "none"},
@@ -49,7 +50,7 @@ func metadataDiscover(t *testing.T, body string) (*oauth.Metadata, error) {
 	return oauth.Discover(t.Context(), fetchtest.JSON(200, body), metadataIssuer, oauth.DiscoverOptions{OpenID: true})
 }
 
-func TestDocument(t *testing.T) {
+func TestMetadataFieldsHaveTheirMembers(t *testing.T) {
 	body := document(metadataIssuer, nil)
 	d, err := metadataDiscover(t, body)
 	require.NoError(t, err)
@@ -60,7 +61,7 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, []string{"RS256"}, d.IDTokenAlgorithms())
 	require.Len(t, d.UserinfoAlgorithms(), 10)
 
-	// Every string of the document arrives in the field of its name, and goes out again under it.
+	// Every string of the document arrives in the field of its name.
 	var in, out object
 	require.NoError(t, json.Unmarshal([]byte(body), &in))
 	again, err := json.Marshal(d)
@@ -71,7 +72,7 @@ func TestDocument(t *testing.T) {
 }
 
 // S38: the issuer is the same, character for character.
-func TestS38Issuer(t *testing.T) {
+func TestS38IssuerIsIdentical(t *testing.T) {
 	for name, of := range map[string]any{
 		"slash": metadataIssuer + "/", "case": "https://OP.example/tenant", "host": "https://evil.example/tenant", "parent": "https://op.example", "port": "https://op.example:443/tenant",
 		"prefix": metadataIssuer + "2", "empty": "", "missing": nil, "null": json.RawMessage("null"), "http": "http://op.example/tenant", "escaped": "https://op.example/%74enant",
@@ -89,7 +90,7 @@ func TestS38Issuer(t *testing.T) {
 }
 
 // S39: every endpoint in turn; the error names the field.
-func TestS39Endpoints(t *testing.T) {
+func TestS39EndpointsAreHTTPS(t *testing.T) {
 	for _, field := range endpoints {
 		for _, bad := range []string{
 			"http://op.example/x", "http://127.0.0.1/x", "http://localhost/x", "https://u:p@op.example/", "https://u@op.example/", "https:op.example", "https:///x", "javascript:alert(1)", "file:///etc/passwd",
@@ -112,7 +113,8 @@ func TestS39Endpoints(t *testing.T) {
 			require.NoError(t, err, "a device-only provider has no authorization endpoint, a plain one no jwks_uri")
 		}
 	}
-	// Endpoints on http are for an issuer that is http on a loopback address itself.
+	// Only an issuer that is http on a loopback address may have endpoints on
+	// http.
 	for _, local := range []string{"http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost:8080/x"} {
 		d, err := oauth.ParseMetadata([]byte(document(local, nil)))
 		require.NoError(t, err)
@@ -127,8 +129,9 @@ func TestS39Endpoints(t *testing.T) {
 	}
 }
 
-// A provider without discovery: its document is written down by hand and names its own issuer.
-func TestByHand(t *testing.T) {
+// A document that is written down by hand, for a provider without discovery,
+// names its own issuer.
+func TestMetadataByHandNameTheirIssuer(t *testing.T) {
 	d := &oauth.Metadata{Issuer: "https://github.com", AuthorizationEndpoint: "https://github.com/login/oauth/authorize", TokenEndpoint: "https://github.com/login/oauth/access_token"}
 	require.NoError(t, d.Check(d.Issuer))
 	require.Equal(t, oauth.PKCEUnsaid, d.S256())
@@ -138,8 +141,9 @@ func TestByHand(t *testing.T) {
 	require.ErrorIs(t, (&oauth.Metadata{}).Check(""), wire.ErrInvalidResponse, "two empty issuers are not the same issuer")
 }
 
-// S25, S26: silence about PKCE is one thing, a list without S256 another.
-func TestS25S26(t *testing.T) {
+// S25, S26: a document that says nothing of PKCE differs from a list without
+// S256.
+func TestS25S26SilenceIsNoRefusal(t *testing.T) {
 	for value, want := range map[string]oauth.PKCESupport{`["S256"]`: oauth.PKCEOffered, `["plain","S256"]`: oauth.PKCEOffered, `["plain"]`: oauth.PKCERefused, `[]`: oauth.PKCERefused, `["s256"]`: oauth.PKCERefused, `null`: oauth.PKCEUnsaid} {
 		d, err := metadataDiscover(t, document(metadataIssuer, object{"code_challenge_methods_supported": json.RawMessage(value)}))
 		if value == "null" {
@@ -153,8 +157,9 @@ func TestS25S26(t *testing.T) {
 	require.Equal(t, oauth.PKCEUnsaid, d.S256())
 }
 
-// S40: only a 200 of JSON, whole, small and strict. The bounds of the transport (size, compression, time) are package fetch's tests.
-func TestS40Answers(t *testing.T) {
+// S40: only a 200 of JSON, whole, small and strict. The bounds of the transport
+// (size, compression, time) are package fetch's tests.
+func TestS40OnlyStrictJSONIsMetadata(t *testing.T) {
 	good := document(metadataIssuer, nil)
 	for name, tc := range map[string]struct {
 		status          int
@@ -195,8 +200,8 @@ func TestS40Answers(t *testing.T) {
 	}
 }
 
-// S41: the order of the well-known places, from the server's own log.
-func TestS41Order(t *testing.T) {
+// S41: the order of the well-known places, by the server's log.
+func TestS41OrderOfPlaces(t *testing.T) {
 	const rfc8414, openid = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 	for name, tc := range map[string]struct {
 		issuer string
@@ -214,7 +219,7 @@ func TestS41Order(t *testing.T) {
 		"escapes stay":         {"https://h/a%2Fb", oauth.DiscoverOptions{OpenID: true}, []string{"/a%2Fb" + openid, rfc8414 + "/a%2Fb", openid + "/a%2Fb"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for at := range len(tc.want) + 1 { // found at each place in turn, and at none
+			for at := range len(tc.want) + 1 { // found at each place in turn, and at no place
 				var asked []string
 				c := fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
 					require.Equal(t, "GET", r.Method)
@@ -239,7 +244,7 @@ func TestS41Order(t *testing.T) {
 			}
 		})
 	}
-	// What fails does not lead on to the next place, nor does what is refused.
+	// Neither a failure nor a refused document leads on to the next place.
 	for name, first := range map[string]http.HandlerFunc{
 		"500": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
 		"another issuer": func(w http.ResponseWriter, _ *http.Request) {
@@ -257,23 +262,20 @@ func TestS41Order(t *testing.T) {
 	}
 }
 
-func TestNothingAsked(t *testing.T) {
+func TestUnsafeIssuerIsNotCalled(t *testing.T) {
 	c := fetchtest.Client(func(http.ResponseWriter, *http.Request) { t.Error("asked") })
 	for _, bad := range []string{"", "op.example", "http://op.example", "https://op.example?x", "https://op.example#x", "https://u:p@op.example", "javascript:x"} {
 		_, err := oauth.Discover(t.Context(), c, bad, oauth.DiscoverOptions{})
 		require.ErrorIs(t, err, wire.ErrInvalidResponse, bad)
 	}
-	// S43: an issuer that the network names is never this machine over plain http.
+	// S43: an issuer that the network named is never this machine over plain
+	// http.
 	_, err := oauth.Discover(t.Context(), c, "http://127.0.0.1:8080", oauth.DiscoverOptions{Learned: true})
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 	var fe *fetch.Error
-	_, err = oauth.Discover(t.Context(), &fetch.Client{Transport: metadataDown{}}, metadataIssuer, oauth.DiscoverOptions{})
+	_, err = oauth.Discover(t.Context(), &fetch.Client{Transport: unreachable()}, metadataIssuer, oauth.DiscoverOptions{})
 	require.ErrorAs(t, err, &fe)
 }
-
-type metadataDown struct{}
-
-func (metadataDown) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("down") }
 
 func FuzzDocument(f *testing.F) {
 	f.Add([]byte(document(metadataIssuer, nil)))

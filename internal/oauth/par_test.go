@@ -3,9 +3,6 @@ package oauth_test
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -19,42 +16,21 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// answers is a transport that gives one answer and keeps the request's form.
-type answers struct {
-	status int
-	ctype  string
-	body   string
-	forms  []url.Values
-}
-
-func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	b, _ := io.ReadAll(r.Body)
-	form, _ := url.ParseQuery(string(b))
-	a.forms = append(a.forms, form)
-	w := httptest.NewRecorder()
-	w.Header().Set("Content-Type", a.ctype)
-	w.WriteHeader(a.status)
-	_, _ = w.WriteString(a.body)
-	return w.Result(), nil
-}
-
-func push(a *answers, form url.Values) (oauth.PushedRequest, error) {
-	if a.ctype == "" {
-		a.ctype = "application/json"
-	}
+func push(a *oneAnswer, form url.Values) (oauth.PushedRequest, error) {
 	r := oauth.Request{Endpoint: "https://as.example/par", ClientID: "my-cli", Form: form}
 	return oauth.Push(context.Background(), &fetch.Client{Transport: a}, r)
 }
 
 const urn = "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"
 
-// S35: the request goes to the provider; the URL carries client_id and request_uri only.
-func TestS35Push(t *testing.T) {
+// S35: the request goes to the provider; the URL carries client_id and
+// request_uri only.
+func TestS35URLCarriesOnlyTheReference(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &answers{status: 201, body: `{"request_uri":"` + urn + `","expires_in":60}`}
+		a := &oneAnswer{status: 201, body: `{"request_uri":"` + urn + `","expires_in":60}`}
 		p, err := push(a, url.Values{"state": {"s"}, "scope": {"openid"}, "code_challenge": {"c"}})
 		require.NoError(t, err)
-		require.Equal(t, url.Values{"state": {"s"}, "scope": {"openid"}, "code_challenge": {"c"}, "client_id": {"my-cli"}}, a.forms[0])
+		require.Equal(t, url.Values{"state": {"s"}, "scope": {"openid"}, "code_challenge": {"c"}, "client_id": {"my-cli"}}, a.form(0))
 		require.Equal(t, oauth.PushedRequest{RequestURI: urn, Expiry: time.Now().Add(time.Minute)}, p)
 
 		raw, err := p.URL("https://as.example/authorize?tenant=7", "my-cli")
@@ -83,10 +59,10 @@ func TestS35Push(t *testing.T) {
 	})
 }
 
-// S35: 201 is expected, and what it says is checked.
-func TestS35BadAnswers(t *testing.T) {
+// S35: the status must be 201, and every member is checked.
+func TestS35InvalidAnswerIsRefused(t *testing.T) {
 	ok := `{"request_uri":"` + urn + `","expires_in":60}`
-	for name, a := range map[string]*answers{
+	for name, a := range map[string]*oneAnswer{
 		"200":                {status: 200, body: ok},
 		"202":                {status: 202, body: ok},
 		"204":                {status: 204},
@@ -114,37 +90,38 @@ func TestS35BadAnswers(t *testing.T) {
 			_, err := push(a, nil)
 			require.ErrorIs(t, err, wire.ErrInvalidResponse)
 			require.NotContains(t, err.Error(), "6esc_11")
-			require.Len(t, a.forms, 1)
+			require.Len(t, a.bodies, 1)
 		})
 	}
 
 	var refused *oauth.Error
-	_, err := push(&answers{status: 400, body: `{"error":"invalid_request","error_description":"no"}`}, nil)
+	_, err := push(&oneAnswer{status: 400, body: `{"error":"invalid_request","error_description":"no"}`}, nil)
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, "invalid_request", refused.Code)
-	_, err = push(&answers{status: 307, ctype: "text/html"}, nil)
+	_, err = push(&oneAnswer{status: 307, ctype: "text/html"}, nil)
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, 307, refused.Status)
 
-	a := &answers{status: 201, body: ok}
+	a := &oneAnswer{status: 201, body: ok}
 	_, err = push(a, url.Values{"request_uri": {"urn:x:y"}})
 	require.Error(t, err)
-	require.Empty(t, a.forms, "nothing is sent")
+	require.Empty(t, a.bodies, "nothing is sent")
 }
 
-// §2.1: client_id belongs to the request; oidc-provider refuses one that names the client in the Authorization header alone.
+// §2.1: client_id belongs to the request. oidc-provider refuses a request that
+// names the client in the Authorization header only.
 func TestClientIDBesideBasic(t *testing.T) {
-	a := &answers{status: 201, ctype: "application/json", body: `{"request_uri":"` + urn + `","expires_in":60}`}
+	a := &oneAnswer{status: 201, ctype: "application/json", body: `{"request_uri":"` + urn + `","expires_in":60}`}
 	form := url.Values{"scope": {"openid"}}
 	_, err := oauth.Push(context.Background(), &fetch.Client{Transport: a}, oauth.Request{Endpoint: "https://as.example/par", ClientID: "my-cli", Auth: oauth.ClientSecret("s"), Form: form})
 	require.NoError(t, err)
-	require.Equal(t, url.Values{"scope": {"openid"}, "client_id": {"my-cli"}}, a.forms[0])
+	require.Equal(t, url.Values{"scope": {"openid"}, "client_id": {"my-cli"}}, a.form(0))
 	require.NotContains(t, form, "client_id", "the caller's form is not changed")
 }
 
 func TestHugeLifetimeIsClamped(t *testing.T) {
 	for _, n := range []string{"1e14", "99999999999999999999", "3600.9"} {
-		p, err := push(&answers{status: 201, body: `{"request_uri":"` + urn + `","expires_in":` + n + `}`}, nil)
+		p, err := push(&oneAnswer{status: 201, body: `{"request_uri":"` + urn + `","expires_in":` + n + `}`}, nil)
 		require.NoError(t, err)
 		require.WithinDuration(t, time.Now().Add(time.Hour), p.Expiry, time.Minute)
 	}
@@ -156,7 +133,7 @@ func FuzzPush(f *testing.F) {
 		if status < 200 || status > 599 {
 			return
 		}
-		p, err := push(&answers{status: status, body: body}, nil)
+		p, err := push(&oneAnswer{status: status, body: body}, nil)
 		if err != nil {
 			return
 		}

@@ -1,5 +1,8 @@
-// Gets a program its client ID where nobody registered it beforehand: by dynamic registration
-// (RFC 7591), or with the URL of a client ID metadata document.
+// Registers a program that nobody registered beforehand (RFC 7591).
+//
+// The program asks to be a native client (S45). What it gets is kept for the
+// issuer that gave it: a registration that went to another issuer would hand
+// that one a secret and mix up two providers (S44).
 
 package oauth
 
@@ -21,11 +24,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// errRegistration is matched by the refusal of an answer that claims success. The message names the field.
-var errRegistration = wire.Invalid("the registration answer is not usable")
-
-// ErrStaleRegistration is matched where a kept registration does not fit: it is another issuer's or another request's, its secret has expired, or
-// it cannot be read. Registering again helps.
+// ErrStaleRegistration is matched if a kept registration does not fit: it is
+// for another issuer or another request, its secret has expired, or it cannot
+// be read. Registering again helps.
 var ErrStaleRegistration = errors.New("the kept registration does not fit; register again")
 
 // Authentication methods that a registered client can be told to use (§2).
@@ -36,25 +37,30 @@ const (
 	AuthPrivateKey = "private_key_jwt"
 )
 
-// RegistrationRequest is what the program asks to be registered as. What it does not name is the flow's: a native application (S45) that uses codes.
+// RegistrationRequest is what the program wants to be registered as (§2). The
+// rest is fixed by the flow: a native application (S45) that uses codes.
 type RegistrationRequest struct {
 	RedirectURIs []string
 	GrantTypes   []string // nil: authorization_code and refresh_token
 	Scope        string
-	AuthMethod   string // "": [None], a public client
-	DPoP         bool   // every token bound (RFC 9449 §5.2)
+	AuthMethod   string // "": [AuthNone], a public client
+	DPoP         bool   // every token is bound (RFC 9449 §5.2)
 
 	ClientName, ClientURI, LogoURI, SoftwareID, SoftwareVersion string
-	Extra                                                       map[string]any // more members (jwks, contacts, name#lang); never those above
+	// Extra holds more members (jwks, contacts, name#lang). It cannot replace
+	// those above.
+	Extra map[string]any
 }
 
+// members returns the request's JSON object.
 func (r RegistrationRequest) members() map[string]any {
 	m := maps.Clone(r.Extra)
 	if m == nil {
 		m = map[string]any{}
 	}
 	for name, value := range map[string]string{
-		"scope": r.Scope, "client_name": r.ClientName, "client_uri": r.ClientURI, "logo_uri": r.LogoURI, "software_id": r.SoftwareID, "software_version": r.SoftwareVersion,
+		"scope": r.Scope, "client_name": r.ClientName, "client_uri": r.ClientURI, "logo_uri": r.LogoURI,
+		"software_id": r.SoftwareID, "software_version": r.SoftwareVersion,
 	} {
 		delete(m, name)
 		if value != "" {
@@ -83,19 +89,24 @@ func (r RegistrationRequest) authMethod() string {
 	return r.AuthMethod
 }
 
-// RegisteredClient is what the provider made of a request.
+// RegisteredClient is what the provider made of a request (§3.2.1).
 type RegisteredClient struct {
 	ID           string
 	Secret       wire.Secret // zero: none. In a native program it is not confidential (S49)
 	SecretExpiry time.Time   // zero: never
-	AuthMethod   string      // what the provider wants of this client, which need not be what was asked for
+	AuthMethod   string      // what the provider demands; it may differ from the request's
 }
 
-// Register asks the registration endpoint for a client. initial is the initial access token (§3), zero where the endpoint is open.
+// Register requests a client from the registration endpoint. initial is the
+// initial access token (§3), zero if the endpoint is open. The answer's
+// registration access token is not kept, because nothing here uses it.
 //
-// Errors: [fetch.Error]; [Error] where the provider refuses (§3.2.2); [ErrResponse]; errors.ErrUnsupported where it
-// wants an authentication that this SDK has not. The answer's registration access token is not kept: nothing here uses it.
-func Register(ctx context.Context, c *fetch.Client, endpoint string, r RegistrationRequest, initial wire.Secret) (*RegisteredClient, error) {
+// Errors: a [fetch.Error]; an [Error] if the provider refuses (§3.2.2);
+// wire.ErrInvalidResponse; errors.ErrUnsupported if it demands a client
+// authentication that this SDK does not have.
+func Register(
+	ctx context.Context, c *fetch.Client, endpoint string, r RegistrationRequest, initial wire.Secret,
+) (*RegisteredClient, error) {
 	body, err := json.Marshal(r.members())
 	if err != nil {
 		return nil, fmt.Errorf("registration request: %w", err)
@@ -113,17 +124,21 @@ func Register(ctx context.Context, c *fetch.Client, endpoint string, r Registrat
 	if err != nil {
 		return nil, err
 	}
-	if resp.Status != http.StatusCreated && resp.Status != http.StatusOK { // §3.2.1 says 201; several MCP servers say 200, which means no other thing
-		sent := Request{Form: url.Values{"token": {initial.Reveal()}}} // whose echo is taken out of the error
+	// §3.2.1 says 201. Several MCP servers say 200 and mean the same.
+	if resp.Status != http.StatusCreated && resp.Status != http.StatusOK {
+		sent := Request{Form: url.Values{"token": {initial.Reveal()}}} // taken out of the error
 		return nil, sent.Refusal(resp)
 	}
-	if !resp.IsJSON() {
-		return nil, fmt.Errorf("%w: it is not JSON", errRegistration)
+	client, err := r.parse(resp)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, wire.Invalid("the registration answer is not usable: %w", err)
 	}
-	return r.parse(resp.Body)
+	return client, err
 }
 
-func (r RegistrationRequest) parse(body []byte) (*RegisteredClient, error) {
+// parse checks a success (§3.2.1). An error that matches errors.ErrUnsupported
+// is about what the provider demands, not about the answer's form.
+func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, error) {
 	var m struct {
 		ID           string   `json:"client_id"`
 		Secret       string   `json:"client_secret"`
@@ -131,22 +146,23 @@ func (r RegistrationRequest) parse(body []byte) (*RegisteredClient, error) {
 		AuthMethod   string   `json:"token_endpoint_auth_method"`
 		RedirectURIs []string `json:"redirect_uris"`
 	}
-	if err := wire.UnmarshalJSON(body, &m); err != nil {
-		return nil, fmt.Errorf("%w: %w", errRegistration, err)
+	if err := decodeJSON(resp, &m); err != nil {
+		return nil, err
 	}
 	if m.ID == "" || !visible(m.ID) {
-		return nil, fmt.Errorf("%w: client_id is missing, or holds what it must not", errRegistration)
+		return nil, errors.New("client_id is missing, or holds what it must not")
 	}
 	if !visible(m.Secret) {
-		return nil, fmt.Errorf("%w: client_secret holds what it must not", errRegistration)
+		return nil, errors.New("client_secret holds what it must not")
 	}
-	// A provider may change what was asked (§3.2.1), but a login to a redirect URI that it did not take ends nowhere.
+	// A provider may change the request (§3.2.1). But a login ends nowhere if
+	// the provider did not accept its redirect URI.
 	for _, asked := range r.RedirectURIs {
 		if m.RedirectURIs != nil && !slices.Contains(m.RedirectURIs, asked) {
-			return nil, fmt.Errorf("%w: redirect_uris lacks one that was asked for", errRegistration)
+			return nil, errors.New("redirect_uris lacks one that was asked for")
 		}
 	}
-	if m.AuthMethod == "" { // it should be there; the secret tells as much
+	if m.AuthMethod == "" { // it should be there, but the secret says as much
 		m.AuthMethod = r.authMethod()
 		if m.Secret != "" && m.AuthMethod == AuthNone {
 			m.AuthMethod = AuthBasic // §2's default
@@ -154,36 +170,35 @@ func (r RegistrationRequest) parse(body []byte) (*RegisteredClient, error) {
 	}
 	out := &RegisteredClient{ID: m.ID, AuthMethod: m.AuthMethod}
 	switch m.AuthMethod {
-	case AuthNone: // a secret beside it is for nothing
+	case AuthNone: // a secret beside it is of no use
 	case AuthBasic, AuthPost:
 		if m.Secret == "" {
-			return nil, fmt.Errorf("%w: client_secret is missing", errRegistration)
+			return nil, errors.New("client_secret is missing")
 		}
 		out.Secret = wire.NewSecret(m.Secret)
 		if m.SecretExpiry > 0 {
-			out.SecretExpiry = time.Unix(int64(min(m.SecretExpiry, 1<<37)), 0) // 1<<37: the year 6325, before which time.Time is safe in JSON
+			// 1<<37 is the year 6325. A time.Time after the year 9999 has no
+			// JSON.
+			out.SecretExpiry = time.Unix(int64(min(m.SecretExpiry, 1<<37)), 0)
 		}
 	case AuthPrivateKey:
 		if r.authMethod() != AuthPrivateKey {
-			return nil, fmt.Errorf("%w: the provider wants private_key_jwt of this client; configure a key", errors.ErrUnsupported)
+			return nil, fmt.Errorf("%w: the provider wants private_key_jwt of this client; configure a key",
+				errors.ErrUnsupported)
 		}
 	default:
-		return nil, fmt.Errorf("%w: the provider wants another client authentication than none, a secret or private_key_jwt", errors.ErrUnsupported)
+		return nil, fmt.Errorf("%w: the provider wants another client authentication than none, "+
+			"a secret or private_key_jwt", errors.ErrUnsupported)
 	}
 	return out, nil
 }
 
-// visible reports whether s is VSCHAR (RFC 6749, appendix A) of sane length.
-func visible(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return len(s) <= 4096
-}
+// visible reports whether s is VSCHAR (RFC 6749, appendix A) of at most 4096
+// bytes.
+func visible(s string) bool { return len(s) <= 4096 && isVSCHAR(s) }
 
-// keptClient is a registration as it stands in the store, with what it is good for (S44).
+// keptClient is a registration as it stands in the store, with the issuer and
+// the request that it is good for (S44).
 type keptClient struct {
 	Version      int       `json:"v"`
 	Issuer       string    `json:"iss"`
@@ -194,7 +209,8 @@ type keptClient struct {
 	AuthMethod   string    `json:"auth"`
 }
 
-// Marshal returns the registration for the store, bound to the issuer that gave it and to the request that it answers. It holds the secret.
+// Marshal returns the registration for the store, bound to the issuer that gave
+// it and to the request that it answers. It holds the secret.
 func (c RegisteredClient) Marshal(issuer string, r RegistrationRequest) (wire.Secret, error) {
 	f, err := r.fingerprint()
 	if err != nil {
@@ -204,7 +220,8 @@ func (c RegisteredClient) Marshal(issuer string, r RegistrationRequest) (wire.Se
 	return wire.NewSecret(string(b)), err
 }
 
-// LoadClient reads what [Client.Marshal] wrote, for the same issuer and an equal request; else the error matches [ErrStale].
+// LoadClient reads what [RegisteredClient.Marshal] wrote. Unless issuer and
+// request are the same, the error matches [ErrStaleRegistration].
 func LoadClient(data []byte, issuer string, r RegistrationRequest) (*RegisteredClient, error) {
 	f, err := r.fingerprint()
 	if err != nil {
@@ -224,10 +241,13 @@ func LoadClient(data []byte, issuer string, r RegistrationRequest) (*RegisteredC
 	case !k.SecretExpiry.IsZero() && !time.Now().Before(k.SecretExpiry):
 		return nil, fmt.Errorf("%w: its client secret has expired", ErrStaleRegistration)
 	}
-	return &RegisteredClient{ID: k.ID, Secret: wire.NewSecret(k.Secret), SecretExpiry: k.SecretExpiry, AuthMethod: k.AuthMethod}, nil
+	return &RegisteredClient{
+		ID: k.ID, Secret: wire.NewSecret(k.Secret), SecretExpiry: k.SecretExpiry, AuthMethod: k.AuthMethod,
+	}, nil
 }
 
-// fingerprint tells requests apart. JSON of a map is in the order of its names.
+// fingerprint tells requests apart. encoding/json writes a map in the order of
+// its names, so equal requests have equal fingerprints.
 func (r RegistrationRequest) fingerprint() (string, error) {
 	b, err := json.Marshal(r.members())
 	if err != nil {

@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,42 +17,15 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// as is an endpoint that gives one answer and keeps what it was sent.
-type as struct {
-	status      int
-	ctype, body string
-	sent        map[string]any
-	header      http.Header
-}
-
-func (a *as) RoundTrip(r *http.Request) (*http.Response, error) {
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(b, &a.sent); err != nil {
-		return nil, err
-	}
-	a.header = r.Header
-	w := httptest.NewRecorder()
-	w.Header().Set("Content-Type", "application/json")
-	if a.ctype != "" {
-		w.Header().Set("Content-Type", a.ctype)
-	}
-	w.WriteHeader(a.status)
-	fmt.Fprint(w, a.body)
-	return w.Result(), nil
-}
-
-func register(a *as, r oauth.RegistrationRequest, initial string) (*oauth.RegisteredClient, error) {
+func register(a *oneAnswer, r oauth.RegistrationRequest, initial string) (*oauth.RegisteredClient, error) {
 	return oauth.Register(context.Background(), &fetch.Client{Transport: a}, "https://as.example/register", r, wire.NewSecret(initial))
 }
 
 var redirects = []string{"http://127.0.0.1/callback", "http://[::1]/callback"}
 
 // S45: a native, public client, whatever Extra says.
-func TestS45Request(t *testing.T) {
-	a := &as{status: 201, body: `{"client_id":"c1","redirect_uris":["http://[::1]/callback","http://127.0.0.1/callback","x"],"token_endpoint_auth_method":"none"}`}
+func TestS45RegistersANativeClient(t *testing.T) {
+	a := &oneAnswer{status: 201, body: `{"client_id":"c1","redirect_uris":["http://[::1]/callback","http://127.0.0.1/callback","x"],"token_endpoint_auth_method":"none"}`}
 	extra := map[string]any{
 		"application_type": "web", "token_endpoint_auth_method": "client_secret_post", "redirect_uris": []string{"https://evil.example"}, "response_types": []string{"token"}, "grant_types": []string{"password"},
 		"scope": "admin", "client_name": "Evil", "dpop_bound_access_tokens": true, "contacts": []string{"a@b.example"},
@@ -66,7 +36,7 @@ func TestS45Request(t *testing.T) {
 	require.Equal(t, map[string]any{
 		"application_type": "native", "token_endpoint_auth_method": "none", "redirect_uris": []any{redirects[0], redirects[1]}, "response_types": []any{"code"},
 		"grant_types": []any{"authorization_code", "refresh_token"}, "software_id": "my-cli", "software_version": "1", "contacts": []any{"a@b.example"},
-	}, a.sent)
+	}, a.object())
 	require.Equal(t, "web", extra["application_type"], "the caller's map is not changed")
 	require.Empty(t, a.header.Get("Authorization"))
 	require.Equal(t, "application/json", a.header.Get("Content-Type"))
@@ -74,19 +44,19 @@ func TestS45Request(t *testing.T) {
 	_, err = register(a, oauth.RegistrationRequest{DPoP: true, Scope: "openid", GrantTypes: []string{"authorization_code"}, AuthMethod: "private_key_jwt", ClientName: "My CLI"}, "initial-canary")
 	require.NoError(t, err)
 	require.Equal(t, "Bearer initial-canary", a.header.Get("Authorization"))
-	require.Equal(t, true, a.sent["dpop_bound_access_tokens"])
-	require.Equal(t, "private_key_jwt", a.sent["token_endpoint_auth_method"])
-	require.Equal(t, "My CLI", a.sent["client_name"])
-	require.Equal(t, []any{}, a.sent["redirect_uris"], "a list, not null")
+	require.Equal(t, true, a.object()["dpop_bound_access_tokens"])
+	require.Equal(t, "private_key_jwt", a.object()["token_endpoint_auth_method"])
+	require.Equal(t, "My CLI", a.object()["client_name"])
+	require.Equal(t, []any{}, a.object()["redirect_uris"], "a list, not null")
 
 	_, err = register(a, oauth.RegistrationRequest{Extra: map[string]any{"x": func() {}}}, "")
 	require.Error(t, err)
 }
 
-// What the provider makes of the client's authentication.
-func TestAuthMethod(t *testing.T) {
+// The provider decides how the client authenticates.
+func TestRegisteredAuthMethodIsTheProviders(t *testing.T) {
 	ask := func(method, body string) (*oauth.RegisteredClient, error) {
-		return register(&as{status: 200, body: body}, oauth.RegistrationRequest{AuthMethod: method}, "")
+		return register(&oneAnswer{status: 200, body: body}, oauth.RegistrationRequest{AuthMethod: method}, "")
 	}
 	for body, want := range map[string]oauth.RegisteredClient{
 		`{"client_id":"c"}`: {ID: "c", AuthMethod: "none"},
@@ -110,7 +80,7 @@ func TestAuthMethod(t *testing.T) {
 	}
 }
 
-func TestRegistrationBadAnswers(t *testing.T) {
+func TestInvalidRegistrationIsRefused(t *testing.T) {
 	for name, body := range map[string]string{
 		"empty": ``, "null": `null`, "list": `[]`, "no id": `{}`, "empty id": `{"client_id":""}`, "id with a line break": `{"client_id":"a\nb"}`, "huge id": `{"client_id":"` + strings.Repeat("a", 4097) + `"}`,
 		"id twice": `{"client_id":"a","client_id":"b"}`, "other case": `{"Client_ID":"a"}`, "id a number": `{"client_id":7}`, "secret with a line break": `{"client_id":"c","client_secret":"a\r\nX: y"}`,
@@ -118,16 +88,17 @@ func TestRegistrationBadAnswers(t *testing.T) {
 		"no redirect URI": `{"client_id":"c","redirect_uris":[]}`, "one of two": `{"client_id":"c","redirect_uris":["http://127.0.0.1/callback"]}`, "trailing": `{"client_id":"c"}{}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := register(&as{status: 201, body: body}, oauth.RegistrationRequest{RedirectURIs: redirects}, "")
+			_, err := register(&oneAnswer{status: 201, body: body}, oauth.RegistrationRequest{RedirectURIs: redirects}, "")
 			require.ErrorIs(t, err, wire.ErrInvalidResponse)
 		})
 	}
-	_, err := register(&as{status: 201, ctype: "text/html", body: `{"client_id":"c"}`}, oauth.RegistrationRequest{}, "")
+	_, err := register(&oneAnswer{status: 201, ctype: "text/html", body: `{"client_id":"c"}`}, oauth.RegistrationRequest{}, "")
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 
-	// S50: a refusal is typed, and holds neither the body nor the initial access token that it echoes.
+	// S50: a refusal is typed, and holds neither the body nor the initial
+	// access token that it echoes.
 	for _, status := range []int{202, 302, 400, 401, 403, 500} {
-		_, err := register(&as{status: status, body: `{"error":"invalid_redirect_uri","error_description":"token initial-canary"}`}, oauth.RegistrationRequest{}, "initial-canary")
+		_, err := register(&oneAnswer{status: status, body: `{"error":"invalid_redirect_uri","error_description":"token initial-canary"}`}, oauth.RegistrationRequest{}, "initial-canary")
 		var refused *oauth.Error
 		require.ErrorAs(t, err, &refused)
 		require.Equal(t, "invalid_redirect_uri", refused.Code)
@@ -137,8 +108,8 @@ func TestRegistrationBadAnswers(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrUnsafeURL)
 }
 
-// S44: what is kept is one issuer's and one request's.
-func TestS44Kept(t *testing.T) {
+// S44: a kept registration is good for one issuer and one request.
+func TestS44KeptForOneIssuerAndRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := oauth.RegistrationRequest{RedirectURIs: redirects, Scope: "openid", Extra: map[string]any{"b": 1, "a": 2}}
 		c := oauth.RegisteredClient{ID: "c", Secret: wire.NewSecret("secret-canary"), SecretExpiry: time.Now().Add(time.Hour), AuthMethod: "client_secret_basic"}
@@ -173,7 +144,7 @@ func TestS44Kept(t *testing.T) {
 }
 
 // S45: the table of client ID URLs.
-func TestS45DocumentURL(t *testing.T) {
+func TestS45DocumentURLsAreChecked(t *testing.T) {
 	for _, ok := range []string{"https://example.com/client.json", "https://example.com:8443/a/b", "https://example.com/a?b=c", "https://example.com/..a/.b/c..", "https://[2001:db8::1]/c"} {
 		require.NoError(t, oauth.CheckDocumentURL(ok), ok)
 		require.True(t, oauth.IsDocumentURL(ok))
@@ -194,7 +165,7 @@ func FuzzRegister(f *testing.F) {
 	f.Add(`{"client_id":"c","client_secret":"s","client_secret_expires_at":17,"redirect_uris":["http://127.0.0.1/callback"]}`)
 	f.Fuzz(func(t *testing.T, body string) {
 		r := oauth.RegistrationRequest{RedirectURIs: redirects[:1]}
-		c, err := register(&as{status: 201, body: body}, r, "")
+		c, err := register(&oneAnswer{status: 201, body: body}, r, "")
 		if err != nil {
 			return
 		}

@@ -1,11 +1,15 @@
-// Sends requests to a token endpoint and reads its answers (RFC 6749 §5). The same rules of transport
-// serve the endpoints that take a form from an authenticated client: revocation, introspection, pushed
-// authorization requests, device authorization.
+// Sends a form to one of an authorization server's endpoints (RFC 6749 §3.2).
+//
+// Token, revocation, introspection, pushed authorization and device
+// authorization endpoints share these rules. A request is sent exactly once,
+// because codes and refresh tokens may be used once (S48). Its secrets are in
+// the body or a header and never in a URL, which ends in logs (S55).
 
 package oauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,26 +20,32 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Request is one form for one endpoint.
+// Request is one form for one endpoint. It does not change once it is made.
 type Request struct {
 	Endpoint, ClientID string
 	Issuer             string // the audience of a client assertion
 	Auth               ClientAuth
-	// AuthMethods and AuthAlgs are the metadata's lists for this endpoint; nil: it says nothing (see [ClientAuth.Apply]).
+	// AuthMethods and AuthAlgs are the metadata's lists for this endpoint. nil
+	// means that the metadata say nothing (see [ClientAuth.Apply]).
 	AuthMethods, AuthAlgs []string
 	Form                  url.Values // all but the client's authentication; not changed
 
-	// Prove adds the DPoP proof; nil: the tokens are bearer tokens. It is called again for the one retry with a nonce (RFC 9449 §8).
+	// Prove adds the DPoP proof. nil means that the tokens are bearer tokens.
+	// It is called again for the one retry with a nonce (RFC 9449 §8).
 	Prove func(ctx context.Context, h http.Header) error
-	// Nonce is shown the headers of every answer, and reports whether they brought a nonce worth a retry; nil: never.
+	// Nonce sees the headers of every answer. It reports whether they brought a
+	// nonce that is worth a retry. nil means never.
 	Nonce func(http.Header) (retry bool)
 }
 
-// Post sends r exactly once (S48), and once more only where the server refuses it for want of a DPoP nonce (S86). Whatever answer
-// arrives is returned, be it a redirect or an error, for the caller to read.
+// Post sends r exactly once (S48). It sends r once more only if the server
+// refuses it for want of a DPoP nonce (S86). It returns whatever answer
+// arrives, also a redirect or an error, for the caller to read.
 //
-// Errors: [fetch.Error] from the network; an error that matches [errors.ErrUnsupported] where the server does not take the
-// client's authentication; else the request could not be made. Only a fetch.Error can mean that something was sent.
+// Errors: a [fetch.Error] from the network; an error that matches
+// [errors.ErrUnsupported] if the server does not accept the client's
+// authentication; else the request could not be made. Only a fetch.Error can
+// mean that something was sent.
 func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, error) {
 	for attempt := 1; ; attempt++ {
 		resp, err := r.post(ctx, c)
@@ -44,18 +54,18 @@ func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, err
 		}
 		fresh := r.Nonce != nil && r.Nonce(resp.Header)
 		refused := resp.Status == http.StatusBadRequest || resp.Status == http.StatusUnauthorized
-		if attempt == 2 || r.Prove == nil || !fresh || !refused || r.Refusal(resp).Code != "use_dpop_nonce" {
+		again := attempt == 1 && r.Prove != nil && fresh && refused
+		if !again || r.Refusal(resp).Code != "use_dpop_nonce" {
 			return resp, nil
 		}
 	}
 }
 
+// post authenticates and proves r anew and sends it.
 func (r Request) post(ctx context.Context, c *fetch.Client) (*fetch.Response, error) {
-	form, header := maps.Clone(r.Form), http.Header{}
-	if form == nil {
-		form = url.Values{}
-	}
-	if err := r.Auth.Apply(r.ClientID, r.Issuer, r.Endpoint, r.AuthMethods, r.AuthAlgs, form, header); err != nil {
+	form, header := r.with(nil).Form, http.Header{}
+	err := r.Auth.Apply(r.ClientID, r.Issuer, r.Endpoint, r.AuthMethods, r.AuthAlgs, form, header)
+	if err != nil {
 		return nil, err
 	}
 	req, err := fetch.NewRequest(http.MethodPost, r.Endpoint, strings.NewReader(form.Encode()))
@@ -73,49 +83,26 @@ func (r Request) post(ctx context.Context, c *fetch.Client) (*fetch.Response, er
 	return c.Do(ctx, req)
 }
 
-// RequestToken sends r to a token endpoint and returns the tokens.
-//
-// Errors: what [Post] returns; an [*Error] where the server refuses; a [*ResponseError] where the answer claims success and fails a check.
-// After a ResponseError, and after a fetch.Error with Sent, a code or refresh token may be spent.
-func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenResponse, error) {
-	resp, err := Post(ctx, c, r)
-	if err != nil {
-		return nil, err
+// with returns r with a Form of its own that holds the given values too. Empty
+// values are left out.
+func (r Request) with(values map[string]string) Request {
+	r.Form = maps.Clone(r.Form)
+	if r.Form == nil {
+		r.Form = url.Values{}
 	}
-	if resp.Status != http.StatusOK {
-		return nil, r.Refusal(resp)
+	for name, value := range values {
+		if value != "" {
+			r.Form.Set(name, value)
+		}
 	}
-	m, err := parseResponse(resp)
-	if err != nil {
-		return nil, &ResponseError{cause: err}
-	}
-	if m.has("error") { // GitHub and others refuse with a 200 (S50)
-		return nil, r.Refusal(resp)
-	}
-	want := "Bearer"
-	if r.Prove != nil {
-		want = "DPoP"
-	}
-	t, err := m.response(want)
-	if err != nil {
-		rotated, _ := m.token("refresh_token")
-		return nil, &ResponseError{RefreshToken: rotated, cause: err}
-	}
-	return t, nil
+	return r
 }
 
-// errTokenResponse is matched by every [*ResponseError].
-var errTokenResponse = wire.Invalid("the token endpoint's answer is not usable")
-
-// ResponseError refuses an answer that claims success. The message names the field at fault, never its value.
-type ResponseError struct {
-	// RefreshToken is the answer's own, if that could be read: a server that rotates has ended the one that was sent, so this one is to be
-	// kept even though nothing else of the answer is (S59).
-	RefreshToken wire.Secret
-	cause        error
+// decodeJSON decodes an answer that must be JSON by its media type too. A web
+// server's page is no answer.
+func decodeJSON(resp *fetch.Response, v any) error {
+	if !resp.IsJSON() {
+		return errors.New("it is not JSON")
+	}
+	return wire.UnmarshalJSON(resp.Body, v)
 }
-
-func (e *ResponseError) Error() string { return errTokenResponse.Error() + ": " + e.cause.Error() }
-
-// Unwrap makes it match ErrResponse.
-func (e *ResponseError) Unwrap() []error { return []error{errTokenResponse, e.cause} }

@@ -1,5 +1,9 @@
-// Reads what a protected resource says about itself (RFC 9728): above all, which authorization
-// servers it trusts.
+// Reads what a protected resource says about itself (RFC 9728): above all,
+// which authorization servers it trusts.
+//
+// A resource can lie. It may speak for itself only (S42), and the issuers that
+// it names are learned from the network: they must be https and must not lead
+// into the program's own network (S43).
 
 package oauth
 
@@ -16,22 +20,23 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// ErrNoResourceMetadata is matched where the resource publishes no metadata.
+// ErrNoResourceMetadata is matched if the resource publishes no metadata. It
+// does not match wire.ErrInvalidResponse.
 var ErrNoResourceMetadata = errors.New("the resource publishes no metadata; configure the issuer")
 
-// errResource is matched by every refusal of a document. The message names the field.
-var errResource = wire.Invalid("the resource's metadata is refused")
-
-// maxResourceList bounds the lists that are kept.
+// maxResourceList bounds the lists that are kept. Real ones have one to twenty
+// entries.
 const maxResourceList = 256
 
-// ResourceMetadata is a protected resource's metadata (§2), as far as a client acts on it. Treat it as read-only.
+// ResourceMetadata is a protected resource's metadata (§2), as far as a client
+// acts on it. Treat it as read-only. AuthorizationServers are issuers in the
+// resource's order, each learned from the network (S43).
 type ResourceMetadata struct {
 	Resource                          string   `json:"resource"`
-	AuthorizationServers              []string `json:"authorization_servers"` // issuers, in the resource's order; each learned from the network (S43)
+	AuthorizationServers              []string `json:"authorization_servers"`
 	ScopesSupported                   []string `json:"scopes_supported"`
 	BearerMethodsSupported            []string `json:"bearer_methods_supported"` // nil: it does not say
-	ResourceName                      string   `json:"resource_name"`            // neutralised
+	ResourceName                      string   `json:"resource_name"`            // safe to show
 	DPoPSigningAlgValuesSupported     []string `json:"dpop_signing_alg_values_supported"`
 	DPoPBoundAccessTokensRequired     bool     `json:"dpop_bound_access_tokens_required"`
 	TLSClientCertificateBoundRequired bool     `json:"tls_client_certificate_bound_access_tokens"`
@@ -40,12 +45,15 @@ type ResourceMetadata struct {
 	Raw []byte `json:"-"`
 }
 
-// ResourceOptions say where to look.
+// ResourceOptions name the places to look at. The zero ResourceOptions mean the
+// resource's well-known place.
 type ResourceOptions struct {
-	// MetadataURL is the resource_metadata of a challenge (§5.1): the only place to look then. "": the well-known one.
+	// MetadataURL is the resource_metadata of a challenge (§5.1), the only
+	// place then. "" means the well-known one.
 	MetadataURL string
-	// Root looks at the origin's well-known place too, where the resource's path has none, as the Model Context Protocol wants it. What is
-	// found there may name the origin as the resource instead.
+	// Root looks at the origin's well-known place too, if the resource's path
+	// has none, as the Model Context Protocol wants it. A document there may
+	// name the origin as the resource.
 	Root bool
 	// AllowPrivate lets MetadataURL name another host with a private address.
 	AllowPrivate bool
@@ -53,8 +61,9 @@ type ResourceOptions struct {
 
 const resourceWellKnown = "/.well-known/oauth-protected-resource"
 
-// ResourceWellKnown returns where the metadata of resource is (§3.1): the suffix stands between host and path, and the query stays.
-// Errors match wire.ErrUnsafeURL.
+// ResourceWellKnown returns the well-known place of resource's metadata (§3.1).
+// The suffix stands between host and path, and the query stays. Errors match
+// wire.ErrUnsafeURL.
 func ResourceWellKnown(resource string) (string, error) {
 	u, err := resourceIdentifier(resource)
 	if err != nil {
@@ -74,7 +83,8 @@ func wellKnownAt(u *url.URL) string {
 	return u.Scheme + "://" + u.Host + resourceWellKnown + path
 }
 
-// resourceIdentifier parses a resource identifier (§1.2): https without a fragment, http on a loopback address for what is being developed.
+// resourceIdentifier parses a resource identifier (§1.2): https without a
+// fragment, or http on a loopback address, for development.
 func resourceIdentifier(resource string) (*url.URL, error) {
 	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(resource)
 	if err != nil {
@@ -83,10 +93,15 @@ func resourceIdentifier(resource string) (*url.URL, error) {
 	return u, nil
 }
 
-// DiscoverResource fetches and checks the metadata of resource. Errors: [ErrNone]; [ErrInvalid]; wire.ErrUnsafeURL; [fetch.Error], which matches
-// fetch.ErrAddress where MetadataURL leads to a private address; errors.ErrUnsupported where the resource takes tokens only in a way that
-// this SDK has not.
-func DiscoverResource(ctx context.Context, c *fetch.Client, resource string, o ResourceOptions) (*ResourceMetadata, error) {
+// DiscoverResource fetches and checks the metadata of resource.
+//
+// Errors: [ErrNoResourceMetadata]; wire.ErrInvalidResponse; wire.ErrUnsafeURL;
+// a [fetch.Error], which matches fetch.ErrAddress if MetadataURL leads to a
+// private address; errors.ErrUnsupported if the resource accepts tokens only in
+// a form that this SDK does not have.
+func DiscoverResource(
+	ctx context.Context, c *fetch.Client, resource string, o ResourceOptions,
+) (*ResourceMetadata, error) {
 	u, err := resourceIdentifier(resource)
 	if err != nil {
 		return nil, err
@@ -105,15 +120,19 @@ func DiscoverResource(ctx context.Context, c *fetch.Client, resource string, o R
 		return getResource(ctx, c, o.MetadataURL, local, resource)
 	}
 	d, err := getResource(ctx, c, wellKnownAt(u), local, resource)
-	if errors.Is(err, ErrNoResourceMetadata) && o.Root && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "") {
-		origin := &url.URL{Scheme: u.Scheme, Host: u.Host}
-		return getResource(ctx, c, wellKnownAt(origin), local, resource, origin.String(), origin.String()+"/")
+	belowRoot := strings.Trim(u.Path, "/") != "" || u.RawQuery != ""
+	if errors.Is(err, ErrNoResourceMetadata) && o.Root && belowRoot {
+		root := &url.URL{Scheme: u.Scheme, Host: u.Host}
+		names := []string{resource, root.String(), root.String() + "/"}
+		return getResource(ctx, c, wellKnownAt(root), local, names...)
 	}
 	return d, err
 }
 
 // getResource fetches a document whose resource must be one of names.
-func getResource(ctx context.Context, c *fetch.Client, location string, policy wire.URLPolicy, names ...string) (*ResourceMetadata, error) {
+func getResource(
+	ctx context.Context, c *fetch.Client, location string, policy wire.URLPolicy, names ...string,
+) (*ResourceMetadata, error) {
 	req, err := fetch.NewRequest(http.MethodGet, location, nil)
 	if err != nil {
 		return nil, err
@@ -126,54 +145,70 @@ func getResource(ctx context.Context, c *fetch.Client, location string, policy w
 	switch {
 	case resp.Status == http.StatusOK:
 	case resp.Status >= 300 && resp.Status < 400:
-		return nil, fmt.Errorf("%w: it answers with a redirect, which is not followed", errResource)
+		return nil, invalidResource("it answers with a redirect, which is not followed")
 	case resp.Status >= 400 && resp.Status < 500 && resp.Status != http.StatusTooManyRequests:
 		return nil, ErrNoResourceMetadata
 	default:
 		return nil, fmt.Errorf("the resource's metadata cannot be had now (HTTP %d); try again later", resp.Status)
 	}
-	if !resp.IsJSON() {
-		return nil, fmt.Errorf("%w: it is not JSON", errResource)
-	}
 	var d ResourceMetadata
-	if err := wire.UnmarshalJSON(resp.Body, &d); err != nil {
-		return nil, fmt.Errorf("%w: %w", errResource, err)
+	if err := decodeJSON(resp, &d); err != nil {
+		return nil, invalidResource("%w", err)
 	}
-	d.Raw = resp.Body
+	d.Raw, d.ResourceName = resp.Body, wire.SafeText(d.ResourceName, 100)
 	if err := d.check(policy, names); err != nil {
+		return nil, err
+	}
+	if err := d.supported(); err != nil {
 		return nil, err
 	}
 	return &d, nil
 }
 
+// invalidResource refuses a document. The message names the field.
+func invalidResource(format string, a ...any) error {
+	return wire.Invalid("the resource's metadata is refused: %w", fmt.Errorf(format, a...))
+}
+
+// check checks what the document names. Its errors match
+// wire.ErrInvalidResponse.
 func (d *ResourceMetadata) check(policy wire.URLPolicy, names []string) error {
-	if !slices.Contains(names, d.Resource) { // §3.3: else whoever answers could speak for another resource (S42)
-		return fmt.Errorf("%w: it is about %q; if that is the resource you mean, configure it exactly so", errResource, wire.SafeText(d.Resource, 0))
+	// §3.3: else any host could speak for another resource (S42).
+	if !slices.Contains(names, d.Resource) {
+		return invalidResource("it is about %q; if that is the resource you mean, configure it exactly so",
+			wire.SafeText(d.Resource, 0))
 	}
 	if len(d.AuthorizationServers) > maxResourceList || len(d.ScopesSupported) > maxResourceList {
-		return fmt.Errorf("%w: a list in it is too long", errResource)
+		return invalidResource("a list in it is too long")
 	}
 	for _, issuer := range d.AuthorizationServers {
 		u, err := policy.Parse(issuer)
 		if err != nil {
-			return fmt.Errorf("%w: authorization_servers: %w", errResource, err)
+			return invalidResource("authorization_servers: %w", err)
 		}
 		if u.RawQuery != "" || u.ForceQuery { // RFC 8414 §2
-			return fmt.Errorf("%w: authorization_servers: an issuer has no query", errResource)
+			return invalidResource("authorization_servers: an issuer has no query")
 		}
 	}
 	for _, scope := range d.ScopesSupported {
-		// A scope with a space would ask for two.
-		if scope == "" || strings.IndexFunc(scope, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' }) >= 0 {
-			return fmt.Errorf("%w: scopes_supported holds what is no scope", errResource)
+		if scope == "" || !isNQCHAR(scope) {
+			return invalidResource("scopes_supported holds what is no scope")
 		}
 	}
+	return nil
+}
+
+// supported reports a resource that accepts tokens only in a form that this SDK
+// does not have. Its errors match errors.ErrUnsupported.
+func (d *ResourceMetadata) supported() error {
+	header := d.BearerMethodsSupported == nil || slices.Contains(d.BearerMethodsSupported, "header")
 	switch {
 	case d.TLSClientCertificateBoundRequired:
-		return fmt.Errorf("%w: the resource takes only tokens that are bound to a TLS client certificate", errors.ErrUnsupported)
-	case d.BearerMethodsSupported != nil && !slices.Contains(d.BearerMethodsSupported, "header") && !d.DPoPBoundAccessTokensRequired:
-		return fmt.Errorf("%w: the resource does not take tokens in the Authorization header, the only place where they are sent", errors.ErrUnsupported)
+		return fmt.Errorf("%w: the resource takes only tokens that are bound to a TLS client certificate",
+			errors.ErrUnsupported)
+	case !header && !d.DPoPBoundAccessTokensRequired:
+		return fmt.Errorf("%w: the resource does not take tokens in the Authorization header, "+
+			"the only place where they are sent", errors.ErrUnsupported)
 	}
-	d.ResourceName = wire.SafeText(d.ResourceName, 100)
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // S42: §3.1, with its own examples.
-func TestS42WellKnown(t *testing.T) {
+func TestS42WellKnownPlaceOfAResource(t *testing.T) {
 	for resource, want := range map[string]string{
 		"https://resource.example.com":                "https://resource.example.com/.well-known/oauth-protected-resource",
 		"https://resource.example.com/":               "https://resource.example.com/.well-known/oauth-protected-resource",
@@ -38,7 +38,7 @@ func TestS42WellKnown(t *testing.T) {
 	}
 }
 
-// web answers by URL; what it does not have is 404. It keeps what it was asked.
+// web answers by URL, with 404 for others. It keeps the requests.
 type web struct {
 	pages map[string]string
 	codes map[string]int
@@ -77,7 +77,7 @@ func resourceDiscover(w *web, o oauth.ResourceOptions) (*oauth.ResourceMetadata,
 	return oauth.DiscoverResource(context.Background(), &fetch.Client{Transport: w}, resource, o)
 }
 
-func TestDiscover(t *testing.T) {
+func TestDiscoverResourceReadsTheDocument(t *testing.T) {
 	body := `{"resource":"https://mcp.example/mcp","authorization_servers":["https://as.example","https://as2.example/t"],"scopes_supported":["files:read","files:write"],` +
 		`"bearer_methods_supported":["header"],"dpop_bound_access_tokens_required":true,"dpop_signing_alg_values_supported":["ES256"],"resource_name":"Files\u001b[2J","unknown":[1]}`
 	w := &web{pages: map[string]string{place: body}}
@@ -92,8 +92,9 @@ func TestDiscover(t *testing.T) {
 	}, d)
 }
 
-// The places and their order: the challenge's alone; else the path's, and the root's only where that is wanted.
-func TestPlaces(t *testing.T) {
+// The challenge's place is the only one. Without it the path's comes first, and
+// then the root's if that is wanted.
+func TestResourceMetadataPlacesInOrder(t *testing.T) {
 	doc := func(resource string) string { return `{"resource":"` + resource + `"}` }
 
 	w := &web{pages: map[string]string{"https://mcp.example/meta": doc(resource), place: doc(resource)}}
@@ -118,14 +119,14 @@ func TestPlaces(t *testing.T) {
 		require.Equal(t, named, d.Resource)
 		require.Equal(t, []string{place, root}, w.asked)
 	}
-	// A refused document is not a missing one: no search goes on behind it.
+	// A refused document is not a missing one. It ends the search.
 	w = &web{pages: map[string]string{place: doc("https://other.example"), root: doc(resource)}}
 	_, err = resourceDiscover(w, oauth.ResourceOptions{Root: true})
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 	require.Len(t, w.asked, 1)
 }
 
-// S42: resource is identical, or nothing in the document is believed.
+// S42: unless resource is identical, nothing in the document is believed.
 func TestS42ResourceIdentical(t *testing.T) {
 	for _, other := range []string{"", "https://mcp.example", "https://mcp.example/", "https://mcp.example/mcp/", "https://mcp.example/MCP", "https://MCP.example/mcp", "https://mcp.example:443/mcp", "https://mcp.example/mcp?x", "https://evil.example/mcp", "https://mcp.example/m%63p", "http://mcp.example/mcp"} {
 		for _, o := range []oauth.ResourceOptions{{}, {Root: true}, {MetadataURL: "https://mcp.example/meta"}} {
@@ -139,8 +140,8 @@ func TestS42ResourceIdentical(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrInvalidResponse, "the root speaks for itself or for the resource asked about")
 }
 
-// S39, S40, S42: what else is refused.
-func TestS42BadDocuments(t *testing.T) {
+// S39, S40, S42: other documents that are refused.
+func TestS42InvalidDocumentIsRefused(t *testing.T) {
 	with := func(members string) string { return `{"resource":"` + resource + `"` + members + `}` }
 	for name, body := range map[string]string{
 		"empty": "", "null": "null", "list": "[]", "no resource": "{}", "resource a list": `{"resource":["` + resource + `"]}`, "other case": `{"Resource":"` + resource + `"}`,
@@ -182,8 +183,8 @@ func TestS42BadDocuments(t *testing.T) {
 	}
 }
 
-// S43: a challenge cannot send the program to the inside of its own network.
-func TestS43ChallengeURL(t *testing.T) {
+// S43: a challenge cannot send the program into its own network.
+func TestS43ChallengeLeadsToNoPrivateAddress(t *testing.T) {
 	for _, inside := range []string{"https://169.254.169.254/latest", "https://10.0.0.1/", "https://[::ffff:10.0.0.1]/", "https://127.0.0.1/", "https://[::1]/", "https://localhost/", "https://2130706433/"} {
 		w := &web{pages: map[string]string{inside: `{"resource":"` + resource + `"}`}}
 		_, err := resourceDiscover(w, oauth.ResourceOptions{MetadataURL: inside})
@@ -199,7 +200,7 @@ func TestS43ChallengeURL(t *testing.T) {
 	w := &web{pages: map[string]string{"https://10.0.0.1/": `{"resource":"` + resource + `"}`}}
 	_, err := resourceDiscover(w, oauth.ResourceOptions{MetadataURL: "https://10.0.0.1/", AllowPrivate: true})
 	require.NoError(t, err)
-	_, err = resourceDiscover(&web{}, oauth.ResourceOptions{MetadataURL: "https://93.184.216.34/"}) // another public host is no harm: it must name this resource
+	_, err = resourceDiscover(&web{}, oauth.ResourceOptions{MetadataURL: "https://93.184.216.34/"}) // harmless: the document must name this resource
 	require.ErrorIs(t, err, oauth.ErrNoResourceMetadata)
 }
 

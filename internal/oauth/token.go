@@ -1,6 +1,14 @@
+// Requests tokens and checks the answer (RFC 6749 §4.1.4, §5.1 and §6).
+//
+// The answer is read strictly about what matters: one spelling of each member
+// (S51), a token type that is the one that was requested, so that nobody
+// downgrades a bound token (S52), and a sane lifetime (S53). Access tokens are
+// opaque (S54). An error in an answer with status 200 is an error (S50).
+
 package oauth
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,10 +25,63 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// maxTokenLifetime is what a larger expires_in counts as. It keeps hostile numbers out of date arithmetic; no access token lives so long.
+// maxTokenLifetime replaces a larger expires_in. It keeps hostile numbers out
+// of the arithmetic of dates; no access token lives that long.
 const maxTokenLifetime = 10 * 365 * 24 * time.Hour
 
-// TokenResponse is a successful answer that passed every check (RFC 6749 §5.1). It does not print its tokens.
+// RequestToken sends r to a token endpoint and returns the tokens.
+//
+// Errors: those of [Post]; an [*Error] if the server refuses; a
+// [*ResponseError] if the answer claims success and fails a check. After a
+// ResponseError, and after a fetch.Error with Sent, a code or refresh token may
+// be spent.
+func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenResponse, error) {
+	resp, err := Post(ctx, c, r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.Status < 200 || resp.Status > 299 {
+		return nil, r.Refusal(resp)
+	}
+	m, err := parseResponse(resp)
+	if err != nil {
+		return nil, &ResponseError{cause: err}
+	}
+	if m.has("error") { // GitHub and others refuse with a 200 (S50)
+		return nil, r.Refusal(resp)
+	}
+	want := "Bearer"
+	if r.Prove != nil {
+		want = "DPoP"
+	}
+	t, err := m.response(want)
+	if err != nil {
+		rotated, _ := m.token("refresh_token")
+		return nil, &ResponseError{RefreshToken: rotated, cause: err}
+	}
+	return t, nil
+}
+
+// ResponseError refuses a token response that claims success. It matches
+// wire.ErrInvalidResponse. The message names the field at fault, never its
+// value.
+type ResponseError struct {
+	// RefreshToken is the answer's own, if it could be read. A server that
+	// rotates has ended the one that was sent. So this one is to be kept, even
+	// though nothing else of the answer is (S59).
+	RefreshToken wire.Secret
+	cause        error
+}
+
+func (e *ResponseError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap returns an error that matches wire.ErrInvalidResponse.
+func (e *ResponseError) Unwrap() error {
+	return wire.Invalid("the token endpoint's answer is not usable: %w", e.cause)
+}
+
+// TokenResponse is a successful answer that passed every check (RFC 6749 §5.1).
+// It does not print its tokens.
 type TokenResponse struct {
 	AccessToken  wire.Secret
 	RefreshToken wire.Secret   // zero: none was sent
@@ -29,8 +90,9 @@ type TokenResponse struct {
 	ExpiresIn    time.Duration // whole seconds, 0 to ten years
 	HasExpiry    bool          // false: expires_in was not sent
 	Scope        string
-	HasScope     bool // false: scope was not sent, so all that was asked is granted (§5.1)
-	// Extra holds every other member as encoding/json would; a form's are strings. It may hold secrets of the provider's own making.
+	HasScope     bool // false: scope was not sent, so every requested scope is granted (§5.1)
+	// Extra holds every other member as encoding/json would. A form's are
+	// strings. It may hold secrets of the provider's own making.
 	Extra map[string]any
 }
 
@@ -40,13 +102,15 @@ func (r TokenResponse) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.
 // LogValue implements [slog.LogValuer].
 func (r TokenResponse) LogValue() slog.Value { return slog.StringValue(r.text()) }
 
-func (r TokenResponse) text() string { return r.TokenType + " tokens [redacted]" }
+func (r TokenResponse) text() string { return r.TokenType + " tokens " + wire.Redacted }
 
-// members are an answer's, from JSON or from a form. A member that is null counts as not sent, as several providers write it.
+// members are an answer's, from JSON or from a form. A member that is null
+// counts as not sent, because several providers write it like that.
 type members map[string]any
 
-// parseResponse reads a body by its media type: JSON, or a form as GitHub answers by default. The types that a careless server gives to
-// JSON are read as JSON; an HTML page is not.
+// parseResponse reads a body by its media type: JSON, or a form, which GitHub
+// sends by default. The types that a careless server gives to JSON are read as
+// JSON. An HTML page is not.
 func parseResponse(resp *fetch.Response) (members, error) {
 	mt := resp.MediaType()
 	start := strings.TrimLeft(string(resp.Body[:min(len(resp.Body), 64)]), " \t\r\n")
@@ -54,7 +118,8 @@ func parseResponse(resp *fetch.Response) (members, error) {
 	switch {
 	case mt == "application/x-www-form-urlencoded", mt == "text/plain" && !object:
 		return parseForm(resp.Body)
-	case resp.IsJSON(), mt == "" && object, mt == "text/plain", mt == "text/json", mt == "text/javascript", mt == "application/javascript":
+	case resp.IsJSON(), mt == "" && object, mt == "text/plain",
+		mt == "text/json", mt == "text/javascript", mt == "application/javascript":
 		var m members
 		if err := wire.UnmarshalJSON(resp.Body, &m); err != nil {
 			return nil, err
@@ -69,10 +134,12 @@ func parseResponse(resp *fetch.Response) (members, error) {
 	return nil, errors.New("it is neither JSON nor a form; check the endpoint's URL")
 }
 
+// parseForm reads a form. A name that occurs twice is refused like a duplicate
+// in JSON.
 func parseForm(body []byte) (members, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, errors.New("it is a malformed form") // the cause holds a piece of the body
+		return nil, errors.New("it is a malformed form") // err holds a piece of the body
 	}
 	m := members{}
 	for name, values := range form {
@@ -87,12 +154,15 @@ func parseForm(body []byte) (members, error) {
 // has reports whether name was sent with something in it.
 func (m members) has(name string) bool { return m[name] != nil && m[name] != "" }
 
+// text returns a member that is a string.
 func (m members) text(name string) (string, bool) {
 	s, ok := m[name].(string)
 	return s, ok
 }
 
-// token reads a member of visible ASCII characters and spaces (appendix A.12, A.17). "" counts as not sent.
+// token reads a member of visible ASCII characters and spaces (appendix A.12,
+// A.17). "" counts as not sent. What the token holds is the server's business
+// (S54).
 func (m members) token(name string) (wire.Secret, error) {
 	if m[name] == nil {
 		return wire.Secret{}, nil
@@ -101,16 +171,19 @@ func (m members) token(name string) (wire.Secret, error) {
 	if !ok {
 		return wire.Secret{}, fmt.Errorf("%s is no string", name)
 	}
-	if strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e }) >= 0 {
+	if !isVSCHAR(s) {
 		return wire.Secret{}, fmt.Errorf("%s holds characters that a token cannot have", name)
 	}
 	return wire.NewSecret(s), nil
 }
 
-// response checks a success; want is the token type that the request was made for (S52).
+// response checks a success. want is the token type that the request was made
+// for (S52).
 func (m members) response(want string) (*TokenResponse, error) {
 	r := &TokenResponse{TokenType: want}
-	for name, to := range map[string]*wire.Secret{"access_token": &r.AccessToken, "refresh_token": &r.RefreshToken, "id_token": &r.IDToken} {
+	for name, to := range map[string]*wire.Secret{
+		"access_token": &r.AccessToken, "refresh_token": &r.RefreshToken, "id_token": &r.IDToken,
+	} {
 		var err error
 		if *to, err = m.token(name); err != nil {
 			return nil, err
@@ -119,16 +192,8 @@ func (m members) response(want string) (*TokenResponse, error) {
 	if r.AccessToken.IsZero() {
 		return nil, errors.New("access_token is missing")
 	}
-	switch kind, _ := m.text("token_type"); {
-	case kind == "":
-		return nil, errors.New("token_type is missing")
-	case strings.EqualFold(kind, want):
-	case strings.EqualFold(kind, "Bearer"):
-		return nil, errors.New("token_type is Bearer, though a token bound by DPoP was asked for")
-	case strings.EqualFold(kind, "DPoP"):
-		return nil, errors.New("token_type is DPoP, though no proof was sent; turn DPoP on")
-	default:
-		return nil, errors.New("token_type is unknown")
+	if err := m.checkType(want); err != nil {
+		return nil, err
 	}
 	var err error
 	if r.ExpiresIn, r.HasExpiry, err = m.lifetime("expires_in"); err != nil {
@@ -148,7 +213,26 @@ func (m members) response(want string) (*TokenResponse, error) {
 	return r, nil
 }
 
-// lifetime reads seconds as a number or a string, with or without a fraction: providers send all four (S53).
+// checkType checks token_type, which is case-insensitive. A token of another
+// type would be sent in a manner that its server does not mean, or lose its
+// binding to the key (S52).
+func (m members) checkType(want string) error {
+	switch kind, _ := m.text("token_type"); {
+	case kind == "":
+		return errors.New("token_type is missing")
+	case strings.EqualFold(kind, want):
+	case strings.EqualFold(kind, "Bearer"):
+		return errors.New("token_type is Bearer, though a token bound by DPoP was asked for")
+	case strings.EqualFold(kind, "DPoP"):
+		return errors.New("token_type is DPoP, though no proof was sent; turn DPoP on")
+	default:
+		return errors.New("token_type is unknown")
+	}
+	return nil
+}
+
+// lifetime reads seconds as a number or a string, with or without a fraction.
+// Providers send all four (S53).
 func (m members) lifetime(name string) (time.Duration, bool, error) {
 	if !m.has(name) {
 		return 0, false, nil
@@ -158,11 +242,12 @@ func (m members) lifetime(name string) (time.Duration, bool, error) {
 	case float64:
 		seconds = v
 	case string:
-		// A JSON number's grammar, so neither "inf" nor "0x10" nor "1_0" is one.
+		// The grammar is that of a JSON number: ParseFloat alone takes "inf",
+		// "0x10", "1_0".
 		if !json.Valid([]byte(v)) || strings.Trim(v, "+-.eE0123456789") != "" {
 			return 0, false, fmt.Errorf("%s is no number", name)
 		}
-		seconds, _ = strconv.ParseFloat(v, 64) // out of range gives ±Inf, which is clamped
+		seconds, _ = strconv.ParseFloat(v, 64) // out of range gives ±Inf, clamped below
 	default:
 		return 0, false, fmt.Errorf("%s is no number", name)
 	}
@@ -170,7 +255,7 @@ func (m members) lifetime(name string) (time.Duration, bool, error) {
 	return time.Duration(seconds) * time.Second, true, nil
 }
 
-// scope reads a scope string; Twitch sends a list.
+// scope reads a scope string. Twitch sends a list.
 func (m members) scope(name string) (string, bool, error) {
 	var s string
 	switch v := m[name].(type) {
@@ -191,7 +276,7 @@ func (m members) scope(name string) (string, bool, error) {
 	default:
 		return "", false, fmt.Errorf("%s is no string", name)
 	}
-	if strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }) >= 0 {
+	if !isNQSCHAR(s) {
 		return "", false, fmt.Errorf("%s holds characters that a scope cannot have", name)
 	}
 	return s, true, nil

@@ -49,7 +49,7 @@ func send(t *testing.T, status int, mediaType, body string) (*oauth.TokenRespons
 // ok is a JSON success with more members.
 func ok(more string) string { return `{"access_token":"at","token_type":"Bearer"` + more + `}` }
 
-func TestSuccess(t *testing.T) {
+func TestTokenResponseIsRead(t *testing.T) {
 	r, err := send(t, 200, "application/json;charset=UTF-8", ok(`,"refresh_token":"rt","id_token":"a.b.c","expires_in":3600,"scope":"openid x","extra":{"a":1}`))
 	require.NoError(t, err)
 	require.Equal(t, []string{"at", "rt", "a.b.c", "Bearer", "openid x"}, []string{r.AccessToken.Reveal(), r.RefreshToken.Reveal(), r.IDToken.Reveal(), r.TokenType, r.Scope})
@@ -63,8 +63,9 @@ func TestSuccess(t *testing.T) {
 	require.False(t, r.HasExpiry || r.HasScope)
 }
 
-// S48, S49, S55: one POST, the code in its body and nowhere else, no authentication unless there is one.
-func TestS48S55Request(t *testing.T) {
+// S48, S49, S55: one POST, the code in its body and nowhere else, no
+// authentication unless there is one.
+func TestS48S55OnePostWithTheCodeInItsBody(t *testing.T) {
 	var posts atomic.Int32
 	r := tokenRequest()
 	before := r.Form.Encode()
@@ -96,7 +97,7 @@ func TestS48S55Request(t *testing.T) {
 }
 
 // S47, with real sockets: Go re-POSTs the form on 307 and 308 unless stopped.
-func TestS47Redirect(t *testing.T) {
+func TestS47RedirectIsNotFollowed(t *testing.T) {
 	var reached atomic.Int32
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	defer evil.Close()
@@ -116,8 +117,9 @@ func TestS47Redirect(t *testing.T) {
 	require.Zero(t, reached.Load())
 }
 
-// S50: form and JSON, refusals with a 200, pages; nothing of a body gets into an error.
-func TestS50Bodies(t *testing.T) {
+// S50: form and JSON, refusals with a 200, pages; nothing of a body gets into
+// an error.
+func TestS50BodiesStayOutOfErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mediaType, body string
 		ok              bool
@@ -174,19 +176,53 @@ func TestS50Bodies(t *testing.T) {
 		"400, twice":            {400, jsonType, `{"error":"a","error":"invalid_grant"}`, "", ""},
 		"400, trailing":         {400, jsonType, `{"error":"invalid_grant"}{}`, "", ""},
 		"400, ERROR":            {400, jsonType, `{"ERROR":"invalid_grant"}`, "", ""},
-		"201":                   {201, jsonType, ok(""), "", ""},
-		"204":                   {204, "", "", "", ""},
 	} {
 		_, err := send(t, tc.status, tc.mediaType, tc.body)
 		var e *oauth.Error
 		require.ErrorAs(t, err, &e, name)
+		e.Foreign = false // see TestForeignAnswersAreMarked
 		require.Equal(t, oauth.Error{Status: tc.status, Code: tc.wantCode, Description: tc.wantDetail}, *e, name)
 		require.Contains(t, e.Error(), fmt.Sprint(tc.status))
 	}
 }
 
-// S32 (shape): codes keep to RFC 6749 §5.2; descriptions are one safe line, and echo nothing that was sent in confidence.
-func TestS32Errors(t *testing.T) {
+// A refusal whose body is neither JSON nor a form with an error may come from a
+// proxy, a firewall or a captive portal, and is marked.
+func TestForeignAnswersAreMarked(t *testing.T) {
+	for name, tc := range map[string]struct {
+		mediaType, body string
+		foreign         bool
+	}{
+		"HTML":             {"text/html", "<h1>Blocked</h1>", true},
+		"text":             {"text/plain", "forbidden by your administrator", true},
+		"broken JSON":      {jsonType, `{"error":`, true},
+		"JSON":             {jsonType, `{"message":"no"}`, false},
+		"an OAuth error":   {jsonType, `{"error":"invalid_grant"}`, false},
+		"an error as form": {formType, "error=invalid_grant", false},
+		"nothing":          {"", "", false},
+	} {
+		_, err := send(t, 403, tc.mediaType, tc.body)
+		var e *oauth.Error
+		require.ErrorAs(t, err, &e, name)
+		require.Equal(t, tc.foreign, e.Foreign, name)
+	}
+}
+
+// Any 2xx with tokens is an answer (RFC 6749 §5.1 asks for 200; some providers say
+// 201). One without tokens is refused.
+func TestEverySuccessIsAnAnswer(t *testing.T) {
+	for _, status := range []int{200, 201, 202, 203} {
+		resp, err := send(t, status, jsonType, ok(""))
+		require.NoError(t, err, status)
+		require.False(t, resp.AccessToken.IsZero())
+	}
+	_, err := send(t, 204, "", "")
+	require.ErrorIs(t, err, wire.ErrInvalidResponse)
+}
+
+// S32: codes keep to RFC 6749 §5.2. Descriptions are one safe line and repeat
+// no secret that was sent.
+func TestS32ErrorsKeepToTheSyntax(t *testing.T) {
 	for code, want := range map[string]string{
 		"invalid_grant": "invalid_grant", "a b~!#": "a b~!#", strings.Repeat("x", 100): strings.Repeat("x", 100),
 		"": "", strings.Repeat("x", 101): "", `a"b`: "", `a\b`: "", "a\nb": "", "a\x1b[2J": "", "é": "", "code-canary": "", "x code-canary y": "",
@@ -213,7 +249,7 @@ func TestS32Errors(t *testing.T) {
 	require.LessOrEqual(t, len([]rune(describe(strings.Repeat("x ", 97)+"code-canary"))), 201, "cut after the code is taken out, not in its midst")
 }
 
-func TestRetryAfter(t *testing.T) {
+func TestErrorHasRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for value, want := range map[string]time.Duration{
 			"": 0, "7": 7 * time.Second, "-1": 0, "x": 0, "99999": time.Hour, "99999999999999999999": 0,
@@ -232,7 +268,7 @@ func TestRetryAfter(t *testing.T) {
 }
 
 // S51: exact names, each once, nothing after.
-func TestS51Strict(t *testing.T) {
+func TestS51TokenResponseIsStrict(t *testing.T) {
 	for name, body := range map[string]string{
 		"duplicate":          ok(`,"access_token":"evil"`),
 		"nested duplicate":   ok(`,"x":{"a":1,"a":2}`),
@@ -263,7 +299,8 @@ func TestS51Strict(t *testing.T) {
 	require.False(t, r.HasExpiry)
 }
 
-// S59: a refresh token that came with an answer that is refused is the only one left where the server rotates.
+// S59: if the server rotates, the refresh token of a refused answer is the only
+// one left.
 func TestS59RotatedInRefusedAnswer(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"access_token":"at","token_type":"mac","refresh_token":"rt-canary"}`:                      "rt-canary",
@@ -280,7 +317,7 @@ func TestS59RotatedInRefusedAnswer(t *testing.T) {
 	}
 }
 
-func TestScope(t *testing.T) {
+func TestScopeMayBeAList(t *testing.T) {
 	for more, want := range map[string]string{`,"scope":""`: "", `,"scope":"a b"`: "a b", `,"scope":["a","b"]`: "a b", `,"scope":[]`: "", `,"scope":"repo,gist"`: "repo,gist"} {
 		r, err := send(t, 200, jsonType, ok(more))
 		require.NoError(t, err, more)
@@ -289,8 +326,8 @@ func TestScope(t *testing.T) {
 	}
 }
 
-// S52: the token type is known, and the one that was asked for.
-func TestS52TokenType(t *testing.T) {
+// S52: the token type must be the one that was requested.
+func TestS52TokenTypeIsTheRequested(t *testing.T) {
 	prove := func(context.Context, http.Header) error { return nil }
 	for kind, want := range map[string][2]string{ // without and with DPoP
 		"Bearer": {"Bearer", ""}, "bearer": {"Bearer", ""}, "BEARER": {"Bearer", ""}, "DPoP": {"", "DPoP"}, "dpop": {"", "DPoP"}, "DPOP": {"", "DPoP"},
@@ -316,7 +353,7 @@ func TestS52TokenType(t *testing.T) {
 }
 
 // S53: expires_in as providers send it.
-func TestS53ExpiresIn(t *testing.T) {
+func TestS53ExpiresInIsSane(t *testing.T) {
 	const clamp = 10 * 365 * 24 * time.Hour
 	for value, want := range map[string]time.Duration{
 		`3600`: time.Hour, `"3600"`: time.Hour, `3600.5`: time.Hour, `"3600.9"`: time.Hour, `0`: 0, `"0"`: 0, `-5`: 0, `"-5"`: 0, `0.9`: 0, `-0.0`: 0,
@@ -342,8 +379,8 @@ func TestS53ExpiresIn(t *testing.T) {
 	require.Equal(t, 8*time.Hour, r.ExpiresIn)
 }
 
-// S54: nothing looks into an access token.
-func TestS54Opaque(t *testing.T) {
+// S54: access tokens are opaque.
+func TestS54AccessTokenIsOpaque(t *testing.T) {
 	for _, token := range []string{"x", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "gho_16C7e42F292c6912E7710c838347Ae178B4a", strings.Repeat("t", 100_000), "a b~!"} {
 		r, err := send(t, 200, jsonType, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer"}`, token))
 		require.NoError(t, err)
@@ -351,8 +388,9 @@ func TestS54Opaque(t *testing.T) {
 	}
 }
 
-// S86: one retry with the nonce, with a fresh proof and a fresh assertion; never a second.
-func TestS86Nonce(t *testing.T) {
+// S86: one retry with the nonce, with a fresh proof and a fresh assertion;
+// never a second.
+func TestS86OneRetryWithTheNonce(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status  int
 		body    string
@@ -416,7 +454,7 @@ func TestS86Nonce(t *testing.T) {
 	require.ErrorIs(t, err, lost)
 }
 
-func TestNothingSent(t *testing.T) {
+func TestRequestThatCannotBeMadeIsNotSent(t *testing.T) {
 	c := fetchtest.Client(func(http.ResponseWriter, *http.Request) { t.Error("sent") })
 	for _, endpoint := range []string{"", "http://op.example/token", "https://u:p@op.example/", "file:///x", "https://op.example/#f"} {
 		r := tokenRequest()
@@ -437,7 +475,7 @@ func TestNothingSent(t *testing.T) {
 }
 
 // S66: a response prints none of its tokens, and Extra may hold some too.
-func TestS66Response(t *testing.T) {
+func TestS66TokenResponseIsRedacted(t *testing.T) {
 	r, err := send(t, 200, jsonType, `{"access_token":"canary","token_type":"Bearer","refresh_token":"canary","id_token":"canary","authed_user":{"access_token":"canary"}}`)
 	require.NoError(t, err)
 	var out bytes.Buffer

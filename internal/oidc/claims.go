@@ -1,3 +1,9 @@
+// Reads the claims of an ID token (OpenID Connect Core §2, RFC 7519 §4).
+//
+// A claim of the wrong type, a missing required claim and a date that overflows
+// are refused here (S78), so that the checks work on values that mean what they
+// say.
+
 package oidc
 
 import (
@@ -12,36 +18,39 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// IDToken are the claims that the checks need, and all of them in Raw. Treat them as read-only.
+// IDToken has the claims that the checks need, and all of them in Raw. Treat it
+// as read-only. A text that the token does not have is "", a date is zero.
 type IDToken struct {
 	Issuer, Subject            string
 	Audience                   []string
-	AuthorizedParty            string // azp; "": not there
-	Nonce                      string // "": not there
-	ACR                        string // "": not there
+	AuthorizedParty            string // azp
+	Nonce                      string
+	ACR                        string
 	Expiry, IssuedAt, AuthTime time.Time
 	Raw                        []byte // the payload, a JSON object without duplicate names
 
 	notBefore         time.Time
 	atHash            string
-	tenant            string // tid, where it is a string
+	tenant            string // tid if it is a string
 	hasAZP, hasAtHash bool
 }
 
-// ParseIDToken reads a token that [Verify] passed before it was stored. It verifies nothing.
+// ParseIDToken reads a token that passed [VerifyIDToken] before it was stored.
+// It verifies nothing. Its errors match [ErrIDToken].
 func ParseIDToken(raw string) (*IDToken, error) {
 	payload, err := jose.Payload(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIDToken, err)
+		return nil, refused(err)
 	}
 	c, err := read(payload)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIDToken, err)
+		return nil, refused(err)
 	}
 	return c, nil
 }
 
-// read reads claims of the right types, the required ones among them (§2, S78).
+// read reads claims of the right types. iss, sub, aud, exp and iat are required
+// (§2, S78).
 func read(payload []byte) (*IDToken, error) {
 	var w struct {
 		Iss    *string         `json:"iss"`
@@ -55,13 +64,14 @@ func read(payload []byte) (*IDToken, error) {
 		Iat    *float64        `json:"iat"`
 		Nbf    *float64        `json:"nbf"`
 		Auth   *float64        `json:"auth_time"`
-		Tid    any             `json:"tid"` // means something to tenants' issuers alone
+		Tid    any             `json:"tid"` // read for issuers of many tenants only
 	}
 	if err := wire.UnmarshalJSON(payload, &w); err != nil {
 		return nil, fmt.Errorf("its claims are %w", err)
 	}
 	c := &IDToken{
-		Issuer: str(w.Iss), Subject: str(w.Sub), AuthorizedParty: str(w.Azp), Nonce: str(w.Nonce), ACR: str(w.ACR), Raw: payload,
+		Issuer: str(w.Iss), Subject: str(w.Sub), AuthorizedParty: str(w.Azp),
+		Nonce: str(w.Nonce), ACR: str(w.ACR), Raw: payload,
 		atHash: str(w.AtHash), hasAZP: w.Azp != nil, hasAtHash: w.AtHash != nil,
 	}
 	c.tenant, _ = w.Tid.(string)
@@ -82,7 +92,10 @@ func read(payload []byte) (*IDToken, error) {
 	for name, at := range map[string]struct {
 		from *float64
 		to   *time.Time
-	}{"exp": {w.Exp, &c.Expiry}, "iat": {w.Iat, &c.IssuedAt}, "nbf": {w.Nbf, &c.notBefore}, "auth_time": {w.Auth, &c.AuthTime}} {
+	}{
+		"exp": {w.Exp, &c.Expiry}, "iat": {w.Iat, &c.IssuedAt},
+		"nbf": {w.Nbf, &c.notBefore}, "auth_time": {w.Auth, &c.AuthTime},
+	} {
 		if at.from == nil {
 			continue
 		}
@@ -94,6 +107,7 @@ func read(payload []byte) (*IDToken, error) {
 	return c, nil
 }
 
+// str returns the text of a claim, "" if the token has none.
 func str(s *string) string {
 	if s == nil {
 		return ""
@@ -124,7 +138,9 @@ func audience(raw []byte) ([]string, error) {
 	return out, nil
 }
 
-// date reads seconds since 1970, up to the year 9999: beyond that, time's arithmetic overflows.
+// date reads seconds since 1970, up to the year 9999. Beyond that the
+// arithmetic of package time overflows. The comparison is written so that NaN
+// fails it.
 func date(seconds float64) (time.Time, bool) {
 	if !(seconds >= 0 && seconds < 253402300800) {
 		return time.Time{}, false

@@ -19,8 +19,8 @@ func query(t *testing.T, p *oidc.EndSession) url.Values {
 	return q
 }
 
-// S69: client_id and logout_hint, and no ID token unless it was asked for.
-func TestS69URL(t *testing.T) {
+// S69: client_id and logout_hint are sent, and an ID token only if it is set.
+func TestS69URLHoldsNoIDTokenUnlessSet(t *testing.T) {
 	p, err := oidc.NewEndSession(oidc.EndSessionRequest{Endpoint: "https://op.example/end?tenant=7", ClientID: "my-cli", LogoutHint: "alice", RedirectURI: "http://127.0.0.1:1/out"})
 	require.NoError(t, err)
 	require.Len(t, p.State(), 26)
@@ -44,8 +44,9 @@ func TestS69EndpointQuery(t *testing.T) {
 	require.Equal(t, url.Values{"client_id": {"c"}, "a": {"b"}}, query(t, p))
 }
 
-// S69: a non-https end_session_endpoint is refused (http only on a loopback address).
-func TestS69Endpoint(t *testing.T) {
+// S69: a non-https end_session_endpoint is refused (http only on a loopback
+// address).
+func TestS69EndpointMustBeHTTPS(t *testing.T) {
 	for _, bad := range []string{"", "http://op.example/end", "javascript:x", "file:///x", "https://u:p@h/", "https://h/#f", "https:x", "https://h/?a=%zz", "https://h/?a;b"} {
 		_, err := oidc.NewEndSession(oidc.EndSessionRequest{Endpoint: bad, ClientID: "c"})
 		require.ErrorIs(t, err, wire.ErrUnsafeURL, bad)
@@ -55,7 +56,7 @@ func TestS69Endpoint(t *testing.T) {
 }
 
 // S69; oidcc-client-test-rp-init-logout, -other-state, -no-state.
-func TestS69State(t *testing.T) {
+func TestS69StateMustMatch(t *testing.T) {
 	p, err := oidc.NewEndSession(oidc.EndSessionRequest{Endpoint: "https://op.example/end", RedirectURI: "http://127.0.0.1:1/out"})
 	require.NoError(t, err)
 	require.NoError(t, p.Check("state="+p.State()))
@@ -72,7 +73,7 @@ func TestS69State(t *testing.T) {
 }
 
 // S66: neither the state nor an ID token is printed.
-func TestS66Redacted(t *testing.T) {
+func TestS66EndSessionIsRedacted(t *testing.T) {
 	r := oidc.EndSessionRequest{Endpoint: "https://op.example/end", RedirectURI: "http://127.0.0.1:1/out", IDTokenHint: wire.NewSecret("id-canary")}
 	p, err := oidc.NewEndSession(r)
 	require.NoError(t, err)

@@ -1,6 +1,10 @@
 // Verifies ID tokens (OpenID Connect Core §3.1.3.7 and §12.2, RFC 8725).
 //
-// Signatures and keys are internal/jwks; here are the claims. Only a token that passes every check gives an identity (S79, S84).
+// Package jose checks signatures and keys; here are the claims. They stop a
+// token of another provider (S70) or for another client (S71), an old one
+// (S78), one that was injected from another login (S79) or belongs to another
+// access token (S80), and a refresh that changes the user (S82). Only a token
+// that passes every check identifies the user (S84).
 
 package oidc
 
@@ -23,45 +27,60 @@ import (
 // skew is how far a clock may be off, here or there (S78).
 const skew = time.Minute
 
-// ErrIDToken is matched by every refusal. The message names the check, and holds nothing of the token.
-var ErrIDToken = wire.Invalid("the ID token is refused")
+// ErrIDToken is matched by every refusal, together with
+// wire.ErrInvalidResponse. The message names the check and holds nothing of the
+// token.
+var ErrIDToken = errors.New("the ID token is refused")
 
-// ErrStepUp is matched by a good token whose acr or auth_time falls short of what was asked (S36).
+func refused(why error) error { return wire.Invalid("%w: %w", ErrIDToken, why) }
+
+// ErrStepUp is matched by a good token with an acr or auth_time that falls
+// short of what was requested (S36). It does not match wire.ErrInvalidResponse.
 var ErrStepUp = errors.New("the sign-in is weaker or older than was asked for")
 
 // Expected is what an ID token must say.
 type Expected struct {
 	Issuer   string // exactly (S70)
 	ClientID string // must be an audience
-	// TenantIssuer, of a provider for many tenants (Entra), takes the place of Issuer: iss is exactly this with its "{tenantid}" filled in from the
-	// token's own tid, a UUID. A key that says whose tokens it signs signs no others. "": there is one issuer.
+	// TenantIssuer replaces Issuer for a provider with many tenants (Entra).
+	// iss must be exactly this with its "{tenantid}" filled in from the token's
+	// own tid, a UUID. A key that names an issuer signs for that issuer only.
+	// "" means that there is one issuer.
 	TenantIssuer string
-	// Nonce is the one that was sent; "": none was, and a token that has one is of another login (S79).
+	// Nonce is the one that was sent. If it is "", none was sent, and a token
+	// that has one is of another login (S79).
 	Nonce string
-	// TrustedAudiences may stand beside ClientID; any other refuses the token (S71).
+	// TrustedAudiences may stand beside ClientID. Any other audience refuses
+	// the token (S71).
 	TrustedAudiences []string
-	// Algorithms are those that the provider's metadata lists; nil: every one of [jose.Algorithms].
+	// Algorithms are those that the provider's metadata list. nil means all of
+	// [jose.Algorithms].
 	Algorithms []string
-	// AccessToken that came with the ID token; zero: at_hash is not checked (S80).
+	// AccessToken came with the ID token. If it is zero, at_hash is not checked
+	// (S80).
 	AccessToken wire.Secret
-	// MaxAge, where HasMaxAge, was asked for: the person signed in no longer than that before Started.
+	// MaxAge was requested if HasMaxAge is set: the user must have signed in no
+	// longer than that before Started.
 	MaxAge    time.Duration
 	HasMaxAge bool
-	Started   time.Time // when the person was asked; zero: Now
-	ACRValues []string  // one of them is needed; nil: any
-	// Refreshed are the claims of the session that this token refreshes (§12.2, S82); nil: a login. Nonce is not looked at then.
+	Started   time.Time // when the user was prompted; zero means Now
+	ACRValues []string  // one of them is required; nil means any
+	// Refreshed has the claims of the session that this token refreshes (§12.2,
+	// S82), and Nonce is ignored then. nil means a login.
 	Refreshed *IDToken
-	Now       time.Time // zero: the clock
+	Now       time.Time // zero means the clock
 }
 
 // VerifyIDToken checks raw and returns its claims.
 //
-// Errors: ErrInvalid; where the provider's keys could not be had, which says nothing about the token, a [fetch.Error] or
-// [jose.ErrKeySet].
-func VerifyIDToken(ctx context.Context, raw string, keys *jose.KeySet, want Expected) (*IDToken, error) {
+// Errors: [ErrIDToken]; [ErrStepUp]; a [fetch.Error] or [jose.ErrKeySet] if the
+// provider's keys could not be had, which says nothing about the token.
+func VerifyIDToken(
+	ctx context.Context, raw string, keys *jose.KeySet, want Expected,
+) (*IDToken, error) {
 	payload, alg, err := keys.VerifyBy(ctx, raw, want.Algorithms, want.mayAnswer)
 	if errors.Is(err, jose.ErrToken) {
-		return nil, fmt.Errorf("%w: %w", ErrIDToken, misidentified{err})
+		return nil, refused(misidentified{err})
 	}
 	if err != nil {
 		return nil, err
@@ -77,35 +96,27 @@ func VerifyIDToken(ctx context.Context, raw string, keys *jose.KeySet, want Expe
 	case errors.Is(err, ErrStepUp):
 		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrIDToken, err)
+		return nil, refused(err)
 	}
 	return c, nil
 }
 
+// check runs the checks in the order of §3.1.3.7. A token that is somebody
+// else's is named as that, and not as expired or too weak.
 func (want Expected) check(c *IDToken, alg string) error {
-	now := want.Now
-	if now.IsZero() {
-		now = time.Now()
+	if want.Now.IsZero() {
+		want.Now = time.Now()
 	}
-	started := want.Started
-	if started.IsZero() {
-		started = now
+	if want.Started.IsZero() {
+		want.Started = want.Now
 	}
-	foreign := func(aud string) bool { return aud != want.ClientID && !slices.Contains(want.TrustedAudiences, aud) }
-	switch {
-	case slices.ContainsFunc(c.Audience, foreign):
-		return errors.New("aud names others besides this client; list them as trusted if that is meant")
-	case c.hasAZP && c.AuthorizedParty != want.ClientID:
-		return errors.New("azp is another client")
-	case !now.Before(c.Expiry.Add(skew)):
-		return errors.New("exp has passed; check this machine's clock")
-	case c.IssuedAt.After(now.Add(skew)):
-		return errors.New("iat lies in the future; check this machine's clock")
-	case c.notBefore.After(now.Add(skew)):
-		return errors.New("nbf lies in the future; check this machine's clock")
-	case c.AuthTime.After(now.Add(skew)):
-		return errors.New("auth_time lies in the future; check this machine's clock")
-	case c.hasAtHash && !want.AccessToken.IsZero() && !hashes(c.atHash, alg, want.AccessToken.Reveal()):
+	if err := want.checkParties(c); err != nil {
+		return err
+	}
+	if err := want.checkTimes(c); err != nil {
+		return err
+	}
+	if c.hasAtHash && !want.AccessToken.IsZero() && !hashes(c.atHash, alg, want.AccessToken.Reveal()) {
 		return errors.New("at_hash is not of this access token")
 	}
 	if err := want.checkNonce(c); err != nil {
@@ -116,10 +127,47 @@ func (want Expected) check(c *IDToken, alg string) error {
 			return err
 		}
 	}
+	return want.checkStrength(c)
+}
+
+// checkParties checks that nobody else is an audience, and azp (S71).
+func (want Expected) checkParties(c *IDToken) error {
+	foreign := func(aud string) bool {
+		return aud != want.ClientID && !slices.Contains(want.TrustedAudiences, aud)
+	}
+	switch {
+	case slices.ContainsFunc(c.Audience, foreign):
+		return errors.New("aud names others besides this client; list them as trusted if that is meant")
+	case c.hasAZP && c.AuthorizedParty != want.ClientID:
+		return errors.New("azp is another client")
+	}
+	return nil
+}
+
+// checkTimes checks the dates (S78).
+func (want Expected) checkTimes(c *IDToken) error {
+	now := want.Now
+	switch {
+	case !now.Before(c.Expiry.Add(skew)):
+		return errors.New("exp has passed; check this machine's clock")
+	case c.IssuedAt.After(now.Add(skew)):
+		return errors.New("iat lies in the future; check this machine's clock")
+	case c.notBefore.After(now.Add(skew)):
+		return errors.New("nbf lies in the future; check this machine's clock")
+	case c.AuthTime.After(now.Add(skew)):
+		return errors.New("auth_time lies in the future; check this machine's clock")
+	}
+	return nil
+}
+
+// checkStrength checks that the provider did as the request said (S36). A
+// provider may ignore acr_values and max_age, so the claims decide.
+func (want Expected) checkStrength(c *IDToken) error {
+	oldest := want.Started.Add(-skew).Add(-max(want.MaxAge, 0))
 	switch {
 	case want.HasMaxAge && c.AuthTime.IsZero():
 		return fmt.Errorf("%w: auth_time is missing, though max_age was sent", ErrStepUp)
-	case want.HasMaxAge && c.AuthTime.Before(started.Add(-skew).Add(-max(want.MaxAge, 0))):
+	case want.HasMaxAge && c.AuthTime.Before(oldest):
 		return fmt.Errorf("%w: auth_time is too long ago", ErrStepUp)
 	case len(want.ACRValues) > 0 && !slices.Contains(want.ACRValues, c.ACR):
 		return fmt.Errorf("%w: acr is none of those that were asked for", ErrStepUp)
@@ -127,9 +175,11 @@ func (want Expected) check(c *IDToken, alg string) error {
 	return nil
 }
 
+// checkNonce checks that the token answers this login's request (S79). Else a
+// token that was stolen elsewhere could be injected here.
 func (want Expected) checkNonce(c *IDToken) error {
 	switch {
-	case want.Refreshed != nil: // §12.2: need not be there, but if it is, it is the first one
+	case want.Refreshed != nil: // §12.2: it may be missing, else it is the login's
 		if c.Nonce != "" && c.Nonce != want.Refreshed.Nonce {
 			return errors.New("nonce is not that of the login")
 		}
@@ -141,10 +191,12 @@ func (want Expected) checkNonce(c *IDToken) error {
 	return nil
 }
 
-// continues checks that next is about the same sign-in as c (§12.2, S82).
+// continues checks that next is about the same sign-in as c (§12.2, S82). A
+// session must not pass to another user without a login.
 func (c *IDToken) continues(next *IDToken) error {
+	missing := func(aud string) bool { return !slices.Contains(next.Audience, aud) }
 	switch {
-	case slices.ContainsFunc(c.Audience, func(aud string) bool { return !slices.Contains(next.Audience, aud) }):
+	case slices.ContainsFunc(c.Audience, missing):
 		return errors.New("aud lacks what it had at the login")
 	case next.AuthorizedParty != c.AuthorizedParty:
 		return errors.New("azp is not that of the login")
@@ -154,7 +206,8 @@ func (c *IDToken) continues(next *IDToken) error {
 	return nil
 }
 
-// hashes reports whether atHash is the left half of the hash of token that belongs to alg (§3.1.3.6).
+// hashes reports whether atHash is the left half of token's hash (§3.1.3.6,
+// S80). The hash is the one of alg.
 func hashes(atHash, alg, token string) bool {
 	var sum []byte
 	switch {

@@ -1,4 +1,9 @@
-// Asks a provider's UserInfo endpoint about the person who signed in (OpenID Connect Core §5.3).
+// Gets the user's claims from a provider's UserInfo endpoint (OpenID Connect
+// Core §5.3).
+//
+// The access token says nothing about its user. So the answer's sub must be the
+// verified ID token's, or a substituted token would bring another user's claims
+// (S83).
 
 package oidc
 
@@ -17,27 +22,30 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// UserinfoRequest is one question.
+// UserinfoRequest is one request for a user's claims.
 type UserinfoRequest struct {
-	Endpoint  string
-	Authorize func(*http.Request) error // adds Authorization, and the proof under DPoP (S55); nil: the client's transport does
-	Subject   string                    // sub of the verified ID token; the answer's must be the same (§5.3.2, S83)
+	Endpoint string
+	// Authorize adds Authorization, and the proof under DPoP (S55). nil means
+	// that the client's transport does.
+	Authorize func(*http.Request) error
+	// Subject is the sub of the verified ID token. The answer's must be the
+	// same (§5.3.2, S83).
+	Subject string
 
-	// For a signed answer (§5.3.2): the keys, the algorithms as in [jose.KeySet.Verify], and who must be named where iss and aud are
-	// there. Keys nil: a signed answer is refused.
+	// For a signed answer (§5.3.2): the keys, the algorithms as in
+	// [jose.KeySet.Verify], and what iss and aud must be if they are there. If
+	// Keys is nil, a signed answer is refused.
 	Keys             *jose.KeySet
 	Algorithms       []string
 	Issuer, ClientID string
 }
 
-// errUserinfo is matched by the refusal of an answer. The message names the check.
-var errUserinfo = wire.Invalid("the userinfo answer is refused")
-
-// UserinfoError is the server's refusal (RFC 6750 §3). It holds no body.
+// UserinfoError is what the server itself reported (RFC 6750 §3). It holds no
+// body.
 type UserinfoError struct {
 	Status            int
-	Code, Description string // from the challenge, e.g. "invalid_token"; "": there was none
-	RetryAfter        time.Duration
+	Code, Description string        // from the challenge, e.g. "invalid_token"; "" if there was none
+	RetryAfter        time.Duration // 0: the server did not say
 }
 
 func (e *UserinfoError) Error() string {
@@ -51,10 +59,12 @@ func (e *UserinfoError) Error() string {
 	return fmt.Sprintf("%s (HTTP %d)", s, e.Status)
 }
 
-// FetchUserinfo returns the claims as they came, a JSON object without duplicate names. Aggregated and distributed claims (§5.6.2) are left as they are;
-// nothing that they point to is fetched.
+// FetchUserinfo returns the claims as they came, a JSON object without
+// duplicate names. Aggregated and distributed claims (§5.6.2) are left as they
+// are; nothing that they point to is fetched.
 //
-// Errors: ErrResponse; an [*Error]; a [fetch.Error], or [jose.ErrKeySet], from the network.
+// Errors: wire.ErrInvalidResponse if the answer is refused; a [*UserinfoError];
+// a [fetch.Error] or [jose.ErrKeySet] from the network.
 func FetchUserinfo(ctx context.Context, c *fetch.Client, r UserinfoRequest) ([]byte, error) {
 	req, err := fetch.NewRequest(http.MethodGet, r.Endpoint, nil)
 	if err != nil {
@@ -72,48 +82,65 @@ func FetchUserinfo(ctx context.Context, c *fetch.Client, r UserinfoRequest) ([]b
 	}
 	if resp.Status != http.StatusOK {
 		e := &UserinfoError{Status: resp.Status, RetryAfter: resp.RetryAfter(time.Now())}
-		if d, ok := oauth.PickChallenge(oauth.ParseChallenges(resp.Header), oauth.DPoPScheme); ok {
+		challenges := oauth.ParseChallenges(resp.Header)
+		if d, ok := oauth.PickChallenge(challenges, oauth.DPoPScheme); ok {
 			e.Code, e.Description = d.Error, d.Description
 		}
 		return nil, e
 	}
-	return r.read(ctx, resp)
-}
-
-func (r UserinfoRequest) read(ctx context.Context, resp *fetch.Response) ([]byte, error) {
-	body, signed := resp.Body, resp.MediaType() == "application/jwt"
-	switch {
-	case signed && r.Keys == nil:
-		return nil, fmt.Errorf("%w: it is signed, and there are no keys to verify it", errUserinfo)
-	case signed:
-		var err error
-		body, _, err = r.Keys.Verify(ctx, strings.TrimSpace(string(resp.Body)), r.Algorithms)
-		if errors.Is(err, jose.ErrToken) {
-			return nil, fmt.Errorf("%w: %w", errUserinfo, err)
-		}
-		if err != nil {
-			return nil, err
-		}
-	case !resp.IsJSON():
-		return nil, fmt.Errorf("%w: it is neither JSON nor a JWT; check the endpoint's URL", errUserinfo)
+	body, signed, err := r.payload(ctx, resp)
+	if err != nil {
+		return nil, err
 	}
-	var claims map[string]any
-	if err := wire.UnmarshalJSON(body, &claims); err != nil {
-		return nil, fmt.Errorf("%w: it is %w", errUserinfo, err)
-	}
-	if err := r.check(claims, signed); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUserinfo, err)
+	if err := r.read(body, signed); err != nil {
+		return nil, refusedUserinfo(err)
 	}
 	return body, nil
 }
 
+func refusedUserinfo(why error) error {
+	return wire.Invalid("the userinfo answer is refused: %w", why)
+}
+
+// payload returns the JSON of an answer, verified if it is signed.
+func (r UserinfoRequest) payload(
+	ctx context.Context, resp *fetch.Response,
+) (body []byte, signed bool, err error) {
+	switch {
+	case resp.MediaType() != "application/jwt" && !resp.IsJSON():
+		err := errors.New("it is neither JSON nor a JWT; check the endpoint's URL")
+		return nil, false, refusedUserinfo(err)
+	case resp.IsJSON():
+		return resp.Body, false, nil
+	case r.Keys == nil:
+		err := errors.New("it is signed, and there are no keys to verify it")
+		return nil, true, refusedUserinfo(err)
+	}
+	body, _, err = r.Keys.Verify(ctx, strings.TrimSpace(string(resp.Body)), r.Algorithms)
+	if errors.Is(err, jose.ErrToken) {
+		err = refusedUserinfo(err)
+	}
+	return body, true, err
+}
+
+// read decodes the claims and checks them.
+func (r UserinfoRequest) read(body []byte, signed bool) error {
+	var claims map[string]any
+	if err := wire.UnmarshalJSON(body, &claims); err != nil {
+		return fmt.Errorf("it is %w", err)
+	}
+	return r.check(claims, signed)
+}
+
+// check compares sub, and in a signed answer iss and aud, which may be missing
+// (§5.3.2).
 func (r UserinfoRequest) check(claims map[string]any, signed bool) error {
 	sub, _ := claims["sub"].(string)
 	switch {
 	case sub == "":
 		return errors.New("sub is missing")
 	case sub != r.Subject:
-		return errors.New("sub is another person than the one who signed in")
+		return errors.New("sub is another user than the one that signed in")
 	case !signed:
 		return nil
 	}

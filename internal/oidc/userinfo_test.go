@@ -19,19 +19,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-const userinfoIssuer, userinfoClient = "https://op.example", "my-cli"
-
-func request(keys *jose.KeySet) oidc.UserinfoRequest {
-	return oidc.UserinfoRequest{
-		Endpoint: userinfoIssuer + "/userinfo", Subject: "alice", Issuer: userinfoIssuer, ClientID: userinfoClient, Keys: keys,
-		Authorize: func(r *http.Request) error { r.Header.Set("Authorization", "Bearer at-canary"); return nil },
-	}
-}
-
-type userinfoClaims = map[string]any
-
-// oidcc-client-test-userinfo-bearer-header, -scope-userinfo-claims, -aggregated-claims, -distributed-claims.
-func TestClaims(t *testing.T) {
+// oidcc-client-test-userinfo-bearer-header, -scope-userinfo-claims,
+// -aggregated-claims, -distributed-claims.
+func TestUserinfoClaimsAreReturned(t *testing.T) {
 	body := `{"sub":"alice","name":"Alice","address":{"country":"CH"},"_claim_names":{"a":"s1","b":"s2"},` +
 		`"_claim_sources":{"s1":{"JWT":"x.y.z"},"s2":{"endpoint":"https://claims.example/","access_token":"ksj3n283dke"}}}`
 	asked := 0
@@ -39,7 +29,7 @@ func TestClaims(t *testing.T) {
 		asked++
 		require.Equal(t, "GET", r.Method)
 		require.Equal(t, []string{"Bearer at-canary"}, r.Header.Values("Authorization"))
-		require.Equal(t, userinfoIssuer+"/userinfo", r.URL.String(), "S55: nothing in the URL")
+		require.Equal(t, issuer+"/userinfo", r.URL.String(), "S55: nothing in the URL")
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = w.Write([]byte(body))
 	})
@@ -50,7 +40,7 @@ func TestClaims(t *testing.T) {
 }
 
 // S83: sub is there, and the same (oidcc-client-test-userinfo-invalid-sub).
-func TestS83Subject(t *testing.T) {
+func TestS83SubjectIsTheIDTokens(t *testing.T) {
 	for _, body := range []string{
 		`{"sub":"mallory"}`, `{"sub":"Alice"}`, `{"sub":"alice "}`, `{"sub":""}`, `{"sub":null}`, `{}`, `{"sub":["alice"]}`, `{"SUB":"alice"}`,
 		`{"sub":"mallory","sub":"alice"}`, `{"sub":"alice","sub":"mallory"}`, `{"sub":"alice"}{}`, `{"sub":"alice","x":{"a":1,"a":2}}`, "{\"sub\":\"alice\",\"x\":\"\xff\"}", `null`, `[]`, ``, `<html>`,
@@ -71,14 +61,14 @@ func TestS83Subject(t *testing.T) {
 }
 
 // oidcc-client-test-userinfo-signed.
-func TestSigned(t *testing.T) {
+func TestSignedUserinfoIsVerified(t *testing.T) {
 	k, evil := josetest.New(t, "RS256", "k1"), josetest.New(t, "RS256", "k1")
-	keys := jose.NewKeySet(fetchtest.Client(josetest.Handler(k)), userinfoIssuer+"/jwks")
+	keys := jose.NewKeySet(fetchtest.Client(josetest.Handler(k)), issuer+"/jwks")
 	fetchSigned := func(token string, r oidc.UserinfoRequest) ([]byte, error) {
 		return oidc.FetchUserinfo(t.Context(), fetchtest.Body(200, "application/jwt", token), r)
 	}
-	for name, c := range map[string]userinfoClaims{
-		"bare": {"sub": "alice"}, "iss and aud": {"sub": "alice", "iss": userinfoIssuer, "aud": userinfoClient}, "aud list": {"sub": "alice", "aud": []any{"other", userinfoClient}},
+	for name, c := range map[string]object{
+		"bare": {"sub": "alice"}, "iss and aud": {"sub": "alice", "iss": issuer, "aud": clientID}, "aud list": {"sub": "alice", "aud": []any{"other", clientID}},
 	} {
 		got, err := fetchSigned(k.Sign(c)+"\n", request(keys))
 		require.NoError(t, err, name)
@@ -86,17 +76,17 @@ func TestSigned(t *testing.T) {
 		require.JSONEq(t, string(want), string(got))
 	}
 	for name, token := range map[string]string{
-		"another key":  evil.Sign(userinfoClaims{"sub": "alice"}),
+		"another key":  evil.Sign(object{"sub": "alice"}),
 		"none":         k.SignRaw([]byte(`{"alg":"none"}`), []byte(`{"sub":"alice"}`)),
-		"sub":          k.Sign(userinfoClaims{"sub": "mallory"}),
-		"no sub":       k.Sign(userinfoClaims{}),
-		"iss":          k.Sign(userinfoClaims{"sub": "alice", "iss": "https://evil.example"}),
+		"sub":          k.Sign(object{"sub": "mallory"}),
+		"no sub":       k.Sign(object{}),
+		"iss":          k.Sign(object{"sub": "alice", "iss": "https://evil.example"}),
 		"iss null":     k.SignRaw([]byte(`{"alg":"RS256","kid":"k1"}`), []byte(`{"sub":"alice","iss":null}`)),
-		"aud":          k.Sign(userinfoClaims{"sub": "alice", "aud": "other"}),
-		"aud list":     k.Sign(userinfoClaims{"sub": "alice", "aud": []any{"other", 1, userinfoClaims{}}}),
+		"aud":          k.Sign(object{"sub": "alice", "aud": "other"}),
+		"aud list":     k.Sign(object{"sub": "alice", "aud": []any{"other", 1, object{}}}),
 		"aud null":     k.SignRaw([]byte(`{"alg":"RS256","kid":"k1"}`), []byte(`{"sub":"alice","aud":null}`)),
 		"two subs":     k.SignRaw([]byte(`{"alg":"RS256","kid":"k1"}`), []byte(`{"sub":"mallory","sub":"alice"}`)),
-		"an at+jwt":    k.SignWith(userinfoClaims{"typ": "at+jwt"}, userinfoClaims{"sub": "alice"}),
+		"an at+jwt":    k.SignWith(object{"typ": "at+jwt"}, object{"sub": "alice"}),
 		"JSON as JWT":  `{"sub":"alice"}`,
 		"not a string": "",
 	} {
@@ -105,19 +95,19 @@ func TestSigned(t *testing.T) {
 	}
 	r := request(keys)
 	r.Algorithms = []string{"ES256"}
-	_, err := fetchSigned(k.Sign(userinfoClaims{"sub": "alice"}), r)
+	_, err := fetchSigned(k.Sign(object{"sub": "alice"}), r)
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
-	_, err = fetchSigned(k.Sign(userinfoClaims{"sub": "alice"}), request(nil))
+	_, err = fetchSigned(k.Sign(object{"sub": "alice"}), request(nil))
 	require.ErrorIs(t, err, wire.ErrInvalidResponse, "no keys, no trust")
-	_, err = fetchSigned(k.Sign(userinfoClaims{"sub": "alice"}), request(jose.NewKeySet(fetchtest.JSON(503, ""), userinfoIssuer+"/jwks")))
+	_, err = fetchSigned(k.Sign(object{"sub": "alice"}), request(jose.NewKeySet(fetchtest.JSON(503, ""), issuer+"/jwks")))
 	require.ErrorIs(t, err, jose.ErrKeySet)
 	require.NotErrorIs(t, err, wire.ErrInvalidResponse)
-	_, err = fetchSigned(k.Sign(userinfoClaims{"sub": "alice"}), request(jose.NewKeySet(fetchtest.JSON(200, `{}`), userinfoIssuer+"/jwks")))
+	_, err = fetchSigned(k.Sign(object{"sub": "alice"}), request(jose.NewKeySet(fetchtest.JSON(200, `{}`), issuer+"/jwks")))
 	require.ErrorIs(t, err, jose.ErrKeySet)
 	require.ErrorIs(t, err, wire.ErrInvalidResponse, "that is no key set")
 }
 
-func TestRefusals(t *testing.T) {
+func TestUserinfoErrorIsTheServersOwn(t *testing.T) {
 	c := fetchtest.Client(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", error_description="The token expired"`)
 		w.Header().Set("Retry-After", "5")
@@ -144,8 +134,9 @@ func TestRefusals(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrUnsafeURL)
 }
 
-// S46, with real sockets: a redirect to another port, or to plain http, takes the token nowhere.
-func TestS46Redirect(t *testing.T) {
+// S46, with real sockets: a redirect to another port, or to plain http, takes
+// the token nowhere.
+func TestS46RedirectTakesTheTokenNowhere(t *testing.T) {
 	var reached atomic.Int32
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	defer evil.Close()
@@ -166,7 +157,7 @@ func TestS46Redirect(t *testing.T) {
 
 func FuzzUserinfo(f *testing.F) {
 	k := josetest.New(f, "ES256", "k1")
-	keys := jose.NewKeySet(fetchtest.Client(josetest.Handler(k)), userinfoIssuer+"/jwks")
+	keys := jose.NewKeySet(fetchtest.Client(josetest.Handler(k)), issuer+"/jwks")
 	f.Add("application/json", `{"sub":"alice","aud":["x"]}`)
 	f.Add("application/jwt", `{"sub":"alice"}`)
 	f.Add("application/x+json", `{"sub":"alice","sub":"bob"}`)
@@ -176,7 +167,7 @@ func FuzzUserinfo(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			var c userinfoClaims
+			var c object
 			require.NoError(t, json.Unmarshal(got, &c))
 			require.Equal(t, "alice", c["sub"])
 		}

@@ -1,8 +1,9 @@
-// Decodes JSON that came from the network or from disk.
+// Decodes JSON that came from the network or from disk (RFC 8259).
 //
-// encoding/json matches field names without regard to case, keeps the last of two equal names, and
-// replaces bad UTF-8: each lets a sender show one reader a different message from another's. Here
-// names are exact, duplicates are refused (S51, S77), and text is valid UTF-8 or refused.
+// encoding/json ignores the case of names, keeps the last of two equal names,
+// and replaces bad UTF-8. Each of these lets a sender show one reader another
+// message than the next reader sees. Here names are exact, duplicates are
+// refused (S51, S77), and text must be valid UTF-8.
 
 package wire
 
@@ -13,18 +14,22 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 )
 
-// maxDepth is far beyond what any OAuth document nests, and keeps a hostile one from deep recursion.
+// maxDepth is far beyond what any OAuth document nests. It keeps a hostile one
+// from deep recursion.
 const maxDepth = 64
 
-// Errors say what is wrong, never what the text was.
+// Errors of UnmarshalJSON. They say what is wrong, never what the text was.
+// They do not match ErrInvalidResponse, because not all JSON here comes from a
+// server.
 var (
-	ErrUTF8    = errors.New("not valid UTF-8")
-	ErrDepth   = errors.New("JSON is nested too deeply")
-	ErrInvalid = errors.New("not the JSON that was expected (malformed, a duplicate name, or a value of another type)")
+	ErrUTF8  = errors.New("not valid UTF-8")
+	ErrDepth = errors.New("JSON is nested too deeply")
+	ErrJSON  = errors.New("not the JSON that was expected " +
+		"(malformed, a duplicate name, or a value of another type)")
 )
 
-// UnmarshalJSON decodes data, which must hold one JSON value and nothing else, into v.
-// Its errors carry no part of data, nor do they wrap one that does.
+// UnmarshalJSON decodes data, which must hold one JSON value and nothing else,
+// into v. Its errors carry no part of data, and wrap no error that does.
 func UnmarshalJSON(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return ErrUTF8
@@ -32,13 +37,17 @@ func UnmarshalJSON(data []byte, v any) error {
 	if jsonDepth(data) > maxDepth {
 		return ErrDepth
 	}
-	var all any // a struct skips what it does not name, and with it the duplicates in there
+	// A struct skips members that it does not name, and duplicates inside them.
+	// So all of it is decoded first.
+	var all any
 	if json.Unmarshal(data, &all) != nil || json.Unmarshal(data, v) != nil {
-		return ErrInvalid
+		return ErrJSON
 	}
 	return nil
 }
 
+// jsonDepth returns how deeply data nests. It only counts brackets, so it is
+// right for valid JSON and harmless for the rest.
 func jsonDepth(data []byte) int {
 	deepest, now, inString := 0, 0, false
 	for i := 0; i < len(data); i++ {

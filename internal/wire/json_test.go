@@ -16,7 +16,7 @@ type token struct {
 }
 
 // S51, S77: exact names, no duplicates, no trailing data, valid UTF-8.
-func TestS51S77Strict(t *testing.T) {
+func TestS51S77JSONIsStrict(t *testing.T) {
 	var ok token
 	require.NoError(t, wire.UnmarshalJSON([]byte(`{"access_token":"a","ACCESS_TOKEN":"b","token_type":"Bearer"}`), &ok))
 	require.Equal(t, "a", ok.AccessToken, "another case is another name")
@@ -25,12 +25,12 @@ func TestS51S77Strict(t *testing.T) {
 		in   string
 		want error
 	}{
-		"duplicate":        {`{"access_token":"a","access_token":"b"}`, wire.ErrInvalid},
-		"nested duplicate": {`{"x":{"a":1,"a":2}}`, wire.ErrInvalid},
-		"trailing":         {`{"access_token":"a"}{}`, wire.ErrInvalid},
-		"truncated":        {`{"access_token":"a`, wire.ErrInvalid},
-		"empty":            {``, wire.ErrInvalid},
-		"wrong type":       {`{"access_token":7}`, wire.ErrInvalid},
+		"duplicate":        {`{"access_token":"a","access_token":"b"}`, wire.ErrJSON},
+		"nested duplicate": {`{"x":{"a":1,"a":2}}`, wire.ErrJSON},
+		"trailing":         {`{"access_token":"a"}{}`, wire.ErrJSON},
+		"truncated":        {`{"access_token":"a`, wire.ErrJSON},
+		"empty":            {``, wire.ErrJSON},
+		"wrong type":       {`{"access_token":7}`, wire.ErrJSON},
 		"utf8":             {"{\"access_token\":\"\xff\"}", wire.ErrUTF8},
 		"deep":             {strings.Repeat(`[`, 1<<20), wire.ErrDepth},
 		"deep object":      {strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65), wire.ErrDepth},

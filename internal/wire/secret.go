@@ -1,7 +1,8 @@
-// Holds values that must not be printed.
+// Holds values that must not be printed (S66).
 //
-// A [String] is a struct around a pointer, because fmt prints an unexported field of a string type
-// without asking its methods: only a pointer keeps the text out of %v of a struct that holds it.
+// A [Secret] is a struct around a pointer. fmt prints an unexported field
+// without asking its methods, so a string type would show its text in the %v of
+// a struct that holds it. A pointer does not.
 
 package wire
 
@@ -12,14 +13,15 @@ import (
 	"log/slog"
 )
 
-const redacted = "[redacted]"
+// Redacted stands in every text for a secret that was taken out.
+const Redacted = "[redacted]"
 
-// Secret is a secret text: a token, a code, a key. The zero String is "no secret".
-// Every way of printing it, marshalling it or logging it gives "[redacted]", or "" for the zero String.
-// It is immutable and safe for concurrent use.
+// Secret is a secret text: a token, a code, a key. The zero Secret is "no
+// secret". Printing, marshalling or logging it gives [Redacted], or "" for the
+// zero Secret. It is immutable and safe for concurrent use.
 type Secret struct{ p *string }
 
-// NewSecret returns s as a secret; the empty string gives the zero String.
+// NewSecret returns s as a secret; the empty string gives the zero Secret.
 func NewSecret(s string) Secret {
 	if s == "" {
 		return Secret{}
@@ -27,7 +29,7 @@ func NewSecret(s string) Secret {
 	return Secret{&s}
 }
 
-// Reveal returns the text. Call it only where the text is sent or sealed.
+// Reveal returns the text. Call it only to send or to seal the text.
 func (s Secret) Reveal() string {
 	if s.p == nil {
 		return ""
@@ -47,7 +49,7 @@ func (s Secret) text() string {
 	if s.p == nil {
 		return ""
 	}
-	return redacted
+	return Redacted
 }
 
 // String implements [fmt.Stringer].
@@ -56,7 +58,8 @@ func (s Secret) String() string { return s.text() }
 // Format implements [fmt.Formatter]: every verb prints the same redacted text.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.text()) }
 
-// MarshalText implements [encoding.TextMarshaler], and so JSON too.
+// MarshalText implements [encoding.TextMarshaler], which encoding/json uses
+// too.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.text()), nil }
 
 // LogValue implements [slog.LogValuer].

@@ -19,7 +19,7 @@ type hidden struct {
 	s    wire.Secret
 }
 
-// S66: no way of printing shows the secret, also not as an unexported field.
+// S66: no verb or encoder shows the secret, also not as an unexported field.
 func TestS66NothingPrintsTheSecret(t *testing.T) {
 	s := wire.NewSecret(canary)
 	for _, v := range []any{s, &s, hidden{"n", s}, &hidden{"n", s}, []wire.Secret{s}, map[string]wire.Secret{"k": s}, struct{ S wire.Secret }{s}} {
@@ -38,7 +38,7 @@ func TestS66NothingPrintsTheSecret(t *testing.T) {
 	require.Equal(t, "[redacted]", fmt.Sprintf("%x", s))
 }
 
-func TestZeroAndEqual(t *testing.T) {
+func TestZeroSecretIsNone(t *testing.T) {
 	var zero wire.Secret
 	require.True(t, zero.IsZero())
 	require.Equal(t, "", zero.Reveal())

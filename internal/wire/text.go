@@ -1,4 +1,7 @@
-// Makes text from a server safe to show to a person, on a terminal or a page (S5).
+// Makes text from a server safe to show on a terminal or a page (S5).
+//
+// Such text could clear the screen, move the cursor, set the terminal's title,
+// or use bidirectional controls to show another address than it holds.
 
 package wire
 
@@ -8,9 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// SafeText returns s on one line with at most max characters (max < 1 means 200): control characters,
-// terminal escapes, bidirectional and other invisible controls, and bad UTF-8 become "�", and white space
-// becomes a space. A longer text ends in "…".
+// SafeText returns s on one line with at most max characters; max < 1 means
+// 200. White space becomes a space. Control characters, terminal escapes,
+// bidirectional and other invisible controls, and bad UTF-8 become "�". A
+// longer text ends in "…".
 func SafeText(s string, max int) string {
 	if max < 1 {
 		max = 200
@@ -28,6 +32,7 @@ func SafeText(s string, max int) string {
 	return strings.TrimSpace(b.String())
 }
 
+// safeRune returns what stands for r in a safe text.
 func safeRune(r rune) rune {
 	switch {
 	case r == '\n' || r == '\r' || r == '\t' || unicode.Is(unicode.Zs, r):
@@ -38,7 +43,13 @@ func safeRune(r rune) rune {
 	return r
 }
 
-// invisible names graphic characters that draw nothing, or that stack without bound on their neighbour.
+// invisible reports graphic characters that draw nothing (the Hangul fillers
+// and the blank Braille pattern among them), or that stack without bound on
+// their neighbour.
 func invisible(r rune) bool {
-	return r == 0x115F || r == 0x1160 || r == 0x3164 || r == 0xFFA0 || r == 0x2800 || unicode.Is(unicode.Variation_Selector, r) || unicode.Is(unicode.Me, r)
+	switch r {
+	case 0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800:
+		return true
+	}
+	return unicode.Is(unicode.Variation_Selector, r) || unicode.Is(unicode.Me, r)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// S5: what a server says cannot drive a terminal.
-func TestS5Text(t *testing.T) {
+// S5: a server's words cannot control a terminal.
+func TestS5TextIsSafeToShow(t *testing.T) {
 	for in, want := range map[string]string{
 		"The person said no.":       "The person said no.",
 		"\x1b]0;owned\x07":          "�]0;owned�",

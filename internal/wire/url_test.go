@@ -10,7 +10,7 @@ import (
 )
 
 // S2: url.Parse accepts every one of these.
-func TestS2Unsafe(t *testing.T) {
+func TestS2UnsafeURLIsRefused(t *testing.T) {
 	for _, raw := range []string{
 		"", "javascript:x", "javascript://h/%0aalert(1)", "file://localhost/x", "file:///etc/passwd", "ssh://127.0.0.1/x", "ms-msdt:", "ms-msdt://h/x",
 		`\\h\s`, "//h/x", "/x", "-version", "--version=https://h/", "https:x", "https:/x", "https:///p", "https://", "https://:443/", "https://u:p@h", "https://u@h/", "https://@h/",
@@ -26,7 +26,7 @@ func TestS2Unsafe(t *testing.T) {
 	}
 }
 
-func TestLoopbackHTTP(t *testing.T) {
+func TestLoopbackHTTPOnlyIfAllowed(t *testing.T) {
 	p := wire.URLPolicy{LoopbackHTTP: true, Fragment: true}
 	for _, raw := range []string{"http://127.0.0.1:1/x", "http://[::1]:1/", "http://localhost:1/", "http://127.9.9.9/", "https://h/#f"} {
 		_, err := p.Parse(raw)
@@ -38,7 +38,7 @@ func TestLoopbackHTTP(t *testing.T) {
 	}
 }
 
-func TestOrigin(t *testing.T) {
+func TestEqualOriginsAreEqualStrings(t *testing.T) {
 	for raw, want := range map[string]string{
 		"https://H:443/x": "https://h", "https://h/": "https://h", "http://h:80": "http://h", "https://h:80/": "https://h:80",
 		"https://[::1]:443/": "https://[::1]", "HTTP://[::1]:8080/": "http://[::1]:8080",

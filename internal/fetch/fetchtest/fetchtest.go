@@ -1,5 +1,7 @@
-// Package fetchtest serves a [fetch.Client] from a handler in memory, as net/http/httptest does a network one. It works in a
-// testing/synctest bubble. What it cannot show (TLS, resets, compression by the transport) is tested in package fetch itself.
+// Package fetchtest serves a [fetch.Client] from a handler in memory. Unlike a
+// server of net/http/httptest it needs no socket, so it works in a
+// testing/synctest bubble. TLS, resets, and compression by the transport do not
+// exist here; package fetch tests them itself.
 package fetchtest
 
 import (
@@ -9,15 +11,16 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 )
 
-// Client returns a client whose every request is answered by h.
+// Client returns a client that gets every answer from h.
 func Client(h http.HandlerFunc) *fetch.Client {
 	return &fetch.Client{Transport: transport(h)}
 }
 
-// JSON returns a client whose every answer is body as application/json with the given status.
+// JSON returns a client that gets body as application/json for every request,
+// with the given status.
 func JSON(status int, body string) *fetch.Client { return Body(status, "application/json", body) }
 
-// Body is JSON with a media type; "": none.
+// Body is JSON with another media type; "" means none.
 func Body(status int, mediaType, body string) *fetch.Client {
 	return Client(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Type"] = nil // no sniffing
@@ -29,6 +32,7 @@ func Body(status int, mediaType, body string) *fetch.Client {
 	})
 }
 
+// transport honours the request's context as a network's transport does.
 type transport http.HandlerFunc
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {

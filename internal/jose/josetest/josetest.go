@@ -1,4 +1,5 @@
-// Package jwkstest makes keys, key sets and signed tokens for tests, good ones and hostile ones.
+// Package josetest makes keys, key sets and signed tokens for tests, good ones
+// and hostile ones. What cannot fail in a test panics.
 package josetest
 
 import (
@@ -19,8 +20,10 @@ import (
 	"testing"
 )
 
-// Algorithms that [New] makes keys for.
-var Algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+// Algorithms are those that [New] makes keys for.
+var Algorithms = []string{
+	"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
 
 // Key signs tokens.
 type Key struct {
@@ -31,7 +34,8 @@ type Key struct {
 	Add  map[string]any
 }
 
-// New makes a fresh key for alg. id "": neither the JWK nor the tokens name it.
+// New makes a fresh key for alg. If id is "", neither the JWK nor the tokens
+// name it. An RSA key takes about a tenth of a second.
 func New(tb testing.TB, alg, id string) *Key {
 	tb.Helper()
 	var signer crypto.Signer
@@ -54,7 +58,8 @@ func New(tb testing.TB, alg, id string) *Key {
 	return &Key{Alg: alg, ID: id, Signer: signer}
 }
 
-// JWK returns the public key as RFC 7517 writes it.
+// JWK returns the public key as RFC 7517 §4 writes it, changed as Add and Omit
+// say.
 func (k *Key) JWK() map[string]any {
 	m := map[string]any{"use": "sig", "alg": k.Alg}
 	if k.ID != "" {
@@ -69,7 +74,8 @@ func (k *Key) JWK() map[string]any {
 			panic(err)
 		}
 		half := (len(point) - 1) / 2
-		m["kty"], m["crv"], m["x"], m["y"] = "EC", pub.Params().Name, b64(point[1:1+half]), b64(point[1+half:])
+		m["kty"], m["crv"] = "EC", pub.Params().Name
+		m["x"], m["y"] = b64(point[1:1+half]), b64(point[1+half:])
 	case ed25519.PublicKey:
 		m["kty"], m["crv"], m["x"] = "OKP", "Ed25519", b64(pub)
 	}
@@ -91,7 +97,7 @@ func Set(keys ...*Key) []byte {
 	return JSON(map[string]any{"keys": list})
 }
 
-// Handler serves the key set of keys.
+// Handler serves the key set of keys, as a provider's jwks_uri does.
 func Handler(keys ...*Key) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/jwk-set+json")
@@ -102,7 +108,8 @@ func Handler(keys ...*Key) http.HandlerFunc {
 // Sign returns claims as a compact JWS with the usual header.
 func (k *Key) Sign(claims any) string { return k.SignWith(nil, claims) }
 
-// SignWith is Sign with members of the header replaced, or left out where nil.
+// SignWith is Sign with members of the header replaced. A nil value leaves the
+// member out.
 func (k *Key) SignWith(header map[string]any, claims any) string {
 	h := map[string]any{"alg": k.Alg, "typ": "JWT"}
 	if k.ID != "" {
@@ -117,16 +124,18 @@ func (k *Key) SignWith(header map[string]any, claims any) string {
 	return k.SignRaw(JSON(h), JSON(claims))
 }
 
-// SignRaw signs any bytes as header and payload with the key's algorithm.
+// SignRaw signs any bytes as header and payload with the key's algorithm. The
+// header may lie about the algorithm.
 func (k *Key) SignRaw(header, payload []byte) string {
 	input := b64(header) + "." + b64(payload)
 	return input + "." + k.SignInput(input)
 }
 
-// SignInput returns the signature part for any signing input.
+// SignInput returns the signature part for any signing input (RFC 7515 §5.1).
 func (k *Key) SignInput(input string) string { return b64(k.sign([]byte(input))) }
 
-// HMAC signs as HS256 with secret, whatever header says.
+// HMAC signs as HS256 with secret, whatever header says. It makes the tokens of
+// the attack in which a public key is the secret (S72).
 func HMAC(secret, header, payload []byte) string {
 	input := b64(header) + "." + b64(payload)
 	mac := hmac.New(sha256.New, secret)
@@ -135,7 +144,9 @@ func HMAC(secret, header, payload []byte) string {
 }
 
 func (k *Key) sign(input []byte) []byte {
-	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[k.Alg[2:]]
+	hash := map[string]crypto.Hash{
+		"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512,
+	}[k.Alg[2:]] // 0 for EdDSA, which hashes by itself
 	digest := input
 	var opts crypto.SignerOpts = crypto.Hash(0)
 	if hash != 0 {
@@ -147,6 +158,8 @@ func (k *Key) sign(input []byte) []byte {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
 	}
 	if ec, ok := k.Signer.(*ecdsa.PrivateKey); ok {
+		// A JWS has both numbers at full width (RFC 7518 §3.4); a Signer gives
+		// ASN.1.
 		r, s, err := ecdsa.Sign(rand.Reader, ec, digest)
 		if err != nil {
 			panic(err)
@@ -159,12 +172,12 @@ func (k *Key) sign(input []byte) []byte {
 	}
 	sig, err := k.Signer.Sign(rand.Reader, digest, opts)
 	if err != nil {
-		panic(fmt.Sprintf("jwkstest: %s: %v", k.Alg, err))
+		panic(fmt.Sprintf("josetest: %s: %v", k.Alg, err))
 	}
 	return sig
 }
 
-// JSON is json.Marshal for what cannot fail; a []byte is taken as it is.
+// JSON is json.Marshal for values that cannot fail. A []byte is taken as it is.
 func JSON(v any) []byte {
 	if b, ok := v.([]byte); ok {
 		return b

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzMaskTokens holds the scanner to the expression that it stands for; the expression alone would link regexp into every program.
+// FuzzMaskTokens compares the scanner with the regular expression that it
+// replaces. The expression would link regexp into every program.
 func FuzzMaskTokens(f *testing.F) {
 	long := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._"
 	for _, s := range []string{"", "plain words", long, long[1:], "before " + long + " after", long + "é" + long, "\xff" + long + "\xff", long + long + "!" + long[1:]} {
