@@ -117,7 +117,7 @@ var flowParams = []string{
 func checkAuthParams(p url.Values) error {
 	for name := range p {
 		if slices.Contains(flowParams, name) {
-			return fmt.Errorf("AuthParams: %q is set by the flow itself; remove it", name)
+			return fmt.Errorf("%q is set by the flow itself; remove it", name)
 		}
 	}
 	return nil
@@ -136,59 +136,63 @@ func (c *Config) check() error {
 	}
 	switch {
 	case issuer == "" && len(c.Resources) == 0:
-		return errors.New("Config.Issuer is missing: give the provider's issuer URL")
+		return wire.Field("Config.Issuer", "it is missing; give the provider's issuer URL")
 	case issuer == "" && c.ClientAuth != ClientAuth{}:
-		return errors.New("Config.ClientAuth needs Config.Issuer: a secret is only sent to a provider that the program names")
+		return wire.Field("Config.ClientAuth",
+			"it needs an issuer: a secret is only sent to a provider that was named beforehand")
 	case c.ClientID == "" && c.Registration == nil:
-		return errors.New("Config.ClientID is missing: give the client ID that the provider registered")
+		return wire.Field("Config.ClientID", "it is missing; give the client ID that the provider registered")
 	}
 	if oauth.IsDocumentURL(c.ClientID) {
 		if err := oauth.CheckDocumentURL(c.ClientID); err != nil {
-			return fmt.Errorf("Config.ClientID: %w", err)
+			return wire.Field("Config.ClientID", "%w", err)
 		}
 	}
 	if err := c.ClientAuth.method.Check(); err != nil {
-		return fmt.Errorf("Config.ClientAuth: %w", err)
+		return wire.Field("Config.ClientAuth", "%w", err)
 	}
 	loopbackHTTP := wire.URLPolicy{LoopbackHTTP: true}
 	if issuer != "" {
 		u, err := loopbackHTTP.Parse(issuer)
 		if err != nil {
-			return fmt.Errorf("Config.Issuer: %w", err)
+			return wire.Field("Config.Issuer", "%w", err)
 		}
 		if u.RawQuery != "" || u.ForceQuery {
-			return errors.New("Config.Issuer: an issuer has no query (RFC 8414 §2)")
+			return wire.Field("Config.Issuer", "an issuer has no query (RFC 8414 §2)")
 		}
 	}
 	if c.TenantIssuer != "" {
 		if err := checkTenantIssuer(issuer, c.TenantIssuer); err != nil {
-			return fmt.Errorf("Config.TenantIssuer: %w", err)
+			return wire.Field("Config.TenantIssuer", "%w", err)
 		}
 	}
 	for _, s := range c.Scopes {
 		if err := checkScope(s); err != nil {
-			return fmt.Errorf("Config.Scopes: %w", err)
+			return wire.Field("Config.Scopes", "%w", err)
 		}
 	}
 	for _, r := range c.Resources {
 		if _, err := loopbackHTTP.Parse(r); err != nil {
-			return fmt.Errorf("Config.Resources: %w", err)
+			return wire.Field("Config.Resources", "%w", err)
 		}
 	}
 	for _, o := range c.Origins {
 		u, err := loopbackHTTP.Parse(o)
 		if err != nil {
-			return fmt.Errorf("Config.Origins: %w", err)
+			return wire.Field("Config.Origins", "%w", err)
 		}
 		if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
-			return fmt.Errorf("Config.Origins: %q has a path; give the origin alone", o)
+			return wire.Field("Config.Origins", "%q has a path; give the origin alone", o)
 		}
 	}
 	if err := checkAuthParams(c.AuthParams); err != nil {
-		return fmt.Errorf("Config.%w", err)
+		return wire.Field("Config.AuthParams", "%w", err)
 	}
-	if c.RefreshBefore < 0 || c.AssumeLifetime < 0 {
-		return errors.New("Config.RefreshBefore and AssumeLifetime cannot be negative")
+	if c.RefreshBefore < 0 {
+		return wire.Field("Config.RefreshBefore", "it cannot be negative")
+	}
+	if c.AssumeLifetime < 0 {
+		return wire.Field("Config.AssumeLifetime", "it cannot be negative")
 	}
 	return nil
 }
@@ -202,7 +206,7 @@ func checkTenantIssuer(issuer, template string) error {
 	of, err := url.Parse(issuer)
 	switch {
 	case err != nil || issuer == "" || wire.Origin(of) != wire.Origin(u):
-		return errors.New("it is at another origin than Issuer")
+		return errors.New("it is at another origin than the issuer")
 	case strings.Count(template, "{tenantid}") != 1 || !strings.Contains(u.Path+"/", "/{tenantid}/") || u.RawQuery != "" || u.ForceQuery:
 		return errors.New("it needs {tenantid} once, as a whole segment of its path")
 	}

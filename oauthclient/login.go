@@ -78,11 +78,11 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 	}
 	for _, s := range o.Scopes {
 		if err := checkScope(s); err != nil {
-			return nil, fmt.Errorf("LoginOptions.Scopes: %w", err)
+			return nil, wire.Field("LoginOptions.Scopes", "%w", err)
 		}
 	}
 	if err := checkAuthParams(o.AuthParams); err != nil {
-		return nil, fmt.Errorf("LoginOptions.%w", err)
+		return nil, wire.Field("LoginOptions.AuthParams", "%w", err)
 	}
 	started := time.Now()
 	a := c.account(o.Account)
@@ -265,6 +265,8 @@ func (c *Client) ask(ctx context.Context, at *attempt) (*Session, error) {
 		c.log.Info("the ways to sign in", "browser", choice.Browser, "paste", choice.Paste, "device", choice.Device, "why", choice.Why)
 	}
 	switch {
+	case choice.None() && can.NoBrowser != nil && instruct: // the chosen flow left nothing else
+		return nil, fmt.Errorf("%w: %w", ErrNoBrowser, can.NoBrowser)
 	case choice.None() && can.NoBrowser != nil:
 		return nil, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine", ErrNoBrowser, can.NoBrowser)
 	case choice.None():

@@ -426,7 +426,7 @@ func (c *Client) failure(err error) error {
 	case errors.Is(err, session.ErrDead):
 		return &loginRequired{why: "the provider has ended the session", cause: err}
 	case errors.Is(err, session.ErrNoRefreshToken):
-		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token (offline_access or Prompt \"consent\" may bring one)", cause: err}
+		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token (the scope offline_access, or a login with prompt=consent, may bring one)", cause: err}
 	case errors.Is(err, session.ErrRejected) && !errors.Is(err, ErrInvalidResponse):
 		return invalid("%w", err)
 	case errors.As(err, &pause):

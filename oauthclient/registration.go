@@ -41,7 +41,7 @@ func (c *Client) identify(ctx context.Context, p *provider, dpop bool) (identity
 		return identity{id: id, auth: c.cfg.ClientAuth.method}, nil
 	}
 	if p.doc.RegistrationEndpoint == "" {
-		return identity{}, unsupported("the provider has no registration_endpoint; register the program there and set Config.ClientID")
+		return identity{}, unsupported("the provider has no registration_endpoint; register the program there, and give its client ID")
 	}
 	r := c.cfg.Registration
 	req := oauth.RegistrationRequest{

@@ -100,7 +100,7 @@ func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
 func (s *Session) For(resource string, scopes ...string) *Session {
 	a := s.account
 	if resource != "" && !slices.Contains(a.client.cfg.Resources, resource) {
-		return &Session{account: a, slot: &slot{}, err: fmt.Errorf("For: %q is none of Config.Resources", resource)}
+		return &Session{account: a, slot: &slot{}, err: wire.Field("Config.Resources", "%q is not one of the resources that the login names", resource)}
 	}
 	for _, sc := range scopes {
 		if err := checkScope(sc); err != nil {

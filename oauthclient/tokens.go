@@ -66,7 +66,7 @@ func (c *Client) accept(ctx context.Context, t *transaction, resp *oauth.TokenRe
 		return nil, err
 	}
 	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
-		c.log.Warn("offline_access was asked for and no refresh token came; LoginOptions{Prompt: \"consent\"} may bring one", "issuer", g.Issuer)
+		c.log.Warn("offline_access was asked for and no refresh token came; a login with prompt=consent may bring one", "issuer", g.Issuer)
 	}
 	return g, nil
 }

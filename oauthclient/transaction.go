@@ -121,7 +121,8 @@ func (c *Client) authorizationURL(ctx context.Context, t *transaction) (address 
 	}
 	switch {
 	case c.cfg.RequirePAR:
-		return "", time.Time{}, unsupported("RequirePAR is set, and the provider has no pushed_authorization_request_endpoint")
+		return "", time.Time{}, wire.Field("Config.RequirePAR", "%w",
+			unsupported("the provider has no pushed_authorization_request_endpoint"))
 	case doc.RequirePushedAuthorizationRequests:
 		return "", time.Time{}, invalid("the provider requires pushed authorization requests, and names no endpoint for them")
 	}

@@ -1,7 +1,10 @@
-// Command nativeoauth signs people in to OAuth 2.0 and OpenID Connect providers from a terminal, keeps their sessions, and hands out
-// their tokens. It is also the example of a program that uses package oauthclient: whatever it does, a program can do.
+// Command nativeoauth signs users in to OAuth 2.0 and OpenID Connect providers from
+// a terminal, stores their sessions, and prints their tokens. It is also an example
+// of a program that uses package oauthclient, and needs nothing that other programs
+// cannot use.
 //
-// `nativeoauth --help` tells the commands; `nativeoauth login --demo` needs nothing else.
+// `nativeoauth --help` lists the commands. `nativeoauth login --demo` needs no
+// provider.
 package main
 
 import (
@@ -22,9 +25,15 @@ func start() int {
 	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, env)
 }
 
-// run is the whole command. It returns the exit code, and ends with the cause of ctx where that is a signal.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env environ) int {
-	a := &app{stdin: stdin, stdout: output{stdout}, screen: interactive(stdout), person: newPerson(stderr, env), env: env}
+// run is the whole command. It returns the exit code. If a signal ends ctx, the exit
+// code is that of the signal.
+func run(
+	ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env environ,
+) int {
+	a := &app{
+		stdin: stdin, stdout: output{stdout}, screen: interactive(stdout),
+		person: newPerson(stderr, env), env: env,
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -36,13 +45,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return a.exit(ctx, err)
 }
 
-// environ is the environment as it was at the start.
+// environ is the environment at the start of the process.
 type environ map[string]string
 
-// secretVariable may hold a client secret. A browser, a pager or a helper that is started later would inherit it.
+// secretVariable may hold a client secret.
 const secretVariable = "NATIVEOAUTH_CLIENT_SECRET"
 
-// takeEnviron reads the environment, and unsets what no child process may see (S67).
+// takeEnviron reads the environment, and removes the client secret from it: a
+// browser that is started later would inherit it (S67).
 func takeEnviron() environ {
 	env := environ{}
 	for _, kv := range os.Environ() {
@@ -50,6 +60,6 @@ func takeEnviron() environ {
 			env[name] = value
 		}
 	}
-	_ = os.Unsetenv(secretVariable) // fails for names that are malformed, and this one is not
+	_ = os.Unsetenv(secretVariable) // fails only for a malformed name
 	return env
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// profile is what a login is remembered by. It holds no secret.
+// profile is what the configuration keeps of a login. It never holds a secret.
+// Each field but ClientSecretStored has a row in the table of settings.
 type profile struct {
 	Issuer   string   `json:"issuer"`
 	ClientID string   `json:"client_id"`
@@ -31,7 +32,7 @@ type profile struct {
 	RequirePAR       bool     `json:"require_par,omitempty"`
 	TenantIssuer     string   `json:"tenant_issuer,omitempty"`
 	MetadataFile     string   `json:"metadata_file,omitempty"`
-	AssumeLifetime   int64    `json:"assume_lifetime,omitempty"` // seconds
+	AssumeLifetime   seconds  `json:"assume_lifetime,omitempty"`
 	AllowPrivate     bool     `json:"allow_private,omitempty"`
 
 	Register          bool   `json:"register,omitempty"`
@@ -55,7 +56,7 @@ type profile struct {
 
 const (
 	defaultProfile = "default"
-	maxConfig      = 1 << 20
+	maxConfig      = 1 << 20 // bytes; some thousand profiles
 )
 
 // config is the configuration file.
@@ -63,8 +64,10 @@ type config struct {
 	Profiles map[string]profile `json:"profiles"`
 }
 
-// configPath is nativeoauth/config.json in the configuration directory of the person (XDG Base Directory). A relative directory would be one of
-// wherever the command is started, and whoever wrote there would choose the provider (S44); the XDG specification ignores them too.
+// configPath returns the path of nativeoauth/config.json in the user's
+// configuration directory (XDG Base Directory). A relative directory is ignored,
+// as the specification says: it would depend on the working directory, and anyone
+// who can write there could choose the provider (S44).
 func configPath(env environ) (string, error) {
 	dir := env["XDG_CONFIG_HOME"]
 	if !filepath.IsAbs(dir) {
@@ -75,7 +78,7 @@ func configPath(env environ) (string, error) {
 		if home := env["HOME"]; filepath.IsAbs(home) && env["XDG_CONFIG_HOME"] != "" {
 			dir = filepath.Join(home, ".config")
 		} else if dir, err = os.UserConfigDir(); err != nil {
-			return "", fmt.Errorf("there is no place for the configuration: %w; set HOME", err)
+			return "", fmt.Errorf("the configuration directory is not known: %w; set HOME", err)
 		}
 	}
 	if !filepath.IsAbs(dir) {
@@ -84,7 +87,7 @@ func configPath(env environ) (string, error) {
 	return filepath.Join(dir, "nativeoauth", "config.json"), nil
 }
 
-// readConfig returns the configuration; there being none is an empty one.
+// readConfig returns the configuration. If there is no file, it is empty.
 func readConfig(env environ) (config, error) {
 	path, err := configPath(env)
 	if err != nil {
@@ -104,12 +107,13 @@ func readConfig(env environ) (config, error) {
 	return c, nil
 }
 
-// remember writes p under name.
+// remember stores p as the profile with this name.
 func remember(ctx context.Context, env environ, name string, p profile) error {
 	return editConfig(ctx, env, func(c *config) { c.Profiles[name] = p })
 }
 
-// editConfig changes the configuration. What other processes write meanwhile stays.
+// editConfig changes the configuration. It reads the file under a lock, so that
+// changes by other processes are kept.
 func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	path, err := configPath(env)
 	if err != nil {
@@ -138,10 +142,20 @@ func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	return securefile.WriteFile(path, append(data, '\n'))
 }
 
-// names returns the profiles' names in order.
+// provider returns what a user knows the provider by: its issuer, or the resource
+// that names it.
+func (p *profile) provider() string {
+	if p.Issuer == "" && len(p.Resources) > 0 {
+		return p.Resources[0]
+	}
+	return p.Issuer
+}
+
+// names returns the sorted names of the profiles.
 func (c config) names() []string { return slices.Sorted(maps.Keys(c.Profiles)) }
 
-// pick chooses the profile that is meant when none is named: "default", else the only one.
+// pick returns the name of the profile to use if the user names none. It is
+// "default" unless there is a single profile with another name.
 func (c config) pick() (name string) {
 	if _, ok := c.Profiles[defaultProfile]; !ok && len(c.Profiles) == 1 {
 		return c.names()[0]
@@ -149,9 +163,13 @@ func (c config) pick() (name string) {
 	return defaultProfile
 }
 
+// checkProfileName accepts printable ASCII without spaces, which is easy to type
+// and safe to show.
 func checkProfileName(name string) error {
-	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r > 0x7f }) {
-		return usage("the profile name %q is not usable; give letters, digits and punctuation without spaces", name)
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f }
+	if name == "" || len(name) > 100 || strings.ContainsFunc(name, bad) {
+		return usage("the profile name %q cannot be used; "+
+			"give letters, digits and punctuation without spaces", name)
 	}
 	return nil
 }

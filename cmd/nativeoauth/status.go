@@ -14,7 +14,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-// statusRow is one session, as --json shows it.
+// statusRow is one session in the output of --json.
 type statusRow struct {
 	Profile     string    `json:"profile,omitempty"`
 	Account     string    `json:"account"`
@@ -33,8 +33,10 @@ func (a *app) statusCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show who is signed in, where, and until when",
-		Long: `status lists the sessions that are kept here: those of every profile, or of the one that is named. It asks no provider and prints no token.
-It exits with 4 where there is none.`,
+		Long: `status lists the sessions that are stored here: those of every profile, or of the
+one that --profile names. It does not contact the provider, and prints no token.
+
+It exits with 4 if there is no session.`,
 		Example: `  nativeoauth status
   nativeoauth status --profile work --json`,
 		Args: cobra.NoArgs,
@@ -44,72 +46,90 @@ It exits with 4 where there is none.`,
 				return err
 			}
 			if asJSON {
-				if rows == nil {
-					rows = []statusRow{}
-				}
-				if err := a.outputJSON(rows); err != nil {
-					return err
-				}
+				err = a.outputJSON(rows)
 			} else if len(rows) > 0 {
-				if err := a.output(statusTable(rows)); err != nil {
-					return err
-				}
+				err = a.output(statusTable(rows))
 			}
-			if len(rows) == 0 {
-				return fmt.Errorf("nobody is signed in%s: %w", a.where(), oauthclient.ErrLoginRequired)
+			if err == nil && len(rows) == 0 {
+				err = fmt.Errorf("nobody is signed in%s: %w",
+					a.atProvider(), oauthclient.ErrLoginRequired)
 			}
-			return nil
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }
 
-func (a *app) where() string {
-	if a.used == nil || a.used.place() == "" {
+// atProvider returns " at " and the provider, if the user named one.
+func (a *app) atProvider() string {
+	if a.used == nil || a.used.provider() == "" {
 		return ""
 	}
-	return " at " + a.used.place()
+	return " at " + a.used.provider()
 }
 
-// status lists the sessions of one provider and client if any was named, else those of all profiles.
+// status lists the sessions of one provider and client if the user named one,
+// else those of all profiles. The list is never nil.
 func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
-	ctx := cmd.Context()
-	one := false
-	for flag, variable := range map[string]string{
-		"profile": "NATIVEOAUTH_PROFILE", "issuer": "NATIVEOAUTH_ISSUER", "client-id": "NATIVEOAUTH_CLIENT_ID",
-	} {
-		one = one || cmd.Flags().Changed(flag) || a.env[variable] != ""
-	}
-	if one {
+	rows, account := []statusRow{}, a.flags.Account
+	if a.namesOne(cmd) {
 		s, err := a.resolve(cmd)
 		if err != nil {
 			return nil, err
 		}
-		rows, err := a.rows(ctx, s)
-		if cmd.Flags().Changed("account") {
-			rows = only(rows, s.Account)
+		if rows, err = a.rows(cmd.Context(), s); err != nil {
+			return nil, err
 		}
-		return rows, err
+		account = s.Account
+	} else {
+		var err error
+		if rows, err = a.allRows(cmd); err != nil {
+			return nil, err
+		}
 	}
+	if cmd.Flags().Changed("account") {
+		rows = only(rows, account)
+	}
+	return rows, nil
+}
+
+// namesOne reports whether the user named a profile, a provider or a client.
+func (a *app) namesOne(cmd *cobra.Command) bool {
+	if cmd.Flags().Changed("profile") || a.env["NATIVEOAUTH_PROFILE"] != "" {
+		return true
+	}
+	for i := range table {
+		if table[i].identity && a.given(cmd, &table[i]) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// allRows lists the sessions of all profiles. A profile that cannot be read is a
+// warning, unless there is nothing else to show.
+func (a *app) allRows(cmd *cobra.Command) ([]statusRow, error) {
 	c, err := readConfig(a.env)
 	if err != nil {
 		return nil, err
 	}
-	var rows []statusRow
+	rows := []statusRow{}
 	var failures []error
-	seen := map[string]string{}
+	seen := map[string]bool{}
 	for _, name := range c.names() {
-		s := &settings{profile: c.Profiles[name], name: name, known: true, fromProfile: true}
+		s := &settings{name: name, known: true, fromProfile: true}
+		s.profile = c.Profiles[name]
 		if cmd.Flags().Changed("store") {
 			s.Store, s.KeyFile = a.flags.Store, a.flags.KeyFile
 		}
-		place := strings.Join([]string{s.place(), s.ClientID, s.Store}, "\x00")
-		if _, again := seen[place]; again {
-			continue // profiles for several accounts of one client
+		// Profiles for several accounts of one client list the same sessions.
+		client := strings.Join([]string{s.provider(), s.ClientID, s.Store}, "\x00")
+		if seen[client] {
+			continue
 		}
-		seen[place] = name
-		more, err := a.rows(ctx, s)
+		seen[client] = true
+		more, err := a.rows(cmd.Context(), s)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("profile %s: %w", name, err))
 		}
@@ -121,14 +141,12 @@ func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
 	for _, err := range failures {
 		a.person.warn("%s", wire.SafeText(err.Error(), 1000))
 	}
-	if cmd.Flags().Changed("account") {
-		rows = only(rows, a.flags.Account)
-	}
 	return rows, nil
 }
 
+// only returns the rows of one account.
 func only(rows []statusRow, account string) []statusRow {
-	var kept []statusRow
+	kept := []statusRow{}
 	for _, r := range rows {
 		if r.Account == account {
 			kept = append(kept, r)
@@ -137,12 +155,13 @@ func only(rows []statusRow, account string) []statusRow {
 	return kept
 }
 
+// rows lists the sessions of one provider and client.
 func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	store, err := a.openStore(s)
 	if err != nil {
 		return nil, err
 	}
-	s.MetadataFile = "" // nor is anything but the session's place of interest
+	s.MetadataFile = "" // the file may be gone, and the sessions can be listed without it
 	cfg, err := a.publicConfig(s, store)
 	if err != nil {
 		return nil, err
@@ -159,8 +178,10 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	rows := make([]statusRow, len(accounts))
 	for i, acc := range accounts {
 		rows[i] = statusRow{
-			Account: acc.Name, Issuer: acc.Issuer, ClientID: s.ClientID, Subject: acc.Subject, Username: acc.Username,
-			Scopes: acc.Scopes, Expiry: acc.Expiry.UTC().Truncate(time.Second), Refreshable: acc.Refreshable, Store: acc.Store,
+			Account: acc.Name, Issuer: acc.Issuer, ClientID: s.ClientID,
+			Subject: acc.Subject, Username: acc.Username, Scopes: acc.Scopes,
+			Expiry:      acc.Expiry.UTC().Truncate(time.Second),
+			Refreshable: acc.Refreshable, Store: acc.Store,
 		}
 		if s.known && s.fromProfile {
 			rows[i].Profile = s.name
@@ -172,7 +193,8 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	return rows, nil
 }
 
-// statusTable is a block of lines for each session, which a narrow terminal and a screen reader can take.
+// statusTable returns a block of lines for each session. Unlike columns, blocks
+// fit a narrow terminal and are easy to follow with a screen reader.
 func statusTable(rows []statusRow) string {
 	var b strings.Builder
 	for i, r := range rows {
@@ -205,11 +227,12 @@ func statusTable(rows []statusRow) string {
 	return b.String()
 }
 
+// tokenState says how long the access token is valid, and what follows.
 func tokenState(r statusRow) string {
 	expired := !r.Expiry.After(time.Now())
 	switch {
 	case expired && r.Refreshable:
-		return "expired; refreshed at the next use"
+		return "expired; it is refreshed at the next use"
 	case expired:
 		return "expired; sign in again"
 	case r.Refreshable:
