@@ -28,13 +28,17 @@ type execCredential struct {
 	Status     execStatus `json:"status"`
 }
 
+// execStatus has the token. kubectl caches it until it expires.
 type execStatus struct {
 	Token  string    `json:"token"`
 	Expiry time.Time `json:"expirationTimestamp"`
 }
 
+// execV1 is the API version of kubectl 1.22 and later.
 const execV1 = "client.authentication.k8s.io/v1"
 
+// execCredentialCmd prints the ID token and not the access token: the API server of
+// a cluster verifies the user's claims itself.
 func (a *app) execCredentialCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exec-credential",

@@ -26,9 +26,11 @@ const (
 // usageError reports a wrong command line.
 type usageError struct{ err error }
 
+// Error returns the text without a hint; explain adds one.
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
+// usage returns a usageError. The arguments are those of fmt.Errorf.
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // errSaid is a failure that the output of the command has described already.
@@ -48,6 +50,8 @@ func (o output) Write(b []byte) (int, error) {
 // outputError is a failed write to stdout.
 type outputError struct{ err error }
 
+// Error says what is wrong with the output. A broken pipe is common and its system
+// error obscure: the reader, such as head, has ended.
 func (e outputError) Error() string {
 	if errors.Is(e.err, syscall.EPIPE) {
 		return "nobody reads the output (broken pipe)"

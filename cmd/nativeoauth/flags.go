@@ -50,14 +50,15 @@ type choices struct {
 type commands int
 
 const (
-	everyCommand commands = iota
-	keepsProfile          // login and profile set
-	loginAlone            // login; a profile does not keep it
+	everyCommand commands = iota // they find the session, so every command needs them
+	keepsProfile                 // login and profile set
+	loginAlone                   // login; they are about one sign-in, and no profile keeps them
 )
 
 // seconds is a duration that the profile keeps as a number of seconds.
 type seconds int64
 
+// Set parses a value such as "8h30m". Fractions of a second are dropped.
 func (s *seconds) Set(text string) error {
 	d, err := time.ParseDuration(text)
 	*s = seconds(d / time.Second)
@@ -66,11 +67,12 @@ func (s *seconds) Set(text string) error {
 
 func (s *seconds) String() string {
 	if *s == 0 {
-		return "" // no default in the help
+		return "0" // which the help does not show as a default
 	}
 	return s.duration().String()
 }
 
+// Type is the name of the value in the help.
 func (s *seconds) Type() string { return "duration" }
 
 func (s *seconds) duration() time.Duration { return time.Duration(*s) * time.Second }
@@ -78,6 +80,8 @@ func (s *seconds) duration() time.Duration { return time.Duration(*s) * time.Sec
 // table has every setting. Flags, environment, profile, help, manual and the
 // names in error messages come from it.
 var table = []setting{
+	// These find the session: the provider, the client, the account, and the store with
+	// its key. A script can set them in its environment.
 	{flag: "issuer", env: "NATIVEOAUTH_ISSUER", field: "Config.Issuer",
 		on: everyCommand, identity: true,
 		usage: "issuer `URL` of the provider",
@@ -105,6 +109,8 @@ var table = []setting{
 			"standard input at login",
 		value: func(c *choices) any { return &c.ClientSecretFile }},
 
+	// These say what the tokens are for, and what the provider must support. They are
+	// part of the profile, because a refresh needs most of them again.
 	{flag: "scope", field: "Config.Scopes", on: keepsProfile,
 		usage: "`scope` to request; may be repeated",
 		value: func(c *choices) any { return &c.Scopes },
@@ -163,6 +169,8 @@ var table = []setting{
 		value: func(c *choices) any { return &c.AllowPrivate },
 		apply: func(p *profile, c *oauthclient.Config) { c.AllowPrivate = p.AllowPrivate }},
 
+	// These obtain the client's ID and its authentication. Secrets and keys come from
+	// files only: other users can see the arguments of a process (S67).
 	{flag: "register", field: "Config.Registration", on: keepsProfile,
 		usage: "register a client at the provider, in place of --client-id (RFC 7591)",
 		value: func(c *choices) any { return &c.Register }},
@@ -190,6 +198,8 @@ var table = []setting{
 			return nil
 		}},
 
+	// These shape the redirect URI and the listener behind it. The defaults fit a
+	// provider that follows RFC 8252; the flags are for those that do not.
 	{flag: "listen", field: "Config.Addr", on: keepsProfile,
 		usage: "`IP address` to listen on, such as ::1; one that is not loopback needs " +
 			"--redirect-uri (default 127.0.0.1)",
@@ -231,6 +241,8 @@ var table = []setting{
 			c.Loopback.AllowOtherUsers = p.AllowOtherUsers
 		}},
 
+	// These are for one login, usually because an API has demanded a stronger sign-in
+	// (RFC 9470) or another user is to sign in.
 	{flag: "add-scope", field: "LoginOptions.Scopes", on: loginAlone,
 		usage: "`scope` in addition to the profile's and the granted ones; the login fails if " +
 			"it is not granted; may be repeated",
@@ -240,7 +252,7 @@ var table = []setting{
 			"well-known URL",
 		value: func(c *choices) any { return &c.login.ResourceMetadata }},
 	{flag: "prompt", field: "LoginOptions.Prompt", on: loginAlone,
-		usage: "what the provider prompts for: login, consent, select_account or none",
+		usage: "`kind` of prompt at the provider: login, consent, select_account or none",
 		value: func(c *choices) any { return &c.login.Prompt }},
 	{flag: "login-hint", field: "LoginOptions.LoginHint", on: loginAlone,
 		usage: "`user` that is expected to sign in, such as an e-mail address",

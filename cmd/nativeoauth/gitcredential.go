@@ -16,6 +16,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// gitCredentialCmd speaks git's credential protocol on stdin and stdout.
 func (a *app) gitCredentialCmd() *cobra.Command {
 	var username string
 	var bearer bool
@@ -38,6 +39,8 @@ required, it says so on stderr, and git goes on.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// Git asks its helpers about every server. Without --host, any server in a
+			// submodule or a redirect would get the token (S46).
 			if len(hosts) == 0 {
 				return usage("--host is missing: name the git server that the token is for")
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/inspect"
 )
 
+// inspectCmd prints the report of package inspect. It needs no session and no client.
 func (a *app) inspectCmd() *cobra.Command {
 	var asJSON bool
 	var opts inspect.Options
@@ -46,7 +47,7 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 			if err := a.output(text); err != nil {
 				return err
 			}
-			if !r.Ready {
+			if !r.Ready { // the report says why, so there is nothing to add
 				return errSaid
 			}
 			return nil

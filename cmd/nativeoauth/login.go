@@ -26,6 +26,7 @@ type loginFlags struct {
 	traceFile                  string
 }
 
+// loginCmd defines the flags of login. Those of the settings come from the table.
 func (a *app) loginCmd() *cobra.Command {
 	var l loginFlags
 	cmd := &cobra.Command{
@@ -56,7 +57,7 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 	f.BoolVar(&l.demo, "demo", false,
 		"show a complete sign-in on this machine, at a provider made for it")
 	f.BoolVar(&l.noBrowser, "no-browser", false,
-		"open no browser: show the address, and read the one that a browser elsewhere ends at")
+		"show the address, and read the address at which a browser on another machine ends")
 	f.BoolVar(&l.browser, "browser", false,
 		"open the browser on this machine, even over SSH or in a container")
 	f.BoolVar(&l.device, "device", false, "sign in on another device with a code (RFC 8628)")
@@ -68,6 +69,7 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 	return cmd
 }
 
+// check refuses flags that contradict each other before anything is read or sent.
 func (l *loginFlags) check() error {
 	switch {
 	case l.timeout <= 0:
@@ -93,6 +95,9 @@ func (l *loginFlags) flow() oauthclient.Flow {
 	return 0
 }
 
+// login signs a user in. Everything that can fail without the user is done before the
+// browser opens: the settings, the store, the secret, the trace file, the provider's
+// metadata.
 func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err := l.check(); err != nil {
 		return err
@@ -142,7 +147,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err != nil {
 		return err
 	}
-	s.Scopes = cfg.Scopes
+	s.Scopes = cfg.Scopes // the profile keeps what chooseScopes found
 	return a.signedIn(ctx, s, store, c, session.Account())
 }
 
@@ -243,6 +248,7 @@ func asWhom(acc oauthclient.Account) string {
 	return " as " + wire.SafeText(who, 100)
 }
 
+// profileNote names the profile in a message, unless it is the default one.
 func profileNote(s *settings) string {
 	if s.name == defaultProfile {
 		return ""
@@ -250,6 +256,7 @@ func profileNote(s *settings) string {
 	return fmt.Sprintf(" and under the profile %q", s.name)
 }
 
+// profileFlag returns the flag that chooses the profile again; "" for the default one.
 func profileFlag(s *settings) string {
 	if s.name == defaultProfile {
 		return ""

@@ -35,6 +35,7 @@ func newLoginUI(p *person, stdin io.Reader, trace *tracer) *loginUI {
 	}
 }
 
+// ui returns the functions for the SDK. OpenURL stays nil: the system's browser.
 func (u *loginUI) ui() oauthclient.UI {
 	return oauthclient.UI{Instruct: u.instruct, Progress: u.progress}
 }
@@ -42,6 +43,7 @@ func (u *loginUI) ui() oauthclient.UI {
 // prose is a writer for TerminalUI that breaks long lines between words.
 type prose struct{ person *person }
 
+// Write writes whole lines, which is what TerminalUI passes.
 func (p prose) Write(b []byte) (int, error) {
 	p.person.tell("%s", strings.TrimSuffix(string(b), "\n"))
 	return len(b), nil
@@ -81,6 +83,7 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 	return u.terminal.Instruct(ctx, wait)
 }
 
+// countDown shows the time that is left until ctx or the wait ends.
 func (u *loginUI) countDown(ctx context.Context, until time.Time) {
 	stop := u.person.wait("Waiting for you", until)
 	u.mu.Lock()
@@ -89,6 +92,8 @@ func (u *loginUI) countDown(ctx context.Context, until time.Time) {
 	context.AfterFunc(ctx, stop)
 }
 
+// progress says what the user would otherwise wonder about: why no browser opens, and
+// that the sign-in in the browser was noticed.
 func (u *loginUI) progress(step oauthclient.Step) {
 	if u.trace != nil {
 		u.trace.step(string(step))

@@ -11,12 +11,13 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// logoutCmd binds its flags to the SDK's LogoutOptions.
 func (a *app) logoutCmd() *cobra.Command {
 	var all bool
 	var opts oauthclient.LogoutOptions
 	cmd := &cobra.Command{
 		Use:   "logout",
-		Short: "Sign out: revoke the tokens and forget the session",
+		Short: "Sign out: revoke the tokens and delete the session",
 		Long: `logout deletes the session here, even if it cannot be read, and revokes its
 tokens at the provider if the provider supports that. The profile stays, for the next login.
 
@@ -50,6 +51,8 @@ here nevertheless.`,
 	return cmd
 }
 
+// logout signs out one account, or all of them. It must work even if the client secret
+// or the session cannot be read: the user wants the session gone.
 func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptions) error {
 	ctx := cmd.Context()
 	s, err := a.resolve(cmd)
@@ -78,6 +81,7 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 	if all {
 		return a.logoutAll(ctx, s, c, out)
 	}
+	// Only for the message: Logout succeeds too if there is no session.
 	_, lookErr := c.Session(ctx, s.Account)
 	if err := out.account(ctx, c, s.Account); err != nil {
 		return err
@@ -140,6 +144,7 @@ type signingOut struct {
 	untold error // why nothing is sent to the provider; nil: it is told
 }
 
+// account signs out one account.
 func (o signingOut) account(ctx context.Context, c *oauthclient.Client, account string) error {
 	err := c.Logout(ctx, account, o.opts)
 	switch {

@@ -5,6 +5,30 @@
 //
 // `nativeoauth --help` lists the commands. `nativeoauth login --demo` needs no
 // provider.
+//
+// # How it is built
+//
+// Each command has a file with its flags, its help and its code: login.go,
+// token.go, status.go and so on. These files stand on four others:
+//
+//   - flags.go has the table of settings. A setting has one row there, with its
+//     flag, its environment variable and its effect on the SDK's configuration.
+//   - settings.go decides which provider, client and account a run is about, and
+//     makes the oauthclient.Client for it.
+//   - profile.go reads and writes the configuration file with the profiles.
+//   - exit.go turns an error into one line with the next step, and an exit code.
+//
+// # Rules
+//
+// Stdout has the result of a command and nothing else, so that it can be piped.
+// Everything for the user goes to stderr.
+//
+// No secret is the value of a flag, is stored in the configuration, or is left in
+// the environment for a browser to inherit (S49, S67).
+//
+// Only login opens a browser for a sign-in. Every other command uses the stored
+// session, and exits with 4 if only a login helps. Scripts and credential helpers
+// depend on that.
 package main
 
 import (
@@ -18,6 +42,8 @@ import (
 
 func main() { os.Exit(start()) }
 
+// start runs the command in this process. It is apart from main because os.Exit
+// would skip its deferred calls, and because the tests start it too.
 func start() int {
 	env := takeEnviron()
 	ctx, stop := withSignals(context.Background())

@@ -54,6 +54,7 @@ type profile struct {
 	AllowOtherUsers bool   `json:"allow_other_users,omitempty"`
 }
 
+// The name of the profile that is used if the user names none, and a limit.
 const (
 	defaultProfile = "default"
 	maxConfig      = 1 << 20 // bytes; some thousand profiles

@@ -14,6 +14,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// profileCmd groups the commands about profiles.
 func (a *app) profileCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile",
@@ -36,6 +37,7 @@ Profiles are in nativeoauth/config.json in the configuration directory ($XDG_CON
 	return cmd
 }
 
+// profileListCmd prints a line for each profile: name, provider, client, account.
 func (a *app) profileListCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -79,6 +81,8 @@ func (a *app) profileListCmd() *cobra.Command {
 	return cmd
 }
 
+// profileShowCmd prints a profile as the configuration has it. There is no secret in it
+// to leave out.
 func (a *app) profileShowCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:               "show NAME",
@@ -96,6 +100,8 @@ func (a *app) profileShowCmd() *cobra.Command {
 	}
 }
 
+// profileSetCmd makes or changes a profile. It validates the settings with the SDK, as
+// a login would, so that a mistake shows now.
 func (a *app) profileSetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME",
@@ -143,6 +149,7 @@ The next login uses the settings.`,
 	return cmd
 }
 
+// profileRemoveCmd deletes a profile, unless something would be left behind.
 func (a *app) profileRemoveCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
@@ -174,6 +181,7 @@ func (a *app) leftBehind(ctx context.Context, name string, p profile, others []p
 	client := func(o profile) bool {
 		return o.provider() == p.provider() && o.ClientID == p.ClientID && o.Store == p.Store
 	}
+	// Another profile with the same provider, client and store leads to the secret too.
 	if p.ClientSecretStored && !slices.ContainsFunc(others, client) {
 		return fmt.Errorf("the client secret of profile %q is still stored; "+
 			"first run: nativeoauth logout --all --profile %s", name, quote(name))

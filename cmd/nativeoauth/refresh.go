@@ -8,6 +8,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// refreshCmd is for trying a session out. Programs do not need it.
 func (a *app) refreshCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "refresh",

@@ -16,6 +16,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// requestCmd has the flags of curl for what both can do.
 func (a *app) requestCmd() *cobra.Command {
 	var method, data string
 	var headers []string
@@ -83,6 +84,7 @@ func (a *app) requestBody(data string) ([]byte, error) {
 	return readAll(f)
 }
 
+// readAll reads a body, which must not be larger than maxRequestBody.
 func readAll(r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxRequestBody+1))
 	if err == nil && len(data) > maxRequestBody {
@@ -114,7 +116,7 @@ func newAPIRequest(
 		switch {
 		case !ok || name == "":
 			return nil, usage("--header %q is not 'Name: value'", h)
-		case name == "Authorization" || name == "Dpop":
+		case name == "Authorization" || name == "Dpop": // the token or its proof
 			return nil, usage("--header %s is set from the session", name)
 		case name == "Host":
 			return nil, usage("--header Host would send the token under another name; " +
@@ -133,7 +135,7 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 	}
 	defer resp.Body.Close()
 	out, end := a.stdout, func() error { return nil }
-	if a.screen {
+	if a.screen { // a pipe gets the bytes as they are
 		shown := &visible{w: out}
 		out, end = shown, shown.end
 	}

@@ -31,6 +31,7 @@ type app struct {
 	helpErr error          // of writing a help page, which cobra does not return
 }
 
+// output writes to stdout.
 func (a *app) output(text string) error {
 	_, err := io.WriteString(a.stdout, text)
 	return err
@@ -154,7 +155,7 @@ func (a *app) loginCommand() string {
 	if s == nil {
 		return words[0]
 	}
-	switch {
+	switch { // the default profile needs no flag
 	case s.fromProfile && s.name != defaultProfile:
 		words = append(words, "--profile "+quote(s.name))
 	case !s.fromProfile:

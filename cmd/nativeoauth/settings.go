@@ -218,6 +218,7 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 	return cfg, nil
 }
 
+// maxMetadata limits the file of --metadata-file.
 const maxMetadata = 1 << 20 // bytes; the SDK reads as much from a provider
 
 // readMetadata reads the metadata (RFC 8414) of a provider that does not publish

@@ -11,6 +11,7 @@ import (
 // interrupted is the cause of a context that a signal ended.
 type interrupted struct{ signal syscall.Signal }
 
+// Error names the signal, for the user and for errors that wrap the cause.
 func (i interrupted) Error() string { return fmt.Sprintf("stopped by a signal (%s)", i.signal) }
 
 // code is the exit code that a shell expects of a process that a signal ended.

@@ -28,6 +28,7 @@ type statusRow struct {
 	Store       string    `json:"store"`
 }
 
+// statusCmd works offline: what it shows is stored here.
 func (a *app) statusCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{

@@ -23,6 +23,7 @@ type tokenFlags struct {
 	idToken          bool
 }
 
+// tokenCmd prints a token for scripts. Its formats are made to be used without parsing.
 func (a *app) tokenCmd() *cobra.Command {
 	var t tokenFlags
 	cmd := &cobra.Command{
@@ -60,6 +61,7 @@ and expiry), env (a line for: eval "$(nativeoauth token --format env)").`,
 	return cmd
 }
 
+// check refuses flags before the session is read.
 func (t *tokenFlags) check() error {
 	switch {
 	case !slices.Contains([]string{"token", "header", "json", "env"}, t.format):
@@ -72,6 +74,8 @@ func (t *tokenFlags) check() error {
 	return nil
 }
 
+// printToken writes the token to stdout. A warning about it goes to stderr, and does
+// not get into a pipe.
 func (a *app) printToken(ctx context.Context, s *oauthclient.Session, t *tokenFlags) error {
 	tok, err := t.get(ctx, s)
 	if err != nil {
@@ -88,6 +92,7 @@ func (a *app) printToken(ctx context.Context, s *oauthclient.Session, t *tokenFl
 	return a.output(text)
 }
 
+// get returns the token that the flags choose, refreshed if necessary.
 func (t *tokenFlags) get(ctx context.Context, s *oauthclient.Session) (*oauth2.Token, error) {
 	if t.idToken {
 		return idTokenOf(ctx, s)
@@ -151,6 +156,7 @@ func formatToken(t *oauth2.Token, format string) (string, error) {
 	return t.AccessToken + "\n", nil
 }
 
+// outputJSON writes v to stdout as JSON.
 func (a *app) outputJSON(v any) error {
 	text, err := jsonText(v)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// userinfoCmd asks the provider each time. The claims of the sign-in are in the session.
 func (a *app) userinfoCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "userinfo",

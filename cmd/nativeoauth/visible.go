@@ -25,6 +25,7 @@ type visible struct {
 	open bool   // the last line has no end yet
 }
 
+// Write may be called with part of a character; the next call completes it.
 func (v *visible) Write(b []byte) (int, error) {
 	text := append(v.rest, b...)
 	var out bytes.Buffer
