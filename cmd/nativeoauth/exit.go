@@ -94,7 +94,11 @@ func (a *app) explain(err error) string {
 	}
 	var field *wire.FieldError
 	if errors.As(err, &field) {
-		if flag := flagFor(field.Field, a.used); flag != "" {
+		used := &a.flags
+		if a.used != nil {
+			used = &a.used.choices
+		}
+		if flag := flagFor(field.Field, used); flag != "" {
 			text = strings.Replace(text, field.Error(), flag+": "+field.Err.Error(), 1)
 		}
 	}

@@ -28,22 +28,23 @@ type setting struct {
 	// working directories too. "-" stays as it is.
 	file bool
 
-	// value returns a pointer to the setting in c: a *string, *[]string, *bool,
-	// *int, *time.Duration or a pflag.Value. If it points into c.profile, the
+	// value points to the setting in choices. It is a *string, *[]string, *bool,
+	// *int, *time.Duration or a pflag.Value. If it points into a profile, the
 	// profile keeps the setting.
-	value func(c *choices) any
+	value any
+	// to points to the field of the SDK's configuration, of the same type. nil:
+	// publicConfig, clientAuth or openStore use the setting together with others.
+	to any
 	// check reports a value that no package of the SDK would refuse before the
 	// user has signed in. nil: there is none.
 	check func(p *profile) error
-	// apply copies the setting into the SDK's configuration. nil: publicConfig,
-	// clientAuth or openStore use it together with others.
-	apply func(p *profile, c *oauthclient.Config)
 }
 
 // choices are the values of all settings.
 type choices struct {
 	profile
-	login oauthclient.LoginOptions // of one login; no profile keeps it
+	login  oauthclient.LoginOptions // of one login; no profile keeps it
+	config oauthclient.Config       // what publicConfig makes of the profile
 }
 
 // commands says which commands have a flag.
@@ -77,196 +78,213 @@ func (s *seconds) Type() string { return "duration" }
 
 func (s *seconds) duration() time.Duration { return time.Duration(*s) * time.Second }
 
-// table has every setting. Flags, environment, profile, help, manual and the
-// names in error messages come from it.
-var table = []setting{
-	// These find the session: the provider, the client, the account, and the store with
-	// its key. A script can set them in its environment.
-	{flag: "issuer", env: "NATIVEOAUTH_ISSUER", field: "Config.Issuer",
-		on: everyCommand, identity: true,
-		usage: "issuer `URL` of the provider",
-		value: func(c *choices) any { return &c.Issuer },
-		apply: func(p *profile, c *oauthclient.Config) { c.Issuer = p.Issuer }},
-	{flag: "client-id", env: "NATIVEOAUTH_CLIENT_ID", field: "Config.ClientID",
-		on: everyCommand, identity: true,
-		usage: "client `ID` that the provider registered",
-		value: func(c *choices) any { return &c.ClientID },
-		apply: func(p *profile, c *oauthclient.Config) { c.ClientID = p.ClientID }},
-	{flag: "account", env: "NATIVEOAUTH_ACCOUNT", on: everyCommand,
-		usage: "your `name` for this session, if you have several at one provider",
-		value: func(c *choices) any { return &c.Account }},
-	{flag: "store", env: "NATIVEOAUTH_STORE", on: everyCommand,
-		usage: "`kind` of store for the session: keychain (default), file, or memory (for one " +
-			"run)",
-		value: func(c *choices) any { return &c.Store }},
-	{flag: "key-file", env: "NATIVEOAUTH_KEY_FILE", on: everyCommand, file: true,
-		usage: "`file` with the key for --store file, 32 bytes in base64 or hex (default: " +
-			"prompt for a passphrase)",
-		value: func(c *choices) any { return &c.KeyFile }},
-	{flag: "client-secret-file", env: "NATIVEOAUTH_CLIENT_SECRET_FILE", field: "Config.ClientAuth",
-		on: everyCommand, file: true,
-		usage: "`file` with the client secret, for providers that require one; - reads " +
-			"standard input at login",
-		value: func(c *choices) any { return &c.ClientSecretFile }},
+// table returns the settings with pointers into c, always in the same order. Flags,
+// environment, profile, help, manual and the names in error messages come from it.
+func (c *choices) table() []setting {
+	all := append(c.sessionTable(), c.tokenTable()...)
+	all = append(all, c.clientTable()...)
+	all = append(all, c.listenTable()...)
+	return append(all, c.loginTable()...)
+}
 
-	// These say what the tokens are for, and what the provider must support. They are
-	// part of the profile, because a refresh needs most of them again.
-	{flag: "scope", field: "Config.Scopes", on: keepsProfile,
-		usage: "`scope` to request; may be repeated",
-		value: func(c *choices) any { return &c.Scopes },
-		apply: func(p *profile, c *oauthclient.Config) { c.Scopes = p.Scopes }},
-	{flag: "resource", field: "Config.Resources", on: keepsProfile,
-		usage: "`URL` of an API that the tokens are for (RFC 8707); may be repeated; without " +
-			"--issuer, the first one names its provider (RFC 9728)",
-		value: func(c *choices) any { return &c.Resources },
-		apply: func(p *profile, c *oauthclient.Config) { c.Resources = p.Resources }},
-	{flag: "origin", field: "Config.Origins", on: keepsProfile,
-		usage: "`origin` that nativeoauth request may send the token to, such as " +
-			"https://api.example.com; may be repeated",
-		value: func(c *choices) any { return &c.Origins },
-		apply: func(p *profile, c *oauthclient.Config) { c.Origins = p.Origins }},
-	{flag: "trusted-audience", field: "Config.TrustedAudiences", on: keepsProfile,
-		usage: "another `audience` that the ID token may name; may be repeated",
-		value: func(c *choices) any { return &c.TrustedAudiences },
-		apply: func(p *profile, c *oauthclient.Config) {
-			c.TrustedAudiences = p.TrustedAudiences
-		}},
-	{flag: "auth-param", field: "Config.AuthParams", on: keepsProfile,
-		usage: "additional parameter of the authorization request, as `name=value`; may be " +
-			"repeated",
-		value: func(c *choices) any { return &c.AuthParams }},
-	{flag: "dpop", field: "Config.DPoP", on: keepsProfile,
-		usage: "bind the tokens to a key of this session (RFC 9449)",
-		value: func(c *choices) any { return &c.DPoP },
-		apply: func(p *profile, c *oauthclient.Config) { c.DPoP = p.DPoP }},
-	{flag: "par", field: "Config.RequirePAR", on: keepsProfile,
-		usage: "fail if the provider has no pushed authorization requests (RFC 9126)",
-		value: func(c *choices) any { return &c.RequirePAR },
-		apply: func(p *profile, c *oauthclient.Config) { c.RequirePAR = p.RequirePAR }},
-	{flag: "tenant-issuer", field: "Config.TenantIssuer", on: keepsProfile,
-		usage: "`issuer` in the metadata of a provider with many tenants, such as " +
-			"https://login.microsoftonline.com/{tenantid}/v2.0",
-		value: func(c *choices) any { return &c.TenantIssuer },
-		apply: func(p *profile, c *oauthclient.Config) { c.TenantIssuer = p.TenantIssuer }},
-	{flag: "metadata-file", field: "Config.Metadata", on: keepsProfile, file: true,
-		usage: "`file` with the provider's metadata (RFC 8414), if the provider does not " +
-			"publish them",
-		value: func(c *choices) any { return &c.MetadataFile }},
-	{flag: "assume-lifetime", field: "Config.AssumeLifetime", on: keepsProfile,
-		usage: "lifetime of a token if the provider does not state it, such as 8h (default 1h)",
-		value: func(c *choices) any { return &c.AssumeLifetime },
-		check: func(p *profile) error {
-			if p.AssumeLifetime < 0 {
-				return usage("--assume-lifetime cannot be negative")
-			}
-			return nil
+// sessionTable has the settings that find a session: the provider, the client, the
+// account, and the store with its key. A script can set them in its environment.
+func (c *choices) sessionTable() []setting {
+	return []setting{
+		{flag: "issuer", env: "NATIVEOAUTH_ISSUER", field: "Config.Issuer",
+			on: everyCommand, identity: true,
+			usage: "issuer `URL` of the provider",
+			value: &c.Issuer,
+			to:    &c.config.Issuer},
+		{flag: "client-id", env: "NATIVEOAUTH_CLIENT_ID", field: "Config.ClientID",
+			on: everyCommand, identity: true,
+			usage: "client `ID` that the provider registered",
+			value: &c.ClientID,
+			to:    &c.config.ClientID},
+		{flag: "account", env: "NATIVEOAUTH_ACCOUNT", on: everyCommand,
+			usage: "your `name` for this session, if you have several at one provider",
+			value: &c.Account},
+		{flag: "store", env: "NATIVEOAUTH_STORE", on: everyCommand,
+			usage: "`kind` of store for the session: keychain (default), file, or memory (for one " +
+				"run)",
+			value: &c.Store},
+		{flag: "key-file", env: "NATIVEOAUTH_KEY_FILE", on: everyCommand, file: true,
+			usage: "`file` with the key for --store file, 32 bytes in base64 or hex (default: " +
+				"prompt for a passphrase)",
+			value: &c.KeyFile},
+		{flag: "client-secret-file", env: "NATIVEOAUTH_CLIENT_SECRET_FILE", field: "Config.ClientAuth",
+			on: everyCommand, file: true,
+			usage: "`file` with the client secret, for providers that require one; - reads " +
+				"standard input at login",
+			value: &c.ClientSecretFile},
+	}
+}
+
+// tokenTable has what the tokens are for, and what the provider must support. A
+// profile keeps these, because a refresh needs most of them again.
+func (c *choices) tokenTable() []setting {
+	return []setting{
+		{flag: "scope", field: "Config.Scopes", on: keepsProfile,
+			usage: "`scope` to request; may be repeated",
+			value: &c.Scopes,
+			to:    &c.config.Scopes},
+		{flag: "resource", field: "Config.Resources", on: keepsProfile,
+			usage: "`URL` of an API that the tokens are for (RFC 8707); may be repeated; without " +
+				"--issuer, the first one names its provider (RFC 9728)",
+			value: &c.Resources,
+			to:    &c.config.Resources},
+		{flag: "origin", field: "Config.Origins", on: keepsProfile,
+			usage: "`origin` that nativeoauth request may send the token to, such as " +
+				"https://api.example.com; may be repeated",
+			value: &c.Origins,
+			to:    &c.config.Origins},
+		{flag: "trusted-audience", field: "Config.TrustedAudiences", on: keepsProfile,
+			usage: "another `audience` that the ID token may name; may be repeated",
+			value: &c.TrustedAudiences,
+			to:    &c.config.TrustedAudiences},
+		{flag: "auth-param", field: "Config.AuthParams", on: keepsProfile,
+			usage: "additional parameter of the authorization request, as `name=value`; may be " +
+				"repeated",
+			value: &c.AuthParams},
+		{flag: "dpop", field: "Config.DPoP", on: keepsProfile,
+			usage: "bind the tokens to a key of this session (RFC 9449)",
+			value: &c.DPoP,
+			to:    &c.config.DPoP},
+		{flag: "par", field: "Config.RequirePAR", on: keepsProfile,
+			usage: "fail if the provider has no pushed authorization requests (RFC 9126)",
+			value: &c.RequirePAR,
+			to:    &c.config.RequirePAR},
+		{flag: "tenant-issuer", field: "Config.TenantIssuer", on: keepsProfile,
+			usage: "`issuer` in the metadata of a provider with many tenants, such as " +
+				"https://login.microsoftonline.com/{tenantid}/v2.0",
+			value: &c.TenantIssuer,
+			to:    &c.config.TenantIssuer},
+		{flag: "metadata-file", field: "Config.Metadata", on: keepsProfile, file: true,
+			usage: "`file` with the provider's metadata (RFC 8414), if the provider does not " +
+				"publish them",
+			value: &c.MetadataFile},
+		{flag: "assume-lifetime", field: "Config.AssumeLifetime", on: keepsProfile,
+			usage: "lifetime of a token if the provider does not state it, such as 8h (default 1h)",
+			value: &c.AssumeLifetime,
+			check: func(p *profile) error {
+				if p.AssumeLifetime < 0 {
+					return usage("--assume-lifetime cannot be negative")
+				}
+				return nil
+			},
 		},
-		apply: func(p *profile, c *oauthclient.Config) {
-			c.AssumeLifetime = p.AssumeLifetime.duration()
-		}},
-	{flag: "allow-private", field: "Config.AllowPrivate", on: keepsProfile,
-		usage: "let the provider that --resource names have a private address",
-		value: func(c *choices) any { return &c.AllowPrivate },
-		apply: func(p *profile, c *oauthclient.Config) { c.AllowPrivate = p.AllowPrivate }},
+		{flag: "allow-private", field: "Config.AllowPrivate", on: keepsProfile,
+			usage: "let the provider that --resource names have a private address",
+			value: &c.AllowPrivate,
+			to:    &c.config.AllowPrivate},
+	}
+}
 
-	// These obtain the client's ID and its authentication. Secrets and keys come from
-	// files only: other users can see the arguments of a process (S67).
-	{flag: "register", field: "Config.Registration", on: keepsProfile,
-		usage: "register a client at the provider, in place of --client-id (RFC 7591)",
-		value: func(c *choices) any { return &c.Register }},
-	{flag: "register-token-file", on: keepsProfile, file: true,
-		usage: "`file` with the initial access token, if the provider requires one for " +
-			"--register",
-		value: func(c *choices) any { return &c.RegisterTokenFile },
-		check: func(p *profile) error {
-			if p.RegisterTokenFile != "" && !p.Register {
-				return usage("--register-token-file is for --register")
-			}
-			return nil
-		}},
-	{flag: "client-key", field: "Config.ClientAuth", on: keepsProfile, file: true,
-		usage: "`file` with a private key in PEM that authenticates the client " +
-			"(private_key_jwt, RFC 7523)",
-		value: func(c *choices) any { return &c.ClientKeyFile }},
-	{flag: "client-key-id", on: keepsProfile,
-		usage: "`ID` (kid) of that key at the provider",
-		value: func(c *choices) any { return &c.ClientKeyID },
-		check: func(p *profile) error {
-			if p.ClientKeyID != "" && p.ClientKeyFile == "" {
-				return usage("--client-key-id is for --client-key")
-			}
-			return nil
-		}},
+// clientTable has what obtains the client's ID and its authentication. Secrets and keys
+// come from files only: other users can see the arguments of a process (S67).
+func (c *choices) clientTable() []setting {
+	return []setting{
+		{flag: "register", field: "Config.Registration", on: keepsProfile,
+			usage: "register a client at the provider, in place of --client-id (RFC 7591)",
+			value: &c.Register},
+		{flag: "register-token-file", on: keepsProfile, file: true,
+			usage: "`file` with the initial access token, if the provider requires one for " +
+				"--register",
+			value: &c.RegisterTokenFile,
+			check: func(p *profile) error {
+				if p.RegisterTokenFile != "" && !p.Register {
+					return usage("--register-token-file is for --register")
+				}
+				return nil
+			}},
+		{flag: "client-key", field: "Config.ClientAuth", on: keepsProfile, file: true,
+			usage: "`file` with a private key in PEM that authenticates the client " +
+				"(private_key_jwt, RFC 7523)",
+			value: &c.ClientKeyFile},
+		{flag: "client-key-id", on: keepsProfile,
+			usage: "`ID` (kid) of that key at the provider",
+			value: &c.ClientKeyID,
+			check: func(p *profile) error {
+				if p.ClientKeyID != "" && p.ClientKeyFile == "" {
+					return usage("--client-key-id is for --client-key")
+				}
+				return nil
+			}},
+	}
+}
 
-	// These shape the redirect URI and the listener behind it. The defaults fit a
-	// provider that follows RFC 8252; the flags are for those that do not.
-	{flag: "listen", field: "Config.Addr", on: keepsProfile,
-		usage: "`IP address` to listen on, such as ::1; one that is not loopback needs " +
-			"--redirect-uri (default 127.0.0.1)",
-		value: func(c *choices) any { return &c.Listen },
-		check: checkListen},
-	{flag: "port", on: keepsProfile,
-		usage: "`port` of the redirect URI, for providers that require a registered one " +
-			"(default: a free port)",
-		value: func(c *choices) any { return &c.Port },
-		check: func(p *profile) error {
-			if p.Port < 0 || p.Port > 65535 {
-				return usage("--port %d is not a port; give a number from 1 to 65535", p.Port)
-			}
-			return nil
-		}},
-	{flag: "redirect-path", field: "Config.Path", on: keepsProfile,
-		usage: "`path` of the redirect URI (default /callback)",
-		value: func(c *choices) any { return &c.RedirectPath },
-		apply: func(p *profile, c *oauthclient.Config) { c.Loopback.Path = p.RedirectPath }},
-	{flag: "redirect-uri", field: "Config.RedirectURI", on: keepsProfile,
-		usage: "`URL` that the provider sends the browser to, if a proxy or a container maps " +
-			"it to this machine",
-		value: func(c *choices) any { return &c.RedirectURI },
-		apply: func(p *profile, c *oauthclient.Config) {
-			c.Loopback.RedirectURI = p.RedirectURI
-		}},
-	{flag: "localhost", field: "Config.Localhost", on: keepsProfile,
-		usage: "use localhost in the redirect URI, for providers that refuse 127.0.0.1",
-		value: func(c *choices) any { return &c.Localhost },
-		apply: func(p *profile, c *oauthclient.Config) { c.Loopback.Localhost = p.Localhost }},
-	{flag: "form-post", field: "Config.FormPost", on: keepsProfile,
-		usage: "also accept the provider's answer as a POST (response_mode=form_post)",
-		value: func(c *choices) any { return &c.FormPost },
-		apply: func(p *profile, c *oauthclient.Config) { c.Loopback.FormPost = p.FormPost }},
-	{flag: "allow-other-users", field: "Config.AllowOtherUsers", on: keepsProfile,
-		usage: "also accept a browser that another user of this computer runs",
-		value: func(c *choices) any { return &c.AllowOtherUsers },
-		apply: func(p *profile, c *oauthclient.Config) {
-			c.Loopback.AllowOtherUsers = p.AllowOtherUsers
-		}},
+// listenTable shapes the redirect URI and the listener behind it. The defaults fit a
+// provider that follows RFC 8252; the flags are for those that do not.
+func (c *choices) listenTable() []setting {
+	return []setting{
+		{flag: "listen", field: "Config.Addr", on: keepsProfile,
+			usage: "`IP address` to listen on, such as ::1; one that is not loopback needs " +
+				"--redirect-uri (default 127.0.0.1)",
+			value: &c.Listen,
+			check: checkListen},
+		{flag: "port", on: keepsProfile,
+			usage: "`port` of the redirect URI, for providers that require a registered one " +
+				"(default: a free port)",
+			value: &c.Port,
+			check: func(p *profile) error {
+				if p.Port < 0 || p.Port > 65535 {
+					return usage("--port %d is not a port; give a number from 1 to 65535", p.Port)
+				}
+				return nil
+			}},
+		{flag: "redirect-path", field: "Config.Path", on: keepsProfile,
+			usage: "`path` of the redirect URI (default /callback)",
+			value: &c.RedirectPath,
+			to:    &c.config.Loopback.Path},
+		{flag: "redirect-uri", field: "Config.RedirectURI", on: keepsProfile,
+			usage: "`URL` that the provider sends the browser to, if a proxy or a container maps " +
+				"it to this machine",
+			value: &c.RedirectURI,
+			to:    &c.config.Loopback.RedirectURI},
+		{flag: "localhost", field: "Config.Localhost", on: keepsProfile,
+			usage: "use localhost in the redirect URI, for providers that refuse 127.0.0.1",
+			value: &c.Localhost,
+			to:    &c.config.Loopback.Localhost},
+		{flag: "form-post", field: "Config.FormPost", on: keepsProfile,
+			usage: "also accept the provider's answer as a POST (response_mode=form_post)",
+			value: &c.FormPost,
+			to:    &c.config.Loopback.FormPost},
+		{flag: "allow-other-users", field: "Config.AllowOtherUsers", on: keepsProfile,
+			usage: "also accept a browser that another user of this computer runs",
+			value: &c.AllowOtherUsers,
+			to:    &c.config.Loopback.AllowOtherUsers},
+	}
+}
 
-	// These are for one login, usually because an API has demanded a stronger sign-in
-	// (RFC 9470) or another user is to sign in.
-	{flag: "add-scope", field: "LoginOptions.Scopes", on: loginAlone,
-		usage: "`scope` in addition to the profile's and the granted ones; the login fails if " +
-			"it is not granted; may be repeated",
-		value: func(c *choices) any { return &c.login.Scopes }},
-	{flag: "resource-metadata", field: "LoginOptions.ResourceMetadata", on: loginAlone,
-		usage: "`URL` of the metadata of --resource (RFC 9728), if they are not at the " +
-			"well-known URL",
-		value: func(c *choices) any { return &c.login.ResourceMetadata }},
-	{flag: "prompt", field: "LoginOptions.Prompt", on: loginAlone,
-		usage: "`kind` of prompt at the provider: login, consent, select_account or none",
-		value: func(c *choices) any { return &c.login.Prompt }},
-	{flag: "login-hint", field: "LoginOptions.LoginHint", on: loginAlone,
-		usage: "`user` that is expected to sign in, such as an e-mail address",
-		value: func(c *choices) any { return &c.login.LoginHint }},
-	{flag: "acr", field: "LoginOptions.ACRValues", on: loginAlone,
-		usage: "authentication context `class`, one of which is required; may be repeated",
-		value: func(c *choices) any { return &c.login.ACRValues }},
-	{flag: "max-age", field: "LoginOptions.MaxAge", on: loginAlone,
-		usage: "how long ago you may have signed in at the provider, such as 10m; negative: " +
-			"sign in again now",
-		value: func(c *choices) any { return &c.login.MaxAge }},
-	{flag: "replace-user", field: "LoginOptions.ReplaceUser", on: loginAlone,
-		usage: "let another user replace this account's session",
-		value: func(c *choices) any { return &c.login.ReplaceUser }},
+// loginTable is for one login, usually because an API has demanded a stronger sign-in
+// (RFC 9470) or another user is to sign in.
+func (c *choices) loginTable() []setting {
+	return []setting{
+		{flag: "add-scope", field: "LoginOptions.Scopes", on: loginAlone,
+			usage: "`scope` in addition to the profile's and the granted ones; the login fails if " +
+				"it is not granted; may be repeated",
+			value: &c.login.Scopes},
+		{flag: "resource-metadata", field: "LoginOptions.ResourceMetadata", on: loginAlone,
+			usage: "`URL` of the metadata of --resource (RFC 9728), if they are not at the " +
+				"well-known URL",
+			value: &c.login.ResourceMetadata},
+		{flag: "prompt", field: "LoginOptions.Prompt", on: loginAlone,
+			usage: "`kind` of prompt at the provider: login, consent, select_account or none",
+			value: &c.login.Prompt},
+		{flag: "login-hint", field: "LoginOptions.LoginHint", on: loginAlone,
+			usage: "`user` that is expected to sign in, such as an e-mail address",
+			value: &c.login.LoginHint},
+		{flag: "acr", field: "LoginOptions.ACRValues", on: loginAlone,
+			usage: "authentication context `class`, one of which is required; may be repeated",
+			value: &c.login.ACRValues},
+		{flag: "max-age", field: "LoginOptions.MaxAge", on: loginAlone,
+			usage: "how long ago you may have signed in at the provider, such as 10m; negative: " +
+				"sign in again now",
+			value: &c.login.MaxAge},
+		{flag: "replace-user", field: "LoginOptions.ReplaceUser", on: loginAlone,
+			usage: "let another user replace this account's session",
+			value: &c.login.ReplaceUser},
+	}
 }
 
 // checkListen finds an address that the SDK would refuse only after it has
@@ -286,12 +304,11 @@ func checkListen(p *profile) error {
 
 // bind defines the flags of the settings that are on these commands.
 func (a *app) bind(f *pflag.FlagSet, on commands) {
-	for i := range table {
-		s := &table[i]
+	for _, s := range a.flags.table() {
 		if s.on != on {
 			continue
 		}
-		switch v := s.value(&a.flags).(type) {
+		switch v := s.value.(type) {
 		case *string:
 			f.StringVar(v, s.flag, "", s.usage)
 		case *[]string:
@@ -312,9 +329,10 @@ func (a *app) bind(f *pflag.FlagSet, on commands) {
 // given returns a pointer to what the command line says about a setting, else
 // the environment. It is nil if neither says anything. A flag of the same name
 // that a command defines for itself, as the --scope of token, does not count.
-func (a *app) given(cmd *cobra.Command, s *setting) any {
-	if f := cmd.Flags().Lookup(s.flag); f != nil && f.Changed && a.bound[f] {
-		return s.value(&a.flags)
+func (a *app) given(cmd *cobra.Command, flag string) any {
+	s := a.flags.setting(flag)
+	if f := cmd.Flags().Lookup(flag); f != nil && f.Changed && a.bound[f] {
+		return s.value
 	}
 	if text := a.env[s.env]; s.env != "" && text != "" {
 		return &text
@@ -324,7 +342,7 @@ func (a *app) given(cmd *cobra.Command, s *setting) any {
 
 // givenText is given for a setting that is a string.
 func (a *app) givenText(cmd *cobra.Command, flag string) string {
-	if text, ok := a.given(cmd, settingOf(flag)).(*string); ok {
+	if text, ok := a.given(cmd, flag).(*string); ok {
 		return *text
 	}
 	return ""
@@ -335,26 +353,22 @@ func assign(to, from any) {
 	reflect.ValueOf(to).Elem().Set(reflect.ValueOf(from).Elem())
 }
 
-// settingOf returns the setting with this flag, which exists.
-func settingOf(flag string) *setting {
-	for i := range table {
-		if table[i].flag == flag {
-			return &table[i]
+// setting returns the setting with this flag, which exists.
+func (c *choices) setting(flag string) setting {
+	for _, s := range c.table() {
+		if s.flag == flag {
+			return s
 		}
 	}
-	return nil
+	return setting{}
 }
 
 // flagFor returns the flag that sets a field of the SDK, with its dashes; "" if
 // none does. If several do, it is the one that was used.
-func flagFor(field string, used *settings) string {
+func flagFor(field string, used *choices) string {
 	flag := ""
-	for i := range table {
-		s := &table[i]
-		if s.field != field {
-			continue
-		}
-		if flag == "" || used != nil && !reflect.ValueOf(s.value(&used.choices)).Elem().IsZero() {
+	for _, s := range used.table() {
+		if s.field == field && (flag == "" || !reflect.ValueOf(s.value).Elem().IsZero()) {
 			flag = "--" + s.flag
 		}
 	}
@@ -364,7 +378,7 @@ func flagFor(field string, used *settings) string {
 // variables lists the environment variables of all settings.
 func variables() string {
 	names := []string{"NATIVEOAUTH_PROFILE"}
-	for _, s := range table {
+	for _, s := range new(choices).table() {
 		if s.env != "" {
 			names = append(names, strings.TrimPrefix(s.env, "NATIVEOAUTH"))
 		}

@@ -14,8 +14,8 @@ func TestEveryFieldOfAProfileIsASetting(t *testing.T) {
 	t.Parallel()
 	var c choices
 	rows := map[uintptr]string{}
-	for _, s := range table {
-		p := reflect.ValueOf(s.value(&c)).Pointer()
+	for _, s := range c.table() {
+		p := reflect.ValueOf(s.value).Pointer()
 		require.NotContains(t, rows, p, s.flag)
 		rows[p] = s.flag
 	}
@@ -31,7 +31,7 @@ func TestEveryFieldOfAProfileIsASetting(t *testing.T) {
 		delete(rows, p)
 	}
 	for _, flag := range rows {
-		require.Equal(t, loginAlone, settingOf(flag).on, "--%s is not kept by a profile", flag)
+		require.Equal(t, loginAlone, c.setting(flag).on, "--%s is not kept by a profile", flag)
 	}
 }
 
@@ -40,9 +40,9 @@ func TestEveryFieldOfAProfileIsASetting(t *testing.T) {
 func TestVariablesAreNamedAfterTheirFlags(t *testing.T) {
 	t.Parallel()
 	var c choices
-	for _, s := range table {
+	for _, s := range c.table() {
 		if s.env != "" {
-			require.IsType(t, new(string), s.value(&c), s.flag)
+			require.IsType(t, new(string), s.value, s.flag)
 			name := strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))
 			require.Equal(t, "NATIVEOAUTH_"+name, s.env)
 		}
@@ -53,8 +53,8 @@ func TestVariablesAreNamedAfterTheirFlags(t *testing.T) {
 // the error names the one that was used.
 func TestErrorsNameTheFlag(t *testing.T) {
 	t.Parallel()
-	used := &settings{}
-	require.Equal(t, "--issuer", flagFor("Config.Issuer", nil))
+	used := &choices{}
+	require.Equal(t, "--issuer", flagFor("Config.Issuer", used))
 	require.Equal(t, "--client-secret-file", flagFor("Config.ClientAuth", used))
 	used.ClientKeyFile = "key.pem"
 	require.Equal(t, "--client-key", flagFor("Config.ClientAuth", used))

@@ -54,7 +54,7 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	cmd.Flags().StringVar(&opts.TenantIssuer, "tenant-issuer", "", settingOf("tenant-issuer").usage)
+	cmd.Flags().StringVar(&opts.TenantIssuer, "tenant-issuer", "", a.flags.setting("tenant-issuer").usage)
 	cmd.Flags().StringVar(&opts.RedirectPath, "redirect-path", "",
 		"`path` of the redirect URI to try with --client-id (default /callback)")
 	return cmd

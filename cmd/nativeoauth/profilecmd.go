@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -60,21 +56,16 @@ func (a *app) profileListCmd() *cobra.Command {
 				a.person.say("There are no profiles; a login makes one.")
 				return nil
 			}
-			var b strings.Builder
-			w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+			var rows [][]string
 			for _, name := range c.names() {
 				p := c.Profiles[name]
-				line := []string{name, p.provider(), p.ClientID}
+				row := []string{name, p.provider(), p.ClientID}
 				if p.Account != "" {
-					line = append(line, p.Account)
+					row = append(row, p.Account)
 				}
-				for i, text := range line {
-					line[i] = wire.SafeText(text, 500)
-				}
-				_, _ = fmt.Fprintln(w, strings.Join(line, "\t"))
+				rows = append(rows, row)
 			}
-			_ = w.Flush()
-			return a.output(b.String())
+			return a.output(columns(rows))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print all their settings as JSON")
@@ -166,7 +157,10 @@ client secret that a login stored: no command would find them afterwards. Sign o
 				return err
 			}
 			delete(c.Profiles, name)
-			others := slices.Collect(maps.Values(c.Profiles))
+			var others []profile
+			for _, other := range c.Profiles {
+				others = append(others, other)
+			}
 			if err := a.leftBehind(cmd.Context(), name, p, others); err != nil {
 				return err
 			}

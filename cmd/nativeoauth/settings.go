@@ -47,11 +47,9 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	if err := a.identify(cmd, s); err != nil {
 		return nil, err
 	}
-	for i := range table {
-		if row := &table[i]; !row.identity {
-			if value := a.given(cmd, row); value != nil {
-				assign(row.value(&s.choices), value)
-			}
+	for _, row := range s.table() {
+		if value := a.given(cmd, row.flag); value != nil && !row.identity {
+			assign(row.value, value)
 		}
 	}
 	if err := s.makeAbsolute(); err != nil {
@@ -87,9 +85,9 @@ func (a *app) identify(cmd *cobra.Command, s *settings) error {
 		}
 		issuer = m.Issuer
 	}
-	resources, ok := a.given(cmd, settingOf("resource")).(*[]string)
+	resources, ok := a.given(cmd, "resource").(*[]string)
 	otherResource := s.Issuer == "" && ok && !slices.Equal(*resources, s.Resources)
-	register, ok := a.given(cmd, settingOf("register")).(*bool)
+	register, ok := a.given(cmd, "register").(*bool)
 	newClient := ok && *register && client == "" && s.ClientID != ""
 	s.fromProfile = s.known
 	if issuer != "" && issuer != s.Issuer || client != "" && client != s.ClientID ||
@@ -102,9 +100,9 @@ func (a *app) identify(cmd *cobra.Command, s *settings) error {
 
 // makeAbsolute resolves the paths of files against the working directory.
 func (s *settings) makeAbsolute() error {
-	for i := range table {
-		path, ok := table[i].value(&s.choices).(*string)
-		if !table[i].file || !ok || *path == "" || *path == "-" {
+	for _, row := range s.table() {
+		path, ok := row.value.(*string)
+		if !row.file || !ok || *path == "" || *path == "-" {
 			continue
 		}
 		var err error
@@ -137,9 +135,9 @@ func (s *settings) complete(c config) error {
 
 // check reports the first setting that cannot be used for a login.
 func (s *settings) check() error {
-	for i := range table {
-		if check := table[i].check; check != nil {
-			if err := check(&s.profile); err != nil {
+	for _, row := range s.table() {
+		if row.check != nil {
+			if err := row.check(&s.profile); err != nil {
 				return err
 			}
 		}
@@ -184,13 +182,15 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 	if err != nil {
 		return oauthclient.Config{}, err
 	}
-	cfg := oauthclient.Config{Store: store, AuthParams: params, Logger: a.logger()}
-	cfg.Loopback.Page = loopback.Page{AppName: "nativeoauth"}
-	for i := range table {
-		if apply := table[i].apply; apply != nil {
-			apply(&s.profile, &cfg)
+	for _, row := range s.table() {
+		if row.to != nil {
+			assign(row.to, row.value)
 		}
 	}
+	cfg := s.choices.config
+	cfg.Store, cfg.AuthParams, cfg.Logger = store, params, a.logger()
+	cfg.AssumeLifetime = s.AssumeLifetime.duration()
+	cfg.Loopback.Page = loopback.Page{AppName: "nativeoauth"}
 	if s.Port != 0 || s.Listen != "" {
 		cfg.Loopback.Addr = net.JoinHostPort(cmp.Or(s.Listen, "127.0.0.1"), strconv.Itoa(s.Port))
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -100,8 +100,8 @@ func (a *app) namesOne(cmd *cobra.Command) bool {
 	if cmd.Flags().Changed("profile") || a.env["NATIVEOAUTH_PROFILE"] != "" {
 		return true
 	}
-	for i := range table {
-		if table[i].identity && a.given(cmd, &table[i]) != nil {
+	for _, row := range a.flags.table() {
+		if row.identity && a.given(cmd, row.flag) != nil {
 			return true
 		}
 	}
@@ -202,28 +202,51 @@ func statusTable(rows []statusRow) string {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		line := func(name, value string) {
-			if value != "" {
-				_, _ = fmt.Fprintf(w, "%s\t%s\n", name, wire.SafeText(value, 500))
+		user := r.Username
+		switch {
+		case user == "":
+			user = r.Subject
+		case r.Subject != "" && r.Subject != user:
+			user += " (" + r.Subject + ")"
+		}
+		var lines [][]string
+		for _, line := range [][]string{
+			{"profile", r.Profile}, {"account", r.Account}, {"user", user},
+			{"provider", r.Issuer}, {"client", r.ClientID},
+			{"scopes", strings.Join(r.Scopes, " ")},
+			{"access token", tokenState(r)}, {"kept in", r.Store},
+		} {
+			if line[1] != "" {
+				lines = append(lines, line)
 			}
 		}
-		who := r.Username
-		switch {
-		case who == "":
-			who = r.Subject
-		case r.Subject != "" && r.Subject != who:
-			who += " (" + r.Subject + ")"
+		b.WriteString(columns(lines))
+	}
+	return b.String()
+}
+
+// columns aligns the cells of the rows, and makes them safe to show. Package
+// text/tabwriter aligns too, but makes the binary 8 kB larger.
+func columns(rows [][]string) string {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			row[i] = wire.SafeText(cell, 500)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
 		}
-		line("profile", r.Profile)
-		line("account", r.Account)
-		line("user", who)
-		line("provider", r.Issuer)
-		line("client", r.ClientID)
-		line("scopes", strings.Join(r.Scopes, " "))
-		line("access token", tokenState(r))
-		line("kept in", r.Store)
-		_ = w.Flush()
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			if i < len(row)-1 { // no spaces at the end of a line
+				cell += strings.Repeat(" ", widths[i]+2-utf8.RuneCountInString(cell))
+			}
+			b.WriteString(cell)
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"time"
 
 	"golang.org/x/term"
@@ -100,7 +99,7 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 	// echoes.
 	for range 1000 {
 		now, err := term.GetState(int(f.Fd()))
-		if err != nil || len(got) > 0 || !reflect.DeepEqual(now, state) {
+		if err != nil || len(got) > 0 || *now != *state {
 			break
 		}
 		time.Sleep(time.Millisecond)

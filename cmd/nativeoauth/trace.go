@@ -226,8 +226,9 @@ func (t *tracer) masked(value string) string {
 				t.known = append(t.known, v)
 			}
 		}
-		// A value may be part of another: the longest is replaced first.
-		slices.SortFunc(t.known, func(a, b string) int { return len(b) - len(a) })
+		// A value may be part of another: the longest is replaced first. Not
+		// slices.SortFunc, which would be compiled once more for strings: 10 kB.
+		sort.Slice(t.known, func(i, j int) bool { return len(t.known[i]) > len(t.known[j]) })
 	}
 	return fmt.Sprintf("[masked, %d characters]", len(value))
 }
