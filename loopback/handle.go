@@ -81,8 +81,8 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 }
 
 const (
-	foreignTicket = "another user of this computer asked for the ticket; if that is meant, allow other users"
-	foreignAnswer = "another user of this computer sent it; if that is meant, allow other users"
+	foreignTicket = "another user of this computer asked for the ticket; if that is meant, set AllowOtherUsers"
+	foreignAnswer = "another user of this computer sent it; if that is meant, set AllowOtherUsers"
 )
 
 func (s *Server) handleCallback(w http.ResponseWriter, r *http.Request, query string) {

@@ -30,6 +30,8 @@ const (
 func (a *app) clientAuth(
 	ctx context.Context, s *settings, store tokenstore.Store,
 ) (oauthclient.ClientAuth, error) {
+	// A key is stronger than a secret (RFC 9700 §2.5): it is never sent. Both at once
+	// would leave open which of them the provider sees.
 	if s.ClientKeyFile != "" {
 		if s.ClientSecretFile != "" {
 			return oauthclient.ClientAuth{}, usage(
@@ -45,7 +47,7 @@ func (a *app) clientAuth(
 	if err != nil || secret.IsZero() {
 		return oauthclient.ClientAuth{}, err
 	}
-	s.secret = secret
+	s.secret = secret // signedIn stores it, if it came from standard input
 	return oauthclient.ClientSecret(secret.Reveal()), nil
 }
 
@@ -62,6 +64,7 @@ func (a *app) clientSecret(
 			return wire.Secret{}, usage(
 				"--client-secret-file - is for login, which stores the secret beside the session")
 		}
+		// One line only, so that a user can also type the secret and press Enter.
 		line, err := bufio.NewReader(io.LimitReader(a.stdin, maxSecret+1)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return wire.Secret{}, fmt.Errorf("the client secret on standard input: %w", err)
@@ -85,6 +88,7 @@ func (a *app) clientSecret(
 // readSecretFile reads a secret from a file that only its owner can read. flag is
 // for the error message.
 func readSecretFile(flag, path string) (wire.Secret, error) {
+	// ReadGiven refuses a file that other users can read: the secret in it may be known.
 	data, err := securefile.ReadGiven(path, maxSecret)
 	if err != nil {
 		return wire.Secret{}, fmt.Errorf("%s: %w", flag, err)
@@ -109,6 +113,8 @@ func readClientKey(path string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--client-key: %w", err)
 	}
+	// The first block counts. A certificate in front of the key is a mistake that the
+	// message below names.
 	block, _ := pem.Decode(data)
 	if block == nil {
 		return nil, fmt.Errorf("--client-key %s: it is not a PEM file", path)
@@ -128,6 +134,7 @@ func readClientKey(path string) (crypto.Signer, error) {
 	}
 	signer, ok := key.(crypto.Signer)
 	if err != nil || !ok {
+		// The parser's error could quote the key.
 		return nil, fmt.Errorf("--client-key %s: the private key cannot be parsed", path)
 	}
 	return signer, nil

@@ -74,7 +74,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 	code := exitError
 	var use usageError
 	switch {
-	case errors.As(err, &use):
+	case errors.As(err, &use): // before the next: a wrong flag needs no login
 		code = exitUsage
 	case errors.Is(err, oauthclient.ErrLoginRequired):
 		code = exitLoginRequired
@@ -88,10 +88,13 @@ func (a *app) exit(ctx context.Context, err error) int {
 // explain returns err in one line with the next step in the words of this
 // command. The errors of the packages are written for programs.
 func (a *app) explain(err error) string {
+	// A user does not know the packages, which name themselves at the beginning.
 	text := err.Error()
 	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: "} {
 		text = strings.TrimPrefix(text, pkg)
 	}
+	// Only the part of the message that is about the field changes: errors above it may
+	// say more.
 	var field *wire.FieldError
 	if errors.As(err, &field) {
 		used := &a.flags
@@ -118,19 +121,21 @@ func (a *app) explain(err error) string {
 		text += "; give another with --port that the provider knows, or leave --port out"
 	case errors.Is(err, tokenstore.ErrUnavailable) && a.storeName() == storeKeychain:
 		text += "; or keep sessions in a sealed file: --store file --key-file FILE"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded): // of a login, or of a slow provider
 		text += "; try again, or wait longer with --timeout"
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
+	// The text may quote a server or a file, so it must be safe to show (S5).
 	return wire.SafeText(flagWords(text), 2000)
 }
 
 // runs reports whether this is a run of the command with this name.
 func (a *app) runs(name string) bool { return a.command != nil && a.command.Name() == name }
 
-// flagWords replaces the one Go name that the errors of package tokenstore
-// mention beside a field.
+// flagWords replaces the two Go names that the packages' errors give as the next step.
+// Errors about a field are typed and need no replacing, see explain.
 func flagWords(text string) string {
-	return strings.ReplaceAll(text, "a tokenstore.File", "a sealed file")
+	text = strings.Replace(text, "a tokenstore.File", "a sealed file", 1)
+	return strings.Replace(text, "set AllowOtherUsers", "give --allow-other-users", 1)
 }

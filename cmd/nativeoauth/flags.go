@@ -15,10 +15,10 @@ import (
 // setting is one thing that a user can choose about a session. Its flag comes
 // before its environment variable, and that before the profile.
 type setting struct {
-	flag  string
+	flag  string // without dashes
 	env   string // environment variable; "": none. Only a string has one.
 	field string // the field of the SDK that its errors name; "": none does
-	usage string
+	usage string // for help and manual; the word in backquotes names the value
 	on    commands
 
 	// identity marks the settings that choose the provider and client. They are
@@ -105,14 +105,15 @@ func (c *choices) sessionTable() []setting {
 			usage: "your `name` for this session, if you have several at one provider",
 			value: &c.Account},
 		{flag: "store", env: "NATIVEOAUTH_STORE", on: everyCommand,
-			usage: "`kind` of store for the session: keychain (default), file, or memory (for one " +
-				"run)",
+			usage: "`kind` of store for the session: keychain (default), file, or memory (for " +
+				"one run)",
 			value: &c.Store},
 		{flag: "key-file", env: "NATIVEOAUTH_KEY_FILE", on: everyCommand, file: true,
 			usage: "`file` with the key for --store file, 32 bytes in base64 or hex (default: " +
 				"prompt for a passphrase)",
 			value: &c.KeyFile},
-		{flag: "client-secret-file", env: "NATIVEOAUTH_CLIENT_SECRET_FILE", field: "Config.ClientAuth",
+		{flag: "client-secret-file", env: "NATIVEOAUTH_CLIENT_SECRET_FILE",
+			field: "Config.ClientAuth",
 			on: everyCommand, file: true,
 			usage: "`file` with the client secret, for providers that require one; - reads " +
 				"standard input at login",
@@ -261,8 +262,8 @@ func (c *choices) listenTable() []setting {
 func (c *choices) loginTable() []setting {
 	return []setting{
 		{flag: "add-scope", field: "LoginOptions.Scopes", on: loginAlone,
-			usage: "`scope` in addition to the profile's and the granted ones; the login fails if " +
-				"it is not granted; may be repeated",
+			usage: "`scope` in addition to the profile's and the granted ones; the login fails " +
+				"if it is not granted; may be repeated",
 			value: &c.login.Scopes},
 		{flag: "resource-metadata", field: "LoginOptions.ResourceMetadata", on: loginAlone,
 			usage: "`URL` of the metadata of --resource (RFC 9728), if they are not at the " +
@@ -308,6 +309,8 @@ func (a *app) bind(f *pflag.FlagSet, on commands) {
 		if s.on != on {
 			continue
 		}
+		// The zero value is the default of every setting: the SDK, or the provider,
+		// chooses then. Help texts say what that is.
 		switch v := s.value.(type) {
 		case *string:
 			f.StringVar(v, s.flag, "", s.usage)
@@ -322,6 +325,7 @@ func (a *app) bind(f *pflag.FlagSet, on commands) {
 		case pflag.Value:
 			f.Var(v, s.flag, s.usage)
 		}
+		// Commands define flags of their own with the same names; see given.
 		a.bound[f.Lookup(s.flag)] = true
 	}
 }
@@ -334,6 +338,7 @@ func (a *app) given(cmd *cobra.Command, flag string) any {
 	if f := cmd.Flags().Lookup(flag); f != nil && f.Changed && a.bound[f] {
 		return s.value
 	}
+	// An empty variable counts as one that is not set: that is how scripts unset it.
 	if text := a.env[s.env]; s.env != "" && text != "" {
 		return &text
 	}

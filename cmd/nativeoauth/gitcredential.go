@@ -91,6 +91,7 @@ const maxCredential = 64 << 10 // bytes; git writes a few hundred
 // values, because git and a server may disagree about the host that they end.
 func readCredential(r io.Reader) (credential, error) {
 	var c credential
+	// The request ends with an empty line or with the input.
 	lines := bufio.NewScanner(io.LimitReader(r, maxCredential))
 	lines.Buffer(nil, maxCredential)
 	for lines.Scan() && lines.Text() != "" {
@@ -107,9 +108,9 @@ func readCredential(r io.Reader) (credential, error) {
 			c.username = value
 		case "password", "credential":
 			c.password = value
-		case "capability[]":
+		case "capability[]": // git announces what it understands, and ignores the rest
 			c.authtype = c.authtype || value == "authtype"
-		case "url":
+		case "url": // git would split it; two parsers could disagree about its host
 			return credential{}, errors.New(
 				"the request of git has a url; only protocol and host are supported")
 		}
@@ -122,7 +123,7 @@ func readCredential(r io.Reader) (credential, error) {
 
 // isFor reports whether the token may be sent to the server that git names (S46).
 func (c credential) isFor(hosts []string) bool {
-	if c.protocol != "https" {
+	if c.protocol != "https" { // anyone on the network could read the token
 		return false
 	}
 	asked, ok := origin(c.host)
@@ -167,6 +168,7 @@ func (c credential) answer(
 		}
 		fmt.Fprintf(&b, "username=%s\npassword=%s\n", username, tok.AccessToken)
 	}
+	// Git does not store the token in another helper beyond its expiry.
 	if !tok.Expiry.IsZero() {
 		fmt.Fprintf(&b, "password_expiry_utc=%d\n", tok.Expiry.Unix())
 	}

@@ -59,6 +59,7 @@ func writeUsage(b *strings.Builder, cmd *cobra.Command, width int) {
 			}
 		}
 	}
+	// The flags of the command itself come first: they are why a user reads its help.
 	for _, of := range []struct {
 		title string
 		flags *pflag.FlagSet

@@ -54,7 +54,8 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	cmd.Flags().StringVar(&opts.TenantIssuer, "tenant-issuer", "", a.flags.setting("tenant-issuer").usage)
+	cmd.Flags().StringVar(&opts.TenantIssuer, "tenant-issuer", "",
+		a.flags.setting("tenant-issuer").usage)
 	cmd.Flags().StringVar(&opts.RedirectPath, "redirect-path", "",
 		"`path` of the redirect URI to try with --client-id (default /callback)")
 	return cmd
@@ -72,6 +73,7 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 	case cmd.Flags().Changed("issuer"):
 		return a.flags.Issuer, nil
 	}
+	// Neither ISSUER nor --issuer: the profile, with its client and its concessions.
 	s, err := a.resolve(cmd)
 	if err != nil {
 		return "", err
@@ -94,7 +96,7 @@ func inspectTable(a *app, r *inspect.Report) string {
 		wide = max(wide, utf8.RuneCountInString(f.Area))
 	}
 	var b strings.Builder
-	indent := strings.Repeat(" ", wide+11)
+	indent := strings.Repeat(" ", wide+11) // the columns of level and area
 	for _, f := range r.Findings {
 		lines := wrap(f.Text, a.person.width()-len(indent))
 		fmt.Fprintf(&b, "%-7s  %-*s  %s\n", f.Level, wide, f.Area, strings.Join(lines, "\n"+indent))

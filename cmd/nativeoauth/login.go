@@ -19,11 +19,13 @@ import (
 
 // loginFlags say how one login runs. They are neither settings nor kept.
 type loginFlags struct {
-	demo                       bool
-	noBrowser, device, browser bool
-	timeout                    time.Duration
-	trace                      bool
-	traceFile                  string
+	demo      bool // all other flags are ignored then
+	noBrowser bool // at most one of noBrowser, device and browser is set;
+	device    bool // none: the SDK chooses by what the machine has
+	browser   bool
+	timeout   time.Duration // for the whole login, with the user's part
+	trace     bool
+	traceFile string // "": none
 }
 
 // loginCmd defines the flags of login. Those of the settings come from the table.
@@ -119,6 +121,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		return err
 	}
 	s.settle()
+	// From here on the clock runs: --timeout includes the provider's answers.
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	trace, err := a.newTracer(l)
@@ -143,7 +146,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	defer a.close(c)
 	s.login.Account, s.login.Flow = s.Account, l.flow()
 	session, err := c.Login(ctx, &s.login)
-	ui.done()
+	ui.done() // before the next line is printed
 	if err != nil {
 		return err
 	}
@@ -198,11 +201,14 @@ func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	if !l.trace && l.traceFile == "" {
 		return nil, nil
 	}
+	// The transport that the SDK would use, with its proxy and TLS settings.
 	t := &tracer{base: fetch.NewTransport()}
 	if l.trace {
 		t.person = a.person
 	}
 	if l.traceFile != "" {
+		// Only the user may read it: masking protects secrets, but not the names of
+		// providers and clients.
 		f, err := os.OpenFile(l.traceFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("--trace-file: %w", err)
@@ -286,7 +292,7 @@ func left(t time.Time) string {
 	if d > 48*time.Hour {
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
-	text := d.String()
+	text := d.String() // "1h0m0s" for an hour; the zeros at the end say nothing
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}

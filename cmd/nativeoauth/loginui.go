@@ -59,9 +59,11 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 	if u.trace != nil && do.URL != "" {
 		u.trace.browser(do.URL)
 	}
+	// Without Paste and Expiry the first call shows the ways and returns at once.
 	show := do
 	show.Paste, show.Expiry = false, time.Time{}
 	if do.UserCode != "" {
+		// Bold, because it is what the user has to find and type.
 		show.UserCode = u.person.bold(wire.SafeText(do.UserCode, 64))
 	}
 	if _, err := u.terminal.Instruct(ctx, show); err != nil {

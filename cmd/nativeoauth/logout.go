@@ -33,6 +33,8 @@ here nevertheless.`,
 			switch {
 			case all && cmd.Flags().Changed("account"):
 				return usage("--all and --account cannot be combined")
+			// These two have no effect without --end-session. Silence would suggest that
+			// the provider's session has ended.
 			case opts.ReturnPath != "" && !opts.EndSession:
 				return usage("--return-path is for --end-session")
 			case opts.IDTokenHint && !opts.EndSession:
@@ -119,6 +121,8 @@ func (a *app) logoutAll(
 	if len(accounts) == 0 {
 		a.person.say("Nobody was signed in at %s.", s.provider())
 	}
+	// The secret belongs to the client and not to an account, so it goes with the last
+	// of them.
 	if s.ClientSecretStored {
 		store, err := a.openStore(s)
 		if err == nil {
@@ -150,7 +154,7 @@ func (o signingOut) account(ctx context.Context, c *oauthclient.Client, account 
 	switch {
 	case !errors.Is(err, oauthclient.ErrNotRevoked):
 		return err
-	case o.untold != nil:
+	case o.untold != nil: // the reason is more useful than the failed request
 		return fmt.Errorf("%w, as it was not told: %w", oauthclient.ErrNotRevoked, o.untold)
 	case errors.Is(err, errors.ErrUnsupported):
 		o.app.person.tell("The provider cannot revoke tokens: " +

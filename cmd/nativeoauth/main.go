@@ -60,7 +60,7 @@ func run(
 		stdin: stdin, stdout: output{stdout}, screen: interactive(stdout),
 		person: newPerson(stderr, env), env: env,
 	}
-	root := a.root()
+	root := a.root() // it needs stdout and the width of the terminal
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetErr(stderr)

@@ -19,11 +19,14 @@ import (
 // profile is what the configuration keeps of a login. It never holds a secret.
 // Each field but ClientSecretStored has a row in the table of settings.
 type profile struct {
+	// Issuer and ClientID identify the session, with Account. A profile is nothing
+	// without them, so they are written even if they are empty.
 	Issuer   string   `json:"issuer"`
 	ClientID string   `json:"client_id"`
 	Scopes   []string `json:"scopes,omitempty"`
 	Account  string   `json:"account,omitempty"`
 
+	// What the tokens are for, and what the provider must support.
 	Resources        []string `json:"resources,omitempty"`
 	Origins          []string `json:"origins,omitempty"`
 	TrustedAudiences []string `json:"trusted_audiences,omitempty"`
@@ -35,9 +38,12 @@ type profile struct {
 	AssumeLifetime   seconds  `json:"assume_lifetime,omitempty"`
 	AllowPrivate     bool     `json:"allow_private,omitempty"`
 
+	// How the client got its ID. RegisterTokenFile is a path, and the token stays there.
 	Register          bool   `json:"register,omitempty"`
 	RegisterTokenFile string `json:"register_token_file,omitempty"`
 
+	// Where the session is, and how the client authenticates. These are paths and names;
+	// ClientSecretStored says that a login put the secret into the store.
 	Store              string `json:"store,omitempty"`
 	KeyFile            string `json:"key_file,omitempty"`
 	ClientSecretFile   string `json:"client_secret_file,omitempty"`
@@ -45,6 +51,7 @@ type profile struct {
 	ClientKeyFile      string `json:"client_key_file,omitempty"`
 	ClientKeyID        string `json:"client_key_id,omitempty"`
 
+	// The redirect URI and its listener. Zero: 127.0.0.1, a free port, /callback.
 	Listen          string `json:"listen,omitempty"` // an IP address
 	Port            int    `json:"port,omitempty"`
 	RedirectPath    string `json:"redirect_path,omitempty"`
@@ -76,6 +83,8 @@ func configPath(env environ) (string, error) {
 	}
 	if dir == "" {
 		var err error
+		// XDG_CONFIG_HOME is relative and thus ignored, but os.UserConfigDir would
+		// report it as an error.
 		if home := env["HOME"]; filepath.IsAbs(home) && env["XDG_CONFIG_HOME"] != "" {
 			dir = filepath.Join(home, ".config")
 		} else if dir, err = os.UserConfigDir(); err != nil {
@@ -94,6 +103,8 @@ func readConfig(env environ) (config, error) {
 	if err != nil {
 		return config{}, err
 	}
+	// The file must belong to the user and be closed to others: it names the provider
+	// that gets the client secret (S44).
 	data, err := securefile.ReadFile(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config{}, nil
@@ -101,6 +112,7 @@ func readConfig(env environ) (config, error) {
 	if err != nil {
 		return config{}, fmt.Errorf("configuration: %w", err)
 	}
+	// The strict decoder: a duplicate name would hide what a login really uses.
 	var c config
 	if err := wire.UnmarshalJSON(data, &c); err != nil {
 		return config{}, fmt.Errorf("configuration %s: %w; mend or remove it", path, err)
@@ -127,7 +139,7 @@ func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unlock() }()
+	defer func() { _ = unlock() }() // the file was written or not; nothing can be done here
 	c, err := readConfig(env)
 	if err != nil {
 		return err
@@ -140,6 +152,7 @@ func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	if err != nil {
 		return err
 	}
+	// The file is replaced in one step: a crash leaves the old one or the new one.
 	return securefile.WriteFile(path, append(data, '\n'))
 }
 

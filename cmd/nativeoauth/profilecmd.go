@@ -47,7 +47,7 @@ func (a *app) profileListCmd() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				if c.Profiles == nil {
+				if c.Profiles == nil { // which JSON would write as null
 					c.Profiles = map[string]profile{}
 				}
 				return a.outputJSON(c.Profiles)
@@ -132,6 +132,7 @@ The next login uses the settings.`,
 			if err != nil {
 				return usageError{err}
 			}
+			// The client was made for its checks alone.
 			a.close(c)
 			return remember(cmd.Context(), a.env, s.name, s.profile)
 		},
@@ -156,7 +157,7 @@ client secret that a login stored: no command would find them afterwards. Sign o
 			if err != nil {
 				return err
 			}
-			delete(c.Profiles, name)
+			delete(c.Profiles, name) // from this copy, so that the others remain
 			var others []profile
 			for _, other := range c.Profiles {
 				others = append(others, other)

@@ -118,7 +118,7 @@ func newAPIRequest(
 			return nil, usage("--header %q is not 'Name: value'", h)
 		case name == "Authorization" || name == "Dpop": // the token or its proof
 			return nil, usage("--header %s is set from the session", name)
-		case name == "Host":
+		case name == "Host": // the origin that was checked would not be the one that is called
 			return nil, usage("--header Host would send the token under another name; " +
 				"give the URL of the API")
 		}
@@ -147,6 +147,7 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 			return err
 		}
 	}
+	// The end of the line is written even if the response broke off.
 	err = copyAnswer(out, resp.Body)
 	if e := end(); err == nil {
 		err = e
@@ -158,6 +159,7 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 		// resp.Status would be the API's own text.
 		code := resp.StatusCode
 		text := fmt.Sprintf("the API answered %d %s", code, http.StatusText(code))
+		// The API may say which login it wants: other scopes, a stronger or newer one.
 		if opts, ok := oauthclient.ParseChallenge(resp); ok {
 			text += "; signing in again may help: " + a.loginCommand() + stepUpFlags(opts)
 		}
@@ -185,6 +187,7 @@ func stepUpFlags(o *oauthclient.LoginOptions) string {
 // copyAnswer copies r to w. Its error tells a failure of the API from one of the
 // output.
 func copyAnswer(w io.Writer, r io.Reader) error {
+	// io.Copy does not tell which of the two failed.
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)

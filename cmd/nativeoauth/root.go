@@ -58,7 +58,7 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
   nativeoauth logout`,
 		Args:             noSuchCommand,
 		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SilenceErrors:    true,
+		SilenceErrors:    true, // exit reports them, in one line
 		SilenceUsage:     true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { a.command = cmd },
 
@@ -130,6 +130,7 @@ func (a *app) logger() *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(a.person, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
+		// The time is of no use here, and lines stay shorter.
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
 			if len(groups) == 0 && attr.Key == slog.TimeKey {
 				return slog.Attr{}
@@ -158,7 +159,7 @@ func (a *app) loginCommand() string {
 	switch { // the default profile needs no flag
 	case s.fromProfile && s.name != defaultProfile:
 		words = append(words, "--profile "+quote(s.name))
-	case !s.fromProfile:
+	case !s.fromProfile: // no profile has these settings, so the flags name them again
 		if s.Issuer != "" {
 			words = append(words, "--issuer "+quote(s.Issuer))
 		}

@@ -43,7 +43,7 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.used = s
+	a.used = s // errors from here on name the profile or its flags
 	if err := a.identify(cmd, s); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (a *app) choose(c config) (*settings, error) {
 		return nil, err
 	}
 	s.stored, s.known = c.Profiles[s.name]
-	s.profile = s.stored
+	s.profile = s.stored // a copy: stored stays as it is, for settle
 	return s, nil
 }
 
@@ -85,8 +85,10 @@ func (a *app) identify(cmd *cobra.Command, s *settings) error {
 		}
 		issuer = m.Issuer
 	}
+	// A profile without an issuer belongs to the provider that its first resource names.
 	resources, ok := a.given(cmd, "resource").(*[]string)
 	otherResource := s.Issuer == "" && ok && !slices.Equal(*resources, s.Resources)
+	// --register asks for a client of its own, in place of the profile's.
 	register, ok := a.given(cmd, "register").(*bool)
 	newClient := ok && *register && client == "" && s.ClientID != ""
 	s.fromProfile = s.known
@@ -191,6 +193,7 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 	cfg.Store, cfg.AuthParams, cfg.Logger = store, params, a.logger()
 	cfg.AssumeLifetime = s.AssumeLifetime.duration()
 	cfg.Loopback.Page = loopback.Page{AppName: "nativeoauth"}
+	// The SDK has one address for both. Without either flag it tries IPv4, then IPv6.
 	if s.Port != 0 || s.Listen != "" {
 		cfg.Loopback.Addr = net.JoinHostPort(cmp.Or(s.Listen, "127.0.0.1"), strconv.Itoa(s.Port))
 	}
@@ -209,6 +212,7 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 			ClientName: "nativeoauth", SoftwareID: "nativeoauth",
 		}
 		if path := s.RegisterTokenFile; path != "" {
+			// It is read when a registration needs it, which is only once.
 			cfg.Registration.InitialAccessToken = func(context.Context) (string, error) {
 				token, err := readSecretFile("--register-token-file", path)
 				return token.Reveal(), err
@@ -233,6 +237,8 @@ func readMetadata(path string) (*oauthclient.Metadata, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--metadata-file: %w", err)
 	}
+	// The metadata choose the endpoints that get codes and secrets, so they are parsed as
+	// strictly as those from the network.
 	var m oauthclient.Metadata
 	if err := wire.UnmarshalJSON(data, &m); err != nil {
 		return nil, fmt.Errorf("--metadata-file %s: %w", path, err)
@@ -302,6 +308,7 @@ func (a *app) withClient(
 func (a *app) otherAccounts(
 	ctx context.Context, s *settings, c *oauthclient.Client, cause error,
 ) error {
+	// The list is a hint only. If it cannot be read, cause says enough.
 	accounts, err := c.Accounts(ctx)
 	if err != nil || len(accounts) == 0 {
 		return cause

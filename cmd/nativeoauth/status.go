@@ -14,18 +14,27 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-// statusRow is one session in the output of --json.
+// statusRow is one session in the output of --json. Scripts read it: a member keeps
+// its name and meaning.
 type statusRow struct {
-	Profile     string    `json:"profile,omitempty"`
-	Account     string    `json:"account"`
-	Issuer      string    `json:"issuer"`
-	ClientID    string    `json:"client_id"`
-	Subject     string    `json:"subject,omitempty"`
-	Username    string    `json:"username,omitempty"`
-	Scopes      []string  `json:"scopes"`
-	Expiry      time.Time `json:"expiry"` // of the access token
-	Refreshable bool      `json:"refreshable"`
-	Store       string    `json:"store"`
+	// Profile is "" if no profile has this provider and client.
+	Profile string `json:"profile,omitempty"`
+	// Account is "" for the default account.
+	Account  string `json:"account"`
+	Issuer   string `json:"issuer"`
+	ClientID string `json:"client_id"`
+	// Subject is the sub of the ID token; "" without one.
+	Subject string `json:"subject,omitempty"`
+	// Username is for showing. Only Subject identifies the user.
+	Username string `json:"username,omitempty"`
+	// Scopes are those that were granted, not those that were requested.
+	Scopes []string `json:"scopes"`
+	// Expiry is that of the access token.
+	Expiry time.Time `json:"expiry"`
+	// Refreshable says that there is a refresh token. It may have expired.
+	Refreshable bool `json:"refreshable"`
+	// Store is "keychain", or "file" and a path.
+	Store string `json:"store"`
 }
 
 // statusCmd works offline: what it shows is stored here.
@@ -121,6 +130,7 @@ func (a *app) allRows(cmd *cobra.Command) ([]statusRow, error) {
 	for _, name := range c.names() {
 		s := &settings{name: name, known: true, fromProfile: true}
 		s.profile = c.Profiles[name]
+		// --store looks into another store than the profile's, such as after a move.
 		if cmd.Flags().Changed("store") {
 			s.Store, s.KeyFile = a.flags.Store, a.flags.KeyFile
 		}
@@ -187,7 +197,7 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 		if s.known && s.fromProfile {
 			rows[i].Profile = s.name
 		}
-		if rows[i].Scopes == nil {
+		if rows[i].Scopes == nil { // [] in JSON, and not null
 			rows[i].Scopes = []string{}
 		}
 	}
@@ -254,7 +264,7 @@ func columns(rows [][]string) string {
 // tokenState says how long the access token is valid, and what follows.
 func tokenState(r statusRow) string {
 	expired := !r.Expiry.After(time.Now())
-	switch {
+	switch { // the access token's expiry is known; that of the session is not
 	case expired && r.Refreshable:
 		return "expired; it is refreshed at the next use"
 	case expired:

@@ -26,7 +26,7 @@ func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 		return nil, usage("--key-file is for --store file")
 	}
 	switch s.Store {
-	case "", storeKeychain:
+	case "", storeKeychain: // never a silent fallback to a file
 		return &tokenstore.Keyring{}, nil
 	case storeMemory:
 		return &tokenstore.Memory{}, nil
@@ -50,6 +50,7 @@ const minPassphrase = 12
 
 // askPassphrase prompts for the passphrase on the terminal, twice for a new one.
 func (a *app) askPassphrase(ctx context.Context, create bool) ([]byte, error) {
+	// A passphrase from a pipe would end up in a script. A key file is made for that.
 	f, ok := a.stdin.(*os.File)
 	if !ok || !interactive(f) {
 		return nil, errors.New("the passphrase of the session file cannot be typed " +
@@ -90,6 +91,8 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 		text []byte
 		err  error
 	}
+	// A read of a terminal cannot be cancelled. After a signal its goroutine stays until
+	// the process ends, so the terminal is restored here.
 	got := make(chan line, 1)
 	go func() {
 		text, err := term.ReadPassword(int(f.Fd()))

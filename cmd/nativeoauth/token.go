@@ -17,10 +17,11 @@ import (
 // tokenFlags are the flags of the token command. Its --scope and --resource choose
 // among what the login was granted; they are not the settings of the same names.
 type tokenFlags struct {
-	format, resource string
-	minTTL           time.Duration
-	scopes           []string
-	idToken          bool
+	format   string        // one of the formats in the help
+	resource string        // "": the token that is for no resource in particular
+	minTTL   time.Duration // 0: whatever is left
+	scopes   []string      // nil: all that were granted
+	idToken  bool
 }
 
 // tokenCmd prints a token for scripts. Its formats are made to be used without parsing.
@@ -112,6 +113,8 @@ func tokenFor(
 	if err != nil || time.Until(tok.Expiry) >= minTTL {
 		return tok, err
 	}
+	// Token refreshes a token shortly before it expires. A user with a long job needs
+	// more, and gets a new token now.
 	if err := s.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -140,6 +143,7 @@ func formatToken(t *oauth2.Token, format string) (string, error) {
 	case "header":
 		return fmt.Sprintf("Authorization: %s %s\n", t.TokenType, t.AccessToken), nil
 	case "env":
+		// The token is the provider's text: a quote in it must not end the shell's word.
 		quoted := strings.ReplaceAll(t.AccessToken, "'", `'\''`)
 		return "export NATIVEOAUTH_ACCESS_TOKEN='" + quoted + "'\n", nil
 	case "json":
@@ -169,10 +173,10 @@ func (a *app) outputJSON(v any) error {
 func jsonText(v any) (string, error) {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
+	enc.SetEscapeHTML(false) // "&" in a URL stays readable
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
 		return "", err
 	}
-	return escaped(b.String()), nil
+	return escaped(b.String()), nil // values may come from a server (S5)
 }

@@ -29,23 +29,30 @@ type tracer struct {
 	file   *os.File // receives JSON lines; nil: there is no file
 
 	mu    sync.Mutex
-	start time.Time
-	count int
-	known []string // the values that were masked so far, in each encoding, longest first
+	start time.Time // of the first event; zero: there was none
+	count int       // of requests
+	known []string  // the values that were masked so far, in each encoding, longest first
 }
 
 // traceEvent is one line of --trace-file.
 type traceEvent struct {
-	Time       time.Time           `json:"time"`
-	Event      string              `json:"event"` // request, answer, failure, browser, step
-	Number     int                 `json:"number,omitempty"`
-	Method     string              `json:"method,omitempty"`
-	URL        string              `json:"url,omitempty"`
-	Status     int                 `json:"status,omitempty"`
-	DurationMS float64             `json:"duration_ms,omitempty"`
-	Header     map[string][]string `json:"header,omitempty"`
-	Values     []traceValue        `json:"values,omitempty"`
-	Text       string              `json:"text,omitempty"`
+	// Time is that of the line.
+	Time time.Time `json:"time"`
+	// Event is request, answer, failure, browser or step.
+	Event string `json:"event"`
+	// Number joins an answer or a failure to its request.
+	Number int    `json:"number,omitempty"`
+	Method string `json:"method,omitempty"`
+	URL    string `json:"url,omitempty"`
+	Status int    `json:"status,omitempty"`
+	// DurationMS ends when the headers and up to 1 MiB of the body have come.
+	DurationMS float64 `json:"duration_ms,omitempty"`
+	// Header has only what matters to a login, see (*tracer).header.
+	Header map[string][]string `json:"header,omitempty"`
+	// Values are those of the body, or of the query that the browser gets.
+	Values []traceValue `json:"values,omitempty"`
+	// Text is the name of a step, or the error of a failure.
+	Text string `json:"text,omitempty"`
 }
 
 // traceValue is a member of a form, a URL or a JSON object. A list keeps their order,
@@ -141,7 +148,7 @@ func (t *tracer) step(name string) {
 // tell writes the event that see returns. It calls see twice: a value that the first
 // call masks is then masked in every other text of the same event.
 func (t *tracer) tell(see func() traceEvent) {
-	see()
+	see() // for what it masks
 	e := see()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -276,6 +283,7 @@ func (t *tracer) header(h http.Header) map[string][]string {
 	for name, values := range h {
 		for _, v := range values {
 			switch name {
+			// Any other header is left out, and those with a credential are masked.
 			case "Content-Type", "Accept", "Cache-Control", "Retry-After", "Www-Authenticate",
 				"Date":
 				v = t.text(v, 300)
@@ -283,6 +291,7 @@ func (t *tracer) header(h http.Header) map[string][]string {
 				scheme, rest, _ := strings.Cut(v, " ")
 				v = t.text(scheme, 20) + " " + t.credentials(rest)
 			case "Location":
+				// A redirect of the provider may have the code in its URL.
 				u, err := url.Parse(v)
 				if err != nil {
 					v = t.masked(v)
@@ -302,7 +311,7 @@ func (t *tracer) header(h http.Header) map[string][]string {
 
 // request returns the members of a request's body. It reads a copy of the body.
 func (t *tracer) request(req *http.Request) []traceValue {
-	if req.GetBody == nil {
+	if req.GetBody == nil { // no body, or one that can be read only once
 		return nil
 	}
 	body, err := req.GetBody()

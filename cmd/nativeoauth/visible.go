@@ -32,7 +32,7 @@ func (v *visible) Write(b []byte) (int, error) {
 	for len(text) > 0 && utf8.FullRune(text) {
 		r, n := utf8.DecodeRune(text)
 		text = text[n:]
-		switch {
+		switch { // an invalid byte decodes to "�" by itself
 		case r == '\r':
 		case acts(r):
 			out.WriteRune(utf8.RuneError)
@@ -76,6 +76,7 @@ func escaped(text string) string {
 			b.WriteRune(r)
 			continue
 		}
+		// JSON escapes a character beyond U+FFFF as two halves.
 		for _, half := range utf16.AppendRune(nil, r) {
 			fmt.Fprintf(&b, `\u%04x`, half)
 		}
