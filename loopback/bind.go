@@ -28,7 +28,7 @@ func bind(ctx context.Context, cfg Config) ([]net.Listener, error) {
 		case !addr.Addr().Unmap().IsLoopback() && cfg.RedirectURI == "":
 			return nil, fmt.Errorf("loopback: %w", wire.Field("Config.Addr",
 				"it is not a loopback address, so that others on the network could reach it; "+
-					"if that is meant, give the redirect URI too"))
+					"if that is meant, set Config.RedirectURI"))
 		case cfg.Localhost && addr.Addr().Unmap() != v4 && addr.Addr() != v6:
 			return nil, fmt.Errorf("loopback: %w", wire.Field("Config.Localhost",
 				"it means 127.0.0.1 and [::1], and the address to listen on is neither"))

@@ -114,7 +114,7 @@ func (c *choices) sessionTable() []setting {
 			value: &c.KeyFile},
 		{flag: "client-secret-file", env: "NATIVEOAUTH_CLIENT_SECRET_FILE",
 			field: "Config.ClientAuth",
-			on: everyCommand, file: true,
+			on:    everyCommand, file: true,
 			usage: "`file` with the client secret, for providers that require one; - reads " +
 				"standard input at login",
 			value: &c.ClientSecretFile},

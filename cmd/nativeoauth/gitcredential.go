@@ -54,11 +54,7 @@ required, it says so on stderr, and git goes on.`,
 			switch args[0] {
 			case "get":
 				return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
-					text, err := ask.answer(ctx, s, username, bearer)
-					if err != nil {
-						return err
-					}
-					return a.output(text)
+					return ask.answer(ctx, a, s, username, bearer)
 				})
 			case "erase": // the server refused the token
 				return a.withSession(cmd, ask.refused)
@@ -143,21 +139,21 @@ func origin(host string) (string, bool) {
 	return wire.Origin(&url.URL{Scheme: u.Scheme, Host: u.Host}), true
 }
 
-// answer returns the reply to get. It must be lines of name=value, so a token with
-// a line break in it is refused.
+// answer writes the reply to get. It must be lines of name=value, so a token with a
+// line break in it is refused.
 func (c credential) answer(
-	ctx context.Context, s *oauthclient.Session, username string, bearer bool,
-) (string, error) {
+	ctx context.Context, a *app, s *oauthclient.Session, username string, bearer bool,
+) error {
 	tok, err := s.Token(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if tok.TokenType == "DPoP" {
-		return "", errors.New("git cannot send a token that is bound to a key (DPoP); " +
+		return errors.New("git cannot send a token that is bound to a key (DPoP); " +
 			"sign in without --dpop")
 	}
 	if strings.ContainsAny(tok.AccessToken, "\r\n\x00") {
-		return "", errors.New("the provider's token has a line break; it cannot be passed to git")
+		return errors.New("the provider's token has a line break; it cannot be passed to git")
 	}
 	var b strings.Builder
 	if bearer && c.authtype {
@@ -172,7 +168,7 @@ func (c credential) answer(
 	if !tok.Expiry.IsZero() {
 		fmt.Fprintf(&b, "password_expiry_utc=%d\n", tok.Expiry.Unix())
 	}
-	return b.String(), nil
+	return a.output(b.String())
 }
 
 // refused refreshes the session, if the token that the server refused is still the

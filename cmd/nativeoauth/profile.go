@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,7 +165,14 @@ func (p *profile) provider() string {
 }
 
 // names returns the sorted names of the profiles.
-func (c config) names() []string { return slices.Sorted(maps.Keys(c.Profiles)) }
+func (c config) names() []string {
+	var names []string
+	for name := range c.Profiles {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
 
 // pick returns the name of the profile to use if the user names none. It is
 // "default" unless there is a single profile with another name.
