@@ -216,7 +216,7 @@ func checkTenantIssuer(issuer, template string) error {
 // checkScope accepts a scope-token (RFC 6749 §3.3).
 func checkScope(s string) error {
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' || r == '"' || r == '\\' }) {
-		return fmt.Errorf("%q is not one scope; give one scope an element, without spaces or quotes", s)
+		return fmt.Errorf("%q is not one scope; give each scope separately, without spaces or quotes", s)
 	}
 	return nil
 }

@@ -396,7 +396,7 @@ func sweep(t *testing.T, dpop bool) {
 	}
 	seen := watching.end()
 	for where, text := range seen {
-		if where == "nativeoauth environ" { // the person put the client secret there
+		if where == "nativeoauth environ" { // the user put the client secret there
 			text = strings.ReplaceAll(text, secretVariable+"="+clientSecret, "")
 		}
 		if names := w.found(text); len(names) > 0 {
