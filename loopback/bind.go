@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // bindTries is how many free ports bind tries for Localhost. A port that is
@@ -43,13 +45,15 @@ func bindAddrs(cfg Config) ([]netip.AddrPort, error) {
 	addr, err := netip.ParseAddrPort(cfg.Addr)
 	switch {
 	case err != nil || addr.Addr().Zone() != "":
-		return nil, errors.New(`loopback: Config.Addr is not an "ip:port" like 127.0.0.1:0`)
+		return nil, fmt.Errorf("loopback: %w", wire.Field("Config.Addr",
+			"it is not an \"ip:port\" such as 127.0.0.1:0"))
 	case !addr.Addr().Unmap().IsLoopback() && cfg.RedirectURI == "":
-		return nil, errors.New("loopback: Config.Addr is not a loopback address, so that others " +
-			"on the network would reach it; if that is meant, set Config.RedirectURI")
+		return nil, fmt.Errorf("loopback: %w", wire.Field("Config.Addr",
+			"it is not a loopback address, so that others on the network could reach it; "+
+				"if that is meant, set Config.RedirectURI"))
 	case cfg.Localhost && addr.Addr().Unmap() != v4 && addr.Addr() != v6:
-		return nil, errors.New("loopback: Config.Localhost means 127.0.0.1 and [::1]; " +
-			"Config.Addr is neither")
+		return nil, fmt.Errorf("loopback: %w", wire.Field("Config.Localhost",
+			"it means 127.0.0.1 and [::1], and the address to listen on is neither"))
 	case cfg.Localhost:
 		return []netip.AddrPort{
 			netip.AddrPortFrom(v4, addr.Port()),

@@ -1,7 +1,6 @@
 package loopback
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -52,27 +51,27 @@ func (s *Server) paths() (public *url.URL, err error) {
 	if s.cfg.RedirectURI != "" {
 		public, err = wire.URLPolicy{LoopbackHTTP: true}.Parse(s.cfg.RedirectURI)
 		if err != nil {
-			return nil, fmt.Errorf("loopback: Config.RedirectURI: %w", err)
+			return nil, fmt.Errorf("loopback: %w", wire.Field("Config.RedirectURI", "%w", err))
 		}
 		if public.RawQuery != "" || public.ForceQuery {
-			return nil, errors.New("loopback: Config.RedirectURI has a query, " +
-				"which is for the answer's parameters; leave it out")
+			return nil, fmt.Errorf("loopback: %w", wire.Field("Config.RedirectURI",
+				"it has a query, which is for the answer's parameters; leave it out"))
 		}
 		if s.path == "" {
 			s.path = public.EscapedPath()
 		}
 		var found bool
 		if s.prefix, found = strings.CutSuffix(public.EscapedPath(), s.path); !found {
-			return nil, errors.New("loopback: the path of Config.RedirectURI " +
-				"does not end with Config.Path")
+			return nil, fmt.Errorf("loopback: %w", wire.Field("Config.RedirectURI",
+				"its path does not end with the path that the listener answers at (%s)", s.path))
 		}
 	}
 	if s.path == "" {
 		s.path = "/callback"
 	}
 	if !validPath(s.path) || s.prefix != "" && !validPath(s.prefix) {
-		return nil, errors.New("loopback: Config.Path must begin with / " +
-			"and hold only A-Z a-z 0-9 - . _ ~ and single slashes")
+		return nil, fmt.Errorf("loopback: %w", wire.Field("Config.Path",
+			"it must begin with / and hold only A-Z a-z 0-9 - . _ ~ and single slashes"))
 	}
 	return public, nil
 }

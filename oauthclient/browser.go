@@ -53,6 +53,8 @@ func (l *login) ways() (ways, error) {
 	}
 	w.device = choice.Device
 	switch {
+	case choice.None() && can.NoBrowser != nil && w.paste: // the chosen flow left nothing else
+		return ways{}, fmt.Errorf("%w: %w", ErrNoBrowser, can.NoBrowser)
 	case choice.None() && can.NoBrowser != nil:
 		return ways{}, fmt.Errorf("%w: %w; hand Config.UI a TerminalUI to sign in with a browser on another machine",
 			ErrNoBrowser, can.NoBrowser)

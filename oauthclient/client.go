@@ -231,7 +231,7 @@ func failure(err error) error {
 		return &loginRequired{why: "the provider renewed the session for another user", kind: ErrSessionRefused, cause: err}
 	case errors.Is(err, session.ErrNoRefreshToken):
 		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token " +
-			"(offline_access or Prompt \"consent\" may bring one)", kind: ErrSessionExpired, cause: err}
+			"(the scope offline_access, or a login with prompt=consent, may bring one)", kind: ErrSessionExpired, cause: err}
 	case errors.Is(err, session.ErrProofKey):
 		return &loginRequired{why: err.Error(), kind: ErrNoSession, cause: err}
 	case errors.Is(err, session.ErrOtherUser):

@@ -169,7 +169,7 @@ var flowParams = []string{
 func checkAuthParams(p url.Values) error {
 	for name := range p {
 		if slices.Contains(flowParams, name) {
-			return fmt.Errorf("AuthParams: %q is set by the flow itself; remove it", name)
+			return fmt.Errorf("%q is set by the flow itself; remove it", name)
 		}
 	}
 	return nil
@@ -184,7 +184,7 @@ func (c *Config) check() error {
 			issuer = c.Endpoints.Issuer
 		}
 		if issuer != c.Endpoints.Issuer {
-			return errors.New("Config.Issuer and Config.Endpoints.Issuer differ; make them equal")
+			return wire.Field("Config.Issuer", "it and Config.Endpoints.Issuer differ; make them equal")
 		}
 	}
 	if err := c.checkProvider(issuer); err != nil {
@@ -197,7 +197,7 @@ func (c *Config) check() error {
 		return err
 	}
 	if c.RefreshBefore < 0 || c.AssumeLifetime < 0 {
-		return errors.New("Config.RefreshBefore and AssumeLifetime cannot be negative")
+		return wire.Field("Config.RefreshBefore", "it and Config.AssumeLifetime cannot be negative")
 	}
 	return nil
 }
@@ -210,15 +210,15 @@ var localURL = wire.URLPolicy{LoopbackHTTP: true}
 func (c *Config) checkProvider(issuer string) error {
 	if issuer == "" {
 		if len(c.Resources) == 0 {
-			return errors.New("Config.Issuer is missing: give the provider's issuer URL")
+			return wire.Field("Config.Issuer", "it is missing; give the provider's issuer URL")
 		}
 	} else {
 		u, err := localURL.Parse(issuer)
 		if err != nil {
-			return fmt.Errorf("Config.Issuer: %w", err)
+			return wire.Field("Config.Issuer", "%w", err)
 		}
 		if u.RawQuery != "" || u.ForceQuery {
-			return errors.New("Config.Issuer: an issuer has no query (RFC 8414 §2)")
+			return wire.Field("Config.Issuer", "an issuer has no query (RFC 8414 §2)")
 		}
 	}
 	if c.Endpoints != nil {
@@ -228,7 +228,7 @@ func (c *Config) checkProvider(issuer string) error {
 	}
 	if c.TenantIssuer != "" {
 		if err := checkTenantIssuer(issuer, c.TenantIssuer); err != nil {
-			return fmt.Errorf("Config.TenantIssuer: %w", err)
+			return wire.Field("Config.TenantIssuer", "%w", err)
 		}
 	}
 	return nil
@@ -238,19 +238,19 @@ func (c *Config) checkProvider(issuer string) error {
 func (c *Config) checkClient(issuer string) error {
 	switch {
 	case issuer == "" && c.ClientAuth != ClientAuth{}:
-		return errors.New("Config.ClientAuth needs Config.Issuer: " +
-			"a secret is only sent to a provider that the program names")
+		return wire.Field("Config.ClientAuth",
+			"it needs an issuer: a secret is only sent to a provider that was named beforehand")
 	case c.ClientID == "" && c.Registration == nil:
-		return errors.New("Config.ClientID is missing: " +
-			"give the client ID that the provider registered")
+		return wire.Field("Config.ClientID",
+			"it is missing; give the client ID that the provider registered")
 	}
 	if oauth.IsDocumentURL(c.ClientID) {
 		if err := oauth.CheckDocumentURL(c.ClientID); err != nil {
-			return fmt.Errorf("Config.ClientID: %w", err)
+			return wire.Field("Config.ClientID", "%w", err)
 		}
 	}
 	if err := c.ClientAuth.method.Check(); err != nil {
-		return fmt.Errorf("Config.ClientAuth: %w", err)
+		return wire.Field("Config.ClientAuth", "%w", err)
 	}
 	return nil
 }
@@ -260,25 +260,25 @@ func (c *Config) checkClient(issuer string) error {
 func (c *Config) checkRequest() error {
 	for _, s := range c.Scopes {
 		if err := checkScope(s); err != nil {
-			return fmt.Errorf("Config.Scopes: %w", err)
+			return wire.Field("Config.Scopes", "%w", err)
 		}
 	}
 	for _, r := range c.Resources {
 		if _, err := localURL.Parse(r); err != nil {
-			return fmt.Errorf("Config.Resources: %w", err)
+			return wire.Field("Config.Resources", "%w", err)
 		}
 	}
 	for _, o := range c.Origins {
 		u, err := localURL.Parse(o)
 		if err != nil {
-			return fmt.Errorf("Config.Origins: %w", err)
+			return wire.Field("Config.Origins", "%w", err)
 		}
 		if u.Path != "" && u.Path != "/" || u.RawQuery != "" {
-			return fmt.Errorf("Config.Origins: %q has a path; give the origin alone", o)
+			return wire.Field("Config.Origins", "%q has a path; give the origin alone", o)
 		}
 	}
 	if err := checkAuthParams(c.AuthParams); err != nil {
-		return fmt.Errorf("Config.%w", err)
+		return wire.Field("Config.AuthParams", "%w", err)
 	}
 	return nil
 }
@@ -293,7 +293,7 @@ func checkTenantIssuer(issuer, template string) error {
 	}
 	of, err := url.Parse(issuer)
 	if err != nil || issuer == "" || wire.Origin(of) != wire.Origin(u) {
-		return errors.New("it is at another origin than Issuer")
+		return errors.New("it is at another origin than the issuer")
 	}
 	const tenant = "{tenantid}"
 	segment := strings.Count(template, tenant) == 1 && strings.Contains(u.Path+"/", "/"+tenant+"/")
@@ -308,7 +308,7 @@ func checkScope(s string) error {
 	outside := func(r rune) bool { return r < '!' || r > '~' || r == '"' || r == '\\' }
 	if s == "" || strings.ContainsFunc(s, outside) {
 		return fmt.Errorf("%q is not one scope; "+
-			"give one scope an element, without spaces or quotes", s)
+			"give each scope separately, without spaces or quotes", s)
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package oauthclient
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -68,7 +66,7 @@ func (e *Endpoints) urls() []struct{ field, url string } {
 // program wrote down. config.check has checked Issuer.
 func (e *Endpoints) check() error {
 	if e.Token == "" {
-		return errors.New("Config.Endpoints.Token is missing: give the provider's token endpoint")
+		return wire.Field("Config.Endpoints.Token", "it is missing; give the provider's token endpoint")
 	}
 	local := strings.HasPrefix(strings.ToLower(e.Issuer), "http:")
 	policy := wire.URLPolicy{LoopbackHTTP: local}
@@ -77,7 +75,7 @@ func (e *Endpoints) check() error {
 			continue
 		}
 		if _, err := policy.Parse(u.url); err != nil {
-			return fmt.Errorf("Config.Endpoints.%s: %w", u.field, err)
+			return wire.Field("Config.Endpoints."+u.field, "%w", err)
 		}
 	}
 	return nil

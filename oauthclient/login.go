@@ -114,11 +114,11 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 func (o *LoginOptions) check() error {
 	for _, s := range o.Scopes {
 		if err := checkScope(s); err != nil {
-			return fmt.Errorf("LoginOptions.Scopes: %w", err)
+			return wire.Field("LoginOptions.Scopes", "%w", err)
 		}
 	}
 	if err := checkAuthParams(o.AuthParams); err != nil {
-		return fmt.Errorf("LoginOptions.%w", err)
+		return wire.Field("LoginOptions.AuthParams", "%w", err)
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 	}
 	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
 		l.client.log.Warn("offline_access was asked for and no refresh token came; "+
-			"LoginOptions{Prompt: \"consent\"} may bring one", "issuer", g.Issuer)
+			"a login with prompt=consent may bring one", "issuer", g.Issuer)
 	}
 	return g, nil
 }

@@ -45,7 +45,7 @@ func (p *provider) identify(ctx context.Context, store tokenstore.Store, dpop bo
 	}
 	if p.doc.RegistrationEndpoint == "" {
 		return identity{}, unsupported("the provider has no registration_endpoint; " +
-			"register the program there and set Config.ClientID")
+			"register the program there, and give its client ID")
 	}
 	req := p.registrationRequest(dpop)
 	kept, err := p.keptClient(ctx, store, req)

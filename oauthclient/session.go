@@ -129,7 +129,7 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 		return &Session{client: c, account: a, slot: s.slot, err: fmt.Errorf("For: %w", err)}
 	}
 	if resource != "" && !slices.Contains(c.cfg.Resources, resource) {
-		return impossible(fmt.Errorf("%q is none of Config.Resources", resource))
+		return impossible(wire.Field("Config.Resources", "%q is not one of the resources that the login names", resource))
 	}
 	for _, sc := range scopes {
 		if err := checkScope(sc); err != nil {

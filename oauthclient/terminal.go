@@ -7,11 +7,22 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// TerminalUI returns a UI that opens the system's browser and says on w, in plain lines, what to do where that does not suffice. Where no browser was
-// opened, it reads from r the address that one on another machine ended at; a read that is still waiting when the login has ended takes one line more. nil r:
-// nothing is read. A terminal's stderr and stdin do.
+// TerminalUI returns a UI that opens the system's browser and writes to w, in
+// plain lines, what the user can do if that does not suffice. If no browser was
+// opened, it reads from r the address at which a browser on another machine
+// ended. Pass os.Stderr and os.Stdin for a terminal.
+//
+// Each Write to w is one or more whole lines. Lines to copy, such as a URL or a
+// code, begin with two spaces; a writer may wrap the others. If r is nil,
+// nothing is read. A read that still waits when the login ends consumes one more
+// line of r.
+//
+// The returned functions may be wrapped, to add a line or to change the
+// instructions. They are safe for concurrent use.
 func TerminalUI(w io.Writer, r io.Reader) UI {
 	t := &terminal{w: w, r: r}
 	return UI{Instruct: t.instruct}
@@ -22,7 +33,7 @@ type terminal struct {
 	r io.Reader // nil: nothing is read
 
 	mu      sync.Mutex
-	pending chan line // a read that a login left behind: the next one takes what comes of it
+	pending chan line // a read that an earlier login left behind; the next login takes its result
 }
 
 type line struct {
@@ -30,10 +41,12 @@ type line struct {
 	err  error
 }
 
+// instruct shows every way that do offers, and reads a line if one can be
+// pasted. It prints nothing about fields that are empty.
 func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error) {
 	paste := do.Paste && t.r != nil && !do.Opened
-	if do.Refused != nil {
-		t.print("That was not it: %s\n", do.Refused)
+	if do.Refused != nil { // the ways were shown before
+		t.print("That was not it: %s\n", wire.SafeText(do.Refused.Error(), 300))
 		return t.read(ctx)
 	}
 	until := ""
@@ -41,21 +54,28 @@ func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error
 		until = " before " + do.URLExpiry.Local().Format(time.TimeOnly)
 	}
 	switch {
+	case do.URL == "":
 	case do.Opened:
-		t.print("Your browser has been opened to sign in. If nothing appears, open this address%s:\n  %s\n", until, do.URL)
-	case do.URL != "":
+		t.print("Your browser has been opened to sign in. "+
+			"If nothing appears, open this address%s:\n  %s\n", until, do.URL)
+	default:
 		t.print("To sign in, open this address in a browser%s:\n  %s\n", until, do.URL)
 	}
-	if paste && do.URL != "" {
-		t.print("A browser on another machine will end at an address that does not load: paste that address here.\n")
-	}
 	if do.UserCode != "" {
+		begin := "On any device, open"
 		if do.URL != "" {
-			t.print("Or, on any device,")
-		} else {
-			t.print("To sign in, on any device,")
+			begin = "Or, on any device, open"
 		}
-		t.print(" open\n  %s\nand enter the code\n  %s\nEnter it only if you started this sign-in yourself: nobody who sends you a code means well.\n", do.VerificationURI, do.UserCode)
+		// Attackers send their own code to a victim, so the warning is part of the
+		// instructions (RFC 8628 §5.4).
+		t.print("%s\n  %s\nand enter the code\n  %s\n"+
+			"Enter the code only if you started this sign-in yourself. "+
+			"A code that somebody sent to you would sign them in as you.\n",
+			begin, do.VerificationURI, do.UserCode)
+	}
+	if paste {
+		t.print("If the browser is on another machine, it ends at an address that does not load: " +
+			"paste that address here.\n")
 	}
 	if !do.Expiry.IsZero() {
 		t.print("Waiting until %s; Ctrl-C cancels.\n", do.Expiry.Local().Format(time.TimeOnly))
@@ -66,10 +86,13 @@ func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error
 	return t.read(ctx)
 }
 
+// print ignores errors: a terminal that has gone away does not end a login that
+// goes on in the browser.
 func (t *terminal) print(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format, args...) }
 
-// read returns the next line that is not empty. A read of a terminal cannot be called off: its goroutine stays until a line comes, which is then the
-// next login's, for two readers would share a line between them.
+// read returns the next line that is not empty. A read of a terminal cannot be
+// cancelled: its goroutine stays until a line comes. The next login takes that
+// line, because two concurrent readers would share a line between them.
 func (t *terminal) read(ctx context.Context) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,13 +111,14 @@ func (t *terminal) read(ctx context.Context) (string, error) {
 	select {
 	case l := <-t.pending:
 		t.pending = nil
-		return l.text, nil // an end of input: nobody will paste anything
+		return l.text, nil // at the end of the input nothing was pasted, which is no error
 	case <-ctx.Done():
 		return "", nil
 	}
 }
 
-// line reads no further than the line's end: what comes after it is the program's.
+// line reads byte by byte: what comes after the end of the line belongs to the
+// program. A line longer than 64 KiB is cut.
 func (t *terminal) line() line {
 	var text []byte
 	one := make([]byte, 1)

@@ -15,7 +15,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
 )
 
-// screen is a writer that may be read meanwhile.
+// screen is a writer that can be read at any time.
 type screen struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -33,7 +33,8 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// Every way that is offered is told, and none that is not (S89: with the warning where a code is).
+// TerminalUI shows every way that is offered, and no other. A code comes with the
+// warning of S89.
 func TestS89TerminalUI(t *testing.T) {
 	const url, code, where = "https://login.example.com/authorize?x=1", "WDJB-MJHT", "https://login.example.com/device"
 	for name, tc := range map[string]struct {
@@ -64,8 +65,9 @@ func TestS89TerminalUI(t *testing.T) {
 	}
 }
 
-// A person reads the address off the terminal, goes there on another machine, and pastes where it ended.
-func TestTerminalUIPaste(t *testing.T) {
+// A user opens the address on another machine and pastes the one at which the
+// browser ended. A wrong text is refused, and the next one is read.
+func TestTerminalUITakesAPastedAddress(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)
 	cfg := server.Config()
 	person := cfg.UI.Instruct

@@ -287,7 +287,7 @@ func (s *Session) checkOwn(req *http.Request) error {
 	}
 	if len(c.cfg.Resources) > 1 && !plainPath(req.URL) {
 		return errors.New("the path has . or .. segments or an encoded slash, so that it is not " +
-			"sure under which of Config.Resources it is; write it plainly")
+			"sure which resource it is under; write it plainly")
 	}
 	return nil
 }
@@ -330,8 +330,8 @@ func (c *Client) checkOrigin(u *url.URL) error {
 		return fmt.Errorf("the session's token is not sent over %s; use https", u.Scheme)
 	}
 	if len(c.origins) > 0 && !slices.Contains(c.origins, wire.Origin(u)) {
-		return fmt.Errorf("the session's token is not for %s; "+
-			"add it to Config.Origins if it is", wire.Origin(u))
+		return wire.Field("Config.Origins", "%s is not one of them, "+
+			"so it does not get the session's token; add it if it may", wire.Origin(u))
 	}
 	return nil
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 )
 
-// Whatever a command prints, a reader that has gone away is one line and exit code 1: nothing dies of SIGPIPE, nothing pretends to have been read.
-func TestNobodyReads(t *testing.T) {
+// If the reader of stdout has gone away, every command prints one line and exits with
+// 1. It neither dies of SIGPIPE nor reports success.
+func TestBrokenPipeIsOneLineAndExitCode1(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	p.login()
@@ -35,7 +36,7 @@ func TestNobodyReads(t *testing.T) {
 		require.Equal(t, exitError, cmd.code(), "%s: %s", line, cmd.text())
 		require.Equal(t, "nativeoauth: nobody reads the output (broken pipe)\n", cmd.text(), line)
 	}
-	// What is said goes nowhere: that is no reason not to do what was asked.
+	// A broken stderr does not keep a command from its work.
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
@@ -49,8 +50,9 @@ func TestNobodyReads(t *testing.T) {
 	require.Zero(t, p.Alive())
 }
 
-// Closed descriptors are not mistaken for files that are opened later: nothing is written into the session's.
-func TestClosedDescriptors(t *testing.T) {
+// If a standard stream is closed, a file that is opened later may get its descriptor.
+// No output may end up in the session's file.
+func TestClosedDescriptorsDoNotDamageTheSession(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	p.login()
@@ -64,8 +66,8 @@ func TestClosedDescriptors(t *testing.T) {
 	}
 }
 
-// On a terminal, too, a signal ends a login with its code, in one line, and the terminal is as it was.
-func TestSignalsOnATerminal(t *testing.T) {
+// On a terminal too, a signal ends a login with one line and the signal's exit code.
+func TestSignalsEndALoginOnATerminal(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
@@ -81,8 +83,9 @@ func TestSignalsOnATerminal(t *testing.T) {
 	require.Equal(t, exitLoginRequired, p.start(nil, "token").code())
 }
 
-// A terminal that vanishes at a prompt, and while an address to paste is awaited.
-func TestTerminalVanishesAtAPrompt(t *testing.T) {
+// If the terminal vanishes at a prompt, or while a pasted address is awaited, the
+// command ends as after SIGHUP.
+func TestVanishedTerminalEndsAPrompt(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	for prompt, c := range map[string]struct{ env, args []string }{
@@ -97,8 +100,9 @@ func TestTerminalVanishesAtAPrompt(t *testing.T) {
 	require.Equal(t, exitLoginRequired, p.start(nil, "token").code())
 }
 
-// A session that has run out and cannot be refreshed: only a login helps, and each command says so, with the same code.
-func TestSessionThatRanOut(t *testing.T) {
+// If a session has expired and cannot be refreshed, each command says that a login is
+// required, and exits with 4.
+func TestExpiredSessionRequiresALogin(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{AccessTokenLifetime: time.Second, IDTokenLifetime: time.Second})
 	login := p.start(nil, "login", "--scope", "openid")
@@ -118,8 +122,8 @@ func TestSessionThatRanOut(t *testing.T) {
 	require.Equal(t, 0, cmd.code(), cmd.text())
 }
 
-// No network: a name that does not resolve, at each command that needs the provider.
-func TestNoSuchHost(t *testing.T) {
+// A host name that cannot be resolved is an error that names the network.
+func TestUnknownHostIsExplained(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	env := []string{"NATIVEOAUTH_ISSUER=https://provider.invalid", "HTTPS_PROXY="}
@@ -131,8 +135,9 @@ func TestNoSuchHost(t *testing.T) {
 	require.Contains(t, cmd.stdout.String(), "cannot be resolved")
 }
 
-// A launcher that finds no display after a while, and a browser that is opened and does not come: both are said, and the address is there to be opened by hand.
-func TestBrowserThatDoesNotCome(t *testing.T) {
+// If the launcher fails, at once or later, or if the browser never fetches the page,
+// the command says so, and shows the address to open by hand.
+func TestMissingBrowserIsReported(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	bin := t.TempDir()

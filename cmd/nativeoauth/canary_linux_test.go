@@ -26,7 +26,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// traffic is all that goes between the command and its provider: it learns every secret from it, and has an endpoint repeat what it was told.
+// traffic sees everything between the command and its provider. It collects every
+// secret, and makes endpoints repeat what they received.
 type traffic struct {
 	mu      sync.Mutex
 	secrets map[string]string // value → what it is
@@ -111,7 +112,7 @@ func (w *traffic) option(endpoint string, next http.Handler) http.Handler {
 	})
 }
 
-// found names the secrets that text holds, as they are or in another spelling.
+// found names the secrets in text, as they are or in another encoding.
 func (w *traffic) found(text string) (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -127,7 +128,8 @@ func (w *traffic) found(text string) (names []string) {
 	return slices.Compact(names)
 }
 
-// watcher reads what every user of the computer can, or could, see of the processes that have home in their environment.
+// watcher reads what other users of the computer can see of the processes that have
+// home in their environment.
 type watcher struct {
 	mu   sync.Mutex
 	seen map[string]string // by program and file
@@ -188,9 +190,10 @@ func (w *watcher) end() map[string]string {
 	return w.seen
 }
 
-// S66, S67: every subcommand as a process of its own, at its most talkative, with a provider that repeats in each refusal all that it was told. No secret
-// is in anything that was not asked for one: output, trace, temporary files, configuration, the store's files, arguments and environments of
-// processes.
+// S66, S67: every subcommand runs as a process of its own, with all its logs, at a
+// provider that repeats in each error what it received. No secret may be in the
+// output (unless the command prints one on purpose), the trace, temporary files, the
+// configuration, the store's files, or the arguments and environments of processes.
 func TestS66S67CommandCanarySweep(t *testing.T) {
 	t.Parallel()
 	for name, dpop := range map[string]bool{"bearer": false, "DPoP": true} {
@@ -226,7 +229,7 @@ func sweep(t *testing.T, dpop bool) {
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		return cmd
 	}
-	// end notes what a command said. asked: a secret on stdout is what it is for.
+	// end records the output of a command. asked: it prints a secret on purpose.
 	end := func(cmd *process, asked bool, codes ...int) {
 		t.Helper()
 		require.Contains(t, codes, cmd.code(), "%v: %s", cmd.Args, cmd.text())
@@ -251,7 +254,7 @@ func sweep(t *testing.T, dpop bool) {
 		return slices.Concat(login[:len(login)-1], []string{secret}, more)
 	}
 
-	// Each way of giving the secret; the browser is held until it has been looked at.
+	// Each source of the secret. The browser is held until the watcher has seen it.
 	release := p.Hold(authserver.Authorize)
 	defer release()
 	first := start("", []string{secretVariable + "=" + clientSecret}, with("", traced...)...)
@@ -262,7 +265,7 @@ func sweep(t *testing.T, dpop bool) {
 	stdin := start(clientSecret+"\n", nil, with("-", "--trace-file", filepath.Join(work, "trace3"))...)
 	end(stdin, false, 0)
 
-	// And of signing in.
+	// Each flow.
 	if !dpop { // this server binds codes of the device flow as well, the time is better spent elsewhere
 		device := start("", nil, with(secretFile, "--device", "--trace", "--account", "device")...)
 		found := device.await(`On any device, open\n  (\S+)\nand enter the code\n  (\S+)\n`)
@@ -319,7 +322,7 @@ func sweep(t *testing.T, dpop bool) {
 		do(1, "refresh", "--client-secret-file", filepath.Join(p.home, "none"))
 	}
 
-	// The provider repeats what it was told, at each endpoint, and the command says what went wrong.
+	// Each endpoint repeats what it received, and the command reports the error.
 	endpoints := []string{authserver.Token, authserver.PAR, authserver.JWKS, authserver.Metadata, authserver.Userinfo, authserver.Authorize, authserver.Device}
 	if dpop {
 		endpoints = []string{authserver.Token, authserver.Userinfo}
@@ -347,7 +350,7 @@ func sweep(t *testing.T, dpop bool) {
 	w.repeat("")
 	do(0, with(secretFile, "--account", "last")...)
 
-	// The DPoP key goes over no wire: the store tells it.
+	// The DPoP key is never sent, so it comes from the store.
 	parsed, err := tokenstore.ReadKey(filepath.Join(p.home, "key"))
 	require.NoError(t, err)
 	state := filepath.Join(p.home, ".local", "state", "nativeoauth", "sealed")
@@ -393,7 +396,7 @@ func sweep(t *testing.T, dpop bool) {
 	}
 	seen := watching.end()
 	for where, text := range seen {
-		if where == "nativeoauth environ" { // the person put the client secret there
+		if where == "nativeoauth environ" { // the user put the client secret there
 			text = strings.ReplaceAll(text, secretVariable+"="+clientSecret, "")
 		}
 		if names := w.found(text); len(names) > 0 {
@@ -412,7 +415,8 @@ func sweep(t *testing.T, dpop bool) {
 	t.Logf("%d secrets of %d kinds, not in %d texts, nor in what /proc shows of %d kinds of processes", len(w.secrets), len(kinds), len(said), len(seen)/2)
 }
 
-// S5: on a terminal, an API's answer is text and nothing more; in a pipe it is what it is.
+// S5: on a terminal, control characters in an API's response are replaced. A pipe gets
+// the bytes unchanged.
 func TestS5RequestOnATerminal(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})

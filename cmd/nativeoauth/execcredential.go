@@ -12,13 +12,15 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-// execInfo is what kubectl says of itself (KUBERNETES_EXEC_INFO). Members that are not named here do not matter.
+// execInfo is the part of KUBERNETES_EXEC_INFO, which kubectl sets, that is used
+// here.
 type execInfo struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 }
 
-// execCredential is what kubectl is told.
+// execCredential is the answer to kubectl. Spec stays empty, but the type requires
+// it.
 type execCredential struct {
 	APIVersion string     `json:"apiVersion"`
 	Kind       string     `json:"kind"`
@@ -26,20 +28,29 @@ type execCredential struct {
 	Status     execStatus `json:"status"`
 }
 
+// execStatus has the token. kubectl caches it until it expires.
 type execStatus struct {
 	Token  string    `json:"token"`
 	Expiry time.Time `json:"expirationTimestamp"`
 }
 
+// execV1 is the API version of kubectl 1.22 and later.
 const execV1 = "client.authentication.k8s.io/v1"
 
+// execCredentialCmd prints the ID token and not the access token: the API server of
+// a cluster verifies the user's claims itself.
 func (a *app) execCredentialCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exec-credential",
 		Short: "Be a credential plugin of kubectl: print the ID token",
-		Long: `exec-credential prints an ExecCredential with the session's ID token, which is what clusters with OpenID Connect take, refreshed if need be. It is
-started by kubectl, and prints a token. It never opens a browser: sign in with nativeoauth login first, or kubectl says what to run.`,
-		Example: `  kubectl config set-credentials me --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=Never \
+		Long: `exec-credential prints an ExecCredential with the session's ID token, which
+clusters with OpenID Connect accept. The token is refreshed first if necessary. kubectl starts
+this command.
+
+It never opens a browser: sign in with nativeoauth login first. If a login is required, kubectl
+shows the command to run.`,
+		Example: `  kubectl config set-credentials me \
+    --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=Never \
     --exec-command=nativeoauth --exec-arg=exec-credential --exec-arg=--profile --exec-arg=cluster`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,25 +64,30 @@ started by kubectl, and prints a token. It never opens a browser: sign in with n
 					return err
 				}
 				return a.outputJSON(execCredential{
-					APIVersion: version, Kind: "ExecCredential", Status: execStatus{token, expiry.UTC().Truncate(time.Second)},
+					APIVersion: version, Kind: "ExecCredential",
+					Status: execStatus{token, expiry.UTC().Truncate(time.Second)},
 				})
 			})
 		},
 	}
 }
 
-// execVersion is the version that kubectl wants the answer in; without its variable, a person is trying the command.
+// execVersion returns the API version that kubectl expects. Without its variable a
+// user is trying the command, and gets the newest version.
 func execVersion(info string) (string, error) {
 	if info == "" {
 		return execV1, nil
 	}
 	var e execInfo
-	if err := json.Unmarshal([]byte(info), &e); err != nil { // kubectl's own, and it may say more than is known here
+	// The lenient decoder: the text comes from kubectl on this machine, and later
+	// versions of it may add members.
+	if err := json.Unmarshal([]byte(info), &e); err != nil {
 		return "", errors.New("KUBERNETES_EXEC_INFO is not JSON")
 	}
 	switch e.APIVersion {
 	case execV1, execV1 + "beta1":
 		return e.APIVersion, nil
 	}
-	return "", fmt.Errorf("kubectl asks for %q; set apiVersion to %s in the kubeconfig", e.APIVersion, execV1)
+	return "", fmt.Errorf("kubectl expects %q, which is not supported; "+
+		"set apiVersion to %s in the kubeconfig", e.APIVersion, execV1)
 }

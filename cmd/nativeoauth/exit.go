@@ -15,7 +15,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// Exit codes. One that a signal caused is 128 and the signal's number: 130 for Ctrl-C.
+// Exit codes. After a signal it is 128 plus the signal's number: 130 for Ctrl-C.
 const (
 	exitOK            = 0
 	exitError         = 1
@@ -23,18 +23,20 @@ const (
 	exitLoginRequired = 4
 )
 
-// usageError is a command line that cannot be meant.
+// usageError reports a wrong command line.
 type usageError struct{ err error }
 
+// Error returns the text without a hint; explain adds one.
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
+// usage returns a usageError. The arguments are those of fmt.Errorf.
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// errSaid is a failure of which everything was said already.
+// errSaid is a failure that the output of the command has described already.
 var errSaid = errors.New("")
 
-// output is stdout, also for what cobra writes by itself.
+// output is stdout. It marks its errors, also those of what cobra writes.
 type output struct{ w io.Writer }
 
 func (o output) Write(b []byte) (int, error) {
@@ -45,9 +47,11 @@ func (o output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// outputError is a write to stdout that failed.
+// outputError is a failed write to stdout.
 type outputError struct{ err error }
 
+// Error says what is wrong with the output. A broken pipe is common and its system
+// error obscure: the reader, such as head, has ended.
 func (e outputError) Error() string {
 	if errors.Is(e.err, syscall.EPIPE) {
 		return "nobody reads the output (broken pipe)"
@@ -56,7 +60,8 @@ func (e outputError) Error() string {
 }
 func (e outputError) Unwrap() error { return e.err }
 
-// exit says what went wrong, in one line, and returns the exit code.
+// exit reports err in one line and returns the exit code. A signal comes before
+// any other error, which is then most likely its effect.
 func (a *app) exit(ctx context.Context, err error) int {
 	var sig interrupted
 	if errors.As(context.Cause(ctx), &sig) && (err != nil || ctx.Err() != nil) {
@@ -69,7 +74,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 	code := exitError
 	var use usageError
 	switch {
-	case errors.As(err, &use):
+	case errors.As(err, &use): // before the next: a wrong flag needs no login
 		code = exitUsage
 	case errors.Is(err, oauthclient.ErrLoginRequired):
 		code = exitLoginRequired
@@ -80,42 +85,61 @@ func (a *app) exit(ctx context.Context, err error) int {
 	return code
 }
 
-// explain is err in one line, with the next step in the words of this command: the packages' errors name their own API.
+// explain returns err in one line with the next step in the words of this
+// command. The errors of the packages are written for programs.
 func (a *app) explain(err error) string {
-	var use usageError
+	// A user does not know the packages, which name themselves at the beginning.
 	text := err.Error()
-	for _, room := range []string{"oauthclient: ", "tokenstore: ", "loopback: "} {
-		text = strings.TrimPrefix(text, room)
+	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: "} {
+		text = strings.TrimPrefix(text, pkg)
 	}
+	// Only the part of the message that is about the field changes: errors above it may
+	// say more.
+	var field *wire.FieldError
+	if errors.As(err, &field) {
+		used := &a.flags
+		if a.used != nil {
+			used = &a.used.choices
+		}
+		name, member, _ := strings.Cut(field.Field, "Endpoints.")
+		if member != "" { // a member of the file that describes a provider
+			name, member = name+"Endpoints", member+": "
+		}
+		if flag := flagFor(name, used); flag != "" {
+			text = strings.Replace(text, field.Error(), flag+": "+member+field.Err.Error(), 1)
+		}
+	}
+	var use usageError
 	switch {
 	case errors.As(err, &use):
 		text += "; " + a.helpCommand() + " tells more"
 	case errors.Is(err, oauthclient.ErrLoginRequired):
 		text += "; run: " + a.loginCommand()
 	case errors.Is(err, oauthclient.ErrAccountMismatch):
-		text, _, _ = strings.Cut(text, "; ")
-		text += "; keep both with --account NAME, or give the account to the new user with --replace-user"
+		text, _, _ = strings.Cut(text, "; ") // the package's hint names its own API
+		text += "; keep both with --account NAME, " +
+			"or give the account to the new user with --replace-user"
+	case errors.Is(err, oauthclient.ErrNoBrowser) && a.runs("login"):
+		text += "; sign in with a browser on another machine: --no-browser or --device"
 	case errors.Is(err, loopback.ErrPortTaken):
 		text += "; give another with --port that the provider knows, or leave --port out"
 	case errors.Is(err, tokenstore.ErrUnavailable) && a.storeName() == storeKeychain:
 		text += "; or keep sessions in a sealed file: --store file --key-file FILE"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded): // of a login, or of a slow provider
 		text += "; try again, or wait longer with --timeout"
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
+	// The text may quote a server or a file, so it must be safe to show (S5).
 	return wire.SafeText(flagWords(text), 2000)
 }
 
-// flagWords writes the packages' names for things as this command's.
+// runs reports whether this is a run of the command with this name.
+func (a *app) runs(name string) bool { return a.command != nil && a.command.Name() == name }
+
+// flagWords replaces the two Go names that the packages' errors give as the next step.
+// Errors about a field are typed and need no replacing, see explain.
 func flagWords(text string) string {
-	return strings.NewReplacer(
-		"Config.Endpoints.Issuer", "the issuer in --metadata-file",
-		"Config.Endpoints.", "--metadata-file: ", "Config.TenantIssuer", "--tenant-issuer", "Config.TrustedAudiences", "--trusted-audience",
-		"Config.Path", "--redirect-path", "Config.RedirectURI", "--redirect-uri", "Config.Addr", "--listen", "set RequirePAR", "set --par", "RequirePAR is set", "--par was given", "LoginOptions.Scopes", "--add-scope", "AllowOtherUsers", "--allow-other-users",
-		"Config.Issuer", "--issuer", "Config.ClientID", "--client-id", "Config.ClientAuth", "--client-secret-file",
-		"Config.Scopes", "--scope", "Config.Resources", "--resource", "Config.Origins", "--origin",
-		"Config.AuthParams", "--auth-param", "LoginOptions.AuthParams", "--auth-param", "AuthParams", "--auth-param",
-		`LoginOptions{Prompt: "consent"}`, "--prompt consent", `Prompt "consent"`, "--prompt consent", "a tokenstore.File", "a sealed file",
-	).Replace(text)
+	text = strings.Replace(text, "a tokenstore.File", "a sealed file", 1)
+	return strings.Replace(text, "set AllowOtherUsers", "give --allow-other-users", 1)
 }

@@ -21,11 +21,14 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// FuzzCommand gives the command whatever arguments (one a line), standard input, environment and configuration there are, in this process, beside a
-// stored session. It ends with a code that it documents, starts no program, lets no secret out of where it was asked for one (S66, S67), and sends the
-// terminal no control characters (S5).
+// FuzzCommand runs the command in this process with arbitrary arguments (one a line),
+// standard input, environment and configuration, beside a stored session. The command
+// must end with a documented exit code, start no program, print no secret except for
+// one that was requested (S66, S67), and send no control characters to the terminal
+// (S5).
 //
-// The network is this machine's provider and a proxy that is not there. A login is called off before it begins: its input is read, nobody is asked.
+// The network consists of a provider on this machine and a proxy that does not exist.
+// A login is cancelled before it starts: its input is read, and no user is prompted.
 func FuzzCommand(f *testing.F) {
 	home, here := f.TempDir(), f.TempDir()
 	require.NoError(f, os.Chmod(home, 0o700))
@@ -195,7 +198,7 @@ func FuzzCommand(f *testing.F) {
 	})
 }
 
-// contents are the files under dir.
+// contents returns the files under dir.
 func contents(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -210,7 +213,7 @@ func contents(t testing.TB, dir string) map[string]string {
 	return all
 }
 
-// restore makes the files that were before what they were, and removes the others.
+// restore writes the files in before again, and removes all others.
 func restore(t testing.TB, before, after map[string]string) {
 	t.Helper()
 	for path := range after {

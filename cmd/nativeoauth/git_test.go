@@ -18,8 +18,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 )
 
-// Git itself asks the helper, against a server over https that takes only the provider's tokens.
-func TestGitAsksTheHelper(t *testing.T) {
+// Git itself starts the helper, for an https server that accepts only the provider's
+// tokens.
+func TestGitGetsTheTokenFromTheHelper(t *testing.T) {
 	t.Parallel()
 	git := realparts.Need(t, "git")[0]
 	execPath, err := exec.Command(git, "--exec-path").Output()
@@ -70,7 +71,7 @@ func TestGitAsksTheHelper(t *testing.T) {
 	env = append(env, "GIT_SSL_CAINFO="+ca)
 	must(git, "config", "--global", "credential.helper", "!nativeoauth git-credential --host "+host)
 
-	// Before the login git is told what to do, and fails.
+	// Before the login, git fails and shows the command to run.
 	out, err := run(git, "clone", "-q", web.URL+"/repo.git", "early")
 	require.Error(t, err)
 	require.Contains(t, out, "Give --issuer")
@@ -81,7 +82,7 @@ func TestGitAsksTheHelper(t *testing.T) {
 	must(git, "-C", "one", "push", "-q", "origin", "HEAD:main")
 	require.Contains(t, must(git, "ls-remote", web.URL+"/repo.git"), "refs/heads/main")
 
-	// A token that the server does not take any more: git has it erased, and the next try has a new one.
+	// If the server refuses the token, git erases it, and the next try has a new one.
 	p.Expire()
 	_, err = run(git, "ls-remote", web.URL+"/repo.git")
 	require.Error(t, err)

@@ -16,25 +16,31 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// gitCredentialCmd speaks git's credential protocol on stdin and stdout.
 func (a *app) gitCredentialCmd() *cobra.Command {
 	var username string
 	var bearer bool
 	var hosts []string
 	cmd := &cobra.Command{
 		Use:   "git-credential get|store|erase",
-		Short: "Be a credential helper of git: hand it the access token",
-		Long: `git-credential answers git with the session's access token as the password, refreshed if need be. It is started by git, and prints a token.
+		Short: "Be a credential helper of git: give it the access token",
+		Long: `git-credential gives git the session's access token as the password. The token is
+refreshed first if necessary. git starts this command.
 
-The token is for the servers that --host names, and for no other that git may ask about: without a match it says nothing, and git asks the
-next helper. It is sent over https only. It never opens a browser: where a login is required it says so on stderr, and git goes on.`,
-		Example: `  git config --global credential.https://git.example.com.helper '!nativeoauth git-credential --profile git --host git.example.com'`,
+Only the servers that --host names get the token, and only over https. For any other server the
+command prints nothing, and git tries its next helper. It never opens a browser: if a login is
+required, it says so on stderr, and git goes on.`,
+		Example: `  git config --global credential.https://git.example.com.helper \
+    '!nativeoauth git-credential --profile git --host git.example.com'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return errors.New("one of get, store and erase is needed, as git gives it")
+				return errors.New("one of get, store and erase is required; git passes it")
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// Git asks its helpers about every server. Without --host, any server in a
+			// submodule or a redirect would get the token (S46).
 			if len(hosts) == 0 {
 				return usage("--host is missing: name the git server that the token is for")
 			}
@@ -48,41 +54,46 @@ next helper. It is sent over https only. It never opens a browser: where a login
 			switch args[0] {
 			case "get":
 				return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
-					text, err := ask.answer(ctx, s, username, bearer)
-					if err != nil {
-						return err
-					}
-					return a.output(text)
+					return ask.answer(ctx, a, s, username, bearer)
 				})
 			case "erase": // the server refused the token
-				return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error { return ask.refused(ctx, s) })
+				return a.withSession(cmd, ask.refused)
 			}
-			return nil // store, and what later gits may ask: the session is kept already
+			// store needs nothing, because the session is stored already. Later versions of
+			// git may add operations, which are ignored as gitcredentials(7) requires.
+			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&hosts, "host", nil, "a git server that the token is for, as git.example.com or git.example.com:8443; may be repeated")
-	f.StringVar(&username, "username", "oauth2", "the user name that goes with the token, where git names none")
-	f.BoolVar(&bearer, "bearer", false, "send the token as Bearer, not as a password, where git can (2.46 and later)")
+	f.StringArrayVar(&hosts, "host", nil,
+		"git `server` that gets the token, such as git.example.com or git.example.com:8443; "+
+			"may be repeated")
+	f.StringVar(&username, "username", "oauth2",
+		"`user` name to send with the token, if git names none")
+	f.BoolVar(&bearer, "bearer", false,
+		"send the token as Bearer and not as a password, if git can (2.46 and later)")
 	return cmd
 }
 
-// credential is what git says on stdin (gitcredentials(7)).
+// credential is what git writes to stdin (see git-credential(1)).
 type credential struct {
 	protocol, host, username, password string
-	authtype                           bool // git takes an authtype
+	authtype                           bool // git accepts an authtype
 }
 
-const maxCredential = 64 << 10
+const maxCredential = 64 << 10 // bytes; git writes a few hundred
 
+// readCredential reads git's request. It refuses carriage returns and NUL bytes in
+// values, because git and a server may disagree about the host that they end.
 func readCredential(r io.Reader) (credential, error) {
 	var c credential
+	// The request ends with an empty line or with the input.
 	lines := bufio.NewScanner(io.LimitReader(r, maxCredential))
 	lines.Buffer(nil, maxCredential)
 	for lines.Scan() && lines.Text() != "" {
 		name, value, ok := strings.Cut(lines.Text(), "=")
 		if !ok || strings.ContainsAny(value, "\r\x00") {
-			return credential{}, errors.New("what git says is not name=value")
+			return credential{}, errors.New("the request of git has a line that is not name=value")
 		}
 		switch name {
 		case "protocol":
@@ -93,21 +104,22 @@ func readCredential(r io.Reader) (credential, error) {
 			c.username = value
 		case "password", "credential":
 			c.password = value
-		case "capability[]":
+		case "capability[]": // git announces what it understands, and ignores the rest
 			c.authtype = c.authtype || value == "authtype"
-		case "url":
-			return credential{}, errors.New("git gives protocol and host; url is not taken")
+		case "url": // git would split it; two parsers could disagree about its host
+			return credential{}, errors.New(
+				"the request of git has a url; only protocol and host are supported")
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return credential{}, fmt.Errorf("git's question cannot be read: %w", err)
+		return credential{}, fmt.Errorf("the request of git cannot be read: %w", err)
 	}
 	return c, nil
 }
 
-// isFor reports whether the token may go where git wants to send it (S46).
+// isFor reports whether the token may be sent to the server that git names (S46).
 func (c credential) isFor(hosts []string) bool {
-	if c.protocol != "https" {
+	if c.protocol != "https" { // anyone on the network could read the token
 		return false
 	}
 	asked, ok := origin(c.host)
@@ -117,6 +129,8 @@ func (c credential) isFor(hosts []string) bool {
 	})
 }
 
+// origin normalizes a host with an optional port. It reports false if host is more
+// than that, such as "git.example.com@evil.example".
 func origin(host string) (string, bool) {
 	u, err := (wire.URLPolicy{}).Parse("https://" + host + "/")
 	if err != nil || u.Path != "/" || u.RawQuery != "" || u.User != nil {
@@ -125,16 +139,21 @@ func origin(host string) (string, bool) {
 	return wire.Origin(&url.URL{Scheme: u.Scheme, Host: u.Host}), true
 }
 
-func (c credential) answer(ctx context.Context, s *oauthclient.Session, username string, bearer bool) (string, error) {
+// answer writes the reply to get. It must be lines of name=value, so a token with a
+// line break in it is refused.
+func (c credential) answer(
+	ctx context.Context, a *app, s *oauthclient.Session, username string, bearer bool,
+) error {
 	tok, err := s.Token(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if tok.TokenType == "DPoP" {
-		return "", errors.New("git cannot send tokens that are bound to a key (DPoP); sign in without --dpop")
+		return errors.New("git cannot send a token that is bound to a key (DPoP); " +
+			"sign in without --dpop")
 	}
 	if strings.ContainsAny(tok.AccessToken, "\r\n\x00") {
-		return "", errors.New("the provider's token cannot be told to git")
+		return errors.New("the provider's token has a line break; it cannot be passed to git")
 	}
 	var b strings.Builder
 	if bearer && c.authtype {
@@ -145,13 +164,15 @@ func (c credential) answer(ctx context.Context, s *oauthclient.Session, username
 		}
 		fmt.Fprintf(&b, "username=%s\npassword=%s\n", username, tok.AccessToken)
 	}
+	// Git does not store the token in another helper beyond its expiry.
 	if !tok.Expiry.IsZero() {
 		fmt.Fprintf(&b, "password_expiry_utc=%d\n", tok.Expiry.Unix())
 	}
-	return b.String(), nil
+	return a.output(b.String())
 }
 
-// refused gets a new token, if the one that was refused is still the present one. Git's next question has it.
+// refused refreshes the session, if the token that the server refused is still the
+// current one. The next get returns the new token.
 func (c credential) refused(ctx context.Context, s *oauthclient.Session) error {
 	tok, err := s.Token(ctx)
 	if err != nil || c.password != "" && c.password != tok.AccessToken {

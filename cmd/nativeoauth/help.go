@@ -9,7 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// setHelp has every command's help fit the terminal. Functions and not templates: these would make the binary 2 MiB larger.
+// setHelp makes the help of every command fit the terminal. Cobra's templates would
+// do it too, but they make the binary 2 MiB larger.
 func (a *app) setHelp(root *cobra.Command) {
 	width := a.person.width()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
@@ -19,7 +20,8 @@ func (a *app) setHelp(root *cobra.Command) {
 			text = cmd.Short
 		}
 		for _, paragraph := range strings.Split(text, "\n\n") {
-			if !strings.Contains(paragraph, "\t") { // else lines to type, as cobra's completion has them
+			// Lines with tabs are to be typed: cobra's completion commands have them.
+			if !strings.Contains(paragraph, "\t") {
 				paragraph = strings.Join(wrap(paragraph, width), "\n")
 			}
 			b.WriteString(strings.Trim(paragraph, "\n") + "\n\n")
@@ -35,6 +37,7 @@ func (a *app) setHelp(root *cobra.Command) {
 	})
 }
 
+// writeUsage writes usage, examples, commands and flags.
 func writeUsage(b *strings.Builder, cmd *cobra.Command, width int) {
 	b.WriteString("Usage:\n")
 	if cmd.HasAvailableSubCommands() {
@@ -51,19 +54,22 @@ func writeUsage(b *strings.Builder, cmd *cobra.Command, width int) {
 		for _, sub := range cmd.Commands() {
 			if sub.IsAvailableCommand() || sub.Name() == "help" {
 				short := wrap(sub.Short, width-len(indent))
-				fmt.Fprintf(b, "  %-*s  %s\n", sub.NamePadding(), sub.Name(), strings.Join(short, "\n"+indent))
+				fmt.Fprintf(b, "  %-*s  %s\n", sub.NamePadding(), sub.Name(),
+					strings.Join(short, "\n"+indent))
 			}
 		}
 	}
+	// The flags of the command itself come first: they are why a user reads its help.
 	for _, of := range []struct {
 		title string
 		flags *pflag.FlagSet
 	}{{"Flags", cmd.LocalFlags()}, {"Flags of every command", cmd.InheritedFlags()}} {
 		if of.flags.HasAvailableFlags() {
-			fmt.Fprintf(b, "\n%s:\n%s\n", of.title, strings.TrimRight(of.flags.FlagUsagesWrapped(width), " \n"))
+			usages := strings.TrimRight(of.flags.FlagUsagesWrapped(width), " \n")
+			fmt.Fprintf(b, "\n%s:\n%s\n", of.title, usages)
 		}
 	}
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(b, "\n%s COMMAND --help tells more about a command.\n", cmd.CommandPath())
+		fmt.Fprintf(b, "\nFor more about a command: %s COMMAND --help\n", cmd.CommandPath())
 	}
 }

@@ -11,15 +11,19 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/inspect"
 )
 
+// inspectCmd prints the report of package inspect. It needs no session and no client.
 func (a *app) inspectCmd() *cobra.Command {
 	var asJSON bool
 	var opts inspect.Options
 	cmd := &cobra.Command{
 		Use:   "inspect [ISSUER]",
 		Short: "Show what a provider can do, and what is wrong with it",
-		Long: `inspect reads what a provider publishes about itself, checks it as a login would, and says what a native program can do with it. Nobody is
-signed in. With --client-id it also asks the authorization endpoint whether that client may come back to any port of 127.0.0.1. Without ISSUER it is the
-provider and client of --issuer, or of the profile.
+		Long: `inspect reads the metadata that a provider publishes, checks them as a login
+does, and shows what a native program can use. Nobody is signed in.
+
+With --client-id it also tries whether the authorization endpoint accepts a redirect URI with any
+port of 127.0.0.1 for that client. Without ISSUER, provider and client are those of --issuer or of
+the profile.
 
 It exits with 0 if a native program can sign in safely, else with 1.`,
 		Example: `  nativeoauth inspect https://accounts.google.com
@@ -43,19 +47,22 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 			if err := a.output(text); err != nil {
 				return err
 			}
-			if !r.Ready {
+			if !r.Ready { // the report says why, so there is nothing to add
 				return errSaid
 			}
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	cmd.Flags().StringVar(&opts.TenantIssuer, "tenant-issuer", "", "the issuer that a provider for many tenants states, such as https://login.microsoftonline.com/{tenantid}/v2.0")
-	cmd.Flags().StringVar(&opts.RedirectPath, "redirect-path", "", "the `path` of the redirect URI that --client-id is tried with (default /callback)")
+	cmd.Flags().StringVar(&opts.TenantIssuer, "tenant-issuer", "",
+		a.flags.setting("tenant-issuer").usage)
+	cmd.Flags().StringVar(&opts.RedirectPath, "redirect-path", "",
+		"`path` of the redirect URI to try with --client-id (default /callback)")
 	return cmd
 }
 
-// inspected is the issuer that is meant, and adds to opts what is known of its client.
+// inspected returns the issuer to inspect, and adds to opts what the profile has
+// about its client.
 func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options) (string, error) {
 	opts.ClientID = a.flags.ClientID
 	switch {
@@ -66,12 +73,14 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 	case cmd.Flags().Changed("issuer"):
 		return a.flags.Issuer, nil
 	}
+	// Neither ISSUER nor --issuer: the profile, with its client and its concessions.
 	s, err := a.resolve(cmd)
 	if err != nil {
 		return "", err
 	}
 	if s.Issuer == "" {
-		return "", usage("which provider? The profile has none but %s; give its ISSUER", s.place())
+		return "", usage("which provider? The profile names only the resource %s; give ISSUER",
+			s.provider())
 	}
 	opts.ClientID = s.ClientID
 	opts.RedirectPath = cmp.Or(opts.RedirectPath, s.RedirectPath)
@@ -79,14 +88,15 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 	return s.Issuer, nil
 }
 
-// inspectTable is the report in columns. The level is a word, not a colour: for a pipe, and for whoever sees none.
+// inspectTable returns the report in columns. The level is a word and not a colour:
+// the report may go to a pipe or to a screen reader.
 func inspectTable(a *app, r *inspect.Report) string {
 	wide := 0
 	for _, f := range r.Findings {
 		wide = max(wide, utf8.RuneCountInString(f.Area))
 	}
 	var b strings.Builder
-	indent := strings.Repeat(" ", wide+11)
+	indent := strings.Repeat(" ", wide+11) // the columns of level and area
 	for _, f := range r.Findings {
 		lines := wrap(f.Text, a.person.width()-len(indent))
 		fmt.Fprintf(&b, "%-7s  %-*s  %s\n", f.Level, wide, f.Area, strings.Join(lines, "\n"+indent))

@@ -15,9 +15,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 )
 
-// With a real gnome-keyring, and no --store: login, token and logout are processes of their own, and the demo keeps its session there too,
-// and nothing of it afterwards.
-func TestKeychain(t *testing.T) {
+// With a real gnome-keyring and no --store, processes share the session through the
+// keychain. The demo stores its session there too, and removes it.
+func TestKeychainKeepsTheSession(t *testing.T) {
 	t.Parallel()
 	session := realparts.SecretService(t, realparts.Unlocked)
 	p := newProvider(t, authserver.Config{AutoUser: "alice"})
@@ -45,9 +45,9 @@ func TestKeychain(t *testing.T) {
 	require.Zero(t, p.Alive())
 }
 
-// A locked keychain, with nobody to unlock it: each command says so in one line and ends with 1; no browser opens, and nothing is lost: once it is unlocked, the
-// session is there.
-func TestLockedKeychain(t *testing.T) {
+// If the keychain is locked, each command says so in one line and exits with 1, and no
+// browser opens. After it is unlocked, the session is still there.
+func TestLockedKeychainIsReported(t *testing.T) {
 	t.Parallel()
 	session := realparts.SecretService(t, realparts.Unlocked)
 	p := newProvider(t, authserver.Config{AutoUser: "alice"})

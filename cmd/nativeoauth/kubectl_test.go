@@ -20,8 +20,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 )
 
-// Kubectl itself starts the plugin, and sends the ID token to its API server over https.
-func TestKubectlAsksThePlugin(t *testing.T) {
+// Kubectl itself starts the plugin, and sends the ID token to its API server over
+// https.
+func TestKubectlGetsTheTokenFromThePlugin(t *testing.T) {
 	t.Parallel()
 	kubectl := realparts.Need(t, "kubectl")[0]
 	p := newProvider(t, authserver.Config{AutoUser: "alice"})
@@ -75,7 +76,7 @@ users:
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	// Before the login, a person reads what to do, and nothing is sent.
+	// Before the login, kubectl shows the command to run, and sends nothing.
 	out, err := run(kubectl, "get", "--raw", "/version")
 	require.Error(t, err)
 	require.Contains(t, out, "Give --issuer")
@@ -99,7 +100,7 @@ users:
 	}
 	before := len(asked())
 
-	// Signed out: the same as before the login, with the command to type.
+	// After the logout it is the same as before the login.
 	out, err = run("nativeoauth", "logout")
 	require.NoError(t, err, out)
 	out, err = run(kubectl, "get", "--raw", "/version")

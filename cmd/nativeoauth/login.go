@@ -1,49 +1,51 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// loginFlags are the flags of login that are not remembered.
+// loginFlags say how one login runs. They are neither settings nor kept.
 type loginFlags struct {
-	demo              bool
-	noBrowser, device bool
-	browser           bool
-	prompt, hint      string
-	acr, addScopes    []string
-	resourceMetadata  string
-	maxAge, timeout   time.Duration
-	replaceUser       bool
-	trace             bool
-	traceFile         string
+	demo      bool // all other flags are ignored then
+	noBrowser bool // at most one of noBrowser, device and browser is set;
+	device    bool // none: the SDK chooses by what the machine has
+	browser   bool
+	timeout   time.Duration // for the whole login, with the user's part
+	trace     bool
+	traceFile string // "": none
 }
 
+// loginCmd defines the flags of login. Those of the settings come from the table.
 func (a *app) loginCmd() *cobra.Command {
 	var l loginFlags
 	cmd := &cobra.Command{
 		Use:   "login",
 		Short: "Sign in with your browser",
-		Long: `login opens your browser at the provider, waits until you have signed in, checks everything that comes back, and keeps the session.
+		Long: `login opens the provider's sign-in page in your browser, waits until you have
+signed in, verifies the provider's answer, and stores the session.
 
-What it was given is remembered under the profile (never a secret), so that later commands, and the next login, need no flags.
-Without --scope it asks for openid, and for offline_access where the provider offers that.`,
+The settings are remembered under the profile, so that later commands and the next login need no
+flags. A profile never holds a secret.
+
+Without --scope, login requests openid, and offline_access if the provider supports it.`,
 		Example: `  nativeoauth login --demo
   nativeoauth login --issuer https://login.example.com --client-id my-cli
-  nativeoauth login --profile work --issuer https://login.example.com --client-id my-cli --scope openid --scope email
-  nativeoauth login --no-browser          # on a machine without one: open the address elsewhere, paste the one it ends at
+  nativeoauth login --profile work --issuer https://login.example.com --client-id my-cli \
+    --scope openid --scope email
+  nativeoauth login --no-browser     # the browser is on another machine
   nativeoauth login --client-secret-file - < secret`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,60 +56,53 @@ Without --scope it asks for openid, and for offline_access where the provider of
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&l.demo, "demo", false, "show a whole sign-in on this machine, with a provider made for it")
-	f.BoolVar(&l.noBrowser, "no-browser", false, "open no browser: show the address, and take the pasted one that it ends at")
-	f.BoolVar(&l.browser, "browser", false, "open the browser here, also over SSH and in a container")
+	f.BoolVar(&l.demo, "demo", false,
+		"show a complete sign-in on this machine, at a provider made for it")
+	f.BoolVar(&l.noBrowser, "no-browser", false,
+		"show the address, and read the address at which a browser on another machine ends")
+	f.BoolVar(&l.browser, "browser", false,
+		"open the browser on this machine, even over SSH or in a container")
 	f.BoolVar(&l.device, "device", false, "sign in on another device with a code (RFC 8628)")
-	f.StringArrayVar(&l.addScopes, "add-scope", nil, "a `scope` besides the profile's and those that were granted, and without which the login fails; may be repeated")
-	f.StringVar(&l.resourceMetadata, "resource-metadata", "", "the `URL` where --resource describes itself (RFC 9728), if not at its well-known place")
-	f.StringVar(&l.prompt, "prompt", "", "what the provider asks: login, consent, select_account or none")
-	f.StringVar(&l.hint, "login-hint", "", "who is expected to sign in, such as an e-mail address")
-	f.StringArrayVar(&l.acr, "acr", nil, "an authentication context `class` of which one is required; may be repeated")
-	f.DurationVar(&l.maxAge, "max-age", 0, "how long ago you may have signed in at the provider, such as 10m; negative: sign in anew")
 	f.DurationVar(&l.timeout, "timeout", 5*time.Minute, "how long to wait for you")
-	f.BoolVar(&l.replaceUser, "replace-user", false, "let another user take over this account's session")
-	f.BoolVar(&l.trace, "trace", false, "show each request and answer as it happens, with secrets masked")
-	f.StringVar(&l.traceFile, "trace-file", "", "write the trace to a `file`, as JSON lines")
-	a.profileFlags(f)
+	f.BoolVar(&l.trace, "trace", false, "show each request and response, with secrets masked")
+	f.StringVar(&l.traceFile, "trace-file", "", "`file` to write the trace to, as JSON lines")
+	a.bind(f, keepsProfile)
+	a.bind(f, loginAlone)
 	return cmd
 }
 
-// profileFlags are the flags that a profile remembers, besides those of every command.
-func (a *app) profileFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&a.flags.Scopes, "scope", nil, "a `scope` to ask for; may be repeated")
-	f.StringArrayVar(&a.flags.Resources, "resource", nil, "the `URL` of an API that the tokens are for (RFC 8707); may be repeated; without --issuer, the first one names its provider (RFC 9728)")
-	f.StringArrayVar(&a.flags.Origins, "origin", nil, "an `origin` that nativeoauth request may send the token to, as https://api.example.com; may be repeated")
-	f.StringArrayVar(&a.flags.TrustedAudiences, "trusted-audience", nil, "another `audience` that the ID token may name; may be repeated")
-	f.StringArrayVar(&a.flags.AuthParams, "auth-param", nil, "one more parameter for the provider, as a `name=value`; may be repeated")
-	f.BoolVar(&a.flags.DPoP, "dpop", false, "bind the tokens to a key of this session (RFC 9449)")
-	f.BoolVar(&a.flags.RequirePAR, "par", false, "fail unless the request can be pushed (RFC 9126)")
-	f.StringVar(&a.flags.TenantIssuer, "tenant-issuer", "", "the issuer that a provider for many tenants states, such as https://login.microsoftonline.com/{tenantid}/v2.0")
-	f.StringVar(&a.flags.MetadataFile, "metadata-file", "", "a `file` with the provider's metadata (RFC 8414), where it publishes none")
-	f.DurationVar(&a.assumeLifetime, "assume-lifetime", 0, "how long a token is good whose answer does not say, such as 8h (default 1h)")
-	f.BoolVar(&a.flags.AllowPrivate, "allow-private", false, "let a provider that --resource names have a private address")
-	f.BoolVar(&a.flags.Register, "register", false, "register at the provider, without --client-id (RFC 7591)")
-	f.StringVar(&a.flags.RegisterTokenFile, "register-token-file", "", "a `file` with the initial access token that the provider wants for it")
-	f.StringVar(&a.flags.ClientKeyFile, "client-key", "", "a `file` with a private key in PEM that authenticates the client (private_key_jwt, RFC 7523)")
-	f.StringVar(&a.flags.ClientKeyID, "client-key-id", "", "the key's kid at the provider")
-	f.StringVar(&a.flags.Listen, "listen", "", "the `IP address` to listen on, such as ::1; another than loopback needs --redirect-uri (default 127.0.0.1)")
-	f.IntVar(&a.flags.Port, "port", 0, "the port of the redirect URI, for providers that insist on a registered one (default: a free one)")
-	f.StringVar(&a.flags.RedirectPath, "redirect-path", "", "the `path` of the redirect URI (default /callback)")
-	f.StringVar(&a.flags.RedirectURI, "redirect-uri", "", "the `URL` that the provider sends the browser to, where a proxy or container maps it to this machine")
-	f.BoolVar(&a.flags.Localhost, "localhost", false, "write localhost in the redirect URI, for providers that refuse 127.0.0.1")
-	f.BoolVar(&a.flags.FormPost, "form-post", false, "take the answer as a POST too")
-	f.BoolVar(&a.flags.AllowOtherUsers, "allow-other-users", false, "take a browser that another user of this computer runs")
+// check refuses flags that contradict each other before anything is read or sent.
+func (l *loginFlags) check() error {
+	switch {
+	case l.timeout <= 0:
+		return usage("--timeout must be positive")
+	case l.noBrowser && l.device:
+		return usage("--no-browser and --device cannot be combined: choose one")
+	case l.browser && (l.noBrowser || l.device):
+		return usage("--browser cannot be combined with --no-browser or --device")
+	}
+	return nil
 }
 
-func (a *app) login(cmd *cobra.Command, l loginFlags) error {
-	ctx := cmd.Context()
-	if l.timeout <= 0 {
-		return usage("--timeout must be positive")
-	}
+// flow returns the flow that the user chose. Zero lets the SDK choose.
+func (l *loginFlags) flow() oauthclient.Flow {
 	switch {
-	case l.noBrowser && l.device:
-		return usage("--no-browser and --device do not go together: both do without a browser here")
-	case l.browser && (l.noBrowser || l.device):
-		return usage("--browser does not go with --no-browser and --device")
+	case l.browser:
+		return oauthclient.FlowBrowser
+	case l.noBrowser:
+		return oauthclient.FlowPaste
+	case l.device:
+		return oauthclient.FlowDevice
+	}
+	return 0
+}
+
+// login signs a user in. Everything that can fail without the user is done before the
+// browser opens: the settings, the store, the secret, the trace file, the provider's
+// metadata.
+func (a *app) login(cmd *cobra.Command, l loginFlags) error {
+	if err := l.check(); err != nil {
+		return err
 	}
 	s, err := a.resolve(cmd)
 	if err != nil {
@@ -120,11 +115,13 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err != nil {
 		return err
 	}
+	ctx := cmd.Context()
 	cfg, err := a.config(ctx, s, store)
 	if err != nil {
 		return err
 	}
 	s.settle()
+	// From here on the clock runs: --timeout includes the provider's answers.
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	trace, err := a.newTracer(l)
@@ -140,70 +137,78 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 			return err
 		}
 	}
-	ui := &loginUI{person: a.person, trace: trace, noBrowser: l.noBrowser}
-	if s.ClientSecretFile != "-" && (l.noBrowser || interactive(a.stdin)) {
-		ui.lines = bufio.NewReader(a.stdin)
-	}
+	ui := newLoginUI(a.person, a.pasted(s, l), trace)
 	cfg.UI = ui.ui()
 	c, err := oauthclient.New(cfg)
 	if err != nil {
 		return usageError{err}
 	}
 	defer a.close(c)
-	opts := &oauthclient.LoginOptions{
-		Account: s.Account, ReplaceUser: l.replaceUser, ACRValues: l.acr, MaxAge: l.maxAge, Prompt: l.prompt, LoginHint: l.hint,
-		Scopes: l.addScopes, ResourceMetadata: l.resourceMetadata,
-	}
-	switch {
-	case l.browser:
-		opts.Flow = oauthclient.FlowBrowser
-	case l.noBrowser:
-		opts.Flow = oauthclient.FlowPaste
-	case l.device:
-		opts.Flow = oauthclient.FlowDevice
-	}
-	session, err := c.Login(ctx, opts)
-	ui.done()
+	s.login.Account, s.login.Flow = s.Account, l.flow()
+	session, err := c.Login(ctx, &s.login)
+	ui.done() // before the next line is printed
 	if err != nil {
 		return err
 	}
-	acc := session.Account()
+	s.Scopes = cfg.Scopes // the profile keeps what chooseScopes found
+	return a.signedIn(ctx, s, store, c, session.Account())
+}
+
+// pasted returns the stream that a pasted address comes from; nil: none. Standard
+// input that holds the client secret, or that a script feeds, is not read. With
+// --no-browser there is no other way to sign in, so a script may paste too.
+func (a *app) pasted(s *settings, l loginFlags) io.Reader {
+	if s.ClientSecretFile != "-" && (l.noBrowser || interactive(a.stdin)) {
+		return a.stdin
+	}
+	return nil
+}
+
+// signedIn reports a login, and keeps its settings and client secret.
+func (a *app) signedIn(
+	ctx context.Context, s *settings, store tokenstore.Store,
+	c *oauthclient.Client, acc oauthclient.Account,
+) error {
 	a.person.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
 	if s.Store == storeMemory {
-		// The tokens are lost with this process: they should not live on at the provider.
+		// The tokens are lost with this process, so they must not stay valid at the provider.
 		a.person.tell("--store memory keeps nothing: the session is signed out again.")
 		return signingOut{app: a}.account(ctx, c, s.Account)
 	}
 	if s.ClientSecretFile == "-" {
 		if err := store.Put(ctx, secretKey(s), []byte(s.secret.Reveal())); err != nil {
-			return fmt.Errorf("you are signed in, but the client secret was not kept, and the session cannot be refreshed without it: %w", err)
+			return fmt.Errorf("you are signed in, but the client secret was not stored, "+
+				"and the session cannot be refreshed without it: %w", err)
 		}
 		s.ClientSecretFile, s.ClientSecretStored = "", true
 	}
-	s.Scopes = cfg.Scopes
 	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
 	a.person.tell("The session is in the %s%s.", acc.Store, profileNote(s))
-	switch {
-	case acc.Refreshable:
-		a.person.tell("It is refreshed by itself. Try: nativeoauth token%s", profileFlag(s))
-	default:
-		a.person.tell("The provider gave no refresh token: it ends at %s. --scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
+	if acc.Refreshable {
+		a.person.tell("It is refreshed automatically. Try: nativeoauth token%s", profileFlag(s))
+	} else {
+		a.person.tell("The provider gave no refresh token, so the session ends at %s. "+
+			"--scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
 	}
 	return nil
 }
 
-// newTracer returns what --trace and --trace-file ask for; nil: neither was given.
+// newTracer returns the tracer for --trace and --trace-file. It is nil if neither
+// was given.
 func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	if !l.trace && l.traceFile == "" {
 		return nil, nil
 	}
+	// The transport that the SDK would use, with its proxy and TLS settings.
 	t := &tracer{base: fetch.NewTransport()}
 	if l.trace {
 		t.person = a.person
 	}
 	if l.traceFile != "" {
+		// Only the user may read it: masking protects secrets, but not the names of
+		// providers and clients.
 		f, err := os.OpenFile(l.traceFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("--trace-file: %w", err)
@@ -213,8 +218,9 @@ func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	return t, nil
 }
 
-// chooseScopes requests an ID token and a session that lasts, as far as the
-// provider knows these scopes: Google rejects offline_access.
+// chooseScopes requests an ID token and a refresh token, if the provider's
+// metadata list the scopes for them. A provider may refuse an unknown scope: Google
+// refuses offline_access.
 func (a *app) chooseScopes(ctx context.Context, s *settings, cfg *oauthclient.Config) error {
 	supported, jwks, err := a.supportedScopes(ctx, s, *cfg)
 	if err != nil {
@@ -244,7 +250,7 @@ func (a *app) supportedScopes(
 		}
 		return m.Scopes, m.JWKS, nil
 	}
-	cfg.Scopes = []string{"openid"} // decides which well-known place is tried first
+	cfg.Scopes = []string{"openid"} // OpenID Connect's metadata are tried first
 	c, err := oauthclient.New(cfg)
 	if err != nil {
 		return nil, "", usageError{err}
@@ -257,6 +263,7 @@ func (a *app) supportedScopes(
 	return m.ScopesSupported, m.JWKSURI, nil
 }
 
+// asWhom returns " as " and the user's name, or "" if the provider named nobody.
 func asWhom(acc oauthclient.Account) string {
 	who := acc.Username
 	if who == "" {
@@ -268,6 +275,7 @@ func asWhom(acc oauthclient.Account) string {
 	return " as " + wire.SafeText(who, 100)
 }
 
+// profileNote names the profile in a message, unless it is the default one.
 func profileNote(s *settings) string {
 	if s.name == defaultProfile {
 		return ""
@@ -275,6 +283,7 @@ func profileNote(s *settings) string {
 	return fmt.Sprintf(" and under the profile %q", s.name)
 }
 
+// profileFlag returns the flag that chooses the profile again; "" for the default one.
 func profileFlag(s *settings) string {
 	if s.name == defaultProfile {
 		return ""
@@ -282,7 +291,8 @@ func profileFlag(s *settings) string {
 	return " --profile " + quote(s.name)
 }
 
-// clock is a time as a person reads it.
+// clock returns t in local time, without the date if it is less than 20 hours
+// away.
 func clock(t time.Time) string {
 	if t.IsZero() {
 		return "an unknown time"
@@ -294,7 +304,7 @@ func clock(t time.Time) string {
 	return t.Format("2006-01-02 15:04")
 }
 
-// left is the time until t in words.
+// left returns the time until t, such as "4m30s" or "3 days".
 func left(t time.Time) string {
 	d := time.Until(t).Round(time.Second)
 	if d <= 0 {
@@ -303,7 +313,7 @@ func left(t time.Time) string {
 	if d > 48*time.Hour {
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
-	text := d.String()
+	text := d.String() // "1h0m0s" for an hour; the zeros at the end say nothing
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}

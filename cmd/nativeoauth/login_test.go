@@ -14,7 +14,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-func TestLeft(t *testing.T) {
+func TestLeftIsShort(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for d, want := range map[time.Duration]string{
@@ -26,10 +26,11 @@ func TestLeft(t *testing.T) {
 	})
 }
 
-// Every option of a login has a flag, or a reason why a person has no use for it. A field that is new to the packages fails this test.
+// Every option of the SDK has a flag, or a reason why a user of the command does not
+// need it. A new field in the SDK fails this test.
 func TestEveryOptionHasAFlag(t *testing.T) {
 	t.Parallel()
-	const no = "" // and the reason stands beside it
+	const no = "" // with the reason beside it
 	options := map[reflect.Type]map[string]string{
 		reflect.TypeFor[oauthclient.Config](): {
 			"Issuer": "issuer", "ClientID": "client-id", "ClientAuth": "client-secret-file client-key client-key-id", "Registration": "register register-token-file",

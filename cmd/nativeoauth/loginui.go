@@ -1,9 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -11,88 +10,82 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/nativeoauth/nativeoauth/internal/qrterm"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-// loginUI tells the person what to do, and what happens while a login waits.
+// loginUI is the SDK's TerminalUI with what a command adds to it: a QR code, a
+// line that counts down, and the trace.
 type loginUI struct {
-	person    *person
-	lines     *bufio.Reader // what is pasted; nil: nothing can be
-	trace     *tracer       // nil: none
-	noBrowser bool
+	person   *person
+	terminal oauthclient.UI
+	canPaste bool
+	trace    *tracer // nil: none
 
 	mu   sync.Mutex
-	stop func() // of the line that counts down
+	stop func() // ends the line that counts down; nil: there is none
 }
 
-var errNoBrowserWanted = errors.New("--no-browser")
+// newLoginUI returns a loginUI that reads pasted addresses from stdin. If stdin
+// is nil, nothing can be pasted. If trace is nil, nothing is traced.
+func newLoginUI(p *person, stdin io.Reader, trace *tracer) *loginUI {
+	return &loginUI{
+		person: p, terminal: oauthclient.TerminalUI(prose{p}, stdin),
+		canPaste: stdin != nil, trace: trace,
+	}
+}
 
+// ui returns the functions for the SDK. OpenURL stays nil: the system's browser.
 func (u *loginUI) ui() oauthclient.UI {
-	ui := oauthclient.UI{Instruct: u.instruct, Progress: u.progress}
-	if u.noBrowser { // FlowPaste opens none either; this is for the pages of a sign-out
-		ui.OpenURL = func(context.Context, string) error { return errNoBrowserWanted }
-	}
-	return ui
+	return oauthclient.UI{Instruct: u.instruct, Progress: u.progress}
 }
 
-// instruct shows every way that is offered at once: the person takes the one that suits.
+// prose is a writer for TerminalUI that breaks long lines between words.
+type prose struct{ person *person }
+
+// Write writes whole lines, which is what TerminalUI passes.
+func (p prose) Write(b []byte) (int, error) {
+	p.person.tell("%s", strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
+}
+
+// instruct calls TerminalUI twice, first to show the ways to sign in and then to
+// wait. The QR code comes between, so that on a small terminal it is the text
+// before it that scrolls away and not the code.
 func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
-	p, paste := u.person, do.Paste && u.lines != nil
-	until := ""
-	if !do.URLExpiry.IsZero() {
-		until = " before " + do.URLExpiry.Local().Format(time.TimeOnly)
+	if do.Refused != nil {
+		return u.terminal.Instruct(ctx, do)
 	}
-	switch {
-	case do.Refused != nil:
-		p.tell("That was not it: %s", wire.SafeText(do.Refused.Error(), 300))
-	case do.URL == "":
-	case do.Opened:
-		p.tell("Your browser has been opened to sign in. If nothing appears, open this address%s:\n  %s", until, do.URL)
-	default:
-		p.tell("Open this address in a browser to sign in%s:\n  %s", until, do.URL)
+	if u.trace != nil && do.URL != "" {
+		u.trace.browser(do.URL)
 	}
-	if do.Refused == nil {
-		if u.trace != nil && do.URL != "" {
-			u.trace.browser(do.URL)
-		}
-		u.device(do)
+	// Without Paste and Expiry the first call shows the ways and returns at once.
+	show := do
+	show.Paste, show.Expiry = false, time.Time{}
+	if do.UserCode != "" {
+		// Bold, because it is what the user has to find and type.
+		show.UserCode = u.person.bold(wire.SafeText(do.UserCode, 64))
 	}
-	if paste && (!do.Opened || do.Refused != nil) {
-		p.tell("If that browser is on another machine, it will end at an address that does not load: paste that address here.")
+	if _, err := u.terminal.Instruct(ctx, show); err != nil {
+		return "", err
 	}
-	switch {
-	case do.Refused != nil || do.Expiry.IsZero():
-	case p.terminal && (do.Opened || !paste): // where a paste is expected, a line that moves would wipe what is typed
-		u.countDown(ctx, do.Expiry)
-	default:
-		p.tell("Waiting until %s; Ctrl-C cancels.", do.Expiry.Local().Format(time.TimeOnly))
-	}
-	if !paste {
-		return "", nil
-	}
-	return u.read(ctx)
-}
-
-// device shows the code of the device flow, and for a telephone a QR code that has it.
-func (u *loginUI) device(do oauthclient.Instructions) {
-	if do.UserCode == "" {
-		return
-	}
-	begin := "On any device, open"
-	if do.URL != "" {
-		begin = "Or, on any other device, open"
-	}
-	u.person.tell("%s\n  %s\nand enter the code\n  %s", begin, do.VerificationURI, u.person.bold(wire.SafeText(do.UserCode, 60)))
 	if u.person.terminal && do.VerificationURIComplete != "" {
-		if code := qrterm.Render(do.VerificationURIComplete, u.person.width(), u.person.height()); code != "" {
+		code := drawQR(do.VerificationURIComplete, u.person.width(), u.person.height())
+		if code != "" {
 			u.person.say("%s", strings.TrimSuffix(code, "\n"))
 		}
 	}
-	u.person.tell("Only enter it because you started this sign-in yourself.")
+	wait := oauthclient.Instructions{Paste: do.Paste, Opened: do.Opened, Expiry: do.Expiry}
+	// A line that counts down would overwrite what the user pastes.
+	reads := do.Paste && u.canPaste && !do.Opened
+	if u.person.terminal && !reads && !do.Expiry.IsZero() {
+		u.countDown(ctx, do.Expiry)
+		wait.Expiry = time.Time{}
+	}
+	return u.terminal.Instruct(ctx, wait)
 }
 
+// countDown shows the time that is left until ctx or the wait ends.
 func (u *loginUI) countDown(ctx context.Context, until time.Time) {
 	stop := u.person.wait("Waiting for you", until)
 	u.mu.Lock()
@@ -101,26 +94,8 @@ func (u *loginUI) countDown(ctx context.Context, until time.Time) {
 	context.AfterFunc(ctx, stop)
 }
 
-// read returns the next line that is not empty. A read of a terminal cannot be called off: its goroutine stays until a line comes, or the process ends.
-func (u *loginUI) read(ctx context.Context) (string, error) {
-	got := make(chan string, 1)
-	go func() {
-		for {
-			text, err := u.lines.ReadString('\n')
-			if text = strings.TrimSpace(text); text != "" || err != nil {
-				got <- text // "": nobody will paste anything
-				return
-			}
-		}
-	}()
-	select {
-	case text := <-got:
-		return text, nil
-	case <-ctx.Done():
-		return "", nil
-	}
-}
-
+// progress says what the user would otherwise wonder about: why no browser opens, and
+// that the sign-in in the browser was noticed.
 func (u *loginUI) progress(step oauthclient.Step) {
 	if u.trace != nil {
 		u.trace.step(string(step))
@@ -134,7 +109,7 @@ func (u *loginUI) progress(step oauthclient.Step) {
 	}
 }
 
-// done takes the line that counts down away.
+// done removes the line that counts down. It may be called more than once.
 func (u *loginUI) done() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -143,7 +118,8 @@ func (u *loginUI) done() {
 	}
 }
 
-// interactive reports a terminal, at which somebody can type or read.
+// interactive reports whether stream is a terminal, at which a user can type or
+// read.
 func interactive(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

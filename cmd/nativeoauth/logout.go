@@ -11,23 +11,30 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// logoutCmd binds its flags to the SDK's LogoutOptions.
 func (a *app) logoutCmd() *cobra.Command {
 	var all bool
 	var opts oauthclient.LogoutOptions
 	cmd := &cobra.Command{
 		Use:   "logout",
-		Short: "Sign out: revoke the tokens and forget the session",
-		Long: `logout deletes the session here, even one that cannot be read, and revokes its tokens at the provider where that is possible. The profile stays, for
-the next login. With --all, every account of this provider and client is signed out, and a client secret that a login kept is forgotten.
+		Short: "Sign out: revoke the tokens and delete the session",
+		Long: `logout deletes the session here, even if it cannot be read, and revokes its
+tokens at the provider if the provider supports that. The profile stays, for the next login.
 
-It exits with 1 where the provider was not told, or did not confirm it; the session is gone here all the same.`,
+With --all, every account of this provider and client is signed out, and a client secret that a
+login stored is deleted.
+
+It exits with 1 if the provider could not be told or did not confirm it. The session is deleted
+here nevertheless.`,
 		Example: `  nativeoauth logout
   nativeoauth logout --profile work --all`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case all && cmd.Flags().Changed("account"):
-				return usage("--all and --account do not go together")
+				return usage("--all and --account cannot be combined")
+			// These two have no effect without --end-session. Silence would suggest that
+			// the provider's session has ended.
 			case opts.ReturnPath != "" && !opts.EndSession:
 				return usage("--return-path is for --end-session")
 			case opts.IDTokenHint && !opts.EndSession:
@@ -36,13 +43,18 @@ It exits with 1 where the provider was not told, or did not confirm it; the sess
 			return a.logout(cmd, all, &opts)
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "every account of this provider and client")
-	cmd.Flags().BoolVar(&opts.EndSession, "end-session", false, "end the provider's own session too, in the browser")
-	cmd.Flags().StringVar(&opts.ReturnPath, "return-path", "", "the path of a registered post_logout_redirect_uri on this machine: wait until the browser comes back")
-	cmd.Flags().BoolVar(&opts.IDTokenHint, "id-token-hint", false, "send the ID token along, for a provider that ends nothing without; it is then in the browser's history")
+	cmd.Flags().BoolVar(&all, "all", false, "sign out every account of this provider and client")
+	cmd.Flags().BoolVar(&opts.EndSession, "end-session", false,
+		"also end the provider's own session, in the browser")
+	cmd.Flags().StringVar(&opts.ReturnPath, "return-path", "",
+		"wait until the browser comes back to this `path` of a registered redirect URI")
+	cmd.Flags().BoolVar(&opts.IDTokenHint, "id-token-hint", false,
+		"send the ID token too, for providers that require it; it is then in the browser's history")
 	return cmd
 }
 
+// logout signs out one account, or all of them. It must work even if the client secret
+// or the session cannot be read: the user wants the session gone.
 func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptions) error {
 	ctx := cmd.Context()
 	s, err := a.resolve(cmd)
@@ -59,7 +71,8 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 	}
 	out := signingOut{app: a, opts: opts}
 	if cfg.ClientAuth, out.untold = a.clientAuth(ctx, s, store); out.untold != nil {
-		// Nobody stays signed in here for want of a secret. The provider would take nothing from a client that it cannot tell from another.
+		// A missing secret must not keep the user signed in here. The provider would
+		// refuse a revocation that is not authenticated, so nothing is sent to it.
 		cfg.Transport = unsent{out.untold}
 	}
 	c, err := oauthclient.New(cfg)
@@ -70,24 +83,29 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 	if all {
 		return a.logoutAll(ctx, s, c, out)
 	}
+	// Only for the message: Logout succeeds too if there is no session.
 	_, lookErr := c.Session(ctx, s.Account)
 	if err := out.account(ctx, c, s.Account); err != nil {
 		return err
 	}
 	if errors.Is(lookErr, oauthclient.ErrLoginRequired) {
-		a.person.say("Nobody was signed in at %s%s.", s.place(), named(s.Account))
+		a.person.say("Nobody was signed in at %s%s.", s.provider(), named(s.Account))
 		return nil
 	}
-	a.person.say("Signed out at %s%s.", s.place(), named(s.Account))
+	a.person.say("Signed out at %s%s.", s.provider(), named(s.Account))
 	return nil
 }
 
-// unsent is a transport that sends nothing, for the reason that it has.
+// unsent is a transport that sends nothing. Each request fails with why.
 type unsent struct{ why error }
 
 func (u unsent) RoundTrip(*http.Request) (*http.Response, error) { return nil, u.why }
 
-func (a *app) logoutAll(ctx context.Context, s *settings, c *oauthclient.Client, out signingOut) error {
+// logoutAll signs out every account, and deletes the client secret. One failure does
+// not keep the others signed in.
+func (a *app) logoutAll(
+	ctx context.Context, s *settings, c *oauthclient.Client, out signingOut,
+) error {
 	accounts, err := c.Accounts(ctx)
 	if err != nil {
 		return err
@@ -98,18 +116,20 @@ func (a *app) logoutAll(ctx context.Context, s *settings, c *oauthclient.Client,
 			failures = append(failures, err)
 			continue
 		}
-		a.person.say("Signed out%s at %s%s.", asWhom(acc), s.place(), named(acc.Name))
+		a.person.say("Signed out%s at %s%s.", asWhom(acc), s.provider(), named(acc.Name))
 	}
 	if len(accounts) == 0 {
-		a.person.say("Nobody was signed in at %s.", s.place())
+		a.person.say("Nobody was signed in at %s.", s.provider())
 	}
+	// The secret belongs to the client and not to an account, so it goes with the last
+	// of them.
 	if s.ClientSecretStored {
 		store, err := a.openStore(s)
 		if err == nil {
 			err = store.Delete(ctx, secretKey(s))
 		}
 		if err != nil {
-			failures = append(failures, fmt.Errorf("the client secret was not forgotten: %w", err))
+			failures = append(failures, fmt.Errorf("the client secret was not deleted: %w", err))
 		} else {
 			s.ClientSecretStored = false
 			if err := remember(ctx, a.env, s.name, s.profile); err != nil {
@@ -120,27 +140,31 @@ func (a *app) logoutAll(ctx context.Context, s *settings, c *oauthclient.Client,
 	return errors.Join(failures...)
 }
 
-// signingOut is Logout, where a provider that cannot revoke is no failure of the person's.
+// signingOut calls Logout. If the provider has no revocation endpoint, that is not
+// an error: the user can do nothing about it.
 type signingOut struct {
 	app    *app
 	opts   *oauthclient.LogoutOptions
-	untold error // why the provider is not told; nil: it is
+	untold error // why nothing is sent to the provider; nil: it is told
 }
 
+// account signs out one account.
 func (o signingOut) account(ctx context.Context, c *oauthclient.Client, account string) error {
 	err := c.Logout(ctx, account, o.opts)
 	switch {
 	case !errors.Is(err, oauthclient.ErrNotRevoked):
 		return err
-	case o.untold != nil:
+	case o.untold != nil: // the reason is more useful than the failed request
 		return fmt.Errorf("%w, as it was not told: %w", oauthclient.ErrNotRevoked, o.untold)
 	case errors.Is(err, errors.ErrUnsupported):
-		o.app.person.tell("The provider cannot revoke tokens: the access token stays good there until it expires.")
+		o.app.person.tell("The provider cannot revoke tokens: " +
+			"the access token stays valid there until it expires.")
 		return nil
 	}
 	return err
 }
 
+// named returns the account for a message; "" for the default account.
 func named(account string) string {
 	if account == "" {
 		return ""

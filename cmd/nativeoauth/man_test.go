@@ -13,16 +13,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write the man pages anew")
+var update = flag.Bool("update", false, "write the man pages")
 
-// The man pages are made from the commands' own help. Making them here keeps the generator out of the binary.
+// The man pages are generated from the help of the commands. A test does it, so that
+// the generator is not linked into the binary.
 func TestManPages(t *testing.T) {
 	t.Parallel()
 	a := &app{person: newPerson(os.Stderr, nil)}
 	root := a.root()
 	root.SetContext(context.Background())
 	for _, cmd := range root.Commands() {
-		if cmd.Name() == "completion" { // cobra's own, and its pages are about shells
+		if cmd.Name() == "completion" { // cobra's own command; its pages are about shells
 			cmd.Hidden = true
 		}
 	}

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -13,140 +11,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
 
-	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 )
-
-// place is a home for processes of the command, with a provider.
-type place struct {
-	*provider
-	t    *testing.T
-	home string
-	env  []string
-}
-
-func newPlace(t *testing.T, cfg authserver.Config) *place {
-	t.Helper()
-	if cfg.AutoUser == "" {
-		cfg.AutoUser = "alice"
-	}
-	p := &place{provider: newProvider(t, cfg), t: t, home: t.TempDir()}
-	require.NoError(t, os.Chmod(p.home, 0o700))
-	key := filepath.Join(p.home, "key")
-	newKeyFile(t, key)
-	p.env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + p.home, "DISPLAY=:0", "TERM=xterm", "NO_PROXY=*",
-		"GORACE=atexit_sleep_ms=0", // with the race detector, each would wait a second before it ends
-		"NATIVEOAUTH_STORE=file", "NATIVEOAUTH_KEY_FILE=" + key, "NATIVEOAUTH_ISSUER=" + p.http.URL, "NATIVEOAUTH_CLIENT_ID=cli",
-	}
-	return p
-}
-
-// process is one run of the command. What it writes can be awaited.
-type process struct {
-	*exec.Cmd
-	t      *testing.T
-	stdout bytes.Buffer
-	mu     sync.Mutex
-	said   bytes.Buffer // stderr, or the terminal
-}
-
-func (p *process) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.said.Write(b)
-}
-
-func (p *process) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.said.String()
-}
-
-func (p *process) await(pattern string) []string {
-	p.t.Helper()
-	re := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if m := re.FindStringSubmatch(p.text()); m != nil {
-			return m
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("%q did not come; it said: %s", pattern, p.text())
-		}
-	}
-}
-
-// code waits for the end and returns the exit code; -1: a signal killed it.
-func (p *process) code() int {
-	p.t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- p.Wait() }()
-	select {
-	case err := <-done:
-		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) {
-			p.t.Fatal(err)
-		}
-		return p.ProcessState.ExitCode()
-	case <-time.After(30 * time.Second):
-		_ = p.Process.Kill()
-		p.t.Fatalf("it did not end; it said: %s", p.text())
-		return 0
-	}
-}
-
-func (p *place) command(env []string, args ...string) *process {
-	cmd := &process{Cmd: exec.Command("nativeoauth", args...), t: p.t}
-	cmd.Env = append(append([]string{}, p.env...), env...)
-	cmd.Dir = p.home
-	return cmd
-}
-
-func (p *place) start(env []string, args ...string) *process {
-	p.t.Helper()
-	cmd := p.command(env, args...)
-	cmd.Stdout, cmd.Stderr = &cmd.stdout, cmd
-	require.NoError(p.t, cmd.Start())
-	p.t.Cleanup(func() { _ = cmd.Process.Kill() })
-	return cmd
-}
-
-// terminal starts the command on a terminal of its own.
-func (p *place) terminal(env []string, args ...string) (*process, *os.File) {
-	p.t.Helper()
-	return p.terminalOf(60, env, args...)
-}
-
-func (p *place) terminalOf(columns uint16, env []string, args ...string) (*process, *os.File) {
-	p.t.Helper()
-	cmd := p.command(env, args...)
-	tty, err := pty.StartWithSize(cmd.Cmd, &pty.Winsize{Rows: 24, Cols: columns})
-	require.NoError(p.t, err)
-	// A blocking read would keep the terminal open after its Close.
-	fd, err := syscall.Dup(int(tty.Fd()))
-	require.NoError(p.t, err)
-	require.NoError(p.t, syscall.SetNonblock(fd, true))
-	require.NoError(p.t, tty.Close())
-	syscall.CloseOnExec(fd)
-	tty = os.NewFile(uintptr(fd), "terminal")
-	p.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = tty.Close() })
-	go func() { _, _ = io.Copy(cmd, tty) }()
-	return cmd, tty
-}
-
-func (p *place) login() {
-	p.t.Helper()
-	cmd := p.start(nil, "login")
-	require.Equal(p.t, 0, cmd.code(), cmd.text())
-}
 
 func TestSignalsEndALogin(t *testing.T) {
 	t.Parallel()
@@ -166,7 +39,8 @@ func TestSignalsEndALogin(t *testing.T) {
 	}
 }
 
-// A refresh under way is stored before the process gives in to Ctrl-C: a rotated refresh token that is lost is a session lost (S59).
+// A refresh under way is stored before Ctrl-C ends the process: if a rotated refresh
+// token were lost, the session would be lost (S59).
 func TestInterruptedRefreshIsKept(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
@@ -187,7 +61,7 @@ func TestInterruptedRefreshIsKept(t *testing.T) {
 	require.Zero(t, p.Stats().Reuses, "the rotated refresh token was lost")
 }
 
-// The second Ctrl-C kills.
+// The second Ctrl-C kills the process.
 func TestSecondInterruptKills(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
@@ -205,8 +79,8 @@ func TestSecondInterruptKills(t *testing.T) {
 	require.Equal(t, syscall.SIGINT, status.Signal())
 }
 
-// nohup: a hangup that was ignored before the start stays ignored.
-func TestIgnoredHangup(t *testing.T) {
+// SIGHUP stays ignored if it was ignored at the start, as under nohup.
+func TestIgnoredHangupStaysIgnored(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	cmd := &process{Cmd: exec.Command("sh", "-c", `trap "" HUP; exec nativeoauth login --timeout 2s`), t: t}
@@ -219,7 +93,8 @@ func TestIgnoredHangup(t *testing.T) {
 	require.Contains(t, cmd.text(), "--timeout")
 }
 
-func TestOutputThatCannotBeWritten(t *testing.T) {
+// A failed write to stdout is one line with its reason, and exit code 1.
+func TestFailedOutputIsAnError(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	p.login()
@@ -240,8 +115,9 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// Without a browser: the address is shown, and the one it ends at is pasted. What is pasted wrongly is refused, and asked for again.
-func TestPaste(t *testing.T) {
+// With --no-browser the user opens the address elsewhere, and pastes the one at which
+// the browser ends. A wrong text is refused, and the user may paste again.
+func TestPastedAddressSignsIn(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	cmd := p.command([]string{"DISPLAY="}, "login", "--no-browser")
@@ -255,7 +131,7 @@ func TestPaste(t *testing.T) {
 	_, err = io.WriteString(stdin, "https://example.com/?code=x&state=y\n")
 	require.NoError(t, err)
 	cmd.await("That was not it")
-	// A browser on another machine ends at an address that it cannot load.
+	// A browser on another machine cannot load the address at which it ends.
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	elsewhere := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -270,7 +146,8 @@ func TestPaste(t *testing.T) {
 	require.Contains(t, cmd.text(), "Signed in as alice")
 }
 
-// On a terminal the wait counts down in one line, Ctrl-C is a key, and the line is gone afterwards.
+// On a terminal one line counts down, and is erased at the end. A dumb terminal gets a
+// line that does not change.
 func TestTerminalCountsDown(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
@@ -289,8 +166,9 @@ func TestTerminalCountsDown(t *testing.T) {
 	require.NotContains(t, cmd.text(), "\x1b")
 }
 
-// On a narrow terminal what counts down still fits into one line, which is erased before the next, and prose breaks between words.
-func TestNarrowTerminal(t *testing.T) {
+// On a narrow terminal the line that counts down does not wrap, because it could not
+// be erased then. Other text breaks between words.
+func TestNarrowTerminalBreaksLines(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	for _, columns := range []uint16{20, 40} {
@@ -301,15 +179,15 @@ func TestNarrowTerminal(t *testing.T) {
 		require.Equal(t, 130, cmd.code())
 		for _, line := range strings.FieldsFunc(cmd.text(), func(r rune) bool { return r == '\r' || r == '\n' }) {
 			line = strings.TrimSuffix(regexp.MustCompile(`\x1b\[[0-9;]*[Km]`).ReplaceAllString(line, ""), "^C")
-			if !strings.HasPrefix(line, "  http") && !strings.HasPrefix(line, "nativeoauth: ") { // what may be copied stays whole
+			if !strings.HasPrefix(line, "  http") && !strings.HasPrefix(line, "nativeoauth: ") { // lines to copy stay whole
 				require.LessOrEqual(t, utf8.RuneCountInString(line), int(columns), "%q", line)
 			}
 		}
 	}
 }
 
-// The device flow: a code, and on a terminal a QR code of it.
-func TestDevice(t *testing.T) {
+// The device flow shows a code, and on a terminal a QR code too.
+func TestDeviceFlowShowsACode(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{DeviceInterval: time.Second})
 	cmd := p.start(nil, "login", "--device")
@@ -325,8 +203,8 @@ func TestDevice(t *testing.T) {
 	onTerminal.await("Waiting for you")
 }
 
-// A terminal that vanishes is SIGHUP, and nothing is left behind.
-func TestTerminalVanishes(t *testing.T) {
+// A terminal that vanishes ends a login as SIGHUP does, and nothing is stored.
+func TestVanishedTerminalEndsALogin(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	cmd, tty := p.terminal([]string{"BROWSER=nobody"}, "login")
@@ -336,8 +214,8 @@ func TestTerminalVanishes(t *testing.T) {
 	require.Equal(t, exitLoginRequired, p.start(nil, "token").code())
 }
 
-// A sealed file can be opened by a passphrase, which no terminal shows.
-func TestPassphrase(t *testing.T) {
+// A passphrase opens the session file. The terminal never shows it.
+func TestPassphraseIsNotShown(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	env := []string{"NATIVEOAUTH_KEY_FILE="}
@@ -369,8 +247,8 @@ func TestPassphrase(t *testing.T) {
 	require.Equal(t, 130, cmd.code(), cmd.text())
 }
 
-// The demo needs nothing, and ends by itself; stopped at any step, it leaves nothing.
-func TestDemo(t *testing.T) {
+// The demo ends without a user. If it is stopped at any step, it leaves nothing behind.
+func TestDemoLeavesNothing(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	tmp := filepath.Join(p.home, "tmp")

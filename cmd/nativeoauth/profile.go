@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +15,17 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// profile is what a login is remembered by. It holds no secret.
+// profile is what the configuration keeps of a login. It never holds a secret.
+// Each field but ClientSecretStored has a row in the table of settings.
 type profile struct {
+	// Issuer and ClientID identify the session, with Account. A profile is nothing
+	// without them, so they are written even if they are empty.
 	Issuer   string   `json:"issuer"`
 	ClientID string   `json:"client_id"`
 	Scopes   []string `json:"scopes,omitempty"`
 	Account  string   `json:"account,omitempty"`
 
+	// What the tokens are for, and what the provider must support.
 	Resources        []string `json:"resources,omitempty"`
 	Origins          []string `json:"origins,omitempty"`
 	TrustedAudiences []string `json:"trusted_audiences,omitempty"`
@@ -31,12 +34,15 @@ type profile struct {
 	RequirePAR       bool     `json:"require_par,omitempty"`
 	TenantIssuer     string   `json:"tenant_issuer,omitempty"`
 	MetadataFile     string   `json:"metadata_file,omitempty"`
-	AssumeLifetime   int64    `json:"assume_lifetime,omitempty"` // seconds
+	AssumeLifetime   seconds  `json:"assume_lifetime,omitempty"`
 	AllowPrivate     bool     `json:"allow_private,omitempty"`
 
+	// How the client got its ID. RegisterTokenFile is a path, and the token stays there.
 	Register          bool   `json:"register,omitempty"`
 	RegisterTokenFile string `json:"register_token_file,omitempty"`
 
+	// Where the session is, and how the client authenticates. These are paths and names;
+	// ClientSecretStored says that a login put the secret into the store.
 	Store              string `json:"store,omitempty"`
 	KeyFile            string `json:"key_file,omitempty"`
 	ClientSecretFile   string `json:"client_secret_file,omitempty"`
@@ -44,6 +50,7 @@ type profile struct {
 	ClientKeyFile      string `json:"client_key_file,omitempty"`
 	ClientKeyID        string `json:"client_key_id,omitempty"`
 
+	// The redirect URI and its listener. Zero: 127.0.0.1, a free port, /callback.
 	Listen          string `json:"listen,omitempty"` // an IP address
 	Port            int    `json:"port,omitempty"`
 	RedirectPath    string `json:"redirect_path,omitempty"`
@@ -53,9 +60,10 @@ type profile struct {
 	AllowOtherUsers bool   `json:"allow_other_users,omitempty"`
 }
 
+// The name of the profile that is used if the user names none, and a limit.
 const (
 	defaultProfile = "default"
-	maxConfig      = 1 << 20
+	maxConfig      = 1 << 20 // bytes; some thousand profiles
 )
 
 // config is the configuration file.
@@ -63,8 +71,10 @@ type config struct {
 	Profiles map[string]profile `json:"profiles"`
 }
 
-// configPath is nativeoauth/config.json in the configuration directory of the person (XDG Base Directory). A relative directory would be one of
-// wherever the command is started, and whoever wrote there would choose the provider (S44); the XDG specification ignores them too.
+// configPath returns the path of nativeoauth/config.json in the user's
+// configuration directory (XDG Base Directory). A relative directory is ignored,
+// as the specification says: it would depend on the working directory, and anyone
+// who can write there could choose the provider (S44).
 func configPath(env environ) (string, error) {
 	dir := env["XDG_CONFIG_HOME"]
 	if !filepath.IsAbs(dir) {
@@ -72,10 +82,12 @@ func configPath(env environ) (string, error) {
 	}
 	if dir == "" {
 		var err error
+		// XDG_CONFIG_HOME is relative and thus ignored, but os.UserConfigDir would
+		// report it as an error.
 		if home := env["HOME"]; filepath.IsAbs(home) && env["XDG_CONFIG_HOME"] != "" {
 			dir = filepath.Join(home, ".config")
 		} else if dir, err = os.UserConfigDir(); err != nil {
-			return "", fmt.Errorf("there is no place for the configuration: %w; set HOME", err)
+			return "", fmt.Errorf("the configuration directory is not known: %w; set HOME", err)
 		}
 	}
 	if !filepath.IsAbs(dir) {
@@ -84,12 +96,14 @@ func configPath(env environ) (string, error) {
 	return filepath.Join(dir, "nativeoauth", "config.json"), nil
 }
 
-// readConfig returns the configuration; there being none is an empty one.
+// readConfig returns the configuration. If there is no file, it is empty.
 func readConfig(env environ) (config, error) {
 	path, err := configPath(env)
 	if err != nil {
 		return config{}, err
 	}
+	// The file must belong to the user and be closed to others: it names the provider
+	// that gets the client secret (S44).
 	data, err := securefile.ReadFile(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config{}, nil
@@ -97,6 +111,7 @@ func readConfig(env environ) (config, error) {
 	if err != nil {
 		return config{}, fmt.Errorf("configuration: %w", err)
 	}
+	// The strict decoder: a duplicate name would hide what a login really uses.
 	var c config
 	if err := wire.UnmarshalJSON(data, &c); err != nil {
 		return config{}, fmt.Errorf("configuration %s: %w; mend or remove it", path, err)
@@ -104,12 +119,13 @@ func readConfig(env environ) (config, error) {
 	return c, nil
 }
 
-// remember writes p under name.
+// remember stores p as the profile with this name.
 func remember(ctx context.Context, env environ, name string, p profile) error {
 	return editConfig(ctx, env, func(c *config) { c.Profiles[name] = p })
 }
 
-// editConfig changes the configuration. What other processes write meanwhile stays.
+// editConfig changes the configuration. It reads the file under a lock, so that
+// changes by other processes are kept.
 func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	path, err := configPath(env)
 	if err != nil {
@@ -122,7 +138,7 @@ func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unlock() }()
+	defer func() { _ = unlock() }() // the file was written or not; nothing can be done here
 	c, err := readConfig(env)
 	if err != nil {
 		return err
@@ -135,13 +151,31 @@ func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	if err != nil {
 		return err
 	}
+	// The file is replaced in one step: a crash leaves the old one or the new one.
 	return securefile.WriteFile(path, append(data, '\n'))
 }
 
-// names returns the profiles' names in order.
-func (c config) names() []string { return slices.Sorted(maps.Keys(c.Profiles)) }
+// provider returns what a user knows the provider by: its issuer, or the resource
+// that names it.
+func (p *profile) provider() string {
+	if p.Issuer == "" && len(p.Resources) > 0 {
+		return p.Resources[0]
+	}
+	return p.Issuer
+}
 
-// pick chooses the profile that is meant when none is named: "default", else the only one.
+// names returns the sorted names of the profiles.
+func (c config) names() []string {
+	var names []string
+	for name := range c.Profiles {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// pick returns the name of the profile to use if the user names none. It is
+// "default" unless there is a single profile with another name.
 func (c config) pick() (name string) {
 	if _, ok := c.Profiles[defaultProfile]; !ok && len(c.Profiles) == 1 {
 		return c.names()[0]
@@ -149,9 +183,13 @@ func (c config) pick() (name string) {
 	return defaultProfile
 }
 
+// checkProfileName accepts printable ASCII without spaces, which is easy to type
+// and safe to show.
 func checkProfileName(name string) error {
-	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r > 0x7f }) {
-		return usage("the profile name %q is not usable; give letters, digits and punctuation without spaces", name)
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f }
+	if name == "" || len(name) > 100 || strings.ContainsFunc(name, bad) {
+		return usage("the profile name %q cannot be used; "+
+			"give letters, digits and punctuation without spaces", name)
 	}
 	return nil
 }

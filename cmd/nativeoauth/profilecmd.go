@@ -3,25 +3,26 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// profileCmd groups the commands about profiles.
 func (a *app) profileCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "profile",
 		Short: "List, show, set and remove profiles",
-		Long: `A profile is what a login remembers: provider, client, scopes and where the session is kept. It never holds a secret. They are in
-nativeoauth/config.json in the configuration directory ($XDG_CONFIG_HOME, ~/.config).`,
+		Long: `A profile has the settings of a login: provider, client, scopes, and the store of
+the session. It never holds a secret.
+
+Profiles are in nativeoauth/config.json in the configuration directory ($XDG_CONFIG_HOME,
+~/.config).`,
 		Example: `  nativeoauth profile list
-  nativeoauth profile set work --issuer https://login.example.com --client-id my-cli --scope openid --scope email
+  nativeoauth profile set work --issuer https://login.example.com --client-id my-cli \
+    --scope openid --scope email
   nativeoauth login --profile work`,
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -32,6 +33,7 @@ nativeoauth/config.json in the configuration directory ($XDG_CONFIG_HOME, ~/.con
 	return cmd
 }
 
+// profileListCmd prints a line for each profile: name, provider, client, account.
 func (a *app) profileListCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -45,7 +47,7 @@ func (a *app) profileListCmd() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				if c.Profiles == nil {
+				if c.Profiles == nil { // which JSON would write as null
 					c.Profiles = map[string]profile{}
 				}
 				return a.outputJSON(c.Profiles)
@@ -54,27 +56,24 @@ func (a *app) profileListCmd() *cobra.Command {
 				a.person.say("There are no profiles; a login makes one.")
 				return nil
 			}
-			var b strings.Builder
-			w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+			var rows [][]string
 			for _, name := range c.names() {
 				p := c.Profiles[name]
-				line := []string{name, p.place(), p.ClientID}
+				row := []string{name, p.provider(), p.ClientID}
 				if p.Account != "" {
-					line = append(line, p.Account)
+					row = append(row, p.Account)
 				}
-				for i, text := range line {
-					line[i] = wire.SafeText(text, 500)
-				}
-				_, _ = fmt.Fprintln(w, strings.Join(line, "\t"))
+				rows = append(rows, row)
 			}
-			_ = w.Flush()
-			return a.output(b.String())
+			return a.output(columns(rows))
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, with all of their settings")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print all their settings as JSON")
 	return cmd
 }
 
+// profileShowCmd prints a profile as the configuration has it. There is no secret in it
+// to leave out.
 func (a *app) profileShowCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:               "show NAME",
@@ -92,18 +91,22 @@ func (a *app) profileShowCmd() *cobra.Command {
 	}
 }
 
+// profileSetCmd makes or changes a profile. It validates the settings with the SDK, as
+// a login would, so that a mistake shows now.
 func (a *app) profileSetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME",
 		Short: "Make or change a profile without signing in",
-		Long: `set writes what its flags say into a profile, and leaves the rest of it as it is; with another issuer or client, it begins anew. Nothing is
-sent. The next login uses it.`,
-		Example:           `  nativeoauth profile set work --issuer https://login.example.com --client-id my-cli --scope openid --scope email`,
+		Long: `set stores the settings that its flags give, and keeps the other settings of the
+profile. With another issuer or client, it starts with an empty profile. It contacts no provider.
+The next login uses the settings.`,
+		Example: `  nativeoauth profile set work \
+    --issuer https://login.example.com --client-id my-cli --scope openid --scope email`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeProfile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.profile != "" && a.profile != args[0] {
-				return usage("--profile %s is not the profile %s that is to be set", a.profile, args[0])
+				return usage("--profile %s and NAME %s differ; give only NAME", a.profile, args[0])
 			}
 			a.profile = args[0]
 			s, err := a.resolve(cmd)
@@ -114,7 +117,8 @@ sent. The next login uses it.`,
 				return err
 			}
 			if s.ClientSecretFile == "-" {
-				return usage("--client-secret-file - is for login, which keeps the secret beside the session")
+				return usage("--client-secret-file - is for login, " +
+					"which stores the secret beside the session")
 			}
 			store, err := a.openStore(s)
 			if err != nil {
@@ -128,20 +132,22 @@ sent. The next login uses it.`,
 			if err != nil {
 				return usageError{err}
 			}
+			// The client was made for its checks alone.
 			a.close(c)
 			return remember(cmd.Context(), a.env, s.name, s.profile)
 		},
 	}
-	a.profileFlags(cmd.Flags())
+	a.bind(cmd.Flags(), keepsProfile)
 	return cmd
 }
 
+// profileRemoveCmd deletes a profile, unless something would be left behind.
 func (a *app) profileRemoveCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a profile whose session is signed out",
-		Long: `remove forgets a profile. It refuses while the profile's session, or the client secret that a login kept, would be left behind where nobody finds it:
-sign out first.`,
+		Long: `remove deletes a profile. It fails if the profile still has a session, or a
+client secret that a login stored: no command would find them afterwards. Sign out first.`,
 		Example:           `  nativeoauth profile remove work`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeProfile,
@@ -151,8 +157,12 @@ sign out first.`,
 			if err != nil {
 				return err
 			}
-			delete(c.Profiles, name)
-			if err := a.leftBehind(cmd.Context(), name, p, slices.Collect(maps.Values(c.Profiles))); err != nil {
+			delete(c.Profiles, name) // from this copy, so that the others remain
+			var others []profile
+			for _, other := range c.Profiles {
+				others = append(others, other)
+			}
+			if err := a.leftBehind(cmd.Context(), name, p, others); err != nil {
 				return err
 			}
 			return editConfig(cmd.Context(), a.env, func(c *config) { delete(c.Profiles, name) })
@@ -160,27 +170,33 @@ sign out first.`,
 	}
 }
 
-// leftBehind is an error if p is the last way to something that is kept.
+// leftBehind fails if no profile in others leads to the session or the client secret
+// of p.
 func (a *app) leftBehind(ctx context.Context, name string, p profile, others []profile) error {
 	client := func(o profile) bool {
-		return o.place() == p.place() && o.ClientID == p.ClientID && o.Store == p.Store
+		return o.provider() == p.provider() && o.ClientID == p.ClientID && o.Store == p.Store
 	}
+	// Another profile with the same provider, client and store leads to the secret too.
 	if p.ClientSecretStored && !slices.ContainsFunc(others, client) {
-		return fmt.Errorf("the client secret of profile %q is still kept; first run: nativeoauth logout --all --profile %s", name, quote(name))
+		return fmt.Errorf("the client secret of profile %q is still stored; "+
+			"first run: nativeoauth logout --all --profile %s", name, quote(name))
 	}
-	if slices.ContainsFunc(others, func(o profile) bool { return client(o) && o.Account == p.Account }) {
+	account := func(o profile) bool { return client(o) && o.Account == p.Account }
+	if slices.ContainsFunc(others, account) {
 		return nil
 	}
-	rows, err := a.rows(ctx, &settings{profile: p, name: name})
+	rows, err := a.rows(ctx, &settings{choices: choices{profile: p}, name: name})
 	if err != nil {
 		return err
 	}
 	if len(only(rows, p.Account)) > 0 {
-		return fmt.Errorf("profile %q is signed in; first run: nativeoauth logout --profile %s", name, quote(name))
+		return fmt.Errorf("profile %q is signed in; first run: nativeoauth logout --profile %s",
+			name, quote(name))
 	}
 	return nil
 }
 
+// profileNamed returns the configuration and one of its profiles.
 func (a *app) profileNamed(name string) (config, profile, error) {
 	c, err := readConfig(a.env)
 	if err != nil {
@@ -193,7 +209,17 @@ func (a *app) profileNamed(name string) (config, profile, error) {
 	return c, p, nil
 }
 
-func (a *app) completeProfile(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeProfileFlag completes the value of --profile in a shell.
+func (a *app) completeProfileFlag(
+	cmd *cobra.Command, _ []string, typed string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.completeProfile(cmd, nil, typed)
+}
+
+// completeProfile completes an argument that is the name of a profile.
+func (a *app) completeProfile(
+	_ *cobra.Command, args []string, _ string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

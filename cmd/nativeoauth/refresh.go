@@ -8,11 +8,13 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// refreshCmd is for trying a session out. Programs do not need it.
 func (a *app) refreshCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:     "refresh",
-		Short:   "Get new tokens now",
-		Long:    `refresh gets new tokens, whatever the age of the present ones. The other commands do so by themselves when it is time. It prints no token.`,
+		Use:   "refresh",
+		Short: "Get new tokens now",
+		Long: `refresh gets new tokens, even if the current ones are still valid. The other
+commands refresh tokens automatically when it is time. It prints no token.`,
 		Example: `  nativeoauth refresh`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -21,7 +23,8 @@ func (a *app) refreshCmd() *cobra.Command {
 					return err
 				}
 				acc := s.Account()
-				a.person.say("Refreshed: the access token is good until %s (%s).", clock(acc.Expiry), left(acc.Expiry))
+				a.person.say("Refreshed: the access token is valid until %s (%s).",
+					clock(acc.Expiry), left(acc.Expiry))
 				return nil
 			})
 		},

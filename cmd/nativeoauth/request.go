@@ -16,6 +16,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
+// requestCmd has the flags of curl for what both can do.
 func (a *app) requestCmd() *cobra.Command {
 	var method, data string
 	var headers []string
@@ -23,13 +24,17 @@ func (a *app) requestCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "request URL",
 		Short: "Call an API with the session's token",
-		Long: `request sends the session's token to URL, with a proof where it is bound to a key (DPoP), and prints what comes back. After a 401 that says
-invalid_token, the session is refreshed and the request sent once more. The token goes over https (or to this machine) only, to the origins that the
-login named with --origin if it did, and never to another one that a redirect leads to.
+		Long: `request calls URL with the session's token, adds a proof if the token is bound to
+a key (DPoP), and prints the response. After a 401 with invalid_token, it refreshes the session
+and sends the request once more.
 
-It exits with 1 where the API answers 400 or above; the answer is printed all the same.`,
+The token is sent only over https or to this machine. If the login had --origin, it is sent only
+to those origins. It never follows a redirect to another origin.
+
+It exits with 1 if the status is 400 or above; the response is printed nevertheless.`,
 		Example: `  nativeoauth request https://api.example.com/me
-  nativeoauth request -X POST -H 'Content-Type: application/json' -d @order.json https://api.example.com/orders`,
+  nativeoauth request -X POST -H 'Content-Type: application/json' -d @order.json \
+    https://api.example.com/orders`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := a.requestBody(data)
@@ -46,20 +51,23 @@ It exits with 1 where the API answers 400 or above; the answer is printed all th
 			if err != nil {
 				return err
 			}
-			return a.withSession(cmd, func(_ context.Context, s *oauthclient.Session) error { return a.request(req, s, include) })
+			return a.withSession(cmd, func(_ context.Context, s *oauthclient.Session) error {
+				return a.request(req, s, include)
+			})
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&method, "request", "X", "", "the method (default GET, or POST with --data)")
-	f.StringArrayVarP(&headers, "header", "H", nil, "a header, as 'Name: value'; may be repeated")
-	f.StringVarP(&data, "data", "d", "", "the body; @FILE reads it from a file, @- from stdin")
-	f.BoolVarP(&include, "include", "i", false, "print the status line and headers too")
+	f.StringVarP(&method, "request", "X", "", "`method` (default GET, or POST with --data)")
+	f.StringArrayVarP(&headers, "header", "H", nil, "`header`, as 'Name: value'; may be repeated")
+	f.StringVarP(&data, "data", "d", "",
+		"`body`; @FILE reads it from a file, @- from standard input")
+	f.BoolVarP(&include, "include", "i", false, "also print the status line and the headers")
 	return cmd
 }
 
-const maxRequestBody = 64 << 20
+const maxRequestBody = 64 << 20 // bytes; it is held in memory
 
-// requestBody is read whole, so that it can be sent again after a refresh.
+// requestBody reads the whole body, so that it can be sent again after a refresh.
 func (a *app) requestBody(data string) ([]byte, error) {
 	name, isFile := strings.CutPrefix(data, "@")
 	switch {
@@ -76,6 +84,7 @@ func (a *app) requestBody(data string) ([]byte, error) {
 	return readAll(f)
 }
 
+// readAll reads a body, which must not be larger than maxRequestBody.
 func readAll(r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxRequestBody+1))
 	if err == nil && len(data) > maxRequestBody {
@@ -87,7 +96,11 @@ func readAll(r io.Reader) ([]byte, error) {
 	return data, nil
 }
 
-func newAPIRequest(ctx context.Context, method, address string, headers []string, body []byte) (*http.Request, error) {
+// newAPIRequest returns the request without a token. The headers that the token
+// depends on are refused.
+func newAPIRequest(
+	ctx context.Context, method, address string, headers []string, body []byte,
+) (*http.Request, error) {
 	var r io.Reader
 	if len(body) > 0 {
 		r = bytes.NewReader(body)
@@ -103,16 +116,18 @@ func newAPIRequest(ctx context.Context, method, address string, headers []string
 		switch {
 		case !ok || name == "":
 			return nil, usage("--header %q is not 'Name: value'", h)
-		case name == "Authorization" || name == "Dpop":
+		case name == "Authorization" || name == "Dpop": // the token or its proof
 			return nil, usage("--header %s is set from the session", name)
-		case name == "Host":
-			return nil, usage("--header Host would send the token under another name; give the URL of the API")
+		case name == "Host": // the origin that was checked would not be the one that is called
+			return nil, usage("--header Host would send the token under another name; " +
+				"give the URL of the API")
 		}
 		req.Header.Add(name, strings.TrimSpace(value))
 	}
 	return req, nil
 }
 
+// request sends req and prints the response.
 func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) error {
 	resp, err := s.HTTPClient().Do(req)
 	if err != nil {
@@ -120,18 +135,19 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 	}
 	defer resp.Body.Close()
 	out, end := a.stdout, func() error { return nil }
-	if a.screen {
+	if a.screen { // a pipe gets the bytes as they are
 		shown := &visible{w: out}
 		out, end = shown, shown.end
 	}
 	if include {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s %s\r\n", resp.Proto, resp.Status)
-		_ = resp.Header.Write(&b) // a Builder takes everything
+		_ = resp.Header.Write(&b) // a Builder never fails
 		if _, err := io.WriteString(out, b.String()+"\r\n"); err != nil {
 			return err
 		}
 	}
+	// The end of the line is written even if the response broke off.
 	err = copyAnswer(out, resp.Body)
 	if e := end(); err == nil {
 		err = e
@@ -140,7 +156,10 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 		return err
 	}
 	if resp.StatusCode >= 400 {
-		text := fmt.Sprintf("the API answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode)) // resp.Status is the API's text
+		// resp.Status would be the API's own text.
+		code := resp.StatusCode
+		text := fmt.Sprintf("the API answered %d %s", code, http.StatusText(code))
+		// The API may say which login it wants: other scopes, a stronger or newer one.
 		if opts, ok := oauthclient.ParseChallenge(resp); ok {
 			text += "; signing in again may help: " + a.loginCommand() + stepUpFlags(opts)
 		}
@@ -149,7 +168,8 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 	return nil
 }
 
-// stepUpFlags are what a challenge asks of a login (RFC 6750, RFC 9470), as flags.
+// stepUpFlags returns the flags of a login that satisfies a challenge (RFC 6750, RFC
+// 9470).
 func stepUpFlags(o *oauthclient.LoginOptions) string {
 	var b strings.Builder
 	for _, s := range o.Scopes {
@@ -164,8 +184,10 @@ func stepUpFlags(o *oauthclient.LoginOptions) string {
 	return b.String()
 }
 
-// copyAnswer writes a stream to stdout, and tells whose fault it is when it breaks.
+// copyAnswer copies r to w. Its error tells a failure of the API from one of the
+// output.
 func copyAnswer(w io.Writer, r io.Reader) error {
+	// io.Copy does not tell which of the two failed.
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)
@@ -178,7 +200,7 @@ func copyAnswer(w io.Writer, r io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("the API's answer broke off: %w", err)
+			return fmt.Errorf("the API's response broke off: %w", err)
 		}
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
@@ -16,76 +16,66 @@ import (
 // app is one run of the command.
 type app struct {
 	stdin  io.Reader
-	stdout io.Writer // what was asked for, and nothing else
+	stdout io.Writer // the result of the command, and nothing else
 	screen bool      // stdout is a terminal
 	person *person   // stderr
 	env    environ
 
-	verbose bool
-	flags   profile // the values of the flags; which were given, cobra knows
-
-	assumeLifetime time.Duration // of the flags, too
-
 	profile string // --profile
-	used    *settings
-	command *cobra.Command
-	helpErr error // of writing a help page, which cobra does not hand on
+	verbose bool
+	flags   choices              // what the flags of the settings were set to
+	bound   map[*pflag.Flag]bool // the flags of the settings
+
+	used    *settings      // what resolve returned; nil: nothing yet
+	command *cobra.Command // the command that runs
+	helpErr error          // of writing a help page, which cobra does not return
 }
 
+// output writes to stdout.
 func (a *app) output(text string) error {
 	_, err := io.WriteString(a.stdout, text)
 	return err
 }
 
+// root returns the whole command.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "nativeoauth",
 		Short: "Sign in with OAuth 2.0 and OpenID Connect, and use the session",
-		Long: `nativeoauth signs you in at an OAuth 2.0 or OpenID Connect provider with your own browser, keeps the session in the system's
-keychain, and refreshes it for as long as the provider allows.
+		Long: `nativeoauth signs you in at an OAuth 2.0 or OpenID Connect provider with your own
+browser, stores the session in the system's keychain, and refreshes it for as long as the
+provider allows.
 
-A login is remembered under a profile ("default" unless --profile names another), so that the other commands need no flags.
-Settings come from flags, else the environment (NATIVEOAUTH_PROFILE, _ISSUER, _CLIENT_ID, _ACCOUNT, _STORE, _KEY_FILE), else the profile.
+A login is remembered under a profile ("default" unless --profile names another), so that the
+other commands need no flags. A flag overrides an environment variable (` + variables() + `),
+and that overrides the profile.
 
-Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupted.`,
+Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interrupted.`,
 		Example: `  nativeoauth login --demo
   nativeoauth login --issuer https://login.example.com --client-id my-cli
   nativeoauth token
   curl -H "$(nativeoauth token --format header)" https://api.example.com/me
   nativeoauth logout`,
-		Args:          noSuchCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
-			a.command = cmd
-		},
+		Args:             noSuchCommand,
+		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:    true, // exit reports them, in one line
+		SilenceUsage:     true,
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) { a.command = cmd },
+
 		SuggestionsMinimumDistance: 2,
 	}
-	root.SetOut(a.stdout) // the completions remember it
+	root.SetOut(a.stdout) // the completion commands keep this writer when they are made
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		a.command = cmd
 		return usageError{err}
 	})
-	f := root.PersistentFlags()
-	f.StringVar(&a.profile, "profile", "", "`name` of the profile (default \"default\", or the only one there is)")
-	_ = root.RegisterFlagCompletionFunc("profile", func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return a.completeProfile(cmd, nil, typed)
-	}) // fails for a flag that is not there
-	f.StringVar(&a.flags.Issuer, "issuer", "", "issuer `URL` of the provider")
-	f.StringVar(&a.flags.ClientID, "client-id", "", "client `ID` that the provider registered")
-	f.StringVar(&a.flags.Account, "account", "", "`name` for this sign-in, where you have several at one provider")
-	f.StringVar(&a.flags.Store, "store", "", "where the session is kept: keychain (default), file, or memory (for one run)")
-	f.StringVar(&a.flags.KeyFile, "key-file", "", "`file` with the key that seals --store file: 32 bytes in base64 or hex; without it a passphrase is asked for")
-	f.StringVar(&a.flags.ClientSecretFile, "client-secret-file", "", "`file` with the client secret, for providers that insist on one; - reads stdin at login")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what happens inside")
-
-	for _, cmd := range []*cobra.Command{
-		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(), a.requestCmd(), a.inspectCmd(), a.execCredentialCmd(), a.gitCredentialCmd(), a.profileCmd(), a.versionCmd(),
-	} {
-		root.AddCommand(cmd)
-	}
+	a.everyFlag(root)
+	root.AddCommand(
+		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(),
+		a.requestCmd(), a.inspectCmd(), a.execCredentialCmd(), a.gitCredentialCmd(), a.profileCmd(),
+		a.versionCmd(),
+	)
 	a.setHelp(root)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
@@ -93,7 +83,19 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 4 a login is required, 130 interrupt
 	return root
 }
 
-// noSuchCommand are the arguments of a command that only has commands.
+// everyFlag defines the flags that every command has.
+func (a *app) everyFlag(root *cobra.Command) {
+	a.bound = map[*pflag.Flag]bool{}
+	f := root.PersistentFlags()
+	f.StringVar(&a.profile, "profile", "",
+		"`name` of the profile (default \"default\", or the only profile there is)")
+	_ = root.RegisterFlagCompletionFunc("profile", a.completeProfileFlag) // cannot fail
+	a.bind(f, everyCommand)
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log to stderr what happens inside")
+}
+
+// noSuchCommand checks the arguments of a command that only has subcommands. An
+// argument is a mistyped subcommand.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -105,7 +107,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	return errors.New(text)
 }
 
-// asUsage gives every complaint about arguments the exit code of wrong usage.
+// asUsage gives every error about arguments the exit code of wrong usage.
 func asUsage(cmd *cobra.Command, a *app) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -121,13 +123,14 @@ func asUsage(cmd *cobra.Command, a *app) {
 	}
 }
 
-// logger gives warnings to the person, and with --verbose all there is.
+// logger shows warnings, and with --verbose every record.
 func (a *app) logger() *slog.Logger {
 	if !a.verbose {
 		return slog.New(warnings{a.person})
 	}
 	return slog.New(slog.NewTextHandler(a.person, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
+		// The time is of no use here, and lines stay shorter.
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
 			if len(groups) == 0 && attr.Key == slog.TimeKey {
 				return slog.Attr{}
@@ -137,7 +140,7 @@ func (a *app) logger() *slog.Logger {
 	}))
 }
 
-// helpCommand is what a person types to read about the command that was used.
+// helpCommand returns the command line that shows the help for this run.
 func (a *app) helpCommand() string {
 	if a.command == nil {
 		return "nativeoauth --help"
@@ -145,17 +148,18 @@ func (a *app) helpCommand() string {
 	return a.command.CommandPath() + " --help"
 }
 
-// loginCommand is what a person types to sign in to what was used.
+// loginCommand returns the command line that signs in to the provider and account
+// of this run.
 func (a *app) loginCommand() string {
 	words := []string{"nativeoauth login"}
 	s := a.used
 	if s == nil {
 		return words[0]
 	}
-	switch {
+	switch { // the default profile needs no flag
 	case s.fromProfile && s.name != defaultProfile:
 		words = append(words, "--profile "+quote(s.name))
-	case !s.fromProfile:
+	case !s.fromProfile: // no profile has these settings, so the flags name them again
 		if s.Issuer != "" {
 			words = append(words, "--issuer "+quote(s.Issuer))
 		}
@@ -175,10 +179,11 @@ func (a *app) loginCommand() string {
 	return strings.Join(words, " ")
 }
 
-// quote writes text so that a shell reads it as one word.
+// quote returns text so that a POSIX shell reads it as one word.
 func quote(text string) string {
 	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+=,", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("-_./:@%+=,", r)
 	}
 	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !safe(r) }) < 0 {
 		return text
@@ -186,6 +191,7 @@ func quote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
+// storeName returns the kind of store of this run.
 func (a *app) storeName() string {
 	if a.used == nil || a.used.Store == "" {
 		return storeKeychain
@@ -193,7 +199,7 @@ func (a *app) storeName() string {
 	return a.used.Store
 }
 
-// close ends a client, and says so where something was cut short.
+// close closes a client. It warns if that interrupted something.
 func (a *app) close(c *oauthclient.Client) {
 	if err := c.Close(); err != nil {
 		a.person.warn("%s", strings.TrimPrefix(err.Error(), "oauthclient: "))

@@ -11,29 +11,34 @@ import (
 // interrupted is the cause of a context that a signal ended.
 type interrupted struct{ signal syscall.Signal }
 
+// Error names the signal, for the user and for errors that wrap the cause.
 func (i interrupted) Error() string { return fmt.Sprintf("stopped by a signal (%s)", i.signal) }
 
-// code is what a shell expects of a process that the signal ended.
+// code is the exit code that a shell expects of a process that a signal ended.
 func (i interrupted) code() int { return 128 + int(i.signal) }
 
-// withSignals ends the context at the first Ctrl-C, SIGTERM or SIGHUP, so that what is being saved is saved and the rest is cleaned up. After
-// it, Ctrl-C and SIGTERM have their usual effect: a second one kills.
+// withSignals ends the context at the first SIGINT (Ctrl-C), SIGTERM or SIGHUP, so
+// that a refresh under way is stored and temporary files are removed. After that,
+// SIGINT and SIGTERM have their usual effect: a second one kills the process.
 func withSignals(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	asked := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) { // nohup, or a background job of a shell: its wish stands
+		// nohup and the background jobs of a shell ignore signals; so does this process then.
+		if !signal.Ignored(s) {
 			signal.Notify(asked, s)
 		}
 	}
-	// A closed pipe is an error of a write here, with a message and an exit code, and not the death of the process. It is caught and not
-	// ignored: children inherit what is ignored.
+	// A write to a closed pipe is then an error with a message and an exit code, and
+	// does not kill the process. SIGPIPE is caught and not ignored, because children
+	// inherit ignored signals.
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	go func() {
 		select {
 		case s := <-asked:
-			// SIGHUP and SIGPIPE stay caught: a terminal that went away says so more than once.
+			// SIGHUP and SIGPIPE stay caught: a terminal that goes away sends them more
+			// than once.
 			signal.Reset(syscall.SIGINT, syscall.SIGTERM)
 			if sig, ok := s.(syscall.Signal); ok {
 				cancel(interrupted{sig})

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -14,27 +14,39 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-// statusRow is one session, as --json shows it.
+// statusRow is one session in the output of --json. Scripts read it: a member keeps
+// its name and meaning.
 type statusRow struct {
-	Profile     string    `json:"profile,omitempty"`
-	Account     string    `json:"account"`
-	Issuer      string    `json:"issuer"`
-	ClientID    string    `json:"client_id"`
-	Subject     string    `json:"subject,omitempty"`
-	Username    string    `json:"username,omitempty"`
-	Scopes      []string  `json:"scopes"`
-	Expiry      time.Time `json:"expiry"` // of the access token
-	Refreshable bool      `json:"refreshable"`
-	Store       string    `json:"store"`
+	// Profile is "" if no profile has this provider and client.
+	Profile string `json:"profile,omitempty"`
+	// Account is "" for the default account.
+	Account  string `json:"account"`
+	Issuer   string `json:"issuer"`
+	ClientID string `json:"client_id"`
+	// Subject is the sub of the ID token; "" without one.
+	Subject string `json:"subject,omitempty"`
+	// Username is for showing. Only Subject identifies the user.
+	Username string `json:"username,omitempty"`
+	// Scopes are those that were granted, not those that were requested.
+	Scopes []string `json:"scopes"`
+	// Expiry is that of the access token.
+	Expiry time.Time `json:"expiry"`
+	// Refreshable says that there is a refresh token. It may have expired.
+	Refreshable bool `json:"refreshable"`
+	// Store is "keychain", or "file" and a path.
+	Store string `json:"store"`
 }
 
+// statusCmd works offline: what it shows is stored here.
 func (a *app) statusCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show who is signed in, where, and until when",
-		Long: `status lists the sessions that are kept here: those of every profile, or of the one that is named. It asks no provider and prints no token.
-It exits with 4 where there is none.`,
+		Long: `status lists the sessions that are stored here: those of every profile, or of the
+one that --profile names. It does not contact the provider, and prints no token.
+
+It exits with 4 if there is no session.`,
 		Example: `  nativeoauth status
   nativeoauth status --profile work --json`,
 		Args: cobra.NoArgs,
@@ -44,72 +56,91 @@ It exits with 4 where there is none.`,
 				return err
 			}
 			if asJSON {
-				if rows == nil {
-					rows = []statusRow{}
-				}
-				if err := a.outputJSON(rows); err != nil {
-					return err
-				}
+				err = a.outputJSON(rows)
 			} else if len(rows) > 0 {
-				if err := a.output(statusTable(rows)); err != nil {
-					return err
-				}
+				err = a.output(statusTable(rows))
 			}
-			if len(rows) == 0 {
-				return fmt.Errorf("nobody is signed in%s: %w", a.where(), oauthclient.ErrLoginRequired)
+			if err == nil && len(rows) == 0 {
+				err = fmt.Errorf("nobody is signed in%s: %w",
+					a.atProvider(), oauthclient.ErrLoginRequired)
 			}
-			return nil
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }
 
-func (a *app) where() string {
-	if a.used == nil || a.used.place() == "" {
+// atProvider returns " at " and the provider, if the user named one.
+func (a *app) atProvider() string {
+	if a.used == nil || a.used.provider() == "" {
 		return ""
 	}
-	return " at " + a.used.place()
+	return " at " + a.used.provider()
 }
 
-// status lists the sessions of one provider and client if any was named, else those of all profiles.
+// status lists the sessions of one provider and client if the user named one,
+// else those of all profiles. The list is never nil.
 func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
-	ctx := cmd.Context()
-	one := false
-	for flag, variable := range map[string]string{
-		"profile": "NATIVEOAUTH_PROFILE", "issuer": "NATIVEOAUTH_ISSUER", "client-id": "NATIVEOAUTH_CLIENT_ID",
-	} {
-		one = one || cmd.Flags().Changed(flag) || a.env[variable] != ""
-	}
-	if one {
+	rows, account := []statusRow{}, a.flags.Account
+	if a.namesOne(cmd) {
 		s, err := a.resolve(cmd)
 		if err != nil {
 			return nil, err
 		}
-		rows, err := a.rows(ctx, s)
-		if cmd.Flags().Changed("account") {
-			rows = only(rows, s.Account)
+		if rows, err = a.rows(cmd.Context(), s); err != nil {
+			return nil, err
 		}
-		return rows, err
+		account = s.Account
+	} else {
+		var err error
+		if rows, err = a.allRows(cmd); err != nil {
+			return nil, err
+		}
 	}
+	if cmd.Flags().Changed("account") {
+		rows = only(rows, account)
+	}
+	return rows, nil
+}
+
+// namesOne reports whether the user named a profile, a provider or a client.
+func (a *app) namesOne(cmd *cobra.Command) bool {
+	if cmd.Flags().Changed("profile") || a.env["NATIVEOAUTH_PROFILE"] != "" {
+		return true
+	}
+	for _, row := range a.flags.table() {
+		if row.identity && a.given(cmd, row.flag) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// allRows lists the sessions of all profiles. A profile that cannot be read is a
+// warning, unless there is nothing else to show.
+func (a *app) allRows(cmd *cobra.Command) ([]statusRow, error) {
 	c, err := readConfig(a.env)
 	if err != nil {
 		return nil, err
 	}
-	var rows []statusRow
+	rows := []statusRow{}
 	var failures []error
-	seen := map[string]string{}
+	seen := map[string]bool{}
 	for _, name := range c.names() {
-		s := &settings{profile: c.Profiles[name], name: name, known: true, fromProfile: true}
+		s := &settings{name: name, known: true, fromProfile: true}
+		s.profile = c.Profiles[name]
+		// --store looks into another store than the profile's, such as after a move.
 		if cmd.Flags().Changed("store") {
 			s.Store, s.KeyFile = a.flags.Store, a.flags.KeyFile
 		}
-		place := strings.Join([]string{s.place(), s.ClientID, s.Store}, "\x00")
-		if _, again := seen[place]; again {
-			continue // profiles for several accounts of one client
+		// Profiles for several accounts of one client list the same sessions.
+		client := strings.Join([]string{s.provider(), s.ClientID, s.Store}, "\x00")
+		if seen[client] {
+			continue
 		}
-		seen[place] = name
-		more, err := a.rows(ctx, s)
+		seen[client] = true
+		more, err := a.rows(cmd.Context(), s)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("profile %s: %w", name, err))
 		}
@@ -121,14 +152,12 @@ func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
 	for _, err := range failures {
 		a.person.warn("%s", wire.SafeText(err.Error(), 1000))
 	}
-	if cmd.Flags().Changed("account") {
-		rows = only(rows, a.flags.Account)
-	}
 	return rows, nil
 }
 
+// only returns the rows of one account.
 func only(rows []statusRow, account string) []statusRow {
-	var kept []statusRow
+	kept := []statusRow{}
 	for _, r := range rows {
 		if r.Account == account {
 			kept = append(kept, r)
@@ -137,12 +166,13 @@ func only(rows []statusRow, account string) []statusRow {
 	return kept
 }
 
+// rows lists the sessions of one provider and client.
 func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	store, err := a.openStore(s)
 	if err != nil {
 		return nil, err
 	}
-	s.MetadataFile = "" // nor is anything but the session's place of interest
+	s.MetadataFile = "" // the file may be gone, and the sessions can be listed without it
 	cfg, err := a.publicConfig(s, store)
 	if err != nil {
 		return nil, err
@@ -159,57 +189,84 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	rows := make([]statusRow, len(accounts))
 	for i, acc := range accounts {
 		rows[i] = statusRow{
-			Account: acc.Name, Issuer: acc.Issuer, ClientID: s.ClientID, Subject: acc.Subject, Username: acc.Username,
-			Scopes: acc.Scopes, Expiry: acc.Expiry.UTC().Truncate(time.Second), Refreshable: acc.Refreshable, Store: acc.Store,
+			Account: acc.Name, Issuer: acc.Issuer, ClientID: s.ClientID,
+			Subject: acc.Subject, Username: acc.Username, Scopes: acc.Scopes,
+			Expiry:      acc.Expiry.UTC().Truncate(time.Second),
+			Refreshable: acc.Refreshable, Store: acc.Store,
 		}
 		if s.known && s.fromProfile {
 			rows[i].Profile = s.name
 		}
-		if rows[i].Scopes == nil {
+		if rows[i].Scopes == nil { // [] in JSON, and not null
 			rows[i].Scopes = []string{}
 		}
 	}
 	return rows, nil
 }
 
-// statusTable is a block of lines for each session, which a narrow terminal and a screen reader can take.
+// statusTable returns a block of lines for each session. Unlike columns, blocks
+// fit a narrow terminal and are easy to follow with a screen reader.
 func statusTable(rows []statusRow) string {
 	var b strings.Builder
 	for i, r := range rows {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		line := func(name, value string) {
-			if value != "" {
-				_, _ = fmt.Fprintf(w, "%s\t%s\n", name, wire.SafeText(value, 500))
+		user := r.Username
+		switch {
+		case user == "":
+			user = r.Subject
+		case r.Subject != "" && r.Subject != user:
+			user += " (" + r.Subject + ")"
+		}
+		var lines [][]string
+		for _, line := range [][]string{
+			{"profile", r.Profile}, {"account", r.Account}, {"user", user},
+			{"provider", r.Issuer}, {"client", r.ClientID},
+			{"scopes", strings.Join(r.Scopes, " ")},
+			{"access token", tokenState(r)}, {"kept in", r.Store},
+		} {
+			if line[1] != "" {
+				lines = append(lines, line)
 			}
 		}
-		who := r.Username
-		switch {
-		case who == "":
-			who = r.Subject
-		case r.Subject != "" && r.Subject != who:
-			who += " (" + r.Subject + ")"
-		}
-		line("profile", r.Profile)
-		line("account", r.Account)
-		line("user", who)
-		line("provider", r.Issuer)
-		line("client", r.ClientID)
-		line("scopes", strings.Join(r.Scopes, " "))
-		line("access token", tokenState(r))
-		line("kept in", r.Store)
-		_ = w.Flush()
+		b.WriteString(columns(lines))
 	}
 	return b.String()
 }
 
+// columns aligns the cells of the rows, and makes them safe to show. Package
+// text/tabwriter aligns too, but makes the binary 8 kB larger.
+func columns(rows [][]string) string {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			row[i] = wire.SafeText(cell, 500)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			if i < len(row)-1 { // no spaces at the end of a line
+				cell += strings.Repeat(" ", widths[i]+2-utf8.RuneCountInString(cell))
+			}
+			b.WriteString(cell)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// tokenState says how long the access token is valid, and what follows.
 func tokenState(r statusRow) string {
 	expired := !r.Expiry.After(time.Now())
-	switch {
+	switch { // the access token's expiry is known; that of the session is not
 	case expired && r.Refreshable:
-		return "expired; refreshed at the next use"
+		return "expired; it is refreshed at the next use"
 	case expired:
 		return "expired; sign in again"
 	case r.Refreshable:

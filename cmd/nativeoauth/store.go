@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"time"
 
 	"golang.org/x/term"
@@ -21,13 +20,13 @@ const (
 	storeMemory   = "memory"
 )
 
-// openStore returns the store that is meant. Nothing is read yet.
+// openStore returns the store for s. It reads the key file, but not the store.
 func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 	if s.KeyFile != "" && s.Store != storeFile {
 		return nil, usage("--key-file is for --store file")
 	}
 	switch s.Store {
-	case "", storeKeychain:
+	case "", storeKeychain: // never a silent fallback to a file
 		return &tokenstore.Keyring{}, nil
 	case storeMemory:
 		return &tokenstore.Memory{}, nil
@@ -37,27 +36,32 @@ func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 		}
 		key, err := tokenstore.ReadKey(s.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("--key-file: %w; a new key is made with: (umask 077; openssl rand -base64 32 > %s)", err, quote(s.KeyFile))
+			return nil, fmt.Errorf("--key-file: %w; make a new key with: "+
+				"(umask 077; openssl rand -base64 32 > %s)", err, quote(s.KeyFile))
 		}
 		return tokenstore.NewFile("", key), nil
 	}
 	return nil, usage("--store %q is not one of keychain, file, memory", s.Store)
 }
 
-// minPassphrase is the length under which a new passphrase is refused: what it protects can be guessed at without limit.
+// minPassphrase is the minimum length of a new passphrase, in bytes. A thief of the
+// file can try passphrases without limit.
 const minPassphrase = 12
 
-// askPassphrase asks on the terminal.
+// askPassphrase prompts for the passphrase on the terminal, twice for a new one.
 func (a *app) askPassphrase(ctx context.Context, create bool) ([]byte, error) {
+	// A passphrase from a pipe would end up in a script. A key file is made for that.
 	f, ok := a.stdin.(*os.File)
 	if !ok || !interactive(f) {
-		return nil, errors.New("there is no terminal to ask for the passphrase of the sealed file on; give --key-file")
+		return nil, errors.New("the passphrase of the session file cannot be typed " +
+			"without a terminal; give --key-file")
 	}
 	if !create {
 		return a.readHidden(ctx, f, "Passphrase of the session file: ")
 	}
 	for {
-		first, err := a.readHidden(ctx, f, fmt.Sprintf("New passphrase for the session file (%d characters or more): ", minPassphrase))
+		first, err := a.readHidden(ctx, f, fmt.Sprintf(
+			"New passphrase for the session file (%d characters or more): ", minPassphrase))
 		if err != nil {
 			return nil, err
 		}
@@ -76,7 +80,8 @@ func (a *app) askPassphrase(ctx context.Context, create bool) ([]byte, error) {
 	}
 }
 
-// readHidden reads a line without showing it. Whatever ends it, the terminal shows again what is typed.
+// readHidden reads a line without showing it. However it ends, the terminal echoes
+// again afterwards.
 func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte, error) {
 	state, err := term.GetState(int(f.Fd()))
 	if err != nil {
@@ -86,14 +91,18 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 		text []byte
 		err  error
 	}
+	// A read of a terminal cannot be cancelled. After a signal its goroutine stays until
+	// the process ends, so the terminal is restored here.
 	got := make(chan line, 1)
 	go func() {
 		text, err := term.ReadPassword(int(f.Fd()))
 		got <- line{text, err}
 	}()
-	// The prompt invites typing: it comes when what is typed is not shown any more.
+	// The prompt invites the user to type, so it is printed when the terminal no longer
+	// echoes.
 	for range 1000 {
-		if now, err := term.GetState(int(f.Fd())); err != nil || len(got) > 0 || !reflect.DeepEqual(now, state) {
+		now, err := term.GetState(int(f.Fd()))
+		if err != nil || len(got) > 0 || *now != *state {
 			break
 		}
 		time.Sleep(time.Millisecond)
@@ -101,7 +110,7 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 	_, _ = fmt.Fprint(a.person, prompt)
 	select {
 	case l := <-got:
-		if l.err != nil { // a terminal that vanished: its signal may be a moment behind
+		if l.err != nil { // the terminal is gone, and its SIGHUP may come a moment later
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Second):

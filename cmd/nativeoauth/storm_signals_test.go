@@ -17,8 +17,9 @@ import (
 
 var long = flag.Bool("storm.long", false, "run the storm of interrupts in its long form")
 
-// Ctrl-C at random moments of `nativeoauth token`, whose token expires every second, on a strict server: what was refreshed is saved before the
-// process gives in, so no session is lost.
+// Ctrl-C comes at random moments of `nativeoauth token`, at a strict provider with
+// tokens that expire every second. A refresh is stored before the process ends, so no
+// session is lost.
 func TestStormOfInterrupts(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{AccessTokenLifetime: time.Second})

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// versionCmd prints what a bug report needs first.
 func (a *app) versionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
@@ -15,12 +16,13 @@ func (a *app) versionCmd() *cobra.Command {
 		Example: `  nativeoauth version`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return a.output(fmt.Sprintf("nativeoauth %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH))
+			return a.output(fmt.Sprintf("nativeoauth %s %s %s/%s\n",
+				version(), runtime.Version(), runtime.GOOS, runtime.GOARCH))
 		},
 	}
 }
 
-// version is the module's, as the go command wrote it into the binary.
+// version returns the module's version, which the go command writes into the binary.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {

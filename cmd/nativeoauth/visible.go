@@ -10,25 +10,29 @@ import (
 	"unicode/utf8"
 )
 
-// acts reports a character that a terminal acts on instead of showing it (S5).
+// acts reports whether a terminal acts on r and does not show it (S5). Bidirectional
+// controls count: they reorder the text around them.
 func acts(r rune) bool {
 	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r)
 }
 
-// visible is the way of a server's bytes to a terminal: what the terminal would act on becomes "�". Carriage returns, which a terminal adds by itself, are left out.
+// visible passes a server's bytes to a terminal. It replaces each character that the
+// terminal would act on with "�", and drops carriage returns, which the terminal adds
+// itself.
 type visible struct {
 	w    io.Writer
-	rest []byte // of a character that came in part
+	rest []byte // the bytes of a character that is not complete yet
 	open bool   // the last line has no end yet
 }
 
+// Write may be called with part of a character; the next call completes it.
 func (v *visible) Write(b []byte) (int, error) {
 	text := append(v.rest, b...)
 	var out bytes.Buffer
 	for len(text) > 0 && utf8.FullRune(text) {
 		r, n := utf8.DecodeRune(text)
 		text = text[n:]
-		switch {
+		switch { // an invalid byte decodes to "�" by itself
 		case r == '\r':
 		case acts(r):
 			out.WriteRune(utf8.RuneError)
@@ -46,7 +50,8 @@ func (v *visible) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// end ends the last line, so that the shell's prompt has one of its own, and shows that a character was cut off.
+// end completes the last line, so that the shell's prompt begins a new one. A
+// character that was cut off becomes "�".
 func (v *visible) end() error {
 	text := ""
 	if len(v.rest) > 0 {
@@ -59,7 +64,8 @@ func (v *visible) end() error {
 	return err
 }
 
-// escaped is JSON with the same meaning, and nothing in it that a terminal acts on.
+// escaped returns JSON with the same meaning, and with an escape for each character
+// that a terminal would act on.
 func escaped(text string) string {
 	if !strings.ContainsFunc(text, acts) {
 		return text
@@ -70,6 +76,7 @@ func escaped(text string) string {
 			b.WriteRune(r)
 			continue
 		}
+		// JSON escapes a character beyond U+FFFF as two halves.
 		for _, half := range utf16.AppendRune(nil, r) {
 			fmt.Fprintf(&b, `\u%04x`, half)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// S5: what an API answers does not drive the terminal, however it is cut into pieces.
+// S5: an API's response cannot control the terminal, even if it comes in pieces.
 func TestS5Visible(t *testing.T) {
 	t.Parallel()
 	const text = "a\x1b]0;owned\x07\r\nb\u009b31m\tü€😀\u202e\x7f"
@@ -23,8 +23,9 @@ func TestS5Visible(t *testing.T) {
 	}
 }
 
-// What ends without a line end gets one on a terminal, and a character that was cut off is no secret.
-func TestVisibleEnds(t *testing.T) {
+// On a terminal, output without a line end gets one, and a character that was cut off
+// is shown as "�".
+func TestVisibleEndsTheLine(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"": "", "{}": "{}\n", "{}\n": "{}\n", "a\n\xe2\x82": "a\n�\n", "a\r\n\r": "a\n"} {
 		var out bytes.Buffer
@@ -36,7 +37,8 @@ func TestVisibleEnds(t *testing.T) {
 	}
 }
 
-// S5: claims are printed as JSON in which escapes stand for what a terminal would act on; a program reads the same.
+// S5: claims are printed as JSON with escapes for what a terminal would act on. A
+// program reads the same values.
 func TestS5JSON(t *testing.T) {
 	t.Parallel()
 	in := map[string]any{"sub": "a\x1b]0;owned\x07\u009b31m\u202e\x7f", "name": "Zoë 😀"}

@@ -1,4 +1,4 @@
-package qrterm_test
+package main
 
 import (
 	"strings"
@@ -6,20 +6,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"rsc.io/qr"
-
-	"github.com/nativeoauth/nativeoauth/internal/qrterm"
 )
 
-const colours, reset = "\x1b[38;5;16;48;5;231m", "\x1b[0m"
-
-// read turns a drawing back into modules, as a reader that looks at the screen does: true is dark.
-func read(t testing.TB, drawing string) [][]bool {
+// readQR turns a drawing back into modules, as a camera does that looks at the
+// screen. True is dark.
+func readQR(t testing.TB, drawing string) [][]bool {
 	var modules [][]bool
 	require.True(t, strings.HasSuffix(drawing, "\n"))
 	for _, line := range strings.Split(strings.TrimSuffix(drawing, "\n"), "\n") {
-		line, ok := strings.CutPrefix(line, colours)
+		line, ok := strings.CutPrefix(line, "\x1b[38;5;16;48;5;231m")
 		require.True(t, ok, "each line sets dark and light itself")
-		line, ok = strings.CutSuffix(line, reset)
+		line, ok = strings.CutSuffix(line, "\x1b[0m")
 		require.True(t, ok, "and gives the terminal its own back")
 		var top, bottom []bool
 		for _, r := range line {
@@ -31,10 +28,11 @@ func read(t testing.TB, drawing string) [][]bool {
 	return modules
 }
 
-func check(t testing.TB, text, drawing string) {
+// checkQR checks that drawing is the code of text, with its margin.
+func checkQR(t testing.TB, text, drawing string) {
 	code, err := qr.Encode(text, qr.L)
 	require.NoError(t, err)
-	modules := read(t, drawing)
+	modules := readQR(t, drawing)
 	side := code.Size + 8
 	require.Len(t, modules, (side+1)/2*2)
 	for y, row := range modules {
@@ -44,7 +42,7 @@ func check(t testing.TB, text, drawing string) {
 			require.Equal(t, inside && code.Black(x-4, y-4), dark, "module %d,%d", x-4, y-4)
 		}
 	}
-	// What makes it a QR code to a reader: the three finder patterns, seven modules wide, and not a fourth.
+	// A reader finds a QR code by three patterns, seven modules wide, and no fourth.
 	finder := func(x0, y0 int) bool {
 		for y := range 7 {
 			for x := range 7 {
@@ -62,34 +60,39 @@ func check(t testing.TB, text, drawing string) {
 	require.False(t, finder(code.Size-7, code.Size-7))
 }
 
-func TestRender(t *testing.T) {
-	for _, text := range []string{"https://as.example/device?user_code=WDJB-MJHT", "x", "HTTPS://H/", "123456", "日本語", strings.Repeat("https://", 60)} {
-		check(t, text, qrterm.Render(text, 500, 0))
+func TestQRCodeCanBeRead(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"https://as.example/device?user_code=WDJB-MJHT", "x", "HTTPS://H/", "123456", "日本語",
+		strings.Repeat("https://", 60),
+	} {
+		checkQR(t, text, drawQR(text, 500, 0))
 	}
 }
 
-func TestWhatDoesNotFit(t *testing.T) {
+func TestQRCodeIsLeftOutIfItDoesNotFit(t *testing.T) {
+	t.Parallel()
 	const text = "https://as.example/device?user_code=WDJB-MJHT"
 	code, err := qr.Encode(text, qr.L)
 	require.NoError(t, err)
 	side, height := code.Size+8, (code.Size+9)/2
-	check(t, text, qrterm.Render(text, side, height))
-	require.Empty(t, qrterm.Render(text, side-1, 0))
-	require.Empty(t, qrterm.Render(text, side, height-1))
-	require.NotEmpty(t, qrterm.Render(text, 0, 0), "80 columns are enough for a real one")
+	checkQR(t, text, drawQR(text, side, height))
+	require.Empty(t, drawQR(text, side-1, 0))
+	require.Empty(t, drawQR(text, side, height-1))
+	require.NotEmpty(t, drawQR(text, 0, 0), "80 columns are enough for a real one")
 	require.LessOrEqual(t, height, 24, "and 24 rows")
-	require.Empty(t, qrterm.Render("", 500, 0))
-	require.Empty(t, qrterm.Render(strings.Repeat("a", 4000), 1<<20, 0), "no code holds that")
-	require.Empty(t, qrterm.Render(strings.Repeat("a", 1000), 0, 0))
+	require.Empty(t, drawQR("", 500, 0))
+	require.Empty(t, drawQR(strings.Repeat("a", 4000), 1<<20, 0), "no code holds that")
+	require.Empty(t, drawQR(strings.Repeat("a", 1000), 0, 0))
 }
 
-func FuzzRender(f *testing.F) {
+func FuzzQRCode(f *testing.F) {
 	f.Add("https://as.example/device?user_code=WDJB-MJHT", 80)
 	f.Add("\x1b[2J", 80)
 	f.Fuzz(func(t *testing.T, text string, columns int) {
-		drawing := qrterm.Render(text, columns%300, 0)
+		drawing := drawQR(text, columns%300, 0)
 		if drawing != "" {
-			check(t, text, drawing) // nothing of the text itself comes through
+			checkQR(t, text, drawing) // nothing of the text itself comes through
 		}
 	})
 }
