@@ -96,7 +96,6 @@ func TestDevicePKCEAndDPoP(t *testing.T) {
 		"invalid_target":      {"resource", "api"},
 		"unauthorized_client": {"client_id", "codeonly"},
 	} {
-		require.NoError(t, f.as.AddClient(authserver.Client{ID: "codeonly", Grants: []string{"authorization_code"}}))
 		f.post("/device_authorization", with(url.Values{"client_id": {"app"}}, c...)).refused(t, 400, name)
 	}
 }

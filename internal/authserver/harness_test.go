@@ -66,6 +66,7 @@ func start(t *testing.T, change ...func(*authserver.Config)) *fixture {
 				RedirectURIs:           []string{"http://127.0.0.1/callback", "http://[::1]/callback", "https://app.example/cb", "com.example.app:/cb"},
 				PostLogoutRedirectURIs: []string{"http://127.0.0.1/bye"},
 			},
+			{ID: "codeonly", Grants: []string{"authorization_code"}},
 			{ID: "other", RedirectURIs: []string{"http://127.0.0.1/callback"}},
 			{ID: "basic", Auth: authserver.AuthBasic, Secret: secretOfApp, RedirectURIs: []string{"http://127.0.0.1/callback"}},
 			{ID: "post", Auth: authserver.AuthPost, Secret: secretOfApp, RedirectURIs: []string{"http://127.0.0.1/callback"}},
