@@ -38,7 +38,7 @@ const (
 // one that lives in this process. All else is what every program gets from
 // package oauthclient.
 func (a *app) demo(ctx context.Context) (err error) {
-	t := &tale{console: a.person}
+	t := &tale{console: a.console}
 	provider, err := startDemoProvider()
 	if err != nil {
 		return err
@@ -55,17 +55,12 @@ func (a *app) demo(ctx context.Context) (err error) {
 	user := &demoUser{
 		User: authserver.NewUser(provider.issuer, "alice"), tale: t, patience: demoPatience,
 	}
-	if !a.person.terminal {
+	if !a.console.terminal {
 		user.patience = demoPatienceUnwatched
 	}
-	c, err := oauthclient.New(oauthclient.Config{
-		Issuer: provider.issuer, ClientID: demoClient, Store: store, Logger: a.logger(),
-		Scopes:    []string{"openid", "profile", "offline_access", demoScope},
-		Origins:   []string{provider.issuer},
-		Transport: &narrator{base: http.DefaultTransport, tale: t},
-		Loopback:  loopback.Config{Page: loopback.Page{AppName: "nativeoauth demo"}},
-		UI:        oauthclient.UI{OpenURL: user.openURL, Instruct: user.instruct, Progress: user.progress},
-	})
+	cfg := user.config(provider.issuer)
+	cfg.Store, cfg.Logger = store, a.logger()
+	c, err := oauthclient.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -90,7 +85,21 @@ func (a *app) demo(ctx context.Context) (err error) {
 	if err := demoUse(ctx, t, session, provider); err != nil {
 		return err
 	}
-	t.tell("Logout", "the refresh token, then the access token are revoked, and the session is deleted here")
+	if err := demoLogout(ctx, t, c, session); err != nil {
+		return err
+	}
+	a.console.say("")
+	a.console.tell("That was all of it. " +
+		"With your own provider: nativeoauth login --issuer URL --client-id ID")
+	return nil
+}
+
+// demoLogout ends the session, and checks that it has ended.
+func demoLogout(
+	ctx context.Context, t *tale, c *oauthclient.Client, session *oauthclient.Session,
+) error {
+	t.tell("Logout",
+		"the refresh token, then the access token are revoked, and the session is deleted here")
 	if err := c.Logout(ctx, "", nil); err != nil {
 		return err
 	}
@@ -98,8 +107,6 @@ func (a *app) demo(ctx context.Context) (err error) {
 		return fmt.Errorf("after the logout a token is still handed out (%v)", err)
 	}
 	t.note("asked for a token now, the session answers: sign in again")
-	a.person.say("")
-	a.person.tell("That was all of it. With your own provider: nativeoauth login --issuer URL --client-id ID")
 	return nil
 }
 
@@ -129,7 +136,8 @@ func demoUse(
 	}
 	t.note("a new access token; the rotated refresh token was stored before it was handed out")
 
-	t.tell("API call", "the session's HTTPClient calls an API that takes only this provider's tokens")
+	t.tell("API call",
+		"the session's HTTPClient calls an API that takes only this provider's tokens")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, provider.issuer+"/api/notes", nil)
 	if err != nil {
 		return err
@@ -170,7 +178,8 @@ func demoStore(ctx context.Context) (
 		return nil, "", nil, ctx.Err()
 	}
 	reason := flagWords(wire.SafeText(strings.TrimPrefix(why.Error(), "tokenstore: "), 300))
-	return &tokenstore.Memory{}, "memory, for there is no keychain here (" + reason + ")", cleanup, nil
+	place = "memory, for there is no keychain here (" + reason + ")"
+	return &tokenstore.Memory{}, place, cleanup, nil
 }
 
 // demoProvider is the authorization server and the API behind it.
@@ -222,7 +231,7 @@ func (p *demoProvider) close() {
 // tale numbers the steps and writes them as they happen. It is safe for
 // concurrent use, because the login goes on while the user acts.
 type tale struct {
-	console *person
+	console *console
 	mu      sync.Mutex
 	steps   int
 }
@@ -288,17 +297,32 @@ type demoUser struct {
 	cancel  context.CancelFunc // of the played user; nil before
 }
 
+// config is the configuration of a client that signs this user in.
+func (d *demoUser) config(issuer string) oauthclient.Config {
+	return oauthclient.Config{
+		Issuer: issuer, ClientID: demoClient,
+		Scopes:    []string{"openid", "profile", "offline_access", demoScope},
+		Origins:   []string{issuer},
+		Transport: &narrator{base: http.DefaultTransport, tale: d.tale},
+		Loopback:  loopback.Config{Page: loopback.Page{AppName: "nativeoauth demo"}},
+		UI:        oauthclient.UI{OpenURL: d.openURL, Instruct: d.instruct, Progress: d.progress},
+	}
+}
+
+// openURL opens the system's browser. Without one it plays the user.
 func (d *demoUser) openURL(ctx context.Context, ticket string) error {
 	u, err := url.Parse(ticket)
 	if err != nil {
 		return err
 	}
-	d.tale.tell("Listener", "http://%s waits for the browser to come back; only this machine can reach it", u.Host)
+	d.tale.tell("Listener",
+		"http://%s waits for the browser to come back; only this machine can reach it", u.Host)
 	if err := browser.Open(ctx, ticket); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
-		d.tale.tell("Browser", "none: %s", wire.SafeText(strings.TrimPrefix(err.Error(), "browser: "), 300))
+		why := strings.TrimPrefix(err.Error(), "browser: ")
+		d.tale.tell("Browser", "none: %s", wire.SafeText(why, 300))
 		d.play(ctx, ticket, "so")
 		return nil
 	}
@@ -328,7 +352,8 @@ func (d *demoUser) progress(step oauthclient.Step) {
 		d.tale.tell("Metadata", "asking the provider for its endpoints")
 	case oauthclient.StepExchange:
 		d.came()
-		d.tale.tell("Code", "the browser came back to the listener with a code; its state and issuer are the expected ones")
+		d.tale.tell("Code", "the browser came back to the listener with a code; "+
+			"its state and issuer are the expected ones")
 		d.tale.tell("Exchange", "the code and the PKCE verifier are traded for tokens, once")
 	case oauthclient.StepStore:
 		d.tale.tell("Verified", "the ID token: signature, issuer, audience, nonce, times")

@@ -11,7 +11,7 @@ import (
 
 // setHelp has every command's help fit the terminal. Functions and not templates: these would make the binary 2 MiB larger.
 func (a *app) setHelp(root *cobra.Command) {
-	width := a.person.width()
+	width := a.console.width()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		var b strings.Builder
 		text := cmd.Long

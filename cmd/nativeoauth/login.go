@@ -140,7 +140,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 			return err
 		}
 	}
-	ui := &loginUI{person: a.person, trace: trace, noBrowser: l.noBrowser}
+	ui := &loginUI{console: a.console, trace: trace, noBrowser: l.noBrowser}
 	if s.ClientSecretFile != "-" && (l.noBrowser || interactive(a.stdin)) {
 		ui.lines = bufio.NewReader(a.stdin)
 	}
@@ -168,10 +168,10 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		return err
 	}
 	acc := session.Account()
-	a.person.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
+	a.console.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
 	if s.Store == storeMemory {
 		// The tokens are lost with this process: they should not live on at the provider.
-		a.person.tell("--store memory keeps nothing: the session is signed out again.")
+		a.console.tell("--store memory keeps nothing: the session is signed out again.")
 		return signingOut{app: a}.account(ctx, c, s.Account)
 	}
 	if s.ClientSecretFile == "-" {
@@ -184,12 +184,12 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
-	a.person.tell("The session is in the %s%s.", acc.Store, profileNote(s))
+	a.console.tell("The session is in the %s%s.", acc.Store, profileNote(s))
 	switch {
 	case acc.Refreshable:
-		a.person.tell("It is refreshed by itself. Try: nativeoauth token%s", profileFlag(s))
+		a.console.tell("It is refreshed by itself. Try: nativeoauth token%s", profileFlag(s))
 	default:
-		a.person.tell("The provider gave no refresh token: it ends at %s. --scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
+		a.console.tell("The provider gave no refresh token: it ends at %s. --scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	}
 	t := &tracer{base: fetch.NewTransport()}
 	if l.trace {
-		t.person = a.person
+		t.console = a.console
 	}
 	if l.traceFile != "" {
 		f, err := os.OpenFile(l.traceFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)

@@ -18,7 +18,7 @@ import (
 
 // loginUI tells the person what to do, and what happens while a login waits.
 type loginUI struct {
-	person    *person
+	console   *console
 	lines     *bufio.Reader // what is pasted; nil: nothing can be
 	trace     *tracer       // nil: none
 	noBrowser bool
@@ -39,7 +39,7 @@ func (u *loginUI) ui() oauthclient.UI {
 
 // instruct shows every way that is offered at once: the person takes the one that suits.
 func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
-	p, paste := u.person, do.Paste && u.lines != nil
+	p, paste := u.console, do.Paste && u.lines != nil
 	until := ""
 	if !do.URLExpiry.IsZero() {
 		until = " before " + do.URLExpiry.Local().Format(time.TimeOnly)
@@ -84,17 +84,17 @@ func (u *loginUI) device(do oauthclient.Instructions) {
 	if do.URL != "" {
 		begin = "Or, on any other device, open"
 	}
-	u.person.tell("%s\n  %s\nand enter the code\n  %s", begin, do.VerificationURI, u.person.bold(wire.SafeText(do.UserCode, 60)))
-	if u.person.terminal && do.VerificationURIComplete != "" {
-		if code := qrterm.Render(do.VerificationURIComplete, u.person.width(), u.person.height()); code != "" {
-			u.person.say("%s", strings.TrimSuffix(code, "\n"))
+	u.console.tell("%s\n  %s\nand enter the code\n  %s", begin, do.VerificationURI, u.console.bold(wire.SafeText(do.UserCode, 60)))
+	if u.console.terminal && do.VerificationURIComplete != "" {
+		if code := qrterm.Render(do.VerificationURIComplete, u.console.width(), u.console.height()); code != "" {
+			u.console.say("%s", strings.TrimSuffix(code, "\n"))
 		}
 	}
-	u.person.tell("Only enter it because you started this sign-in yourself.")
+	u.console.tell("Only enter it because you started this sign-in yourself.")
 }
 
 func (u *loginUI) countDown(ctx context.Context, until time.Time) {
-	stop := u.person.wait("Waiting for you", until)
+	stop := u.console.wait("Waiting for you", until)
 	u.mu.Lock()
 	u.stop = stop
 	u.mu.Unlock()
@@ -127,10 +127,10 @@ func (u *loginUI) progress(step oauthclient.Step) {
 	}
 	switch step {
 	case oauthclient.StepElsewhere:
-		u.person.tell("Another nativeoauth is signing in to this account; waiting for it.")
+		u.console.tell("Another nativeoauth is signing in to this account; waiting for it.")
 	case oauthclient.StepExchange:
 		u.done()
-		u.person.tell("The answer came; checking what the provider says.")
+		u.console.tell("The answer came; checking what the provider says.")
 	}
 }
 

@@ -75,10 +75,10 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 		return err
 	}
 	if errors.Is(lookErr, oauthclient.ErrLoginRequired) {
-		a.person.say("Nobody was signed in at %s%s.", s.place(), named(s.Account))
+		a.console.say("Nobody was signed in at %s%s.", s.place(), named(s.Account))
 		return nil
 	}
-	a.person.say("Signed out at %s%s.", s.place(), named(s.Account))
+	a.console.say("Signed out at %s%s.", s.place(), named(s.Account))
 	return nil
 }
 
@@ -98,10 +98,10 @@ func (a *app) logoutAll(ctx context.Context, s *settings, c *oauthclient.Client,
 			failures = append(failures, err)
 			continue
 		}
-		a.person.say("Signed out%s at %s%s.", asWhom(acc), s.place(), named(acc.Name))
+		a.console.say("Signed out%s at %s%s.", asWhom(acc), s.place(), named(acc.Name))
 	}
 	if len(accounts) == 0 {
-		a.person.say("Nobody was signed in at %s.", s.place())
+		a.console.say("Nobody was signed in at %s.", s.place())
 	}
 	if s.ClientSecretStored {
 		store, err := a.openStore(s)
@@ -135,7 +135,7 @@ func (o signingOut) account(ctx context.Context, c *oauthclient.Client, account 
 	case o.untold != nil:
 		return fmt.Errorf("%w, as it was not told: %w", oauthclient.ErrNotRevoked, o.untold)
 	case errors.Is(err, errors.ErrUnsupported):
-		o.app.person.tell("The provider cannot revoke tokens: the access token stays good there until it expires.")
+		o.app.console.tell("The provider cannot revoke tokens: the access token stays good there until it expires.")
 		return nil
 	}
 	return err

@@ -24,7 +24,7 @@ func start() int {
 
 // run is the whole command. It returns the exit code, and ends with the cause of ctx where that is a signal.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env environ) int {
-	a := &app{stdin: stdin, stdout: output{stdout}, screen: interactive(stdout), person: newPerson(stderr, env), env: env}
+	a := &app{stdin: stdin, stdout: output{stdout}, screen: interactive(stdout), console: newConsole(stderr, env), env: env}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)

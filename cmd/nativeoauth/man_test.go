@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the man pages anew")
 // The man pages are made from the commands' own help. Making them here keeps the generator out of the binary.
 func TestManPages(t *testing.T) {
 	t.Parallel()
-	a := &app{person: newPerson(os.Stderr, nil)}
+	a := &app{console: newConsole(os.Stderr, nil)}
 	root := a.root()
 	root.SetContext(context.Background())
 	for _, cmd := range root.Commands() {

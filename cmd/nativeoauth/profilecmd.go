@@ -51,7 +51,7 @@ func (a *app) profileListCmd() *cobra.Command {
 				return a.outputJSON(c.Profiles)
 			}
 			if len(c.Profiles) == 0 {
-				a.person.say("There are no profiles; a login makes one.")
+				a.console.say("There are no profiles; a login makes one.")
 				return nil
 			}
 			var b strings.Builder

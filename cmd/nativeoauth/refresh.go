@@ -21,7 +21,7 @@ func (a *app) refreshCmd() *cobra.Command {
 					return err
 				}
 				acc := s.Account()
-				a.person.say("Refreshed: the access token is good until %s (%s).", clock(acc.Expiry), left(acc.Expiry))
+				a.console.say("Refreshed: the access token is good until %s (%s).", clock(acc.Expiry), left(acc.Expiry))
 				return nil
 			})
 		},

@@ -15,11 +15,11 @@ import (
 
 // app is one run of the command.
 type app struct {
-	stdin  io.Reader
-	stdout io.Writer // what was asked for, and nothing else
-	screen bool      // stdout is a terminal
-	person *person   // stderr
-	env    environ
+	stdin   io.Reader
+	stdout  io.Writer // what was asked for, and nothing else
+	screen  bool      // stdout is a terminal
+	console *console  // stderr
+	env     environ
 
 	verbose bool
 	flags   profile // the values of the flags; which were given, cobra knows
@@ -124,9 +124,9 @@ func asUsage(cmd *cobra.Command, a *app) {
 // logger gives warnings to the person, and with --verbose all there is.
 func (a *app) logger() *slog.Logger {
 	if !a.verbose {
-		return slog.New(warnings{a.person})
+		return slog.New(warnings{a.console})
 	}
-	return slog.New(slog.NewTextHandler(a.person, &slog.HandlerOptions{
+	return slog.New(slog.NewTextHandler(a.console, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
 			if len(groups) == 0 && attr.Key == slog.TimeKey {
@@ -196,6 +196,6 @@ func (a *app) storeName() string {
 // close ends a client, and says so where something was cut short.
 func (a *app) close(c *oauthclient.Client) {
 	if err := c.Close(); err != nil {
-		a.person.warn("%s", strings.TrimPrefix(err.Error(), "oauthclient: "))
+		a.console.warn("%s", strings.TrimPrefix(err.Error(), "oauthclient: "))
 	}
 }

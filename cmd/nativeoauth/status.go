@@ -119,7 +119,7 @@ func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
 		return nil, errors.Join(failures...)
 	}
 	for _, err := range failures {
-		a.person.warn("%s", wire.SafeText(err.Error(), 1000))
+		a.console.warn("%s", wire.SafeText(err.Error(), 1000))
 	}
 	if cmd.Flags().Changed("account") {
 		rows = only(rows, a.flags.Account)

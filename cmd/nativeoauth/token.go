@@ -56,7 +56,7 @@ env (a line for: eval "$(nativeoauth token --format env)").`,
 					return err
 				}
 				if tok.TokenType == "DPoP" {
-					a.person.warn("this token is bound to a key and is refused without a proof of it; nativeoauth request sends both")
+					a.console.warn("this token is bound to a key and is refused without a proof of it; nativeoauth request sends both")
 				}
 				text, err := formatToken(tok, format)
 				if err != nil {

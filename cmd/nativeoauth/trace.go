@@ -22,9 +22,9 @@ import (
 // tracer is a RoundTripper that tells each request and answer of a flow as it happens. What is not known to be harmless is masked, also where a server
 // repeats it among what is: a trace is made to be shown to others.
 type tracer struct {
-	base   *http.Transport
-	person *person  // nil: not told there
-	file   *os.File // nil: none; JSON lines
+	base    *http.Transport
+	console *console // nil: not told there
+	file    *os.File // nil: none; JSON lines
 
 	mu    sync.Mutex
 	start time.Time
@@ -130,22 +130,22 @@ func (t *tracer) tell(see func() traceEvent) {
 	if t.file != nil {
 		_ = json.NewEncoder(t.file).Encode(e) // a full disk is no reason to end a login
 	}
-	if t.person == nil {
+	if t.console == nil {
 		return
 	}
 	at := fmt.Sprintf("%7.3fs ", e.Time.Sub(t.start).Seconds())
 	const indent = "            "
 	switch e.Event {
 	case "request":
-		t.person.say("%s → %s %s", at, t.person.bold(e.Method), e.URL)
+		t.console.say("%s → %s %s", at, t.console.bold(e.Method), e.URL)
 	case "answer":
-		t.person.say("%s ← %s  %.2f ms", at, t.person.bold(fmt.Sprint(e.Status)+" "+http.StatusText(e.Status)), e.DurationMS)
+		t.console.say("%s ← %s  %.2f ms", at, t.console.bold(fmt.Sprint(e.Status)+" "+http.StatusText(e.Status)), e.DurationMS)
 	case "failure":
-		t.person.say("%s ✗ %s  %.2f ms", at, e.Text, e.DurationMS)
+		t.console.say("%s ✗ %s  %.2f ms", at, e.Text, e.DurationMS)
 	case "browser":
-		t.person.say("%s ⇒ the browser, to %s", at, e.URL)
+		t.console.say("%s ⇒ the browser, to %s", at, e.URL)
 	case "step":
-		t.person.say("%s   %s", at, t.person.dim(e.Text))
+		t.console.say("%s   %s", at, t.console.dim(e.Text))
 	}
 	var lines []traceValue
 	for _, name := range []string{"Authorization", "Dpop", "Dpop-Nonce", "Www-Authenticate", "Location", "Retry-After", "Content-Type"} {
@@ -157,7 +157,7 @@ func (t *tracer) tell(see func() traceEvent) {
 		lines = append(lines, traceValue{v.Name + " =", v.Value})
 	}
 	for _, v := range lines {
-		t.person.say("%s%s", indent, wire.SafeText(v.Name+" "+v.Value, max(40, t.person.width()-len(indent))))
+		t.console.say("%s%s", indent, wire.SafeText(v.Name+" "+v.Value, max(40, t.console.width()-len(indent))))
 	}
 }
 
@@ -345,7 +345,7 @@ func (t *tracer) close() {
 	if t.file == nil {
 		return
 	}
-	if err := t.file.Close(); err != nil && t.person != nil {
-		t.person.warn("the trace file: %v", err)
+	if err := t.file.Close(); err != nil && t.console != nil {
+		t.console.warn("the trace file: %v", err)
 	}
 }

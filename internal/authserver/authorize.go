@@ -38,6 +38,8 @@ type claimsRequest struct {
 	Userinfo map[string]any `json:"userinfo"`
 }
 
+// errNoClient is for the user, at the endpoints with pages. At the others an
+// unknown client fails its authentication.
 var errNoClient = invalidRequest("No program is known under this client_id.")
 
 // serveAuthorize is the authorization endpoint (RFC 6749 §3.1). Until the client
@@ -57,7 +59,8 @@ func (s *Server) serveAuthorize(r *request) (*reply, *oauthError) {
 		return s.decide(r, req)
 	}
 	if !registeredURI(c.RedirectURIs, r.params.Get("redirect_uri")) {
-		return nil, invalidRequest("The redirect_uri is missing, or is not registered for this program.")
+		return nil, invalidRequest(
+			"The redirect_uri is missing, or is not registered for this program.")
 	}
 	req, e := s.checkAuthRequest(c, r.params)
 	if e == nil && (s.cfg.RequirePAR || c.RequirePAR) {
@@ -169,6 +172,7 @@ func (s *Server) readOpenID(req *authRequest, p url.Values) *oauthError {
 	return nil
 }
 
+// checkResources checks resource indicators (RFC 8707 §2).
 func (s *Server) checkResources(resources []string) *oauthError {
 	for _, res := range resources {
 		if !absolute(res) || s.cfg.Resources != nil && !slices.Contains(s.cfg.Resources, res) {
@@ -197,6 +201,7 @@ func (s *Server) servePAR(r *request) (*reply, *oauthError) {
 	if e != nil {
 		return nil, e
 	}
+	// The proof binds the code to its key, as dpop_jkt does (RFC 9449 §10.1).
 	if jkt != "" {
 		req.jkt = jkt
 	}
@@ -232,9 +237,11 @@ func (s *Server) decide(r *request, req *authRequest) (*reply, *oauthError) {
 	if slices.Contains(req.prompt, "none") { // OpenID Connect Core §3.1.2.6
 		switch {
 		case needLogin:
-			return s.sendError(r, req, fail("login_required", "nobody is signed in, or not as the request demands")), nil
+			e := fail("login_required", "nobody is signed in, or not as the request demands")
+			return s.sendError(r, req, e), nil
 		case needConsent:
-			return s.sendError(r, req, fail("consent_required", "the user has not consented yet")), nil
+			e := fail("consent_required", "the user has not consented yet")
+			return s.sendError(r, req, e), nil
 		}
 		return s.sendCode(r, req, sess)
 	}
@@ -255,8 +262,8 @@ func (s *Server) decide(r *request, req *authRequest) (*reply, *oauthError) {
 	return s.sendCode(r, req, sess)
 }
 
-// scripted returns the user who signs in without a page, or "", and whether this
-// user says no. That holds for one decision.
+// scripted returns the user that signs in without a page, or "". denied tells
+// whether this user says no, which they do once after a call of Deny.
 func (s *Server) scripted() (auto string, denied bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,6 +273,8 @@ func (s *Server) scripted() (auto string, denied bool) {
 	return s.autoUser, denied
 }
 
+// needsLogin reports whether the browser's session is not what the request
+// demands: another user, too old, or signed in by weaker means.
 func (s *Server) needsLogin(sess *session, req *authRequest) bool {
 	switch {
 	case sess == nil,
@@ -338,7 +347,8 @@ func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, 
 	if req.pushed != "" {
 		if _, ok := s.pushed.take(hash(req.pushed), now); !ok {
 			s.mu.Unlock()
-			return nil, invalidRequest("This request was answered before, or has expired. Start again in the program.")
+			return nil, invalidRequest(
+				"This request was answered before, or has expired. Start again in the program.")
 		}
 	}
 	g := &grant{
@@ -370,7 +380,8 @@ func (s *Server) sendError(r *request, req *authRequest, e *oauthError) *reply {
 		s.pushed.remove(hash(req.pushed))
 		s.mu.Unlock()
 	}
-	return s.sendResponse(r, req, url.Values{"error": {e.code}, "error_description": {e.description}})
+	params := url.Values{"error": {e.code}, "error_description": {e.description}}
+	return s.sendResponse(r, req, params)
 }
 
 // sendResponse sends the browser back to the client, by a redirect or by a form.

@@ -55,7 +55,7 @@ const (
 	Metadata      = "metadata" // at all of the server's own well-known addresses
 	JWKS          = "jwks"
 	Authorize     = "authorize"
-	Decide        = "decide" // where the sign-in page posts to
+	Decide        = "decide" // the target of the sign-in page's form
 	Token         = "token"
 	PAR           = "par"
 	Device        = "device"       // the device authorization endpoint
@@ -180,16 +180,6 @@ type Server struct {
 	stats        Stats
 }
 
-// Stats counts what happened since the start.
-type Stats struct {
-	Logins          int // sign-ins, by page or without
-	CodesExchanged  int
-	CodesReused     int
-	Refreshes       int // refresh tokens presented, whatever the answer was
-	Reuses          int // of these, the tokens that were consumed
-	FamiliesRevoked int // because a consumed code or refresh token was presented
-}
-
 // New checks cfg and returns a server that is ready to serve.
 func New(cfg Config) (*Server, error) {
 	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(cfg.Issuer)
@@ -232,6 +222,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// setDefaults replaces the zero values, as the fields' comments say.
 func (cfg *Config) setDefaults() {
 	for _, d := range []struct {
 		value    *time.Duration
@@ -321,128 +312,6 @@ func (s *Server) Issuer() string { return s.cfg.Issuer }
 // URL returns the address of a path below the issuer, such as "/token".
 func (s *Server) URL(path string) string { return s.base + path }
 
-// Requests returns the number of requests to an endpoint, whatever the answer
-// was. It is 0 if there is no such endpoint.
-func (s *Server) Requests(endpoint string) int {
-	if e := s.endpoints[endpoint]; e != nil {
-		return int(e.requests.Load())
-	}
-	return 0
-}
-
-// Delay makes every further request to an endpoint wait before it is handled. 0
-// ends the delay.
-func (s *Server) Delay(endpoint string, d time.Duration) {
-	if e := s.endpoints[endpoint]; e != nil {
-		e.delay.Store(int64(d))
-	}
-}
-
-// Hold makes every further request to an endpoint wait until release is called.
-// release may be called more than once.
-func (s *Server) Hold(endpoint string) (release func()) {
-	e := s.endpoints[endpoint]
-	if e == nil {
-		return func() {}
-	}
-	held := make(chan struct{})
-	e.held.Store(&held)
-	return sync.OnceFunc(func() {
-		e.held.CompareAndSwap(&held, nil)
-		close(held)
-	})
-}
-
-// Stats returns the counts so far.
-func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stats
-}
-
-// Presented returns how often a refresh token was presented at the token
-// endpoint.
-func (s *Server) Presented(refreshToken string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.find(refreshToken); t != nil {
-		return t.presented
-	}
-	return 0
-}
-
-// Active reports whether an access token or a refresh token would be accepted
-// now.
-func (s *Server) Active(token string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.find(token)
-	return t != nil && s.good(t)
-}
-
-// Alive returns the number of grants that have a token, access or refresh, that
-// would be accepted now.
-func (s *Server) Alive() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	grants := map[*grant]bool{}
-	for t := range s.tokens.all(s.now()) {
-		if s.good(t) {
-			grants[t.grant] = true
-		}
-	}
-	return len(grants)
-}
-
-// Sessions returns the number of browsers in which a user is signed in.
-func (s *Server) Sessions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for range s.sessions.all(s.now()) {
-		n++
-	}
-	return n
-}
-
-// Deny makes AutoUser say no at the next sign-in, once.
-func (s *Server) Deny() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.denyNext = true
-}
-
-// SetAutoUser changes [Config].AutoUser.
-func (s *Server) SetAutoUser(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.autoUser = name
-}
-
-// Expire ends all access tokens issued so far. Their refresh tokens stay good.
-func (s *Server) Expire() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.expired++
-}
-
-// Revoke ends all grants made so far, with all of their tokens.
-func (s *Server) Revoke() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.epoch++
-}
-
-// EndSessions signs every browser out. The grants stay.
-func (s *Server) EndSessions() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sessions = table[*session]{}
-}
-
-// RotateNonces makes every DPoP nonce handed out so far too old.
-func (s *Server) RotateNonces() { s.nonces.Add(1) }
-
 func (s *Server) now() time.Time { return s.cfg.Now() }
 
 // user returns a user's claims, with their sub. The caller may change them.
@@ -462,6 +331,7 @@ func (s *Server) user(name string) (map[string]any, bool) {
 	return claims, true
 }
 
+// subject returns a user's sub.
 func (s *Server) subject(name string) string {
 	claims, _ := s.user(name)
 	sub, _ := claims["sub"].(string)

@@ -54,6 +54,7 @@ type Client struct {
 	SignedUserinfo bool
 }
 
+// check returns what is wrong with a client's own definition.
 func (c *Client) check() error {
 	if c.ID == "" {
 		return errors.New("it has no ID")
@@ -101,6 +102,7 @@ func checkRedirectURI(raw string) error {
 	return nil
 }
 
+// auth returns how the client authenticates itself.
 func (c *Client) auth() string {
 	if c.Auth == "" {
 		return AuthNone
@@ -108,6 +110,7 @@ func (c *Client) auth() string {
 	return c.Auth
 }
 
+// title returns what a user sees of the client.
 func (c *Client) title() string {
 	if c.Name == "" {
 		return c.ID
@@ -115,6 +118,7 @@ func (c *Client) title() string {
 	return c.Name
 }
 
+// may reports whether the client may use a grant type.
 func (c *Client) may(grant string) bool {
 	return c.Grants == nil || slices.Contains(c.Grants, grant)
 }
@@ -143,7 +147,8 @@ func splitLoopback(uri string) (host, rest string, ok bool) {
 		}
 		if digits, ok := strings.CutPrefix(rest, ":"); ok {
 			rest = strings.TrimLeft(digits, "0123456789")
-			if port, err := strconv.ParseUint(digits[:len(digits)-len(rest)], 10, 16); err != nil || port == 0 {
+			port, err := strconv.ParseUint(digits[:len(digits)-len(rest)], 10, 16)
+			if err != nil || port == 0 {
 				return "", "", false
 			}
 		}
@@ -157,6 +162,9 @@ func (s *Server) client(id string) *Client {
 	defer s.mu.Unlock()
 	return s.clients[id]
 }
+
+// jwtBearer is the client_assertion_type of RFC 7523 §2.2.
+const jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // credential is what a client authenticates itself with.
 type credential struct {
@@ -191,7 +199,7 @@ func readCredential(r *http.Request, form url.Values) (c credential, e *oauthErr
 	if form.Has("client_assertion") || form.Has("client_assertion_type") {
 		given++
 		c.method, c.value = AuthPrivateKeyJWT, form.Get("client_assertion")
-		if form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+		if form.Get("client_assertion_type") != jwtBearer {
 			return c, invalidRequest("client_assertion_type is not jwt-bearer")
 		}
 		if c.id == "" {
@@ -244,6 +252,7 @@ func (s *Server) authenticate(r *http.Request, form url.Values) (*Client, *oauth
 // with.
 var asymmetric = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.PS256, jose.RS256}
 
+// algorithmNames are the names of asymmetric, for metadata and challenges.
 func algorithmNames() []string {
 	names := make([]string, len(asymmetric))
 	for i, a := range asymmetric {

@@ -25,7 +25,7 @@ type device struct {
 	interval  time.Duration // between polls
 	lastPoll  time.Time
 	state     deviceState
-	session   *session // of the user who approved; nil before
+	session   *session // of the user, once they approved
 }
 
 type deviceState int
@@ -77,6 +77,8 @@ func (s *Server) serveDevice(r *request) (*reply, *oauthError) {
 	})
 }
 
+// newUserCode returns a code such as BCDF-GHJK: 20^8 possible ones, which
+// maxWrongCodes protects against guessing.
 func newUserCode() string {
 	var b [8]byte
 	for i := range b {
@@ -128,7 +130,8 @@ func (s *Server) serveVerification(r *request) (*reply, *oauthError) {
 	}
 	d := s.findDevice(typed)
 	if d == nil {
-		return s.userCodePage(http.StatusBadRequest, "This code is unknown, was used before, or has expired."), nil
+		return s.userCodePage(http.StatusBadRequest,
+			"This code is unknown, was used before, or has expired."), nil
 	}
 	switch auto, denied := s.scripted(); {
 	case denied:
@@ -154,9 +157,12 @@ func (s *Server) resolveDevice(d *device, sess *session, approve bool) bool {
 	return true
 }
 
+// errNoDevice is the error of ApproveDevice and DenyDevice.
 var errNoDevice = errors.New("authserver: no device waits under this code")
 
-// ApproveDevice approves the device that shows userCode, as user.
+// ApproveDevice approves the device that shows userCode, as user. It does what
+// the page at verification_uri does, without a browser. It fails if no device
+// waits under this code.
 func (s *Server) ApproveDevice(userCode, user string) error {
 	if _, ok := s.user(user); !ok {
 		return errors.New("authserver: there is no such user")
@@ -169,7 +175,8 @@ func (s *Server) ApproveDevice(userCode, user string) error {
 	return nil
 }
 
-// DenyDevice denies the device that shows userCode.
+// DenyDevice denies the device that shows userCode. It fails if no device waits
+// under this code.
 func (s *Server) DenyDevice(userCode string) error {
 	if d := s.findDevice(userCode); d == nil || !s.resolveDevice(d, nil, false) {
 		return errNoDevice

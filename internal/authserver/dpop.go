@@ -49,6 +49,7 @@ type proofClaims struct {
 	Nonce       *string  `json:"nonce"`
 }
 
+// badProof is the error of RFC 9449 §5.
 func badProof(why string) *oauthError { return fail("invalid_dpop_proof", why) }
 
 // checkProof checks the DPoP proof of a request to target (RFC 9449 §4.3). It
@@ -122,11 +123,12 @@ func (s *Server) checkProofClaims(c proofClaims, method, target, accessToken str
 		return badProof("htu is not the address of the request")
 	case c.IssuedAt == nil:
 		return badProof("iat is missing")
-	case unixTime(*c.IssuedAt).Before(now.Add(-maxSkew)) || unixTime(*c.IssuedAt).After(now.Add(maxSkew)):
+	case now.Sub(unixTime(*c.IssuedAt)).Abs() > maxSkew:
 		return badProof("iat is too far from now")
 	case accessToken == "" && c.AccessToken != nil:
 		return badProof("ath is there, and no access token")
-	case accessToken != "" && (c.AccessToken == nil || !equal(*c.AccessToken, tokenHash(accessToken))):
+	case accessToken != "" &&
+		(c.AccessToken == nil || !equal(*c.AccessToken, tokenHash(accessToken))):
 		return badProof("ath is not the hash of the access token")
 	case len(c.ID) < 16 || len(c.ID) > 256: // 16 characters of base64url are 96 bits (§4.2)
 		return badProof("jti is too short or too long")
@@ -134,12 +136,15 @@ func (s *Server) checkProofClaims(c proofClaims, method, target, accessToken str
 	return nil
 }
 
+// checkNonce checks that a proof has a nonce of now or of the span before. An
+// error tells the client to take the new one (RFC 9449 §8).
 func (s *Server) checkNonce(c proofClaims, role nonceRole) *oauthError {
 	now := s.now()
 	switch {
 	case c.Nonce == nil:
 		return fail("use_dpop_nonce", "the proof needs the nonce of the DPoP-Nonce header")
-	case !equal(*c.Nonce, s.nonce(role, now)) && !equal(*c.Nonce, s.nonce(role, now.Add(-nonceSpan))):
+	case !equal(*c.Nonce, s.nonce(role, now)) &&
+		!equal(*c.Nonce, s.nonce(role, now.Add(-nonceSpan))):
 		return fail("use_dpop_nonce",
 			"the nonce is not one of ours, or too old; take that of the DPoP-Nonce header")
 	}
@@ -170,6 +175,7 @@ func sameTarget(htu, target string) bool {
 	return wire.Origin(a) == wire.Origin(b) && rooted(a.EscapedPath()) == rooted(b.EscapedPath())
 }
 
+// rooted returns the path of a URL that may have none (RFC 3986 §6.2.3).
 func rooted(path string) string {
 	if path == "" {
 		return "/"

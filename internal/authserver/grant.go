@@ -13,9 +13,11 @@ type grant struct {
 	acr       string
 	authTime  time.Time
 	claims    claimsRequest
-	jkt       string // the DPoP key that binds a public client's refresh tokens (RFC 9449 §5); "" for none
-	epoch     int    // of the server when the grant was made; see Server.Revoke
-	revoked   bool
+	// jkt is the DPoP key that a public client's refresh tokens are bound to
+	// (RFC 9449 §5); "" for none.
+	jkt     string
+	epoch   int // of the server when the grant was made; see Server.Revoke
+	revoked bool
 }
 
 // code is an authorization code. It is kept after its use, so that a second use
@@ -57,7 +59,8 @@ func (s *Server) live(g *grant) bool { return !g.revoked && g.epoch == s.epoch }
 
 // good reports whether a token would be accepted now.
 func (s *Server) good(t *token) bool {
-	return s.live(t.grant) && !t.revoked && t.consumed.IsZero() && (t.refresh || t.epoch == s.expired)
+	return s.live(t.grant) && !t.revoked && t.consumed.IsZero() &&
+		(t.refresh || t.epoch == s.expired)
 }
 
 // find returns a token that has not expired, or nil.
@@ -128,7 +131,8 @@ func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauth
 	now := s.now()
 	found := s.find(t.form.Get("refresh_token"))
 	if found == nil || !found.refresh || found.grant.client != t.client.ID {
-		return nil, "", invalidGrant("the refresh token is unknown, has expired, or belongs to another client")
+		return nil, "", invalidGrant(
+			"the refresh token is unknown, has expired, or belongs to another client")
 	}
 	s.stats.Refreshes++
 	found.presented++
@@ -145,7 +149,8 @@ func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauth
 	}
 	if again && !s.inGrace(found, now) {
 		s.revokeFamily(g)
-		return nil, "", invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
+		return nil, "", invalidGrant(
+			"the refresh token was used before; all tokens of this sign-in are revoked")
 	}
 	// A request for too much is rejected before it uses the token up.
 	if e := t.within(g); e != nil {

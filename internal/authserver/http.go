@@ -66,6 +66,7 @@ type reply struct {
 	body   []byte
 }
 
+// send writes the reply. Headers that the handler set before stay.
 func (a *reply) send(w http.ResponseWriter) {
 	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Cache-Control", "no-store")
@@ -83,6 +84,7 @@ type oauthError struct {
 	challenge   string // the WWW-Authenticate header; "" for none
 }
 
+// fail returns an error with status 400.
 func fail(code, description string) *oauthError {
 	return &oauthError{http.StatusBadRequest, code, description, ""}
 }
@@ -90,6 +92,7 @@ func fail(code, description string) *oauthError {
 func invalidRequest(description string) *oauthError { return fail("invalid_request", description) }
 func invalidGrant(description string) *oauthError   { return fail("invalid_grant", description) }
 
+// serverError returns an error of this server's own.
 func serverError(description string) *oauthError {
 	return &oauthError{http.StatusInternalServerError, "server_error", description, ""}
 }
@@ -120,7 +123,8 @@ func (s *Server) adapt(e *endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(e.methods, r.Method) {
 			w.Header().Set("Allow", strings.Join(e.methods, ", "))
-			http.Error(w, "this endpoint takes "+strings.Join(e.methods, " or "), http.StatusMethodNotAllowed)
+			text := "this endpoint takes " + strings.Join(e.methods, " or ")
+			http.Error(w, text, http.StatusMethodNotAllowed)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -143,7 +147,9 @@ func (s *Server) adapt(e *endpoint) http.Handler {
 
 // reply is the error response of an endpoint that a program calls.
 func (e *oauthError) reply() *reply {
-	out, _ := jsonReply(e.status, map[string]string{"error": e.code, "error_description": e.description})
+	out, _ := jsonReply(e.status, map[string]string{
+		"error": e.code, "error_description": e.description,
+	})
 	if e.challenge != "" {
 		out.header["Www-Authenticate"] = []string{e.challenge}
 	}
@@ -174,6 +180,7 @@ func withQuery(uri string, params url.Values) string {
 	return uri + separator + params.Encode()
 }
 
+// read reads what an endpoint's input says.
 func (s *Server) read(in input, r *request) (e *oauthError) {
 	switch {
 	case in == unread:
@@ -207,6 +214,7 @@ func readForm(r *http.Request) (url.Values, *oauthError) {
 	return parseParams(string(body))
 }
 
+// hasMediaType reports whether the body has this type, whatever its parameters.
 func hasMediaType(r *http.Request, want string) bool {
 	mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	return err == nil && mt == want

@@ -22,12 +22,15 @@ import (
 // those before it, with which older ID tokens were signed.
 const keptKeys = 3
 
+// signingKey is a key that signs ID tokens.
 type signingKey struct {
 	alg    jose.SignatureAlgorithm
 	id     string
 	signer crypto.Signer
 }
 
+// newSigningKey generates a key. Its id is random, so that a client notices a
+// rotation by an id that it does not know.
 func newSigningKey(alg string) (k signingKey, err error) {
 	k = signingKey{alg: jose.SignatureAlgorithm(alg), id: newToken("key_")[:12]}
 	switch k.alg {
@@ -43,8 +46,11 @@ func newSigningKey(alg string) (k signingKey, err error) {
 	return k, err
 }
 
+// public is the key's entry in the published key set.
 func (k signingKey) public() jose.JSONWebKey {
-	return jose.JSONWebKey{Key: k.signer.Public(), KeyID: k.id, Algorithm: string(k.alg), Use: "sig"}
+	return jose.JSONWebKey{
+		Key: k.signer.Public(), KeyID: k.id, Algorithm: string(k.alg), Use: "sig",
+	}
 }
 
 // sign returns claims as a compact JWS.
@@ -90,6 +96,7 @@ func (s *Server) SigningKey() (key crypto.Signer, keyID, alg string) {
 	return k.signer, k.id, string(k.alg)
 }
 
+// key returns the key that signs now.
 func (s *Server) key() signingKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,6 +113,7 @@ func (s *Server) publicKeys() jose.JSONWebKeySet {
 	return set
 }
 
+// serveJWKS answers with the key set (RFC 7517 §5).
 func (s *Server) serveJWKS(*request) (*reply, *oauthError) {
 	return jsonReply(http.StatusOK, s.publicKeys())
 }

@@ -12,6 +12,7 @@ type logoutRequest struct {
 	next   string  // post_logout_redirect_uri with state; "" for none
 }
 
+// serveEndSession is the end session endpoint (RP-Initiated Logout 1.0 §2).
 func (s *Server) serveEndSession(r *request) (*reply, *oauthError) {
 	req, hintSubject, e := s.readLogout(r.params)
 	if e != nil {
@@ -39,7 +40,8 @@ func (s *Server) readLogout(p url.Values) (req *logoutRequest, sub string, e *oa
 		var ok bool
 		sub, audience, ok = s.readHint(hint)
 		if !ok || id != "" && id != audience {
-			return nil, "", invalidRequest("id_token_hint is not an ID token that this server gave to this program.")
+			return nil, "", invalidRequest(
+				"id_token_hint is not an ID token that this server gave to this program.")
 		}
 		id = audience
 	}
@@ -55,7 +57,8 @@ func (s *Server) readLogout(p url.Values) (req *logoutRequest, sub string, e *oa
 	// Without a client there is nothing to compare with, and an unchecked address
 	// would make this endpoint an open redirector (S22).
 	if req.client == nil || !registeredURI(req.client.PostLogoutRedirectURIs, next) {
-		return nil, "", invalidRequest("The post_logout_redirect_uri is not registered for this program.")
+		return nil, "", invalidRequest(
+			"The post_logout_redirect_uri is not registered for this program.")
 	}
 	if state := p.Get("state"); state != "" {
 		next = withQuery(next, url.Values{"state": {state}})

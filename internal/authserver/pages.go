@@ -42,6 +42,7 @@ func when(ok bool, yes markup) markup {
 	return yes
 }
 
+// cspHash allows one inline style or script in a Content-Security-Policy.
 func cspHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -68,7 +69,8 @@ func (s *Server) page(status int, title, formAction string, content markup, scri
 <footer>%s · a sign-in server for tests and demonstrations. It asks for no password.</footer>
 </body>
 </html>
-`, title, markup(pagesCSS), content, when(script != "", markup("<script>"+script+"</script>\n")), host)
+`, title, markup(pagesCSS), content,
+		when(script != "", markup("<script>"+script+"</script>\n")), host)
 	policy := "default-src 'none'; style-src " + cspHash(pagesCSS) +
 		"; base-uri 'none'; frame-ancestors 'none'; form-action " + formAction
 	if script != "" {
@@ -96,7 +98,7 @@ func schemeOf(uri string) string {
 // signIn is what the sign-in page shows.
 type signIn struct {
 	client  string
-	user    string // the user who is signed in; "" if the page has to ask for a name
+	user    string // the signed-in user; "" if the page has to ask for a name
 	name    string // what the user typed before, or login_hint
 	problem string
 	code    string // the user code of the device flow; "" for none
@@ -104,13 +106,16 @@ type signIn struct {
 	back    string // the host that the user is sent back to
 }
 
+// markup is the page's content. action is the address of its form, and
+// interaction the id that the form carries.
 func (p signIn) markup(action, interaction string) markup {
 	heading, lead := "Sign in to "+p.client, "A program on your computer wants to sign you in."
 	if p.user != "" {
 		heading = "Allow " + p.client + "?"
 	}
 	if p.code != "" {
-		lead = "A device wants to be signed in. Allow it only if it shows this code, and you started it yourself."
+		lead = "A device wants to be signed in. " +
+			"Allow it only if it shows this code, and you started it yourself."
 	}
 	user := fill(`<div class="who"><span>Signed in as <strong>%s</strong></span>`+
 		`<button class="link" name="action" value="switch">Not you?</button></div>`, p.user)
@@ -133,13 +138,15 @@ func (p signIn) markup(action, interaction string) markup {
 %s`, initial, heading, lead,
 		when(p.code != "", fill("<p class=\"shown\">%s</p>\n", p.code)), problem(p.problem),
 		action, interaction, user, scopeList(p.scopes),
-		when(p.back != "", fill("<p class=\"note\">Either way, you go back to the program at %s.</p>\n", p.back)))
+		when(p.back != "",
+			fill("<p class=\"note\">Either way, you go back to the program at %s.</p>\n", p.back)))
 }
 
 // problem tells the user what was wrong with what they typed. invalid marks the
 // field.
 func problem(text string) markup {
-	return when(text != "", fill("<p class=\"problem\" role=\"alert\" id=\"problem\">%s</p>\n", text))
+	return when(text != "",
+		fill("<p class=\"problem\" role=\"alert\" id=\"problem\">%s</p>\n", text))
 }
 
 func invalid(problem string) markup {
@@ -170,12 +177,14 @@ func scopeList(scopes []string) markup {
 	var items markup
 	for _, sc := range scopes {
 		text := scopeText(sc)
-		items += fill(`<li>%s<code>%s</code></li>`, when(text != "", fill(`<span>%s</span>`, text)), sc)
+		items += fill(`<li>%s<code>%s</code></li>`,
+			when(text != "", fill(`<span>%s</span>`, text)), sc)
 	}
-	return when(items != "",
-		fill("<p class=\"head\" id=\"asks\">It asks to</p>\n<ul aria-labelledby=\"asks\">%s</ul>", items))
+	return when(items != "", fill(
+		"<p class=\"head\" id=\"asks\">It asks to</p>\n<ul aria-labelledby=\"asks\">%s</ul>", items))
 }
 
+// signInPage shows the sign-in page, or the consent page if in has a session.
 func (s *Server) signInPage(r *request, in *interaction) *reply {
 	name := ""
 	if in.request != nil {
@@ -248,12 +257,13 @@ func (s *Server) formPostPage(redirectURI string, params url.Values) *reply {
 			inputs += fill("<input type=\"hidden\" name=\"%s\" value=\"%s\">\n", name, value)
 		}
 	}
-	return s.page(http.StatusOK, "Back to the program", schemeOf(redirectURI), fill(`<h1>Back to the program</h1>
+	content := fill(`<h1>Back to the program</h1>
 <p>If nothing happens, press the button.</p>
 <form method="post" action="%s">
 %s<div class="actions"><button>Continue</button></div>
 </form>
-`, redirectURI, inputs), submitScript)
+`, redirectURI, inputs)
+	return s.page(http.StatusOK, "Back to the program", schemeOf(redirectURI), content, submitScript)
 }
 
 // messagePage says one thing: something went well, or it did not.
@@ -268,6 +278,8 @@ func (s *Server) messagePage(status int, good bool, title, text string) *reply {
 `, class, sign, title, text), "")
 }
 
+// failurePage shows an error that must not be sent to the client, because the
+// client or its redirect URI is not known to be good.
 func (s *Server) failurePage(e *oauthError) *reply {
 	return s.messagePage(e.status, false, "This link does not work", e.description)
 }

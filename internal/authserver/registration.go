@@ -16,7 +16,10 @@ import (
 // forgotten first.
 const maxRegistered = 1000
 
-func (s *Server) canRegister() bool { return s.cfg.OpenRegistration || s.cfg.InitialAccessToken != "" }
+// canRegister reports whether there is a registration endpoint.
+func (s *Server) canRegister() bool {
+	return s.cfg.OpenRegistration || s.cfg.InitialAccessToken != ""
+}
 
 // registration is the metadata that a client registers itself with (RFC 7591 §2).
 type registration struct {
@@ -30,8 +33,10 @@ type registration struct {
 	JWKS                   json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI                string          `json:"jwks_uri,omitempty"`
 	SignedUserinfo         string          `json:"userinfo_signed_response_alg,omitempty"`
-	BoundTokens            bool            `json:"dpop_bound_access_tokens,omitempty"`              // RFC 9449 §5.2
-	RequirePAR             bool            `json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
+	// RFC 9449 §5.2
+	BoundTokens bool `json:"dpop_bound_access_tokens,omitempty"`
+	// RFC 9126 §6
+	RequirePAR bool `json:"require_pushed_authorization_requests,omitempty"`
 }
 
 // registered is the response to a registration (RFC 7591 §3.2.1).
@@ -89,13 +94,15 @@ func (s *Server) readRegistration(r *request) (wanted registration, e *oauthErro
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil || wire.UnmarshalJSON(body, &wanted) != nil {
-		return wanted, badMetadata("the body is not the JSON that RFC 7591 §2 describes, or is too large")
+		return wanted, badMetadata(
+			"the body is not the JSON that RFC 7591 §2 describes, or is too large")
 	}
 	return wanted, nil
 }
 
 func badMetadata(why string) *oauthError { return fail("invalid_client_metadata", why) }
 
+// forgetOldestClient keeps the number of clients within maxRegistered. It is called with s.mu held.
 func (s *Server) forgetOldestClient() {
 	if len(s.registered) >= maxRegistered {
 		delete(s.clients, s.registered[0])
@@ -147,7 +154,8 @@ func (a registration) client() (*Client, *oauthError) {
 	case a.ApplicationType != "native" && slices.ContainsFunc(c.RedirectURIs, notHTTPS):
 		// The default is web, which has no loopback redirect (OpenID Connect Dynamic
 		// Client Registration §2).
-		return nil, fail("invalid_redirect_uri", "a redirect URI that is not https needs application_type native")
+		return nil, fail("invalid_redirect_uri",
+			"a redirect URI that is not https needs application_type native")
 	}
 	return c, nil
 }

@@ -57,7 +57,8 @@ func (s *Server) Protect(res Resource, h http.Handler) http.Handler {
 			return
 		}
 		g := Grant{
-			Subject: s.subject(t.grant.user), ClientID: t.grant.client, Scope: t.scope, DPoP: t.jkt != "",
+			Subject: s.subject(t.grant.user), ClientID: t.grant.client,
+			Scope: t.scope, DPoP: t.jkt != "",
 		}
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), grantKey{}, g)))
 	})
@@ -125,7 +126,8 @@ func readToken(r *http.Request) (token string, dpop bool, e *oauthError) {
 	}
 	scheme, token, _ := strings.Cut(headers[0], " ")
 	if len(headers) > 1 || token == "" || strings.ContainsAny(token, " ,") {
-		return "", false, invalidRequest("the Authorization header is malformed, or there are several")
+		return "", false, invalidRequest(
+			"the Authorization header is malformed, or there are several")
 	}
 	dpop = strings.EqualFold(scheme, "DPoP")
 	if !dpop && !strings.EqualFold(scheme, "Bearer") {
@@ -140,7 +142,8 @@ func (s *Server) sufficient(t *token, res Resource) *oauthError {
 		return invalidToken("the token was issued for another resource")
 	}
 	if !subset(strings.Fields(res.Scope), t.scope) {
-		return &oauthError{http.StatusForbidden, "insufficient_scope", "the token lacks a scope", ""}
+		why := "the token lacks a scope"
+		return &oauthError{http.StatusForbidden, "insufficient_scope", why, ""}
 	}
 	badACR := res.ACR != "" && !slices.Contains(strings.Fields(res.ACR), t.grant.acr)
 	if badACR || res.MaxAge > 0 && s.now().Sub(t.grant.authTime) > res.MaxAge {
@@ -178,17 +181,22 @@ func (s *Server) challenge(res Resource, e *oauthError) *reply {
 	if !res.RequireDPoP && !s.cfg.RequireDPoP && !proof {
 		values = append(values, "Bearer "+quoteParams(params))
 	}
-	values = append(values, "DPoP "+quoteParams(append(params, "algs", strings.Join(algorithmNames(), " "))))
-	return &reply{e.status, http.Header{"Www-Authenticate": values}, []byte(http.StatusText(e.status))}
+	params = append(params, "algs", strings.Join(algorithmNames(), " "))
+	values = append(values, "DPoP "+quoteParams(params))
+	header := http.Header{"Www-Authenticate": values}
+	return &reply{e.status, header, []byte(http.StatusText(e.status))}
 }
 
+// quoteParams writes pairs of names and values as the parameters of a challenge
+// (RFC 9110 §11.2).
 func quoteParams(params []string) string {
 	var b strings.Builder
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	for i := 0; i < len(params); i += 2 {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, `%s="%s"`, params[i], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(params[i+1]))
+		fmt.Fprintf(&b, `%s="%s"`, params[i], escape.Replace(params[i+1]))
 	}
 	return b.String()
 }
@@ -196,7 +204,7 @@ func quoteParams(params []string) string {
 // ResourceMetadata serves a resource's metadata (RFC 9728 §2). It belongs at
 // [ResourceMetadataPath].
 func (s *Server) ResourceMetadata(res Resource) http.Handler {
-	return s.adapt(&endpoint{methods: []string{http.MethodGet}, handle: func(*request) (*reply, *oauthError) {
+	handle := func(*request) (*reply, *oauthError) {
 		return jsonReply(http.StatusOK, map[string]any{
 			"resource":                          res.URL,
 			"authorization_servers":             []string{s.cfg.Issuer},
@@ -205,9 +213,11 @@ func (s *Server) ResourceMetadata(res Resource) http.Handler {
 			"dpop_signing_alg_values_supported": algorithmNames(),
 			"dpop_bound_access_tokens_required": res.RequireDPoP || s.cfg.RequireDPoP,
 		})
-	}})
+	}
+	return s.adapt(&endpoint{methods: []string{http.MethodGet}, handle: handle})
 }
 
+// resourceWellKnown is the well-known part of RFC 9728 §3.
 const resourceWellKnown = "/.well-known/oauth-protected-resource"
 
 // ResourceMetadataPath returns the path of a resource's metadata on its host. The

@@ -41,6 +41,7 @@ func (s *Server) setCookie(r *request, purpose, value string, life time.Duration
 	r.header.Add("Set-Cookie", c.String())
 }
 
+// cookie returns a cookie's value, or "" without it.
 func (s *Server) cookie(r *request, purpose string) string {
 	c, err := r.Cookie(s.cookieName(purpose))
 	if err != nil {
@@ -72,6 +73,7 @@ func (s *Server) signIn(r *request, user, acr string) *session {
 	return sess
 }
 
+// signOut ends the session of the browser that sent r. The grants stay.
 func (s *Server) signOut(r *request) {
 	s.mu.Lock()
 	s.sessions.remove(hash(s.cookie(r, "session")))

@@ -36,22 +36,24 @@ func (s *Server) remember(r *request, in *interaction) (id string) {
 // serveDecide takes the user's decision.
 func (s *Server) serveDecide(r *request) (*reply, *oauthError) {
 	if http.NewCrossOriginProtection().Check(r.Request) != nil {
-		return nil, &oauthError{http.StatusForbidden, "invalid_request", "This form was sent by another site.", ""}
+		why := "This form was sent by another site."
+		return nil, &oauthError{http.StatusForbidden, "invalid_request", why, ""}
 	}
 	s.mu.Lock()
 	// It is taken and not only read, so that a second click finds nothing.
 	in, ok := s.interactions.take(hash(r.params.Get("interaction")), s.now())
 	s.mu.Unlock()
 	if !ok || !equal(in.browser, hash(s.cookie(r, "browser"))) {
-		return nil, invalidRequest("This page is too old, was answered before, or was opened in another browser. " +
-			"Start again in the program.")
+		return nil, invalidRequest("This page is too old, was answered before, " +
+			"or was opened in another browser. Start again in the program.")
 	}
 	// Anything but a clear yes is a no.
 	switch action := r.params.Get("action"); {
 	case action == "allow" && in.logout != nil:
 		return s.finishLogout(r, in.logout), nil
 	case in.logout != nil:
-		return s.messagePage(http.StatusOK, false, "Still signed in", "Nothing was changed. You can close this page."), nil
+		return s.messagePage(http.StatusOK, false, "Still signed in",
+			"Nothing was changed. You can close this page."), nil
 	case action == "allow":
 		return s.approve(r, in, strings.TrimSpace(r.params.Get("username")))
 	case action == "switch":
@@ -89,10 +91,12 @@ func (s *Server) approve(r *request, in *interaction, name string) (*reply, *oau
 		"Your device is signed in. You can close this page and go back to it."), nil
 }
 
+// reject sends the user's no to the client, or to the device.
 func (s *Server) reject(r *request, in *interaction) *reply {
 	if in.device == nil {
 		return s.sendError(r, in.request, fail("access_denied", "the user said no"))
 	}
 	s.resolveDevice(in.device, nil, false)
-	return s.messagePage(http.StatusOK, false, "Access denied", "The device was not signed in. You can close this page.")
+	return s.messagePage(http.StatusOK, false, "Access denied",
+		"The device was not signed in. You can close this page.")
 }

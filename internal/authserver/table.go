@@ -11,7 +11,9 @@ import (
 // fraction of either.
 const (
 	manySmall = 50_000
-	fewLarge  = 2_000 // for entries of up to maxQuery or maxBody bytes that anybody can send without signing in
+	// fewLarge is for entries that anybody can send without signing in, of up to
+	// maxQuery or maxBody bytes each.
+	fewLarge = 2_000
 )
 
 // table is a map with bounds. Each entry expires at its own time, and the oldest
@@ -23,6 +25,7 @@ type table[V any] struct {
 	order   list.List // of *entry[V], the oldest first
 }
 
+// entry is an entry of a table. It counts as gone from until on.
 type entry[V any] struct {
 	key   string
 	value V
@@ -50,6 +53,7 @@ func (t *table[V]) put(key string, v V, now, until time.Time) {
 	t.entries[key] = t.order.PushBack(&entry[V]{key, v, until})
 }
 
+// get returns an entry that has not expired.
 func (t *table[V]) get(key string, now time.Time) (V, bool) {
 	if e := t.entries[key]; e != nil {
 		if found := e.Value.(*entry[V]); now.Before(found.until) {
@@ -104,6 +108,6 @@ func (w *window) over(now time.Time, limit int) bool {
 	return now.Sub(w.began) < time.Minute && w.n > limit
 }
 
-// newToken returns a text that nobody can guess. The prefix says what it is, for
-// secret scanners and for a reader who finds one in a log.
+// newToken returns a text that nobody can guess, of about 160 bits. The prefix says
+// what it is, for secret scanners and for the reader of a log.
 func newToken(prefix string) string { return prefix + rand.Text() + rand.Text()[:6] }

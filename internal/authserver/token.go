@@ -69,7 +69,9 @@ func required(kind string) []string {
 
 func (s *Server) readTokenRequest(r *request) (*tokenRequest, *oauthError) {
 	form := r.params
-	t := &tokenRequest{client: r.client, kind: form.Get("grant_type"), form: form, resources: form["resource"]}
+	t := &tokenRequest{
+		client: r.client, kind: form.Get("grant_type"), form: form, resources: form["resource"],
+	}
 	switch {
 	case t.kind == "":
 		return nil, invalidRequest("grant_type is missing")
@@ -91,7 +93,8 @@ func (s *Server) readTokenRequest(r *request) (*tokenRequest, *oauthError) {
 	}
 	if v := form.Get("code_verifier"); v != "" {
 		if !validVerifier(v) {
-			return nil, invalidRequest("code_verifier is not 43 to 128 unreserved characters (RFC 7636 §4.1)")
+			return nil, invalidRequest(
+				"code_verifier is not 43 to 128 unreserved characters (RFC 7636 §4.1)")
 		}
 		t.challenge = tokenHash(v)
 	}
@@ -132,7 +135,8 @@ func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf
 	if e != nil {
 		return nil, nil, e
 	}
-	if t.kind != grantRefresh && slices.Contains(g.scope, "offline_access") && t.client.may(grantRefresh) {
+	offline := slices.Contains(g.scope, "offline_access") && t.client.may(grantRefresh)
+	if offline && t.kind != grantRefresh {
 		if t.client.auth() == AuthNone {
 			// A confidential client's refresh tokens are bound to its authentication
 			// instead (RFC 9449 §5).
@@ -177,6 +181,8 @@ type idTokenOf struct {
 	first bool // the first of this sign-in: only that has the nonce (OpenID Connect Core §12.2)
 }
 
+// signIDToken makes an ID token (OpenID Connect Core §2). Its at_hash binds it to
+// accessToken (§3.1.3.6).
 func (s *Server) signIDToken(of *idTokenOf, accessToken string) (string, error) {
 	key, now, g := s.key(), s.now(), of.grant
 	claims := s.claimsFor(g, of.scope, g.claims.IDToken)
@@ -205,8 +211,8 @@ func (s *Server) signIDToken(of *idTokenOf, accessToken string) (string, error) 
 // or "" for a claim that belongs to none and is always released.
 func claimScope(claim string) string {
 	switch claim {
-	case "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile",
-		"picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at":
+	case "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username",
+		"profile", "picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at":
 		return "profile"
 	case "email", "email_verified":
 		return "email"

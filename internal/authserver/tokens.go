@@ -71,8 +71,9 @@ func (s *Server) introspect(c *Client, token string) introspection {
 	}
 	g := t.grant
 	out := introspection{
-		Active: true, ClientID: g.client, Username: g.user, Subject: s.subject(g.user), Issuer: s.cfg.Issuer,
-		Scope: strings.Join(t.scope, " "), Audience: t.audience, ACR: g.acr, AuthTime: g.authTime.Unix(),
+		Active: true, Issuer: s.cfg.Issuer, ClientID: g.client,
+		Username: g.user, Subject: s.subject(g.user), ACR: g.acr, AuthTime: g.authTime.Unix(),
+		Scope: strings.Join(t.scope, " "), Audience: t.audience,
 		Expiry: t.expires.Unix(), IssuedAt: t.issued.Unix(),
 	}
 	if !t.refresh {

@@ -41,13 +41,13 @@ type User struct {
 	provider string // the issuer's origin
 }
 
-// NewUser returns a user of the provider with this issuer, whose browser has no
+// NewUser returns a user of the provider with this issuer. Their browser has no
 // cookies yet.
 func NewUser(issuer, name string) *User {
-	return &User{Name: name, provider: origin(issuer), Client: http.Client{
-		Jar:           &cookies{kept: map[string]*http.Cookie{}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	u := &User{Name: name, provider: origin(issuer)}
+	u.Client.Jar = &cookies{kept: map[string]*http.Cookie{}}
+	u.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return u
 }
 
 // maxSteps bounds the pages and redirects of one sign-in. Real providers need up
@@ -77,7 +77,7 @@ func (u *User) Visit(ctx context.Context, address string) (*Answer, error) {
 	for range maxSteps {
 		next, status, err := at.follow(ctx)
 		switch {
-		case next == nil && status < http.StatusBadRequest && status > 0 && origin(address) == u.provider:
+		case next == nil && !failed(status) && origin(address) == u.provider:
 			return nil, nil
 		case next == nil:
 			return nil, err
@@ -97,7 +97,7 @@ func (a *Answer) Deliver(ctx context.Context) error {
 			return nil
 		}
 		next, status, err := a.follow(ctx)
-		if next == nil && (status == 0 || status >= http.StatusBadRequest) {
+		if next == nil && failed(status) {
 			return err
 		}
 		a = next
@@ -113,6 +113,9 @@ func (u *User) SignIn(ctx context.Context, address string) error {
 	}
 	return answer.Deliver(ctx)
 }
+
+// failed reports whether a status of follow's is an error.
+func failed(status int) bool { return status == 0 || status >= http.StatusBadRequest }
 
 // stayed describes the page on which a visit ended. It quotes one of this
 // server's pages.
@@ -248,6 +251,8 @@ func (u *User) fill(page string) (action string, form url.Values, ok bool) {
 	return action, form, ok
 }
 
+// attributes returns the attributes of an HTML tag, with their names in lower
+// case.
 func attributes(tag string) map[string]string {
 	found := map[string]string{}
 	attribute := regexp.MustCompile(`(?is)\b([a-z-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))`)

@@ -223,16 +223,18 @@ func (g *Glewlwyd) SignIn() []browser.Step {
 	}
 }
 
-// Person is somebody with an account here. The login page is a program for the browser; what it would ask of the provider's own
-// interface for a person who says yes to everything, this person asks.
-func (g *Glewlwyd) Person() *Person {
-	p := NewPerson(GlewlwydUser, GlewlwydPassword)
-	p.program = g.loginPage
-	return p
+// User returns a user with an account here. The login page is a program for the
+// browser. This user calls the provider's own interface as that program would, for
+// a user who allows everything.
+func (g *Glewlwyd) User(issuer string) *User {
+	u := NewUser(issuer, GlewlwydUser, GlewlwydPassword)
+	u.Script = func(ctx context.Context, page *url.URL) (string, error) { return g.loginPage(ctx, u, page) }
+	return u
 }
 
-// loginPage does what login.html does at a page's address, and says where that goes on; "": nowhere.
-func (g *Glewlwyd) loginPage(ctx context.Context, p *Person, page *url.URL) (next string, err error) {
+// loginPage does what login.html does at a page's address. It returns the address
+// that the page goes on to, or "".
+func (g *Glewlwyd) loginPage(ctx context.Context, u *User, page *url.URL) (next string, err error) {
 	if page.Path != "/login.html" {
 		return "", nil
 	}
@@ -245,22 +247,23 @@ func (g *Glewlwyd) loginPage(ctx context.Context, p *Person, page *url.URL) (nex
 		return "", errors.New("glewlwyd: " + prompt)
 	case "end_session", "single_logout":
 		if sid := q.Get("sid"); sid != "" {
-			if err := g.api(ctx, p.browser, http.MethodDelete, "/"+q.Get("plugin")+"/session/"+sid, nil, nil); err != nil {
+			if err := g.api(ctx, &u.Client, http.MethodDelete, "/"+q.Get("plugin")+"/session/"+sid, nil, nil); err != nil {
 				return "", err
 			}
 		}
-		return back, g.api(ctx, p.browser, http.MethodDelete, "/auth/", nil, nil)
+		return back, g.api(ctx, &u.Client, http.MethodDelete, "/auth/", nil, nil)
 	default:
 		var known []any
-		asks := prompt == "login" || q.Get("refresh_login") == "true" || g.api(ctx, p.browser, http.MethodGet, "/profile_list", nil, &known) != nil || len(known) == 0
-		if asks {
-			if err := g.api(ctx, p.browser, http.MethodPost, "/auth/", map[string]any{"username": p.Name, "password": p.typePassword()}, nil); err != nil {
+		again := prompt == "login" || q.Get("refresh_login") == "true"
+		if again || g.api(ctx, &u.Client, http.MethodGet, "/profile_list", nil, &known) != nil || len(known) == 0 {
+			credentials := map[string]any{"username": u.Name, "password": u.Password}
+			if err := g.api(ctx, &u.Client, http.MethodPost, "/auth/", credentials, nil); err != nil {
 				return "", err
 			}
 		}
 	}
 	if client := q.Get("client_id"); client != "" {
-		if err := g.api(ctx, p.browser, http.MethodPut, "/auth/grant/"+url.PathEscape(client), map[string]any{"scope": q.Get("scope")}, nil); err != nil {
+		if err := g.api(ctx, &u.Client, http.MethodPut, "/auth/grant/"+url.PathEscape(client), map[string]any{"scope": q.Get("scope")}, nil); err != nil {
 			return "", err
 		}
 	}
