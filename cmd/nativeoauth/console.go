@@ -18,8 +18,8 @@ import (
 
 // console writes to the user: on stderr, in plain lines. On a terminal its last
 // line can count down during a wait. Without one, and for a screen reader
-// (TERM=dumb), nothing moves. It is an [io.Writer] for whole lines, and safe for
-// concurrent use.
+// (TERM=dumb), nothing moves. It is an [io.Writer] for whole lines, and safe
+// for concurrent use.
 type console struct {
 	terminal bool // stderr is a terminal that can erase a line
 	colour   bool
@@ -57,8 +57,8 @@ func (c *console) Write(b []byte) (int, error) {
 
 func (c *console) say(format string, args ...any) { _, _ = fmt.Fprintf(c, format+"\n", args...) }
 
-// tell writes text that the user reads and does not copy. On a terminal it breaks
-// the lines between words, except those that are indented.
+// tell writes text that the user reads and does not copy. On a terminal it
+// breaks the lines between words, except those that are indented.
 func (c *console) tell(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if c.terminal {
@@ -78,8 +78,8 @@ func (c *console) warn(format string, args ...any) {
 	c.say("nativeoauth: warning: %s", fmt.Sprintf(format, args...))
 }
 
-// warnings is a [slog.Handler] for the user: it writes warnings and errors in the
-// command's own form.
+// warnings is a [slog.Handler] for the user: it writes warnings and errors in
+// the command's own form.
 type warnings struct{ console *console }
 
 // Enabled implements [slog.Handler].
@@ -125,8 +125,8 @@ func (c *console) dim(text string) string {
 	return "\x1b[2m" + text + "\x1b[0m"
 }
 
-// wait shows what the command waits for and how much time is left, until stop is
-// called. It does nothing if stderr is no terminal.
+// wait shows what the command waits for and how much time is left, until stop
+// is called. It does nothing if stderr is no terminal.
 func (c *console) wait(what string, until time.Time) (stop func()) {
 	if !c.terminal {
 		return func() {}
@@ -189,8 +189,8 @@ func (c *console) height() int {
 	return 0
 }
 
-// wrap breaks text at spaces into lines of at most width columns. A longer word,
-// such as a URL, stays whole.
+// wrap breaks text at spaces into lines of at most width columns. A longer
+// word, such as a URL, stays whole.
 func wrap(text string, width int) []string {
 	width = max(width, 20)
 	var lines []string

@@ -27,9 +27,9 @@ const (
 	demoScope  = "notes:read"
 	// demoLifetime is short, so that a token expires while the user watches.
 	demoLifetime = 3 * time.Second
-	// demoPatience is how long the demo waits for the user before it plays one. It
-	// must end by itself even if nobody sees the browser. It is shorter than the
-	// minute for which the provider keeps a pushed request.
+	// demoPatience is how long the demo waits for the user before it plays one.
+	// It must end by itself even if nobody sees the browser. It is shorter than
+	// the minute for which the provider keeps a pushed request.
 	demoPatience          = 45 * time.Second
 	demoPatienceUnwatched = 15 * time.Second // stderr is no terminal
 )
@@ -158,8 +158,8 @@ func demoUse(
 	return nil
 }
 
-// demoStore returns the keychain, with an entry of the demo's own, or else memory.
-// place says which it is, and why.
+// demoStore returns the keychain, with an entry of the demo's own, or else
+// memory. place says which it is, and why.
 func demoStore(ctx context.Context) (
 	store tokenstore.Store, place string, cleanup func(), err error,
 ) {
@@ -283,8 +283,8 @@ func (n *narrator) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// demoUser opens the user's browser. If there is none, or nobody acts in it, the
-// demo plays the user over HTTP.
+// demoUser opens the user's browser. If there is none, or nobody acts in it,
+// the demo plays the user over HTTP.
 type demoUser struct {
 	*authserver.User
 	tale     *tale
@@ -389,7 +389,8 @@ func (d *demoUser) play(ctx context.Context, url, why string) {
 	})
 }
 
-// done ends the waiting, and waits until the played user has seen the last page.
+// done ends the waiting, and waits until the played user has seen the last
+// page.
 func (d *demoUser) done() {
 	d.came()
 	d.playing.Wait()

@@ -42,9 +42,9 @@ type claimsRequest struct {
 // unknown client fails its authentication.
 var errNoClient = invalidRequest("No program is known under this client_id.")
 
-// serveAuthorize is the authorization endpoint (RFC 6749 §3.1). Until the client
-// and its redirect URI are known to be good, an error is shown to the user. It
-// must not be sent to an address that anybody could have written there
+// serveAuthorize is the authorization endpoint (RFC 6749 §3.1). Until the
+// client and its redirect URI are known to be good, an error is shown to the
+// user. It must not be sent to an address that anybody could have written there
 // (§4.1.2.1).
 func (s *Server) serveAuthorize(r *request) (*reply, *oauthError) {
 	c := s.client(r.params.Get("client_id"))
@@ -72,8 +72,9 @@ func (s *Server) serveAuthorize(r *request) (*reply, *oauthError) {
 	return s.decide(r, req)
 }
 
-// checkAuthRequest checks everything except redirect_uri. It returns the request
-// beside an error too, because the error is sent to the request's redirect URI.
+// checkAuthRequest checks everything except redirect_uri. It returns the
+// request beside an error too, because the error is sent to the request's
+// redirect URI.
 func (s *Server) checkAuthRequest(c *Client, p url.Values) (*authRequest, *oauthError) {
 	req := &authRequest{
 		client:      c,
@@ -363,8 +364,8 @@ func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, 
 		epoch:     s.epoch,
 	}
 	issued := newToken("ac_")
-	// The code is kept for longer than it is good, so that a late second use of it
-	// still revokes the tokens of the first.
+	// The code is kept for longer than it is good, so that a late second use of
+	// it still revokes the tokens of the first.
 	s.codes.put(hash(issued), &code{
 		grant: g, redirectURI: req.redirectURI, challenge: req.challenge, jkt: req.jkt,
 		expires: now.Add(codeLifetime),
@@ -384,7 +385,8 @@ func (s *Server) sendError(r *request, req *authRequest, e *oauthError) *reply {
 	return s.sendResponse(r, req, params)
 }
 
-// sendResponse sends the browser back to the client, by a redirect or by a form.
+// sendResponse sends the browser back to the client, by a redirect or by a
+// form.
 func (s *Server) sendResponse(r *request, req *authRequest, params url.Values) *reply {
 	if req.state != "" {
 		params.Set("state", req.state)

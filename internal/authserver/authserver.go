@@ -1,9 +1,10 @@
 // Package authserver is a strict OAuth 2.1 authorization server and OpenID
 // provider that lives in memory.
 //
-// It stands behind oauthclient/oauthtest, with which programs test their sign-in,
-// and behind the command's demo. It is strict on purpose: a client should learn
-// here about the mistakes that a lenient provider would let pass. It speaks
+// It stands behind oauthclient/oauthtest, with which programs test their
+// sign-in, and behind the command's demo. It is strict on purpose: a client
+// should learn here about the mistakes that a lenient provider would let pass.
+// It speaks
 //
 //   - the authorization code flow with PKCE S256 only (RFC 7636, RFC 8252,
 //     RFC 9207), with a page for the user or without one,
@@ -17,8 +18,8 @@
 //   - the resource server's side: RFC 6750, RFC 9470 and RFC 9728
 //     ([Server.Protect]).
 //
-// The package shares no code with the client's internal/oauth, oidc and jose. Both
-// sides read the specifications independently, so that a misreading shows.
+// The package shares no code with the client's internal/oauth, oidc and jose.
+// Both sides read the specifications independently, so that a misreading shows.
 //
 // Everything that the server keeps is bounded and expires. Nothing survives the
 // process, and the server starts no goroutine. Its http.Server provides the
@@ -26,10 +27,10 @@
 //
 // # Reading the code
 //
-// Each endpoint is a row in [Server.route]. http.go has the one adapter that does
-// what all endpoints have in common. A handler gets a request that the adapter
-// has read and returns a reply or an *oauthError. [User] plays the user at the
-// sign-in page.
+// Each endpoint is a row in [Server.route]. http.go has the one adapter that
+// does what all endpoints have in common. A handler gets a request that the
+// adapter has read and returns a reply or an *oauthError. [User] plays the user
+// at the sign-in page.
 package authserver
 
 import (
@@ -71,15 +72,15 @@ const (
 type Rotation int
 
 const (
-	// RotateStrict issues a new refresh token with each refresh. A consumed one that
-	// is presented again revokes the whole family (RFC 9700 §4.14.2).
+	// RotateStrict issues a new refresh token with each refresh. A consumed one
+	// that is presented again revokes the whole family (RFC 9700 §4.14.2).
 	RotateStrict Rotation = iota
-	// RotateGrace accepts a consumed refresh token for Config.Grace after its use.
-	// Each time it answers with a new pair of tokens.
+	// RotateGrace accepts a consumed refresh token for Config.Grace after its
+	// use. Each time it answers with a new pair of tokens.
 	RotateGrace
-	// RotateGraceSame accepts a consumed refresh token for Config.Grace after its
-	// use, and until its successor is used. It answers with that same successor and
-	// a new access token.
+	// RotateGraceSame accepts a consumed refresh token for Config.Grace after
+	// its use, and until its successor is used. It answers with that same
+	// successor and a new access token.
 	RotateGraceSame
 	// RotateNever keeps the refresh token. A refresh response has none.
 	RotateNever
@@ -88,61 +89,62 @@ const (
 // Config describes a server. Only Issuer is required. [New] copies the Config;
 // the maps in it must not change afterwards.
 type Config struct {
-	// Issuer is the server's identifier and the base of its endpoints: https, or
-	// http on a loopback address. It may have a path.
+	// Issuer is the server's identifier and the base of its endpoints: https,
+	// or http on a loopback address. It may have a path.
 	Issuer string
 	// Clients are known from the start. nil means only those that register.
 	Clients []Client
-	// Users can sign in. The key is the name that they type, the value their claims;
-	// "sub" defaults to the name. nil lets anybody sign in under any name, without
-	// further claims.
+	// Users can sign in. The key is the name that they type, the value their
+	// claims; "sub" defaults to the name. nil lets anybody sign in under any
+	// name, without further claims.
 	Users map[string]map[string]any
 	// AutoUser signs in and approves at once, without a page. "" shows a page.
 	// [Server.SetAutoUser] changes it.
 	AutoUser string
 
-	// Scopes are those that can be granted; nil means every scope. Only the scope
-	// offline_access brings a refresh token.
+	// Scopes are those that can be granted; nil means every scope. Only the
+	// scope offline_access brings a refresh token.
 	Scopes []string
-	// Resources are the resource indicators that are accepted (RFC 8707). nil means
-	// every absolute URI without a fragment.
+	// Resources are the resource indicators that are accepted (RFC 8707). nil
+	// means every absolute URI without a fragment.
 	Resources []string
-	// ACRValues are the authentication context classes that a sign-in can reach. The
-	// first is that of a usual sign-in. nil means "pwd", "mfa".
+	// ACRValues are the authentication context classes that a sign-in can
+	// reach. The first is that of a usual sign-in. nil means "pwd", "mfa".
 	ACRValues []string
 
 	// AccessTokenLifetime and IDTokenLifetime default to five minutes,
 	// RefreshTokenLifetime to thirty days.
 	AccessTokenLifetime, IDTokenLifetime, RefreshTokenLifetime time.Duration
-	// DeviceInterval is the time between a device's polls, in whole seconds. 0 means
-	// five seconds.
+	// DeviceInterval is the time between a device's polls, in whole seconds. 0
+	// means five seconds.
 	DeviceInterval time.Duration
 	// Rotation is RotateStrict by default.
 	Rotation Rotation
 	// Grace is for RotateGrace and RotateGraceSame. 0 means thirty seconds.
 	Grace time.Duration
 
-	// SigningAlg signs ID tokens: ES256, RS256, PS256 or EdDSA. "" means ES256. An
-	// RSA key takes some time to generate.
+	// SigningAlg signs ID tokens: ES256, RS256, PS256 or EdDSA. "" means ES256.
+	// An RSA key takes some time to generate.
 	SigningAlg string
 
 	// RequirePAR rejects authorization requests that were not pushed, and
 	// RequireDPoP token requests and API requests without a proof.
 	RequirePAR  bool
 	RequireDPoP bool
-	// DPoPNonce makes the server's own endpoints demand a nonce (RFC 9449 §8), and
-	// ResourceNonce userinfo and the APIs behind [Server.Protect] (§9).
+	// DPoPNonce makes the server's own endpoints demand a nonce (RFC 9449 §8),
+	// and ResourceNonce userinfo and the APIs behind [Server.Protect] (§9).
 	DPoPNonce, ResourceNonce bool
-	// OpenRegistration lets anybody register (RFC 7591). Otherwise a client needs
-	// InitialAccessToken to register. With neither there is no registration.
+	// OpenRegistration lets anybody register (RFC 7591). Otherwise a client
+	// needs InitialAccessToken to register. With neither there is no
+	// registration.
 	OpenRegistration   bool
 	InitialAccessToken string
 
-	// Misbehave, if not nil, is called by [New] once for each endpoint. The handler
-	// that it returns answers instead of next.
+	// Misbehave, if not nil, is called by [New] once for each endpoint. The
+	// handler that it returns answers instead of next.
 	Misbehave func(endpoint string, next http.Handler) http.Handler
-	// EditIDToken, if not nil, may change the claims of every ID token before it is
-	// signed.
+	// EditIDToken, if not nil, may change the claims of every ID token before
+	// it is signed.
 	EditIDToken func(claims map[string]any)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -266,8 +268,8 @@ func (s *Server) route() {
 	}
 	const wellKnown = "/.well-known/openid-configuration"
 	add(Metadata, wellKnown, get, unread, s.serveMetadata)
-	// OpenID Connect Discovery §4 puts the well-known part after the issuer's path,
-	// RFC 8414 §3.1 before it.
+	// OpenID Connect Discovery §4 puts the well-known part after the issuer's
+	// path, RFC 8414 §3.1 before it.
 	s.routes[wellKnown+s.path] = s.endpoints[Metadata]
 	s.routes["/.well-known/oauth-authorization-server"+s.path] = s.endpoints[Metadata]
 
@@ -289,8 +291,8 @@ func (s *Server) route() {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// An attacker's host name that was rebound to this address would otherwise be
-	// the origin of a copy of the sign-in page.
+	// An attacker's host name that was rebound to this address would otherwise
+	// be the origin of a copy of the sign-in page.
 	scheme, _, _ := strings.Cut(s.origin, ":")
 	if origin := wire.Origin(&url.URL{Scheme: scheme, Host: r.Host}); origin != s.origin {
 		http.Error(w, "this server is "+s.origin, http.StatusMisdirectedRequest)
@@ -338,8 +340,8 @@ func (s *Server) subject(name string) string {
 	return sub
 }
 
-// hash is the form in which a secret is kept. A lookup by it takes the same time
-// whatever was guessed, and the memory holds no tokens.
+// hash is the form in which a secret is kept. A lookup by it takes the same
+// time whatever was guessed, and the memory holds no tokens.
 func hash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:])
@@ -368,7 +370,8 @@ func unique(list []string) (out []string) {
 	return out
 }
 
-// absolute reports whether s is an absolute URI without a fragment (RFC 8707 §2).
+// absolute reports whether s is an absolute URI without a fragment (RFC 8707
+// §2).
 func absolute(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.IsAbs() && !strings.Contains(s, "#")

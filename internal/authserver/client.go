@@ -14,8 +14,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// The ways in which a client authenticates itself (RFC 6749 §2.3, RFC 7523 §2.2,
-// RFC 7591 §2).
+// The ways in which a client authenticates itself (RFC 6749 §2.3, RFC 7523
+// §2.2, RFC 7591 §2).
 const (
 	AuthNone          = "none"
 	AuthBasic         = "client_secret_basic"
@@ -39,8 +39,8 @@ type Client struct {
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
 
-	// Auth is one of the Auth constants; "" means AuthNone. A client authenticates
-	// itself in this way and in no other.
+	// Auth is one of the Auth constants; "" means AuthNone. A client
+	// authenticates itself in this way and in no other.
 	Auth   string
 	Secret wire.Secret         // for AuthBasic and AuthPost
 	Keys   *jose.JSONWebKeySet // for AuthPrivateKeyJWT
@@ -123,8 +123,8 @@ func (c *Client) may(grant string) bool {
 	return c.Grants == nil || slices.Contains(c.Grants, grant)
 }
 
-// registeredURI reports whether uri is one of registered: the same string, except
-// for the port of a loopback address.
+// registeredURI reports whether uri is one of registered: the same string,
+// except for the port of a loopback address.
 func registeredURI(registered []string, uri string) bool {
 	return slices.ContainsFunc(registered, func(r string) bool {
 		if r == uri {
@@ -136,9 +136,9 @@ func registeredURI(registered []string, uri string) bool {
 	})
 }
 
-// splitLoopback splits http://127.0.0.1:1234/callback into "http://127.0.0.1" and
-// "/callback". It cuts the text and does not normalise it, so that nothing but
-// the port can differ.
+// splitLoopback splits http://127.0.0.1:1234/callback into "http://127.0.0.1"
+// and "/callback". It cuts the text and does not normalise it, so that nothing
+// but the port can differ.
 func splitLoopback(uri string) (host, rest string, ok bool) {
 	for _, host := range []string{"http://127.0.0.1", "http://[::1]", "http://localhost"} {
 		rest, ok := strings.CutPrefix(uri, host)
@@ -212,8 +212,8 @@ func readCredential(r *http.Request, form url.Values) (c credential, e *oauthErr
 	return c, nil
 }
 
-// invalidClient does not say whether the client or its secret is wrong. A client
-// that tried HTTP Basic gets a challenge for it (RFC 6749 §5.2).
+// invalidClient does not say whether the client or its secret is wrong. A
+// client that tried HTTP Basic gets a challenge for it (RFC 6749 §5.2).
 func invalidClient(r *http.Request) *oauthError {
 	e := unauthorized("invalid_client", "the client is unknown, or its authentication failed")
 	if r.Header.Get("Authorization") != "" {
@@ -248,8 +248,8 @@ func (s *Server) authenticate(r *http.Request, form url.Values) (*Client, *oauth
 	return c, nil
 }
 
-// asymmetric are the algorithms that clients may sign assertions and DPoP proofs
-// with.
+// asymmetric are the algorithms that clients may sign assertions and DPoP
+// proofs with.
 var asymmetric = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.PS256, jose.RS256}
 
 // algorithmNames are the names of asymmetric, for metadata and challenges.
@@ -283,8 +283,8 @@ func unverifiedSubject(assertion string) string {
 	return claims.Subject
 }
 
-// verifyAssertion returns the payload of a client's assertion, or nil if none of
-// the client's keys verifies it.
+// verifyAssertion returns the payload of a client's assertion, or nil if none
+// of the client's keys verifies it.
 func verifyAssertion(c *Client, jws *jose.JSONWebSignature) []byte {
 	header := jws.Signatures[0].Protected
 	for _, k := range c.Keys.Keys {
@@ -347,8 +347,8 @@ func (s *Server) firstSight(id string, until time.Time) bool {
 	return true
 }
 
-// unixTime clamps f, because a client chooses it and a conversion that overflows
-// could turn a far future into the past.
+// unixTime clamps f, because a client chooses it and a conversion that
+// overflows could turn a far future into the past.
 func unixTime(f float64) time.Time {
 	const year9999 = 253402300799
 	return time.Unix(int64(min(max(f, 0), year9999)), 0)

@@ -85,7 +85,8 @@ func newUserCode() string {
 		for {
 			var one [1]byte
 			_, _ = rand.Read(one[:]) // it never fails
-			// The highest values are dropped, so that all characters are equally likely.
+			// The highest values are dropped, so that all characters are
+			// equally likely.
 			if n := int(one[0]); n < 256-256%20 {
 				b[i] = userCodeChars[n%20]
 				break
@@ -95,9 +96,9 @@ func newUserCode() string {
 	return string(b[:4]) + "-" + string(b[4:])
 }
 
-// findDevice returns the pending device with a user code, or nil. Users may type
-// the code in either case, with or without the dash. After too many wrong codes
-// it finds nothing for a while, so that nobody can guess one.
+// findDevice returns the pending device with a user code, or nil. Users may
+// type the code in either case, with or without the dash. After too many wrong
+// codes it finds nothing for a while, so that nobody can guess one.
 func (s *Server) findDevice(typed string) *device {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,8 +196,8 @@ func (s *Server) poll(t *tokenRequest) (*grant, *oauthError) {
 	if !now.Before(d.expires) {
 		return nil, fail("expired_token", "the device code has expired")
 	}
-	// A poll counts even if it comes too early. So a client that ignores slow_down
-	// gets nothing else.
+	// A poll counts even if it comes too early. So a client that ignores
+	// slow_down gets nothing else.
 	early := !d.lastPoll.IsZero() && now.Sub(d.lastPoll) < d.interval
 	d.lastPoll = now
 	if early {

@@ -140,7 +140,7 @@ func TestUserCodeGuessing(t *testing.T) {
 	require.Equal(t, 200, f.get(d["verification_uri_complete"].(string)).StatusCode)
 }
 
-func TestDeviceWithoutAPerson(t *testing.T) {
+func TestDeviceWithoutAPage(t *testing.T) {
 	f := start(t)
 	d := f.device()
 	require.Contains(t, f.get(d["verification_uri_complete"].(string)).Body, "connected")

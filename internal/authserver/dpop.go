@@ -31,8 +31,8 @@ const (
 	noncesOfResource nonceRole = "resource"
 )
 
-// nonce returns the nonce of a time. It is derived from the clock, so that nonces
-// take no memory.
+// nonce returns the nonce of a time. It is derived from the clock, so that
+// nonces take no memory.
 func (s *Server) nonce(role nonceRole, at time.Time) string {
 	mac := hmac.New(sha256.New, s.nonceKey)
 	fmt.Fprintf(mac, "%s %d %d", role, at.UnixNano()/int64(nonceSpan), s.nonces.Load())
@@ -183,8 +183,8 @@ func rooted(path string) string {
 	return path
 }
 
-// tokenHash returns the base64url of a SHA-256: the ath of an access token, or the
-// S256 challenge of a PKCE verifier.
+// tokenHash returns the base64url of a SHA-256: the ath of an access token, or
+// the S256 challenge of a PKCE verifier.
 func tokenHash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:])

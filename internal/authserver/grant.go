@@ -2,8 +2,8 @@ package authserver
 
 import "time"
 
-// grant is the consent of one user to one client. All tokens that come of it are
-// its family.
+// grant is the consent of one user to one client. All tokens that come of it
+// are its family.
 type grant struct {
 	client    string
 	user      string
@@ -31,8 +31,8 @@ type code struct {
 	used        bool
 }
 
-// token is an access token or a refresh token. It is kept after its use, so that
-// a second use of a refresh token is noticed.
+// token is an access token or a refresh token. It is kept after its use, so
+// that a second use of a refresh token is noticed.
 type token struct {
 	grant    *grant
 	scope    []string
@@ -97,8 +97,8 @@ func (s *Server) newRefreshToken(g *grant) string {
 func (s *Server) redeemCode(t *tokenRequest) (*grant, *oauthError) {
 	found, ok := s.codes.get(hash(t.form.Get("code")), s.now())
 	if !ok || found.grant.client != t.client.ID {
-		// Another client's attempt uses nothing up. Otherwise one client could end
-		// another's sign-in.
+		// Another client's attempt uses nothing up. Otherwise one client could
+		// end another's sign-in.
 		return nil, invalidGrant("the code is unknown, has expired, or belongs to another client")
 	}
 	if found.used {
@@ -109,7 +109,8 @@ func (s *Server) redeemCode(t *tokenRequest) (*grant, *oauthError) {
 	if !s.now().Before(found.expires) {
 		return nil, invalidGrant("the code has expired")
 	}
-	// Every attempt uses the code up, so nobody can guess at the verifier twice.
+	// Every attempt uses the code up, so nobody can guess at the verifier
+	// twice.
 	found.used = true
 	switch {
 	case !s.live(found.grant):
@@ -125,8 +126,8 @@ func (s *Server) redeemCode(t *tokenRequest) (*grant, *oauthError) {
 	return found.grant, t.within(found.grant)
 }
 
-// redeemRefresh uses a refresh token up, if Config.Rotation says so. next is the
-// refresh token of the response, or "" if it has none.
+// redeemRefresh uses a refresh token up, if Config.Rotation says so. next is
+// the refresh token of the response, or "" if it has none.
 func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauthError) {
 	now := s.now()
 	found := s.find(t.form.Get("refresh_token"))

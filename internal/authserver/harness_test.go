@@ -259,7 +259,8 @@ func (p prover) jkt() string {
 	return base64.RawURLEncoding.EncodeToString(sum)
 }
 
-// proof signs a proof; the pairs change its claims, nil deletes. A claim "typ" changes the header.
+// proof signs a proof; the pairs change its claims, nil deletes. A claim "typ"
+// changes the header.
 func (p prover) proof(method, target string, pairs ...any) string {
 	p.f.t.Helper()
 	claims := map[string]any{"jti": rand.Text(), "htm": method, "htu": target, "iat": p.f.clock.Now().Unix()}

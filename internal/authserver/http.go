@@ -40,11 +40,11 @@ type input int
 const (
 	// unread means that the handler reads the request.
 	unread input = iota
-	// fromBrowser means the form of a POST or the query of a GET. Errors are pages
-	// for the user.
+	// fromBrowser means the form of a POST or the query of a GET. Errors are
+	// pages for the user.
 	fromBrowser
-	// fromClient means a form by a client, which authenticates itself. Errors are
-	// JSON, as with unread.
+	// fromClient means a form by a client, which authenticates itself. Errors
+	// are JSON, as with unread.
 	fromClient
 )
 
@@ -170,8 +170,8 @@ func redirect(status int, location string) *reply {
 	return &reply{status, http.Header{"Location": {location}}, []byte("Back to the program.\n")}
 }
 
-// withQuery appends parameters to a redirect URI. It must not parse the URI: the
-// client compares what it gets with what it registered.
+// withQuery appends parameters to a redirect URI. It must not parse the URI:
+// the client compares what it gets with what it registered.
 func withQuery(uri string, params url.Values) string {
 	separator := "?"
 	if strings.Contains(uri, "?") {
@@ -221,7 +221,8 @@ func hasMediaType(r *http.Request, want string) bool {
 }
 
 // parseParams reads parameters strictly. Each may occur once (RFC 6749 §3.1),
-// except resource (RFC 8707 §2). A parameter without a value counts as left out.
+// except resource (RFC 8707 §2). A parameter without a value counts as left
+// out.
 func parseParams(raw string) (url.Values, *oauthError) {
 	all, err := url.ParseQuery(raw)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// keptKeys is the number of signing keys that are published: the current one and
-// those before it, with which older ID tokens were signed.
+// keptKeys is the number of signing keys that are published: the current one
+// and those before it, with which older ID tokens were signed.
 const keptKeys = 3
 
 // signingKey is a key that signs ID tokens.
@@ -89,8 +89,8 @@ func (s *Server) RotateKey(alg string) error {
 	return nil
 }
 
-// SigningKey returns the current signing key, its id and its algorithm. With it a
-// test signs tokens that the server would not issue.
+// SigningKey returns the current signing key, its id and its algorithm. With it
+// a test signs tokens that the server would not issue.
 func (s *Server) SigningKey() (key crypto.Signer, keyID, alg string) {
 	k := s.key()
 	return k.signer, k.id, string(k.alg)
@@ -118,8 +118,8 @@ func (s *Server) serveJWKS(*request) (*reply, *oauthError) {
 	return jsonReply(http.StatusOK, s.publicKeys())
 }
 
-// goodKey reports whether k is a public key that a client may use. RSA keys need
-// 2048 bits or more (RFC 7518 §3.3).
+// goodKey reports whether k is a public key that a client may use. RSA keys
+// need 2048 bits or more (RFC 7518 §3.3).
 func goodKey(k *jose.JSONWebKey) bool {
 	if k == nil || !k.Valid() || !k.IsPublic() {
 		return false

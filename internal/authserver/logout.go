@@ -22,8 +22,8 @@ func (s *Server) serveEndSession(r *request) (*reply, *oauthError) {
 	s.mu.Lock()
 	auto := s.autoUser != ""
 	s.mu.Unlock()
-	// An ID token of this user shows that the client signed them in. Without one,
-	// any page could sign the user out, so the user decides (§2).
+	// An ID token of this user shows that the client signed them in. Without
+	// one, any page could sign the user out, so the user decides (§2).
 	if sess == nil || auto || hintSubject != "" && hintSubject == s.subject(sess.user) {
 		return s.finishLogout(r, req), nil
 	}
@@ -54,8 +54,8 @@ func (s *Server) readLogout(p url.Values) (req *logoutRequest, sub string, e *oa
 	if next == "" {
 		return req, sub, nil
 	}
-	// Without a client there is nothing to compare with, and an unchecked address
-	// would make this endpoint an open redirector (S22).
+	// Without a client there is nothing to compare with, and an unchecked
+	// address would make this endpoint an open redirector (S22).
 	if req.client == nil || !registeredURI(req.client.PostLogoutRedirectURIs, next) {
 		return nil, "", invalidRequest(
 			"The post_logout_redirect_uri is not registered for this program.")

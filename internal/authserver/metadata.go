@@ -33,7 +33,8 @@ func (s *Server) serveMetadata(*request) (*reply, *oauthError) {
 		"authorization_response_iss_parameter_supported": true, // RFC 9207 §3
 		"claims_parameter_supported":                     true,
 		"request_parameter_supported":                    false,
-		// Its default is true (OpenID Connect Discovery §3). Pushed requests do not need it.
+		// Its default is true (OpenID Connect Discovery §3). Pushed requests do
+		// not need it.
 		"request_uri_parameter_supported": false,
 
 		"scopes_supported":                      scopes,

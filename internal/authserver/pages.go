@@ -16,7 +16,8 @@ import (
 //go:embed pages/style.css
 var pagesCSS string
 
-// submitScript is the only script, on the form_post page. It presses the button.
+// submitScript is the only script, on the form_post page. It presses the
+// button.
 const submitScript = "document.forms[0].submit()"
 
 // markup is HTML that is sent as it is. The pages are written by hand because
@@ -79,8 +80,8 @@ func (s *Server) page(status int, title, formAction string, content markup, scri
 	return &reply{status, http.Header{
 		"Content-Security-Policy": {policy},
 		"Content-Type":            {"text/html; charset=utf-8"},
-		// With no-referrer the form's Origin header would be null, and the check of
-		// it blind.
+		// With no-referrer the form's Origin header would be null, and the
+		// check of it blind.
 		"Referrer-Policy": {"same-origin"},
 		"X-Frame-Options": {"DENY"},
 	}, []byte(page)}

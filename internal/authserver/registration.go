@@ -21,7 +21,8 @@ func (s *Server) canRegister() bool {
 	return s.cfg.OpenRegistration || s.cfg.InitialAccessToken != ""
 }
 
-// registration is the metadata that a client registers itself with (RFC 7591 §2).
+// registration is the metadata that a client registers itself with (RFC 7591
+// §2).
 type registration struct {
 	RedirectURIs           []string        `json:"redirect_uris,omitempty"`
 	PostLogoutRedirectURIs []string        `json:"post_logout_redirect_uris,omitempty"`
@@ -80,8 +81,8 @@ func (s *Server) serveRegistration(r *request) (*reply, *oauthError) {
 	return jsonReply(http.StatusCreated, out)
 }
 
-// readRegistration reads the body after it has checked the initial access token,
-// so that a stranger cannot make the server parse anything.
+// readRegistration reads the body after it has checked the initial access
+// token, so that a stranger cannot make the server parse anything.
 func (s *Server) readRegistration(r *request) (wanted registration, e *oauthError) {
 	token := s.cfg.InitialAccessToken
 	if token != "" && !equal(r.Header.Get("Authorization"), "Bearer "+token) {
@@ -102,7 +103,8 @@ func (s *Server) readRegistration(r *request) (wanted registration, e *oauthErro
 
 func badMetadata(why string) *oauthError { return fail("invalid_client_metadata", why) }
 
-// forgetOldestClient keeps the number of clients within maxRegistered. It is called with s.mu held.
+// forgetOldestClient keeps the number of clients within maxRegistered. It is
+// called with s.mu held.
 func (s *Server) forgetOldestClient() {
 	if len(s.registered) >= maxRegistered {
 		delete(s.clients, s.registered[0])
@@ -152,16 +154,16 @@ func (a registration) client() (*Client, *oauthError) {
 	case a.ApplicationType != "" && a.ApplicationType != "native" && a.ApplicationType != "web":
 		return nil, badMetadata("application_type is neither native nor web")
 	case a.ApplicationType != "native" && slices.ContainsFunc(c.RedirectURIs, notHTTPS):
-		// The default is web, which has no loopback redirect (OpenID Connect Dynamic
-		// Client Registration §2).
+		// The default is web, which has no loopback redirect (OpenID Connect
+		// Dynamic Client Registration §2).
 		return nil, fail("invalid_redirect_uri",
 			"a redirect URI that is not https needs application_type native")
 	}
 	return c, nil
 }
 
-// RemoveClient removes a client, as a provider does with registrations that it no
-// longer wants.
+// RemoveClient removes a client, as a provider does with registrations that it
+// no longer wants.
 func (s *Server) RemoveClient(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

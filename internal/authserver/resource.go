@@ -14,11 +14,12 @@ import (
 // Resource says which tokens an API accepts. The zero Resource accepts every
 // access token of the server.
 type Resource struct {
-	// URL is the API's identifier (RFC 8707, RFC 9728). Only tokens that were issued
-	// for it are accepted, and challenges point to its metadata. "" accepts tokens
-	// whatever they were issued for.
+	// URL is the API's identifier (RFC 8707, RFC 9728). Only tokens that were
+	// issued for it are accepted, and challenges point to its metadata. ""
+	// accepts tokens whatever they were issued for.
 	URL string
-	// Scope are the scopes that a token needs, separated by spaces; "" means none.
+	// Scope are the scopes that a token needs, separated by spaces; "" means
+	// none.
 	Scope string
 	// ACR and MaxAge demand a certain sign-in (RFC 9470): one of these classes,
 	// separated by spaces, and not longer ago than this. "" and 0 mean any.
@@ -28,7 +29,8 @@ type Resource struct {
 	RequireDPoP bool
 }
 
-// Grant is what a request to a protected API is allowed to do, and for which user.
+// Grant is what a request to a protected API is allowed to do, and for which
+// user.
 type Grant struct {
 	Subject, ClientID string
 	Scope             []string
@@ -64,8 +66,8 @@ func (s *Server) Protect(res Resource, h http.Handler) http.Handler {
 	})
 }
 
-// unauthorized is an error with status 401. code "" is for a request that did not
-// try: its challenge has no error (RFC 6750 §3.1).
+// unauthorized is an error with status 401. code "" is for a request that did
+// not try: its challenge has no error (RFC 6750 §3.1).
 func unauthorized(code, why string) *oauthError {
 	return &oauthError{http.StatusUnauthorized, code, why, ""}
 }
@@ -92,8 +94,8 @@ func (s *Server) admit(
 	case !ok:
 		return nil, invalidToken("the token is unknown, has expired or was revoked")
 	case !dpop && t.jkt != "":
-		// Otherwise a thief could drop the proof and use the token as a bearer token
-		// (RFC 9449 §7.2).
+		// Otherwise a thief could drop the proof and use the token as a bearer
+		// token (RFC 9449 §7.2).
 		return nil, invalidToken("the token is bound to a DPoP key, and came as a bearer token")
 	case dpop && t.jkt == "":
 		return nil, invalidToken("the token is not bound to a DPoP key")
@@ -155,8 +157,8 @@ func (s *Server) sufficient(t *token, res Resource) *oauthError {
 // needsSignIn is the error code of RFC 9470 §3.
 const needsSignIn = "insufficient_user_authentication"
 
-// challenge is the response to a request whose token is not enough. It names both
-// schemes if either would do.
+// challenge is the response to a request whose token is not enough. It names
+// both schemes if either would do.
 func (s *Server) challenge(res Resource, e *oauthError) *reply {
 	params := []string{"realm", "authserver"}
 	if e.code != "" {
@@ -220,8 +222,8 @@ func (s *Server) ResourceMetadata(res Resource) http.Handler {
 // resourceWellKnown is the well-known part of RFC 9728 §3.
 const resourceWellKnown = "/.well-known/oauth-protected-resource"
 
-// ResourceMetadataPath returns the path of a resource's metadata on its host. The
-// well-known part comes before the resource's own path (RFC 9728 §3.1).
+// ResourceMetadataPath returns the path of a resource's metadata on its host.
+// The well-known part comes before the resource's own path (RFC 9728 §3.1).
 func ResourceMetadataPath(resource string) (string, error) {
 	u, err := url.Parse(resource)
 	if err != nil {

@@ -18,8 +18,9 @@ type session struct {
 	authTime time.Time
 }
 
-// cookieName holds a hash of the issuer, because all ports of a host share their
-// cookies (RFC 6265 §8.5). Two servers of one test would sign each other out.
+// cookieName holds a hash of the issuer, because all ports of a host share
+// their cookies (RFC 6265 §8.5). Two servers of one test would sign each other
+// out.
 func (s *Server) cookieName(purpose string) string { return purpose + "_" + hash(s.cfg.Issuer)[:8] }
 
 // setCookie sets a cookie for life. An empty value deletes it.
@@ -31,8 +32,8 @@ func (s *Server) setCookie(r *request, purpose, value string, life time.Duration
 		MaxAge:   int(life.Seconds()),
 		Secure:   strings.HasPrefix(s.cfg.Issuer, "https:"),
 		HttpOnly: true,
-		// Lax and not Strict: the user comes from the program's listener, which is
-		// another site.
+		// Lax and not Strict: the user comes from the program's listener, which
+		// is another site.
 		SameSite: http.SameSiteLaxMode,
 	}
 	if value == "" {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// interaction is a question to the user: may this client do that? It is shown on
-// a page and answered by a POST. One of request, device and logout is set.
+// interaction is a question to the user: may this client do that? It is shown
+// on a page and answered by a POST. One of request, device and logout is set.
 type interaction struct {
 	request *authRequest
 	device  *device

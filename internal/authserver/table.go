@@ -11,14 +11,14 @@ import (
 // fraction of either.
 const (
 	manySmall = 50_000
-	// fewLarge is for entries that anybody can send without signing in, of up to
-	// maxQuery or maxBody bytes each.
+	// fewLarge is for entries that anybody can send without signing in, of up
+	// to maxQuery or maxBody bytes each.
 	fewLarge = 2_000
 )
 
-// table is a map with bounds. Each entry expires at its own time, and the oldest
-// one is dropped if there are too many. The zero table is empty. The caller holds
-// a lock.
+// table is a map with bounds. Each entry expires at its own time, and the
+// oldest one is dropped if there are too many. The zero table is empty. The
+// caller holds a lock.
 type table[V any] struct {
 	max     int // entries; 0 means manySmall
 	entries map[string]*list.Element
@@ -32,8 +32,8 @@ type entry[V any] struct {
 	until time.Time
 }
 
-// put adds an entry. It first drops the oldest entries: those that have expired,
-// and as many as it takes to keep the table within its bound.
+// put adds an entry. It first drops the oldest entries: those that have
+// expired, and as many as it takes to keep the table within its bound.
 func (t *table[V]) put(key string, v V, now, until time.Time) {
 	if t.entries == nil {
 		t.entries = map[string]*list.Element{}
@@ -108,6 +108,6 @@ func (w *window) over(now time.Time, limit int) bool {
 	return now.Sub(w.began) < time.Minute && w.n > limit
 }
 
-// newToken returns a text that nobody can guess, of about 160 bits. The prefix says
-// what it is, for secret scanners and for the reader of a log.
+// newToken returns a text that nobody can guess, of about 160 bits. The prefix
+// says what it is, for secret scanners and for the reader of a log.
 func newToken(prefix string) string { return prefix + rand.Text() + rand.Text()[:6] }

@@ -12,8 +12,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// tokenResponse is a successful token response (RFC 6749 §5.1, OpenID Connect Core
-// §3.1.3.3).
+// tokenResponse is a successful token response (RFC 6749 §5.1, OpenID Connect
+// Core §3.1.3.3).
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
@@ -55,8 +55,8 @@ func (s *Server) serveToken(r *request) (*reply, *oauthError) {
 	return jsonReply(http.StatusOK, out)
 }
 
-// required are the parameters of each grant type besides grant_type. PKCE is not
-// optional.
+// required are the parameters of each grant type besides grant_type. PKCE is
+// not optional.
 func required(kind string) []string {
 	switch kind {
 	case grantCode:
@@ -116,9 +116,9 @@ func (t *tokenRequest) within(g *grant) *oauthError {
 	return nil
 }
 
-// redeem issues tokens for what the request presents. It does so under the lock,
-// so that of two requests with one code only one gets tokens. The caller signs
-// the ID token outside of the lock. idToken is nil if there is none.
+// redeem issues tokens for what the request presents. It does so under the
+// lock, so that of two requests with one code only one gets tokens. The caller
+// signs the ID token outside of the lock. idToken is nil if there is none.
 func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf, e *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,8 +138,8 @@ func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf
 	offline := slices.Contains(g.scope, "offline_access") && t.client.may(grantRefresh)
 	if offline && t.kind != grantRefresh {
 		if t.client.auth() == AuthNone {
-			// A confidential client's refresh tokens are bound to its authentication
-			// instead (RFC 9449 §5).
+			// A confidential client's refresh tokens are bound to its
+			// authentication instead (RFC 9449 §5).
 			g.jkt = t.jkt
 		}
 		refreshToken = s.newRefreshToken(g)
@@ -165,8 +165,8 @@ func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf
 	return out, idToken, nil
 }
 
-// tokenType is the token_type of an access token that is bound to a DPoP key, or
-// to none.
+// tokenType is the token_type of an access token that is bound to a DPoP key,
+// or to none.
 func tokenType(jkt string) string {
 	if jkt != "" {
 		return "DPoP"
@@ -181,8 +181,8 @@ type idTokenOf struct {
 	first bool // the first of this sign-in: only that has the nonce (OpenID Connect Core §12.2)
 }
 
-// signIDToken makes an ID token (OpenID Connect Core §2). Its at_hash binds it to
-// accessToken (§3.1.3.6).
+// signIDToken makes an ID token (OpenID Connect Core §2). Its at_hash binds it
+// to accessToken (§3.1.3.6).
 func (s *Server) signIDToken(of *idTokenOf, accessToken string) (string, error) {
 	key, now, g := s.key(), s.now(), of.grant
 	claims := s.claimsFor(g, of.scope, g.claims.IDToken)
@@ -207,8 +207,8 @@ func (s *Server) signIDToken(of *idTokenOf, accessToken string) (string, error) 
 	return key.sign("JWT", claims)
 }
 
-// claimScope returns the scope that a claim belongs to (OpenID Connect Core §5.4),
-// or "" for a claim that belongs to none and is always released.
+// claimScope returns the scope that a claim belongs to (OpenID Connect Core
+// §5.4), or "" for a claim that belongs to none and is always released.
 func claimScope(claim string) string {
 	switch claim {
 	case "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username",
@@ -236,8 +236,8 @@ func (s *Server) claimsFor(g *grant, scope []string, named map[string]any) map[s
 	return claims
 }
 
-// readHint reads an ID token that this server issued. It may have expired (OpenID
-// Connect Core §3.1.2.1).
+// readHint reads an ID token that this server issued. It may have expired
+// (OpenID Connect Core §3.1.2.1).
 func (s *Server) readHint(raw string) (sub, client string, ok bool) {
 	jws, err := jose.ParseSignedCompact(raw, asymmetric)
 	if err != nil {

@@ -60,8 +60,8 @@ func (s *Server) serveIntrospection(r *request) (*reply, *oauthError) {
 	return jsonReply(http.StatusOK, s.introspect(r.client, r.params.Get("token")))
 }
 
-// introspect describes a token. Anybody can claim to be a public client, so such
-// a client learns about its own tokens only.
+// introspect describes a token. Anybody can claim to be a public client, so
+// such a client learns about its own tokens only.
 func (s *Server) introspect(c *Client, token string) introspection {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,25 +17,26 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// User plays a user with a browser. The browser follows redirects, keeps cookies,
-// sends the headers of a navigation, and fills in the forms of sign-in pages. It
-// runs no scripts.
+// User plays a user with a browser. The browser follows redirects, keeps
+// cookies, sends the headers of a navigation, and fills in the forms of sign-in
+// pages. It runs no scripts.
 //
 // oauthtest, the command's demo and the interoperability tests all sign in with
 // it, at this server and at others. A User is safe for concurrent use if Script
 // is, and if its fields no longer change.
 type User struct {
-	// Name is typed into sign-in forms, and Password if a form has a field for one.
-	// With Name "" the User signs in at servers with an AutoUser only: it leaves a
-	// form alone that has anything to decide.
+	// Name is typed into sign-in forms, and Password if a form has a field for
+	// one. With Name "" the User signs in at servers with an AutoUser only: it
+	// leaves a form alone that has anything to decide.
 	Name, Password string
 	// Deny makes the User press the button that denies instead of the one that
 	// allows.
 	Deny bool
 	// Client is the browser. Its Jar keeps the cookies of one provider only.
 	Client http.Client
-	// Script, if not nil, does what the JavaScript of a page would do. It returns the
-	// address that the page goes on to, or "" to leave the page to the User.
+	// Script, if not nil, does what the JavaScript of a page would do. It
+	// returns the address that the page goes on to, or "" to leave the page to
+	// the User.
 	Script func(ctx context.Context, page *url.URL) (next string, err error)
 
 	provider string // the issuer's origin
@@ -50,8 +51,8 @@ func NewUser(issuer, name string) *User {
 	return u
 }
 
-// maxSteps bounds the pages and redirects of one sign-in. Real providers need up
-// to ten.
+// maxSteps bounds the pages and redirects of one sign-in. Real providers need
+// up to ten.
 const maxSteps = 20
 
 var errTooManySteps = errors.New("too many redirects")
@@ -66,8 +67,8 @@ type Answer struct {
 	user *User
 }
 
-// Visit opens address: the page that a login opens, or one of the provider's. It
-// goes on until the provider sends the browser back to the program.
+// Visit opens address: the page that a login opens, or one of the provider's.
+// It goes on until the provider sends the browser back to the program.
 //
 // It does not yet deliver this answer, because the program holds that request
 // until the login is over; [Answer.Deliver] does. A visit that begins at the
@@ -89,8 +90,9 @@ func (u *User) Visit(ctx context.Context, address string) (*Answer, error) {
 	return nil, errTooManySteps
 }
 
-// Deliver sends the answer to the program and follows it to its closing page. It
-// returns an error if that page is one of an error. A nil Answer does nothing.
+// Deliver sends the answer to the program and follows it to its closing page.
+// It returns an error if that page is one of an error. A nil Answer does
+// nothing.
 func (a *Answer) Deliver(ctx context.Context) error {
 	for range maxSteps {
 		if a == nil {
@@ -144,8 +146,9 @@ func between(text, before, after string) (inner, rest string, ok bool) {
 	return strings.Cut(text, after)
 }
 
-// follow loads a's URL and returns where the response leads. If it leads nowhere,
-// next is nil and err describes the page. status is 0 if there is no response.
+// follow loads a's URL and returns where the response leads. If it leads
+// nowhere, next is nil and err describes the page. status is 0 if there is no
+// response.
 func (a *Answer) follow(ctx context.Context) (next *Answer, status int, err error) {
 	req, err := a.request(ctx)
 	if err != nil {
@@ -205,8 +208,8 @@ func (a *Answer) request(ctx context.Context) (*http.Request, error) {
 		"Sec-Fetch-User":  {"?1"},
 	}
 	if a.form != nil {
-		// A form that sends itself to another site does so without a click, and under
-		// the pages' Referrer-Policy without its origin.
+		// A form that sends itself to another site does so without a click, and
+		// under the pages' Referrer-Policy without its origin.
 		site, origin := "same-origin", a.from
 		if a.from != wire.Origin(req.URL) {
 			site, origin = "cross-site", "null"
@@ -220,9 +223,9 @@ func (a *Answer) request(ctx context.Context) (*http.Request, error) {
 }
 
 // fill fills in a page's form. ok is false if the page has none that is posted,
-// or if the form has something to decide and there is no Name. All fields of the
-// page count: a sign-in page has one form, and some providers put its buttons
-// outside of it.
+// or if the form has something to decide and there is no Name. All fields of
+// the page count: a sign-in page has one form, and some providers put its
+// buttons outside of it.
 func (u *User) fill(page string) (action string, form url.Values, ok bool) {
 	// Compiled here, because the command should not pay for it at each start.
 	tags := regexp.MustCompile(`(?is)<(form|input|button)\b([^>]*)>`)

@@ -58,8 +58,9 @@ type subject struct {
 	hint    bool                      // it needs the ID token to end a session
 }
 
-// features are the rows of the matrix. A function returns nil where the feature works; a note, or an errors.ErrUnsupported of
-// the SDK's, where the provider lacks it; any other error is a fail.
+// features are the rows of the matrix. A function returns nil if the feature
+// works. It returns a note, or the SDK's errors.ErrUnsupported, if the provider
+// lacks the feature. Any other error is a failure.
 var features = []struct {
 	name  string
 	check func(m *matrix) error
@@ -195,7 +196,7 @@ var features = []struct {
 			err := m.client.Logout(m.ctx, "", &oauthclient.LogoutOptions{EndSession: true, IDTokenHint: m.hint})
 			m.wait.Wait() // until the user has signed out
 			if errors.Is(err, oauthclient.ErrNotRevoked) && refusesUs(err, "revocation") {
-				return nil // another row's matter
+				return nil // another row checks this
 			}
 			return err
 		}
@@ -292,14 +293,15 @@ var features = []struct {
 // twoFactors is an acr that oidc-provider knows here.
 const twoFactors = "urn:example:two-factors"
 
-// matrix is one cell: a provider, a user, what went over the wire, and the session of the last sign-in.
+// matrix is one cell: a provider, a user, what went over the wire, and the
+// session of the last sign-in.
 type matrix struct {
 	subject
 	t        *testing.T
 	ctx      context.Context
 	metadata *oauthclient.Metadata
 	user     *User
-	change   func(url.Values) // of a form that is posted; nil: nothing
+	change   func(url.Values) // changes a form before it is posted; nil means no change
 	client   *oauthclient.Client
 	session  *oauthclient.Session
 
@@ -308,7 +310,8 @@ type matrix struct {
 	wait  sync.WaitGroup
 }
 
-// signIn makes a client and signs in with it; with changes what both are told.
+// signIn creates a client and signs in with it. with changes the options of
+// both.
 func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions)) error {
 	ctx, giveUp := context.WithCancelCause(m.ctx)
 	defer giveUp(nil)
@@ -332,7 +335,7 @@ func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions
 		with(&cfg, &opts)
 	}
 	if opts.Prompt == "" && opts.MaxAge == 0 {
-		opts.Prompt = "consent" // oidc-provider gives a refresh token then
+		opts.Prompt = "consent" // oidc-provider issues a refresh token then
 	}
 	if m.client != nil { // it may still hold the one port
 		if err := m.client.Close(); err != nil {
@@ -380,7 +383,7 @@ func (m *matrix) userinfo() error {
 	return err
 }
 
-// stepUp does what an API asks for that wants more than the token shows (RFC 9470).
+// stepUp does what the challenge of an API demands (RFC 9470).
 func (m *matrix) stepUp(parameter string) error {
 	opts, ok := oauthclient.ParseChallenge(&http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{
 		"Www-Authenticate": {`Bearer error="insufficient_user_authentication", ` + parameter},
@@ -393,7 +396,7 @@ func (m *matrix) stepUp(parameter string) error {
 	return err
 }
 
-// asked is the error of a sign-in with max_age.
+// asked explains the error of a sign-in with max_age.
 func (m *matrix) asked(err error) error {
 	if errors.Is(err, oauthclient.ErrStepUp) {
 		return lacks("its ID tokens do not tell when the user signed in (auth_time), and the sign-in is refused")
@@ -401,7 +404,8 @@ func (m *matrix) asked(err error) error {
 	return err
 }
 
-// refusal is what an endpoint answered; nil: err is another one.
+// refusal returns the error response of an endpoint, or nil if err is another
+// error.
 func refusal(err error, endpoint string) *oauthclient.Error {
 	var refusal *oauthclient.Error
 	if errors.As(err, &refusal) && refusal.Endpoint == endpoint {
@@ -416,7 +420,7 @@ func refusesUs(err error, endpoint string) bool {
 	return refusal != nil && (refusal.Status == http.StatusUnauthorized || refusal.Code == "invalid_client")
 }
 
-// RoundTrip implements http.RoundTripper: it keeps what is sent.
+// RoundTrip implements http.RoundTripper. It keeps what is sent.
 func (m *matrix) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodPost && r.Body != nil {
 		body, err := io.ReadAll(r.Body)
@@ -438,7 +442,8 @@ func (m *matrix) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// sent checks that a parameter was sent, in a pushed request or in the exchange; "": any value.
+// sent checks that a parameter was sent, in a pushed request or in the
+// exchange. The value "" stands for any.
 func (m *matrix) sent(name, value string) func() error {
 	return func() error {
 		m.mu.Lock()
@@ -469,7 +474,8 @@ func (m *matrix) refreshTokens() []string {
 	return tokens
 }
 
-// replay presents the first refresh token again, as a thief would: without the key, where there is one.
+// replay presents the first refresh token again, as a thief would: without the
+// DPoP key.
 func (m *matrix) replay() error {
 	resp, err := http.PostForm(m.metadata.TokenEndpoint, url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {m.refreshTokens()[0]}, "client_id": {NativeClient},
@@ -484,7 +490,8 @@ func (m *matrix) replay() error {
 	return nil
 }
 
-// bearer is what the provider answers to somebody who has nothing but an access token.
+// bearer returns the provider's answer to a request with nothing but an access
+// token.
 func (m *matrix) bearer(token string) (status int) {
 	req, err := http.NewRequestWithContext(m.ctx, http.MethodGet, m.metadata.UserinfoEndpoint, nil)
 	if err != nil {
@@ -513,12 +520,13 @@ func first(err error, steps ...func() error) error {
 func lacks(why string) error  { return &note{"unsupported", why} }
 func passes(why string) error { return &note{"pass", why} }
 
-// note is a cell that is to be explained; "": it is not.
+// note is a cell with an explanation; "" for none.
 type note struct{ cell, why string }
 
 func (n *note) Error() string { return n.cell + ": " + n.why }
 
-// The matrix of docs/interop.md: what works against real providers, as it came out of this test. NATIVEOAUTH_UPDATE=1 writes it anew.
+// docs/interop.md shows the result of this test: what works against real
+// providers. NATIVEOAUTH_UPDATE=1 rewrites it.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	needIPv6(t)

@@ -61,7 +61,8 @@ func (u *User) Requests() []url.Values {
 	return append([]url.Values(nil), u.asked...)
 }
 
-// Answers returns the authorization responses that came back to programs so far.
+// Answers returns the authorization responses that came back to programs so
+// far.
 func (u *User) Answers() (answers []url.Values) {
 	for _, q := range u.Requests() {
 		if q.Get("state") != "" && (q.Get("code") != "" || q.Get("error") != "") {

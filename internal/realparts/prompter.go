@@ -9,8 +9,9 @@ import (
 )
 
 // DismissPrompts plays a user that dismisses each prompt of gnome-keyring.
-// gnome-keyring leaves it to another program, gcr-prompter, to show its prompts.
-// This is one without a display. It calls shown before it dismisses a prompt.
+// gnome-keyring leaves it to another program, gcr-prompter, to show its
+// prompts. This is one without a display. It calls shown before it dismisses a
+// prompt.
 func (s *Session) DismissPrompts(shown func()) {
 	s.tb.Helper()
 	conn, err := dbus.Connect(s.Address)

@@ -1,9 +1,10 @@
-// Package realparts finds the real programs that a test runs against: a browser,
-// a keyring, a provider.
+// Package realparts finds the real programs that a test runs against: a
+// browser, a keyring, a provider.
 //
 // A test says what it needs with [Need]. If a part is missing, the test is
 // skipped and says which. With NATIVEOAUTH_REQUIRE_REAL=1, as in CI, a missing
-// part is a failure instead, so that a machine without it cannot pass by accident.
+// part is a failure instead, so that a machine without it cannot pass by
+// accident.
 //
 // [SecretService] starts a desktop session with a real gnome-keyring, and
 // [Session.Tap] lies between a process and its session bus.
@@ -30,8 +31,8 @@ func Need(tb testing.TB, programs ...string) []string {
 	return paths
 }
 
-// Missing ends the test, because what is missing. It fails the test if real parts
-// are required, and skips it otherwise.
+// Missing ends the test, because what is missing. It fails the test if real
+// parts are required, and skips it otherwise.
 func Missing(tb testing.TB, what string) {
 	tb.Helper()
 	if Required() {

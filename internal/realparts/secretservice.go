@@ -31,9 +31,9 @@ const (
 // KeyringPassword unlocks the login keyring of every [Session].
 const KeyringPassword = "correct horse"
 
-// Session is a desktop session of one test: a session bus, a home directory and a
-// real gnome-keyring, which end with the test. Any number run side by side. The
-// process's own environment stays as it is unless the test calls
+// Session is a desktop session of one test: a session bus, a home directory and
+// a real gnome-keyring, which end with the test. Any number run side by side.
+// The process's own environment stays as it is unless the test calls
 // [Session.Setenv]. A child process gets Env.
 type Session struct {
 	Home    string
@@ -54,22 +54,22 @@ func SecretService(tb testing.TB, state Keyring) *Session {
 	return start(tb, state, "")
 }
 
-// StartableService starts a session with a bus that starts the secret service at
-// its first use, with the command line exec. A command that hangs, such as
+// StartableService starts a session with a bus that starts the secret service
+// at its first use, with the command line exec. A command that hangs, such as
 // "/bin/sleep 60", makes the callers of the bus hang for as long.
 func StartableService(tb testing.TB, exec string) *Session {
 	tb.Helper()
 	return start(tb, NoService, exec)
 }
 
-// start starts a session. activate is the command line with which the bus starts
-// the secret service; "" means that it does not.
+// start starts a session. activate is the command line with which the bus
+// starts the secret service; "" means that it does not.
 func start(tb testing.TB, state Keyring, activate string) *Session {
 	tb.Helper()
 	Need(tb, "dbus-daemon", "gnome-keyring-daemon")
-	// Not tb.TempDir: its long names do not fit into a socket's address. In memory if
-	// possible, because gnome-keyring writes and flushes its whole file at each
-	// change.
+	// Not tb.TempDir: its long names do not fit into a socket's address. In
+	// memory if possible, because gnome-keyring writes and flushes its whole
+	// file at each change.
 	dir, err := os.MkdirTemp("/dev/shm", "session")
 	if err != nil {
 		dir, err = os.MkdirTemp("", "session")
@@ -116,16 +116,16 @@ func start(tb testing.TB, state Keyring, activate string) *Session {
 	return s
 }
 
-// Setenv puts the test's own process into the session. The environment belongs to
-// the whole process, so such a test cannot be parallel.
+// Setenv puts the test's own process into the session. The environment belongs
+// to the whole process, so such a test cannot be parallel.
 func (s *Session) Setenv(t *testing.T) {
 	t.Helper()
 	for _, pair := range s.Env {
 		name, value, _ := strings.Cut(pair, "=")
 		t.Setenv(name, value)
 	}
-	// godbus shares one connection in a process. It must have ended before the next
-	// test's session begins.
+	// godbus shares one connection in a process. It must have ended before the
+	// next test's session begins.
 	t.Cleanup(func() {
 		if !s.bus.running() {
 			time.Sleep(50 * time.Millisecond)
@@ -234,7 +234,8 @@ func (s *Session) run(stdin io.Reader, name string, args ...string) *daemon {
 	d.cmd.Env = s.Environ()
 	d.cmd.Stdin = stdin
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
-	// A test binary that is killed runs no cleanup, so the kernel kills the daemon.
+	// A test binary that is killed runs no cleanup, so the kernel kills the
+	// daemon.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	d.cmd.WaitDelay = time.Second
 	if err := d.cmd.Start(); err != nil {
@@ -247,8 +248,8 @@ func (s *Session) run(stdin io.Reader, name string, args ...string) *daemon {
 	return d
 }
 
-// daemon is a process that ends with the test. A nil daemon is one that was never
-// started.
+// daemon is a process that ends with the test. A nil daemon is one that was
+// never started.
 type daemon struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer // to be read only after ended is closed
@@ -273,8 +274,8 @@ func (d *daemon) signal(sig syscall.Signal) {
 	}
 }
 
-// kill ends the daemon's whole process group, because the bus starts processes of
-// its own.
+// kill ends the daemon's whole process group, because the bus starts processes
+// of its own.
 func (d *daemon) kill() {
 	if d.running() {
 		_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)

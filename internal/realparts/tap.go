@@ -15,10 +15,10 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Tap lies between a process and the session bus, and passes on their messages. A
-// test arms it to make something happen at one message. If it kills the process
-// there, the process has done exactly this part of its call to the secret
-// service.
+// Tap lies between a process and the session bus, and passes on their messages.
+// A test arms it to make something happen at one message. If it kills the
+// process there, the process has done exactly this part of its call to the
+// secret service.
 type Tap struct {
 	Env string // "NAME=value" after Session.Env, for the process
 
@@ -69,10 +69,10 @@ func (s *Session) Tap() *Tap {
 	return p
 }
 
-// Arm makes the tap call do at the last of steps, after the others have passed in
-// this order. A step is "call Member" or "reply Member", as in "call CreateItem".
-// do returns whether the message is passed on. If it is not, no message after it
-// is either.
+// Arm makes the tap call do at the last of steps, after the others have passed
+// in this order. A step is "call Member" or "reply Member", as in "call
+// CreateItem". do returns whether the message is passed on. If it is not, no
+// message after it is either.
 func (p *Tap) Arm(do func() (pass bool), steps ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,8 +102,8 @@ func (p *Tap) serve(conn net.Conn) {
 	p.open = append(p.open, conn, bus)
 	p.mu.Unlock()
 	up, down := bufio.NewReader(conn), bufio.NewReader(bus)
-	// The connection begins with the lines of the authentication. The bus answers
-	// each of them except the last.
+	// The connection begins with the lines of the authentication. The bus
+	// answers each of them except the last.
 	for {
 		line, err := up.ReadString('\n')
 		if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
 )
 
-// greet is the program under test: it signs in and calls an API. The test passes
-// it another Config than a user's computer would.
+// greet is the program under test: it signs in and calls an API. The test
+// passes it another Config than a user's computer would.
 func greet(ctx context.Context, cfg oauthclient.Config, api string) (string, error) {
 	client, err := oauthclient.New(cfg)
 	if err != nil {

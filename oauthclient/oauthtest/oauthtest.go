@@ -1,8 +1,8 @@
 // Package oauthtest provides an authorization server for tests, as
 // net/http/httptest does for HTTP.
 //
-// A program that signs in with [oauthclient] is tested in three lines, without a
-// browser, a network or a registration:
+// A program that signs in with [oauthclient] is tested in three lines, without
+// a browser, a network or a registration:
 //
 //	server := oauthtest.NewServer(t, nil)
 //	client, err := oauthclient.New(server.Config())
@@ -10,8 +10,8 @@
 //
 // The server listens on 127.0.0.1 and is a real one. It has metadata, an
 // authorization endpoint, the redirect to the program's own listener, a token
-// endpoint and signed ID tokens. Only the user is scripted: "alice" signs in and
-// allows what the program asks for.
+// endpoint and signed ID tokens. Only the user is scripted: "alice" signs in
+// and allows what the program asks for.
 //
 // # Testing what goes wrong
 //
@@ -29,9 +29,9 @@
 //
 // The server is strict where many providers are lenient. It demands PKCE with
 // S256, compares redirect URIs as strings except for the port (RFC 8252 §7.3),
-// and accepts a code or a refresh token once. A refresh token that is presented a
-// second time ends the session (RFC 9700 §4.14.2). So a program's mistakes show in
-// its tests, and not first at the strictest provider of its users.
+// and accepts a code or a refresh token once. A refresh token that is presented
+// a second time ends the session (RFC 9700 §4.14.2). So a program's mistakes
+// show in its tests, and not first at the strictest provider of its users.
 package oauthtest
 
 import (
@@ -58,31 +58,33 @@ const (
 // Options changes what a server does. The zero Options are strict. [NewServer]
 // copies them.
 type Options struct {
-	// Claims describe the user. They are added to sub, name, preferred_username,
-	// email and email_verified, and replace those. A claim that belongs to a standard
-	// scope is released with that scope only, any other always. nil means the claims
-	// of alice.
+	// Claims describe the user. They are added to sub, name,
+	// preferred_username, email and email_verified, and replace those. A claim
+	// that belongs to a standard scope is released with that scope only, any
+	// other always. nil means the claims of alice.
 	Claims map[string]any
-	// TokenLifetime is the lifetime of access tokens and ID tokens. 0 means five
-	// minutes.
+	// TokenLifetime is the lifetime of access tokens and ID tokens. 0 means
+	// five minutes.
 	TokenLifetime time.Duration
-	// Scopes are those that can be granted, and those that [Server.Config] asks for.
-	// nil means that every scope is granted, and that the Config asks for openid,
-	// profile, email and offline_access. Only offline_access brings a refresh token.
+	// Scopes are those that can be granted, and those that [Server.Config] asks
+	// for. nil means that every scope is granted, and that the Config asks for
+	// openid, profile, email and offline_access. Only offline_access brings a
+	// refresh token.
 	Scopes []string
-	// RequireDPoP rejects tokens and requests without a proof (RFC 9449), and demands
-	// nonces. The Config turns DPoP on.
+	// RequireDPoP rejects tokens and requests without a proof (RFC 9449), and
+	// demands nonces. The Config turns DPoP on.
 	RequireDPoP bool
-	// RequirePAR rejects authorization requests that were not pushed (RFC 9126). The
-	// Config then pushes them.
+	// RequirePAR rejects authorization requests that were not pushed (RFC
+	// 9126). The Config then pushes them.
 	RequirePAR bool
-	// Misbehave, if not nil, is called once for each endpoint when the server starts.
-	// The handler that it returns answers instead of next, which is the strict
-	// behaviour. Return next for the endpoints that shall behave.
+	// Misbehave, if not nil, is called once for each endpoint when the server
+	// starts. The handler that it returns answers instead of next, which is the
+	// strict behaviour. Return next for the endpoints that shall behave.
 	//
-	// The endpoints are metadata, jwks, authorize, token, par, device, verification,
-	// revocation, introspection, userinfo, end_session and registration. It must
-	// return next for names that it does not know: later versions may have more.
+	// The endpoints are metadata, jwks, authorize, token, par, device,
+	// verification, revocation, introspection, userinfo, end_session and
+	// registration. It must return next for names that it does not know: later
+	// versions may have more.
 	Misbehave func(endpoint string, next http.Handler) http.Handler
 }
 
@@ -163,10 +165,10 @@ func (s *Server) config(name string) authserver.Config {
 	}
 }
 
-// Config returns the configuration of a program that signs in at the server. Each
-// call returns one with an empty [tokenstore.Memory] of its own, and with a
-// browser of its own, in which nobody is signed in yet. Its UI completes whatever
-// flow the program chooses.
+// Config returns the configuration of a program that signs in at the server.
+// Each call returns one with an empty [tokenstore.Memory] of its own, and with
+// a browser of its own, in which nobody is signed in yet. Its UI completes
+// whatever flow the program chooses.
 //
 // The caller may change the Config before it passes it to [oauthclient.New]. A
 // changed Loopback.Path is not registered, so the server rejects it as any
@@ -188,10 +190,10 @@ func (s *Server) Config() oauthclient.Config {
 	}
 }
 
-// Protect returns an API that accepts the server's access tokens. A request with
-// a token that has scope goes to h. Any other is answered with the challenge that
-// says what it lacks (RFC 6750 §3, RFC 9449 §7.1). scope "" accepts any token;
-// several scopes are separated by spaces.
+// Protect returns an API that accepts the server's access tokens. A request
+// with a token that has scope goes to h. Any other is answered with the
+// challenge that says what it lacks (RFC 6750 §3, RFC 9449 §7.1). scope ""
+// accepts any token; several scopes are separated by spaces.
 func (s *Server) Protect(scope string, h http.Handler) http.Handler {
 	return s.auth.Protect(authserver.Resource{Scope: scope}, h)
 }
@@ -209,6 +211,6 @@ func (s *Server) Expire() { s.auth.Expire() }
 func (s *Server) Revoke() { s.auth.Revoke() }
 
 // Requests returns the number of requests to an endpoint so far, whatever the
-// answer was. The names are those that [Options].Misbehave lists; it is 0 for any
-// other.
+// answer was. The names are those that [Options].Misbehave lists; it is 0 for
+// any other.
 func (s *Server) Requests(endpoint string) int { return s.auth.Requests(endpoint) }

@@ -35,8 +35,8 @@ func (u *user) openURL(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	// The program holds this request until the login is over, and the browser loads
-	// one more page after it. So it must outlive ctx.
+	// The program holds this request until the login is over, and the browser
+	// loads one more page after it. So it must outlive ctx.
 	u.server.visits.Go(func() { _ = answer.Deliver(u.server.ctx) })
 	return nil
 }
