@@ -306,7 +306,7 @@ func TestConformanceOIDC(t *testing.T) {
 			return nil
 		}
 		c := newClient(t, h.cfg)
-		_, err = c.Login(t.Context(), nil)
+		_, err := c.Login(t.Context(), nil)
 		require.ErrorIs(t, err, oauthclient.ErrAccessDenied)
 		require.Equal(t, "form_post", h.got("par")[0].Form.Get("response_mode"))
 		require.Empty(t, h.got("token"))
