@@ -251,12 +251,12 @@ func TestS30MixedUpAnswers(t *testing.T) {
 	for i := range providers {
 		h := newHostile(t, authserver.Config{})
 		held[i] = make(chan stop, 1)
-		browser, err := h.NewBrowser(&http.Transport{DisableKeepAlives: true})
-		require.NoError(t, err)
+		user := authserver.NewUser(h.Issuer(), "")
+		user.Client.Transport = &http.Transport{DisableKeepAlives: true}
 		h.cfg.UI.OpenURL = func(ctx context.Context, u string) error {
-			way, err := browser.Visit(ctx, u)
+			answer, err := user.Visit(ctx, u)
 			if err == nil {
-				held[i] <- stop{u, way.URL}
+				held[i] <- stop{u, answer.URL}
 			}
 			return err
 		}

@@ -214,8 +214,8 @@ func TestS56S57Proxy(t *testing.T) {
 		return &http.Transport{Proxy: http.ProxyURL(proxy), TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true}
 	}
 	trusting := through(roots)
-	window, err := as.NewBrowser(trusting)
-	require.NoError(t, err)
+	user := authserver.NewUser(ts.URL, "")
+	user.Client.Transport = trusting
 	h := &hostile{Server: as}
 	_, h.cfg = authServer(t, authserver.Config{})
 	h.cfg.Issuer, h.cfg.Transport = ts.URL, trusting
@@ -229,12 +229,12 @@ func TestS56S57Proxy(t *testing.T) {
 			return err
 		}
 		resp.Body.Close()
-		way, err := window.Visit(bypass.Context(), resp.Header.Get("Location"))
+		answer, err := user.Visit(bypass.Context(), resp.Header.Get("Location"))
 		if err != nil {
 			return err
 		}
 		go func() {
-			if resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(way.URL); err == nil {
+			if resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(answer.URL); err == nil {
 				resp.Body.Close()
 			}
 		}()

@@ -295,19 +295,19 @@ func TestConformanceOIDC(t *testing.T) {
 		h := newHostile(t, authserver.Config{})
 		h.Deny()
 		h.cfg.Loopback.FormPost = true
-		browser, err := h.NewBrowser(&http.Transport{DisableKeepAlives: true})
-		require.NoError(t, err)
+		user := authserver.NewUser(h.Issuer(), "")
+		user.Client.Transport = &http.Transport{DisableKeepAlives: true}
 		h.cfg.UI.OpenURL = func(ctx context.Context, u string) error {
-			way, err := browser.Visit(ctx, u)
+			answer, err := user.Visit(ctx, u)
 			if err != nil {
 				return err
 			}
 			ctx = context.WithoutCancel(ctx)
-			go func() { _ = way.Go(ctx) }()
+			go func() { _ = answer.Deliver(ctx) }()
 			return nil
 		}
 		c := newClient(t, h.cfg)
-		_, err = c.Login(t.Context(), nil)
+		_, err := c.Login(t.Context(), nil)
 		require.ErrorIs(t, err, oauthclient.ErrAccessDenied)
 		require.Equal(t, "form_post", h.got("par")[0].Form.Get("response_mode"))
 		require.Empty(t, h.got("token"))

@@ -25,18 +25,20 @@ import (
 const (
 	demoClient = "nativeoauth-demo"
 	demoScope  = "notes:read"
-	// demoLifetime is short, so that a token expires while one looks on.
+	// demoLifetime is short, so that a token expires while the user watches.
 	demoLifetime = 3 * time.Second
-	// demoPatience is how long the demo waits for a person before it plays one: it must end by itself, also where a browser opens and nobody sees it. It is
-	// shorter than the minute for which the provider keeps a pushed request.
+	// demoPatience is how long the demo waits for the user before it plays one.
+	// It must end by itself even if nobody sees the browser. It is shorter than
+	// the minute for which the provider keeps a pushed request.
 	demoPatience          = 45 * time.Second
 	demoPatienceUnwatched = 15 * time.Second // stderr is no terminal
 )
 
-// demo is a whole sign-in on this machine. All that is made up for it is the provider, which is a real one that lives in this process; what it
-// signs in with, keeps, refreshes and calls is what every program gets from package oauthclient.
+// demo is a whole sign-in on this machine. Only the provider is made up: a real
+// one that lives in this process. All else is what every program gets from
+// package oauthclient.
 func (a *app) demo(ctx context.Context) (err error) {
-	t := &tale{person: a.person}
+	t := &tale{console: a.console}
 	provider, err := startDemoProvider()
 	if err != nil {
 		return err
@@ -44,45 +46,26 @@ func (a *app) demo(ctx context.Context) (err error) {
 	defer provider.close()
 	t.tell("Provider", "an OpenID provider made for this demo runs at %s", provider.issuer)
 
-	store, where, cleanup, err := demoStore(ctx)
+	store, place, cleanup, err := demoStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer cleanup()
 
-	player := &demoPerson{tale: t, patience: demoPatience}
-	if !a.person.terminal {
-		player.patience = demoPatienceUnwatched
+	user := &demoUser{
+		User: authserver.NewUser(provider.issuer, "alice"), tale: t, patience: demoPatience,
 	}
-	c, err := oauthclient.New(oauthclient.Config{
-		Issuer: provider.issuer, ClientID: demoClient, Scopes: []string{"openid", "profile", "offline_access", demoScope},
-		Origins:   []string{provider.issuer},
-		Store:     store,
-		Transport: &narrator{base: http.DefaultTransport, tale: t},
-		Loopback:  loopback.Config{Page: loopback.Page{AppName: "nativeoauth demo"}},
-		UI: oauthclient.UI{
-			OpenURL:  player.openURL,
-			Instruct: player.instruct,
-			Progress: func(step oauthclient.Step) {
-				switch step {
-				case oauthclient.StepDiscover:
-					t.tell("Metadata", "asking the provider for its endpoints")
-				case oauthclient.StepExchange:
-					player.came()
-					t.tell("Code", "the browser came back to the listener with a code; its state and issuer are the expected ones")
-					t.tell("Exchange", "the code and the PKCE verifier are traded for tokens, once")
-				case oauthclient.StepStore:
-					t.tell("Verified", "the ID token: signature, issuer, audience, nonce, times")
-				}
-			},
-		},
-		Logger: a.logger(),
-	})
+	if !a.console.terminal {
+		user.patience = demoPatienceUnwatched
+	}
+	cfg := user.config(provider.issuer)
+	cfg.Store, cfg.Logger = store, a.logger()
+	c, err := oauthclient.New(cfg)
 	if err != nil {
 		return err
 	}
 	defer a.close(c)
-	defer func() { // whatever ends the demo, nothing of it stays
+	defer func() { // nothing of the demo stays, whatever ended it
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
@@ -91,25 +74,32 @@ func (a *app) demo(ctx context.Context) (err error) {
 	}()
 
 	session, err := c.Login(ctx, nil)
-	player.done()
+	user.done()
 	if err != nil {
 		return err
 	}
-	var claims struct {
-		Subject string `json:"sub"`
-		Name    string `json:"preferred_username"`
-	}
-	if err := session.Claims(&claims); err != nil {
+	account := session.Account()
+	t.note("signed in as %s (sub %s)",
+		wire.SafeText(account.Username, 60), wire.SafeText(account.Subject, 60))
+	t.tell("Kept", "the session is in %s", place)
+	if err := demoUse(ctx, t, session, provider); err != nil {
 		return err
 	}
-	t.note("signed in as %s (sub %s)", wire.SafeText(claims.Name, 60), wire.SafeText(claims.Subject, 60))
-	t.tell("Kept", "the session is in %s", where)
-
-	if err := a.demoUse(ctx, t, session, provider); err != nil {
+	if err := demoLogout(ctx, t, c, session); err != nil {
 		return err
 	}
+	a.console.say("")
+	a.console.tell("That was all of it. " +
+		"With your own provider: nativeoauth login --issuer URL --client-id ID")
+	return nil
+}
 
-	t.tell("Logout", "the refresh token, then the access token are revoked, and the session is deleted here")
+// demoLogout ends the session, and checks that it has ended.
+func demoLogout(
+	ctx context.Context, t *tale, c *oauthclient.Client, session *oauthclient.Session,
+) error {
+	t.tell("Logout",
+		"the refresh token, then the access token are revoked, and the session is deleted here")
 	if err := c.Logout(ctx, "", nil); err != nil {
 		return err
 	}
@@ -117,13 +107,13 @@ func (a *app) demo(ctx context.Context) (err error) {
 		return fmt.Errorf("after the logout a token is still handed out (%v)", err)
 	}
 	t.note("asked for a token now, the session answers: sign in again")
-	a.person.say("")
-	a.person.tell("That was all of it. With your own provider: nativeoauth login --issuer URL --client-id ID")
 	return nil
 }
 
 // demoUse shows what a program does with a session.
-func (a *app) demoUse(ctx context.Context, t *tale, session *oauthclient.Session, provider *demoProvider) error {
+func demoUse(
+	ctx context.Context, t *tale, session *oauthclient.Session, provider *demoProvider,
+) error {
 	source := session.TokenSource()
 	first, err := source.Token()
 	if err != nil {
@@ -146,7 +136,8 @@ func (a *app) demoUse(ctx context.Context, t *tale, session *oauthclient.Session
 	}
 	t.note("a new access token; the rotated refresh token was stored before it was handed out")
 
-	t.tell("API call", "the session's HTTPClient calls an API that takes only this provider's tokens")
+	t.tell("API call",
+		"the session's HTTPClient calls an API that takes only this provider's tokens")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, provider.issuer+"/api/notes", nil)
 	if err != nil {
 		return err
@@ -167,8 +158,11 @@ func (a *app) demoUse(ctx context.Context, t *tale, session *oauthclient.Session
 	return nil
 }
 
-// demoStore returns the keychain if there is one, else memory, and says which and why. It is a keychain entry of the demo's own.
-func demoStore(ctx context.Context) (store tokenstore.Store, where string, cleanup func(), err error) {
+// demoStore returns the keychain, with an entry of the demo's own, or else
+// memory. place says which it is, and why.
+func demoStore(ctx context.Context) (
+	store tokenstore.Store, place string, cleanup func(), err error,
+) {
 	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
 	if err != nil {
 		return nil, "", nil, err
@@ -183,7 +177,9 @@ func demoStore(ctx context.Context) (store tokenstore.Store, where string, clean
 		cleanup()
 		return nil, "", nil, ctx.Err()
 	}
-	return &tokenstore.Memory{}, "memory, for there is no keychain here (" + flagWords(wire.SafeText(strings.TrimPrefix(why.Error(), "tokenstore: "), 300)) + ")", cleanup, nil
+	reason := flagWords(wire.SafeText(strings.TrimPrefix(why.Error(), "tokenstore: "), 300))
+	place = "memory, for there is no keychain here (" + reason + ")"
+	return &tokenstore.Memory{}, place, cleanup, nil
 }
 
 // demoProvider is the authorization server and the API behind it.
@@ -201,7 +197,10 @@ func startDemoProvider() (*demoProvider, error) {
 	p := &demoProvider{issuer: "http://" + l.Addr().String(), served: make(chan struct{})}
 	as, err := authserver.New(authserver.Config{
 		Issuer: p.issuer, AccessTokenLifetime: demoLifetime,
-		Clients: []authserver.Client{{ID: demoClient, Name: "the nativeoauth demo", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}}},
+		Clients: []authserver.Client{{
+			ID: demoClient, Name: "the nativeoauth demo",
+			RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"},
+		}},
 	})
 	if err != nil {
 		_ = l.Close()
@@ -209,11 +208,13 @@ func startDemoProvider() (*demoProvider, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", as)
-	mux.Handle("GET /api/notes", as.Protect(authserver.Resource{Scope: demoScope}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	notes := func(w http.ResponseWriter, r *http.Request) {
 		g, _ := authserver.GrantFrom(r.Context())
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{"notes": []string{"hello, " + g.Subject}})
-	})))
+	}
+	mux.Handle("GET /api/notes",
+		as.Protect(authserver.Resource{Scope: demoScope}, http.HandlerFunc(notes)))
 	p.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(p.served)
@@ -227,41 +228,49 @@ func (p *demoProvider) close() {
 	<-p.served
 }
 
-// tale numbers the steps and writes them as they happen.
+// tale numbers the steps and writes them as they happen. It is safe for
+// concurrent use, because the login goes on while the user acts.
 type tale struct {
-	person *person
-	mu     sync.Mutex
-	steps  int
+	console *console
+	mu      sync.Mutex
+	steps   int
 }
 
 const taleIndent = "              "
 
+func (t *tale) wrap(format string, args []any) []string {
+	return wrap(fmt.Sprintf(format, args...), t.console.width()-len(taleIndent))
+}
+
+// tell begins a step.
 func (t *tale) tell(step, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.steps++
-	lines := wrap(fmt.Sprintf(format, args...), t.person.width()-len(taleIndent))
-	t.person.say("%2d  %s %s", t.steps, t.person.bold(fmt.Sprintf("%-9s", step)), strings.Join(lines, "\n"+taleIndent))
+	text := strings.Join(t.wrap(format, args), "\n"+taleIndent)
+	t.console.say("%2d  %s %s", t.steps, t.console.bold(fmt.Sprintf("%-9s", step)), text)
 }
 
-// note adds to the step that was told last.
+// note adds to the last step.
 func (t *tale) note(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, line := range wrap(fmt.Sprintf(format, args...), t.person.width()-len(taleIndent)) {
-		t.person.say("%s%s", taleIndent, t.person.dim(line))
+	for _, line := range t.wrap(format, args) {
+		t.console.say("%s%s", taleIndent, t.console.dim(line))
 	}
 }
 
-// narrator tells each request of the client.
+// narrator tells about each request of the client.
 type narrator struct {
 	base http.RoundTripper
 	tale *tale
 }
 
+// RoundTrip implements [http.RoundTripper].
 func (n *narrator) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Path == "/par" {
-		n.tale.tell("Request", "what is asked for is handed to the provider first, so that the browser carries only a reference to it (RFC 9126)")
+		n.tale.tell("Request", "what is asked for is handed to the provider first, "+
+			"so that the browser carries only a reference to it (RFC 9126)")
 	}
 	start := time.Now()
 	resp, err := n.base.RoundTrip(req)
@@ -269,59 +278,90 @@ func (n *narrator) RoundTrip(req *http.Request) (*http.Response, error) {
 		n.tale.note("%s %s failed", req.Method, req.URL.Path)
 		return nil, err
 	}
-	n.tale.note("%s %s → %d, %s", req.Method, req.URL.Path, resp.StatusCode, time.Since(start).Round(100*time.Microsecond))
+	took := time.Since(start).Round(100 * time.Microsecond)
+	n.tale.note("%s %s → %d, %s", req.Method, req.URL.Path, resp.StatusCode, took)
 	return resp, nil
 }
 
-// demoPerson opens the browser. Where there is none, or nobody acts in it, it plays the person over HTTP.
-type demoPerson struct {
+// demoUser opens the user's browser. If there is none, or nobody acts in it,
+// the demo plays the user over HTTP.
+type demoUser struct {
+	*authserver.User
 	tale     *tale
 	patience time.Duration
 
-	mu     sync.Mutex
-	stop   func()      // of the line that counts down
-	timer  *time.Timer // for a browser in which nothing happens
-	player sync.WaitGroup
-	cancel context.CancelFunc
+	mu      sync.Mutex
+	stop    func()      // of the line that counts down
+	timer   *time.Timer // for a browser in which nothing happens
+	playing sync.WaitGroup
+	cancel  context.CancelFunc // of the played user; nil before
 }
 
-func (d *demoPerson) openURL(ctx context.Context, ticket string) error {
+// config is the configuration of a client that signs this user in.
+func (d *demoUser) config(issuer string) oauthclient.Config {
+	return oauthclient.Config{
+		Issuer: issuer, ClientID: demoClient,
+		Scopes:    []string{"openid", "profile", "offline_access", demoScope},
+		Origins:   []string{issuer},
+		Transport: &narrator{base: http.DefaultTransport, tale: d.tale},
+		Loopback:  loopback.Config{Page: loopback.Page{AppName: "nativeoauth demo"}},
+		UI:        oauthclient.UI{OpenURL: d.openURL, Instruct: d.instruct, Progress: d.progress},
+	}
+}
+
+// openURL opens the system's browser. Without one it plays the user.
+func (d *demoUser) openURL(ctx context.Context, ticket string) error {
 	u, err := url.Parse(ticket)
 	if err != nil {
 		return err
 	}
-	d.tale.tell("Listener", "http://%s waits for the browser to come back; only this machine can reach it", u.Host)
+	d.tale.tell("Listener",
+		"http://%s waits for the browser to come back; only this machine can reach it", u.Host)
 	if err := browser.Open(ctx, ticket); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
-		d.tale.tell("Browser", "none: %s", wire.SafeText(strings.TrimPrefix(err.Error(), "browser: "), 300))
-		d.tale.note("so the demo plays the person, over HTTP: signs in as alice and presses Allow")
-		d.play(ctx, ticket)
+		why := strings.TrimPrefix(err.Error(), "browser: ")
+		d.tale.tell("Browser", "none: %s", wire.SafeText(why, 300))
+		d.play(ctx, ticket, "so")
 		return nil
 	}
 	d.tale.tell("Browser", "yours was opened at the provider: type any name and press Allow")
 	return nil
 }
 
-func (d *demoPerson) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
+// instruct waits for the user, and plays one if nobody acts in the browser.
+func (d *demoUser) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cancel != nil || !do.Opened { // the person is being played
+	if d.cancel != nil || !do.Opened { // the user is being played
 		return "", nil
 	}
 	d.tale.note("if none appears, open %s", do.URL)
-	d.stop = d.tale.person.wait("Waiting for you in the browser", time.Now().Add(d.patience))
+	d.stop = d.tale.console.wait("Waiting for you in the browser", time.Now().Add(d.patience))
 	d.timer = time.AfterFunc(d.patience, func() {
 		d.came()
-		d.tale.note("nobody came: the demo plays the person, over HTTP: signs in as alice and presses Allow")
-		d.play(ctx, do.URL)
+		d.play(ctx, do.URL, "nobody came:")
 	})
 	return "", nil
 }
 
+func (d *demoUser) progress(step oauthclient.Step) {
+	switch step {
+	case oauthclient.StepDiscover:
+		d.tale.tell("Metadata", "asking the provider for its endpoints")
+	case oauthclient.StepExchange:
+		d.came()
+		d.tale.tell("Code", "the browser came back to the listener with a code; "+
+			"its state and issuer are the expected ones")
+		d.tale.tell("Exchange", "the code and the PKCE verifier are traded for tokens, once")
+	case oauthclient.StepStore:
+		d.tale.tell("Verified", "the ID token: signature, issuer, audience, nonce, times")
+	}
+}
+
 // came ends the waiting.
-func (d *demoPerson) came() {
+func (d *demoUser) came() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timer != nil {
@@ -333,22 +373,27 @@ func (d *demoPerson) came() {
 	}
 }
 
-// play does at url what a person does in a browser, beside the login.
-func (d *demoPerson) play(ctx context.Context, url string) {
+// play signs in at url, beside the login.
+func (d *demoUser) play(ctx context.Context, url, why string) {
+	d.tale.note("%s the demo plays the user, over HTTP: signs in as alice and presses Allow", why)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ctx, d.cancel = context.WithTimeout(ctx, time.Minute)
-	d.player.Go(func() {
-		if err := playPerson(ctx, url); err != nil && ctx.Err() == nil {
-			d.tale.note("the demo could not play the person: %s", wire.SafeText(err.Error(), 200))
+	d.playing.Go(func() {
+		transport := &http.Transport{} // no proxy: everything is on this machine
+		defer transport.CloseIdleConnections()
+		d.Client.Transport = transport
+		if err := d.SignIn(ctx, url); err != nil && ctx.Err() == nil {
+			d.tale.note("the demo could not play the user: %s", wire.SafeText(err.Error(), 200))
 		}
 	})
 }
 
-// done waits for what was played to see its last page, and ends the waiting.
-func (d *demoPerson) done() {
+// done ends the waiting, and waits until the played user has seen the last
+// page.
+func (d *demoUser) done() {
 	d.came()
-	d.player.Wait()
+	d.playing.Wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.cancel != nil {

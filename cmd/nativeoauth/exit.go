@@ -65,7 +65,7 @@ func (e outputError) Unwrap() error { return e.err }
 func (a *app) exit(ctx context.Context, err error) int {
 	var sig interrupted
 	if errors.As(context.Cause(ctx), &sig) && (err != nil || ctx.Err() != nil) {
-		a.person.fail(sig.Error())
+		a.console.fail(sig.Error())
 		return sig.code()
 	}
 	if err == nil {
@@ -80,7 +80,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 		code = exitLoginRequired
 	}
 	if err != errSaid {
-		a.person.fail(a.explain(err))
+		a.console.fail(a.explain(err))
 	}
 	return code
 }

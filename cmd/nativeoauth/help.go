@@ -12,7 +12,7 @@ import (
 // setHelp makes the help of every command fit the terminal. Cobra's templates would
 // do it too, but they make the binary 2 MiB larger.
 func (a *app) setHelp(root *cobra.Command) {
-	width := a.person.width()
+	width := a.console.width()
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		var b strings.Builder
 		text := cmd.Long

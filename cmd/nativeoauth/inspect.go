@@ -98,7 +98,7 @@ func inspectTable(a *app, r *inspect.Report) string {
 	var b strings.Builder
 	indent := strings.Repeat(" ", wide+11) // the columns of level and area
 	for _, f := range r.Findings {
-		lines := wrap(f.Text, a.person.width()-len(indent))
+		lines := wrap(f.Text, a.console.width()-len(indent))
 		fmt.Fprintf(&b, "%-7s  %-*s  %s\n", f.Level, wide, f.Area, strings.Join(lines, "\n"+indent))
 	}
 	if r.Ready {

@@ -137,7 +137,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 			return err
 		}
 	}
-	ui := newLoginUI(a.person, a.pasted(s, l), trace)
+	ui := newLoginUI(a.console, a.pasted(s, l), trace)
 	cfg.UI = ui.ui()
 	c, err := oauthclient.New(cfg)
 	if err != nil {
@@ -169,10 +169,10 @@ func (a *app) signedIn(
 	ctx context.Context, s *settings, store tokenstore.Store,
 	c *oauthclient.Client, acc oauthclient.Account,
 ) error {
-	a.person.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
+	a.console.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
 	if s.Store == storeMemory {
 		// The tokens are lost with this process, so they must not stay valid at the provider.
-		a.person.tell("--store memory keeps nothing: the session is signed out again.")
+		a.console.tell("--store memory keeps nothing: the session is signed out again.")
 		return signingOut{app: a}.account(ctx, c, s.Account)
 	}
 	if s.ClientSecretFile == "-" {
@@ -185,11 +185,11 @@ func (a *app) signedIn(
 	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
-	a.person.tell("The session is in the %s%s.", acc.Store, profileNote(s))
+	a.console.tell("The session is in the %s%s.", acc.Store, profileNote(s))
 	if acc.Refreshable {
-		a.person.tell("It is refreshed automatically. Try: nativeoauth token%s", profileFlag(s))
+		a.console.tell("It is refreshed automatically. Try: nativeoauth token%s", profileFlag(s))
 	} else {
-		a.person.tell("The provider gave no refresh token, so the session ends at %s. "+
+		a.console.tell("The provider gave no refresh token, so the session ends at %s. "+
 			"--scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
 	}
 	return nil
@@ -204,7 +204,7 @@ func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	// The transport that the SDK would use, with its proxy and TLS settings.
 	t := &tracer{base: fetch.NewTransport()}
 	if l.trace {
-		t.person = a.person
+		t.console = a.console
 	}
 	if l.traceFile != "" {
 		// Only the user may read it: masking protects secrets, but not the names of

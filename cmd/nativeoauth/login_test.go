@@ -51,7 +51,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 			"Page": no, // an application's
 		},
 	}
-	a := &app{person: newPerson(t.Output(), nil)}
+	a := &app{console: newConsole(t.Output(), nil)}
 	root := a.root()
 	root.SetContext(context.Background())
 	login, _, err := root.Find([]string{"login"})

@@ -17,7 +17,7 @@ import (
 // loginUI is the SDK's TerminalUI with what a command adds to it: a QR code, a
 // line that counts down, and the trace.
 type loginUI struct {
-	person   *person
+	console  *console
 	terminal oauthclient.UI
 	canPaste bool
 	trace    *tracer // nil: none
@@ -28,9 +28,9 @@ type loginUI struct {
 
 // newLoginUI returns a loginUI that reads pasted addresses from stdin. If stdin
 // is nil, nothing can be pasted. If trace is nil, nothing is traced.
-func newLoginUI(p *person, stdin io.Reader, trace *tracer) *loginUI {
+func newLoginUI(p *console, stdin io.Reader, trace *tracer) *loginUI {
 	return &loginUI{
-		person: p, terminal: oauthclient.TerminalUI(prose{p}, stdin),
+		console: p, terminal: oauthclient.TerminalUI(prose{p}, stdin),
 		canPaste: stdin != nil, trace: trace,
 	}
 }
@@ -41,11 +41,11 @@ func (u *loginUI) ui() oauthclient.UI {
 }
 
 // prose is a writer for TerminalUI that breaks long lines between words.
-type prose struct{ person *person }
+type prose struct{ console *console }
 
 // Write writes whole lines, which is what TerminalUI passes.
 func (p prose) Write(b []byte) (int, error) {
-	p.person.tell("%s", strings.TrimSuffix(string(b), "\n"))
+	p.console.tell("%s", strings.TrimSuffix(string(b), "\n"))
 	return len(b), nil
 }
 
@@ -64,21 +64,21 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 	show.Paste, show.Expiry = false, time.Time{}
 	if do.UserCode != "" {
 		// Bold, because it is what the user has to find and type.
-		show.UserCode = u.person.bold(wire.SafeText(do.UserCode, 64))
+		show.UserCode = u.console.bold(wire.SafeText(do.UserCode, 64))
 	}
 	if _, err := u.terminal.Instruct(ctx, show); err != nil {
 		return "", err
 	}
-	if u.person.terminal && do.VerificationURIComplete != "" {
-		code := drawQR(do.VerificationURIComplete, u.person.width(), u.person.height())
+	if u.console.terminal && do.VerificationURIComplete != "" {
+		code := drawQR(do.VerificationURIComplete, u.console.width(), u.console.height())
 		if code != "" {
-			u.person.say("%s", strings.TrimSuffix(code, "\n"))
+			u.console.say("%s", strings.TrimSuffix(code, "\n"))
 		}
 	}
 	wait := oauthclient.Instructions{Paste: do.Paste, Opened: do.Opened, Expiry: do.Expiry}
 	// A line that counts down would overwrite what the user pastes.
 	reads := do.Paste && u.canPaste && !do.Opened
-	if u.person.terminal && !reads && !do.Expiry.IsZero() {
+	if u.console.terminal && !reads && !do.Expiry.IsZero() {
 		u.countDown(ctx, do.Expiry)
 		wait.Expiry = time.Time{}
 	}
@@ -87,7 +87,7 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 
 // countDown shows the time that is left until ctx or the wait ends.
 func (u *loginUI) countDown(ctx context.Context, until time.Time) {
-	stop := u.person.wait("Waiting for you", until)
+	stop := u.console.wait("Waiting for you", until)
 	u.mu.Lock()
 	u.stop = stop
 	u.mu.Unlock()
@@ -102,10 +102,10 @@ func (u *loginUI) progress(step oauthclient.Step) {
 	}
 	switch step {
 	case oauthclient.StepElsewhere:
-		u.person.tell("Another nativeoauth is signing in to this account; waiting for it.")
+		u.console.tell("Another nativeoauth is signing in to this account; waiting for it.")
 	case oauthclient.StepExchange:
 		u.done()
-		u.person.tell("The answer came; checking what the provider says.")
+		u.console.tell("The answer came; checking what the provider says.")
 	}
 }
 

@@ -89,10 +89,10 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 		return err
 	}
 	if errors.Is(lookErr, oauthclient.ErrLoginRequired) {
-		a.person.say("Nobody was signed in at %s%s.", s.provider(), named(s.Account))
+		a.console.say("Nobody was signed in at %s%s.", s.provider(), named(s.Account))
 		return nil
 	}
-	a.person.say("Signed out at %s%s.", s.provider(), named(s.Account))
+	a.console.say("Signed out at %s%s.", s.provider(), named(s.Account))
 	return nil
 }
 
@@ -116,10 +116,10 @@ func (a *app) logoutAll(
 			failures = append(failures, err)
 			continue
 		}
-		a.person.say("Signed out%s at %s%s.", asWhom(acc), s.provider(), named(acc.Name))
+		a.console.say("Signed out%s at %s%s.", asWhom(acc), s.provider(), named(acc.Name))
 	}
 	if len(accounts) == 0 {
-		a.person.say("Nobody was signed in at %s.", s.provider())
+		a.console.say("Nobody was signed in at %s.", s.provider())
 	}
 	// The secret belongs to the client and not to an account, so it goes with the last
 	// of them.
@@ -157,7 +157,7 @@ func (o signingOut) account(ctx context.Context, c *oauthclient.Client, account 
 	case o.untold != nil: // the reason is more useful than the failed request
 		return fmt.Errorf("%w, as it was not told: %w", oauthclient.ErrNotRevoked, o.untold)
 	case errors.Is(err, errors.ErrUnsupported):
-		o.app.person.tell("The provider cannot revoke tokens: " +
+		o.app.console.tell("The provider cannot revoke tokens: " +
 			"the access token stays valid there until it expires.")
 		return nil
 	}

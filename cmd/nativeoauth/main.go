@@ -58,7 +58,7 @@ func run(
 ) int {
 	a := &app{
 		stdin: stdin, stdout: output{stdout}, screen: interactive(stdout),
-		person: newPerson(stderr, env), env: env,
+		console: newConsole(stderr, env), env: env,
 	}
 	root := a.root() // it needs stdout and the width of the terminal
 	root.SetArgs(args)

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the man pages")
 // the generator is not linked into the binary.
 func TestManPages(t *testing.T) {
 	t.Parallel()
-	a := &app{person: newPerson(os.Stderr, nil)}
+	a := &app{console: newConsole(os.Stderr, nil)}
 	root := a.root()
 	root.SetContext(context.Background())
 	for _, cmd := range root.Commands() {

@@ -256,7 +256,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 	env := []string{"DISPLAY=", "TMPDIR=" + tmp, "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent", "NATIVEOAUTH_STORE=", "NATIVEOAUTH_KEY_FILE=", "NATIVEOAUTH_ISSUER=", "NATIVEOAUTH_CLIENT_ID="}
 	demo := p.start(env, "login", "--demo")
 	require.Equal(t, 0, demo.code(), demo.text())
-	steps := []string{"Provider", "Metadata", "Request", "Listener", "Browser", "plays the person", "Code", "Exchange", "Verified", "signed in as alice", "Kept", "in memory, for", "Expiry", "Refresh", "API call", "hello, alice", "Logout", "POST /revoke → 200", "sign in again"}
+	steps := []string{"Provider", "Metadata", "Request", "Listener", "Browser", "plays the user", "Code", "Exchange", "Verified", "signed in as alice", "Kept", "in memory, for", "Expiry", "Refresh", "API call", "hello, alice", "Logout", "POST /revoke → 200", "sign in again"}
 	rest := demo.text()
 	for _, step := range steps {
 		_, after, ok := strings.Cut(rest, step)

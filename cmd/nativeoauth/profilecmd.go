@@ -53,7 +53,7 @@ func (a *app) profileListCmd() *cobra.Command {
 				return a.outputJSON(c.Profiles)
 			}
 			if len(c.Profiles) == 0 {
-				a.person.say("There are no profiles; a login makes one.")
+				a.console.say("There are no profiles; a login makes one.")
 				return nil
 			}
 			var rows [][]string

@@ -23,7 +23,7 @@ commands refresh tokens automatically when it is time. It prints no token.`,
 					return err
 				}
 				acc := s.Account()
-				a.person.say("Refreshed: the access token is valid until %s (%s).",
+				a.console.say("Refreshed: the access token is valid until %s (%s).",
 					clock(acc.Expiry), left(acc.Expiry))
 				return nil
 			})

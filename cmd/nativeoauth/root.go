@@ -15,11 +15,11 @@ import (
 
 // app is one run of the command.
 type app struct {
-	stdin  io.Reader
-	stdout io.Writer // the result of the command, and nothing else
-	screen bool      // stdout is a terminal
-	person *person   // stderr
-	env    environ
+	stdin   io.Reader
+	stdout  io.Writer // the result of the command, and nothing else
+	screen  bool      // stdout is a terminal
+	console *console  // stderr
+	env     environ
 
 	profile string // --profile
 	verbose bool
@@ -126,9 +126,9 @@ func asUsage(cmd *cobra.Command, a *app) {
 // logger shows warnings, and with --verbose every record.
 func (a *app) logger() *slog.Logger {
 	if !a.verbose {
-		return slog.New(warnings{a.person})
+		return slog.New(warnings{a.console})
 	}
-	return slog.New(slog.NewTextHandler(a.person, &slog.HandlerOptions{
+	return slog.New(slog.NewTextHandler(a.console, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
 		// The time is of no use here, and lines stay shorter.
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
@@ -202,6 +202,6 @@ func (a *app) storeName() string {
 // close closes a client. It warns if that interrupted something.
 func (a *app) close(c *oauthclient.Client) {
 	if err := c.Close(); err != nil {
-		a.person.warn("%s", strings.TrimPrefix(err.Error(), "oauthclient: "))
+		a.console.warn("%s", strings.TrimPrefix(err.Error(), "oauthclient: "))
 	}
 }

@@ -150,7 +150,7 @@ func (a *app) allRows(cmd *cobra.Command) ([]statusRow, error) {
 		return nil, errors.Join(failures...)
 	}
 	for _, err := range failures {
-		a.person.warn("%s", wire.SafeText(err.Error(), 1000))
+		a.console.warn("%s", wire.SafeText(err.Error(), 1000))
 	}
 	return rows, nil
 }

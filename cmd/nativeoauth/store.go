@@ -66,7 +66,7 @@ func (a *app) askPassphrase(ctx context.Context, create bool) ([]byte, error) {
 			return nil, err
 		}
 		if len(first) < minPassphrase {
-			a.person.say("That is too short.")
+			a.console.say("That is too short.")
 			continue
 		}
 		second, err := a.readHidden(ctx, f, "The same again: ")
@@ -76,7 +76,7 @@ func (a *app) askPassphrase(ctx context.Context, create bool) ([]byte, error) {
 		if bytes.Equal(first, second) {
 			return first, nil
 		}
-		a.person.say("The two differ.")
+		a.console.say("The two differ.")
 	}
 }
 
@@ -107,7 +107,7 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 		}
 		time.Sleep(time.Millisecond)
 	}
-	_, _ = fmt.Fprint(a.person, prompt)
+	_, _ = fmt.Fprint(a.console, prompt)
 	select {
 	case l := <-got:
 		if l.err != nil { // the terminal is gone, and its SIGHUP may come a moment later
@@ -116,11 +116,11 @@ func (a *app) readHidden(ctx context.Context, f *os.File, prompt string) ([]byte
 			case <-time.After(time.Second):
 			}
 		}
-		a.person.say("")
+		a.console.say("")
 		return l.text, l.err
 	case <-ctx.Done():
 		_ = term.Restore(int(f.Fd()), state)
-		a.person.say("")
+		a.console.say("")
 		return nil, ctx.Err()
 	}
 }

@@ -83,7 +83,7 @@ func (a *app) printToken(ctx context.Context, s *oauthclient.Session, t *tokenFl
 		return err
 	}
 	if tok.TokenType == "DPoP" {
-		a.person.warn("this token is bound to a key and is refused without a proof; " +
+		a.console.warn("this token is bound to a key and is refused without a proof; " +
 			"nativeoauth request sends both")
 	}
 	text, err := formatToken(tok, t.format)

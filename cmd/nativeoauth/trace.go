@@ -24,9 +24,9 @@ import (
 // is known to be harmless (S66). A masked value is also masked in the texts that a
 // server may repeat it in. A tracer is safe for concurrent use.
 type tracer struct {
-	base   *http.Transport
-	person *person  // nil: the trace is not shown
-	file   *os.File // receives JSON lines; nil: there is no file
+	base    *http.Transport
+	console *console // nil: the trace is not shown
+	file    *os.File // receives JSON lines; nil: there is no file
 
 	mu    sync.Mutex
 	start time.Time // of the first event; zero: there was none
@@ -159,7 +159,7 @@ func (t *tracer) tell(see func() traceEvent) {
 	if t.file != nil {
 		_ = json.NewEncoder(t.file).Encode(e) // a full disk is no reason to end a login
 	}
-	if t.person != nil {
+	if t.console != nil {
 		t.show(e)
 	}
 }
@@ -170,16 +170,16 @@ func (t *tracer) show(e traceEvent) {
 	const indent = "            "
 	switch e.Event {
 	case "request":
-		t.person.say("%s → %s %s", at, t.person.bold(e.Method), e.URL)
+		t.console.say("%s → %s %s", at, t.console.bold(e.Method), e.URL)
 	case "answer":
 		status := fmt.Sprint(e.Status) + " " + http.StatusText(e.Status)
-		t.person.say("%s ← %s  %.2f ms", at, t.person.bold(status), e.DurationMS)
+		t.console.say("%s ← %s  %.2f ms", at, t.console.bold(status), e.DurationMS)
 	case "failure":
-		t.person.say("%s ✗ %s  %.2f ms", at, e.Text, e.DurationMS)
+		t.console.say("%s ✗ %s  %.2f ms", at, e.Text, e.DurationMS)
 	case "browser":
-		t.person.say("%s ⇒ the browser, to %s", at, e.URL)
+		t.console.say("%s ⇒ the browser, to %s", at, e.URL)
 	case "step":
-		t.person.say("%s   %s", at, t.person.dim(e.Text))
+		t.console.say("%s   %s", at, t.console.dim(e.Text))
 	}
 	var lines []traceValue
 	for _, name := range []string{
@@ -194,8 +194,8 @@ func (t *tracer) show(e traceEvent) {
 		lines = append(lines, traceValue{v.Name + " =", v.Value})
 	}
 	for _, v := range lines {
-		width := max(40, t.person.width()-len(indent))
-		t.person.say("%s%s", indent, wire.SafeText(v.Name+" "+v.Value, width))
+		width := max(40, t.console.width()-len(indent))
+		t.console.say("%s%s", indent, wire.SafeText(v.Name+" "+v.Value, width))
 	}
 }
 
@@ -403,7 +403,7 @@ func (t *tracer) close() {
 	if t.file == nil {
 		return
 	}
-	if err := t.file.Close(); err != nil && t.person != nil {
-		t.person.warn("the trace file may be incomplete: %v", err)
+	if err := t.file.Close(); err != nil && t.console != nil {
+		t.console.warn("the trace file may be incomplete: %v", err)
 	}
 }

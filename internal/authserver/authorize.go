@@ -1,7 +1,6 @@
 package authserver
 
 import (
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,15 +21,15 @@ type authRequest struct {
 	resources   []string
 	nonce       string
 	challenge   string
-	jkt         string
+	jkt         string // dpop_jkt; "" for none
 	prompt      []string
 	maxAge      time.Duration
 	hasMaxAge   bool
 	loginHint   string
-	hintSubject string // of id_token_hint
+	hintSubject string // of id_token_hint; "" for none
 	acrValues   []string
 	claims      claimsRequest
-	pushed      string // where it is kept, if it was pushed
+	pushed      string // its request_uri; "" if it was not pushed
 }
 
 // claimsRequest is the claims parameter (OpenID Connect Core §5.5).
@@ -39,55 +38,44 @@ type claimsRequest struct {
 	Userinfo map[string]any `json:"userinfo"`
 }
 
-func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
-	// OpenID Connect Core §3.1.2.1: GET and POST.
-	if !allow(w, r, http.MethodGet, http.MethodPost) {
-		return
+// errNoClient is for the user, at the endpoints with pages. At the others an
+// unknown client fails its authentication.
+var errNoClient = invalidRequest("No program is known under this client_id.")
+
+// serveAuthorize is the authorization endpoint (RFC 6749 §3.1). Until the
+// client and its redirect URI are known to be good, an error is shown to the
+// user. It must not be sent to an address that anybody could have written there
+// (§4.1.2.1).
+func (s *Server) serveAuthorize(r *request) (*reply, *oauthError) {
+	c := s.client(r.params.Get("client_id"))
+	if c == nil {
+		return nil, errNoClient
 	}
-	var params url.Values
-	var e *refusal
-	if r.Method == http.MethodPost {
-		params, e = readForm(w, r)
-	} else {
-		params, e = readQuery(r)
+	if uri := r.params.Get("request_uri"); uri != "" {
+		req, e := s.pushedRequest(c, uri)
+		if e != nil {
+			return nil, e
+		}
+		return s.decide(r, req)
+	}
+	if !registeredURI(c.RedirectURIs, r.params.Get("redirect_uri")) {
+		return nil, invalidRequest(
+			"The redirect_uri is missing, or is not registered for this program.")
+	}
+	req, e := s.checkAuthRequest(c, r.params)
+	if e == nil && (s.cfg.RequirePAR || c.RequirePAR) {
+		e = invalidRequest("the authorization request must be pushed first (RFC 9126)")
 	}
 	if e != nil {
-		s.showFailure(w, e.description)
-		return
+		return s.sendError(r, req, e), nil
 	}
-	// Until the client and its redirect URI are known to be good, an error goes to the person and not to an address that
-	// anybody could have written there (RFC 6749 §4.1.2.1).
-	c := s.client(params.Get("client_id"))
-	if c == nil {
-		s.showFailure(w, "No program is known under this client_id.")
-		return
-	}
-	var req *authRequest
-	if uri := params.Get("request_uri"); uri != "" {
-		req, e = s.pushedRequest(c, uri)
-		if e != nil {
-			s.showFailure(w, e.description)
-			return
-		}
-	} else {
-		if !registeredURI(c.RedirectURIs, params.Get("redirect_uri")) {
-			s.showFailure(w, "The redirect_uri is missing, or is not registered for this program.")
-			return
-		}
-		req, e = s.checkAuthRequest(c, params)
-		if e == nil && (s.cfg.RequirePAR || c.RequirePAR) {
-			e = invalidRequest("the authorization request must be pushed first (RFC 9126)")
-		}
-		if e != nil {
-			s.sendRefusal(w, r, req, e)
-			return
-		}
-	}
-	s.decide(w, r, req)
+	return s.decide(r, req)
 }
 
-// checkAuthRequest checks everything but redirect_uri. The request it returns is good enough to answer an error with, even then.
-func (s *Server) checkAuthRequest(c *Client, p url.Values) (*authRequest, *refusal) {
+// checkAuthRequest checks everything except redirect_uri. It returns the
+// request beside an error too, because the error is sent to the request's
+// redirect URI.
+func (s *Server) checkAuthRequest(c *Client, p url.Values) (*authRequest, *oauthError) {
 	req := &authRequest{
 		client:      c,
 		redirectURI: p.Get("redirect_uri"),
@@ -102,105 +90,119 @@ func (s *Server) checkAuthRequest(c *Client, p url.Values) (*authRequest, *refus
 		loginHint:   p.Get("login_hint"),
 		acrValues:   strings.Fields(p.Get("acr_values")),
 	}
-	switch mode := p.Get("response_mode"); {
+	e := checkResponseType(c, p)
+	if e == nil {
+		e = req.checkFormat(p.Get("code_challenge_method"))
+	}
+	if e == nil {
+		e = s.checkResources(req.resources)
+	}
+	if e == nil {
+		e = s.readOpenID(req, p)
+	}
+	if e == nil && len(req.scope) > 0 && len(s.narrow(req.scope)) == 0 {
+		e = fail("invalid_scope", "none of the scopes is available")
+	}
+	return req, e
+}
+
+// checkResponseType rejects every kind of request but the authorization code
+// flow, and parameters that the server does not support. To ignore those could
+// mean less security than the client wanted.
+func checkResponseType(c *Client, p url.Values) *oauthError {
+	kind, mode := p.Get("response_type"), p.Get("response_mode")
+	switch {
 	case p.Has("request"):
-		return req, refuse("request_not_supported", "request objects are not supported")
+		return fail("request_not_supported", "request objects are not supported")
 	case p.Has("registration"):
-		return req, refuse("registration_not_supported", "the registration parameter is not supported")
-	case p.Get("response_type") == "":
-		return req, invalidRequest("response_type is missing")
-	case p.Get("response_type") != "code":
-		return req, refuse("unsupported_response_type", "only response_type=code is supported")
+		return fail("registration_not_supported", "the registration parameter is not supported")
+	case kind == "":
+		return invalidRequest("response_type is missing")
+	case kind != "code":
+		return fail("unsupported_response_type", "only response_type=code is supported")
 	case mode != "" && mode != "query" && mode != "form_post":
-		return req, invalidRequest("response_mode is neither query nor form_post")
+		return invalidRequest("response_mode is neither query nor form_post")
 	case !c.may(grantCode):
-		return req, refuse("unauthorized_client", "this client may not use the authorization code grant")
+		return fail("unauthorized_client", "this client may not use the authorization code grant")
+	}
+	return nil
+}
+
+// checkFormat checks the parameters that are wrong or right by themselves.
+func (req *authRequest) checkFormat(challengeMethod string) *oauthError {
+	switch {
 	case req.challenge == "":
-		return req, invalidRequest("code_challenge is missing: PKCE is required (RFC 7636)")
-	case p.Get("code_challenge_method") != "S256":
-		return req, invalidRequest("code_challenge_method must be S256")
+		return invalidRequest("code_challenge is missing: PKCE is required (RFC 7636)")
+	case challengeMethod != "S256":
+		return invalidRequest("code_challenge_method must be S256")
 	case !isSHA256(req.challenge):
-		return req, invalidRequest("code_challenge is not the base64url of a SHA-256")
+		return invalidRequest("code_challenge is not the base64url of a SHA-256")
 	case req.jkt != "" && !isSHA256(req.jkt):
-		return req, invalidRequest("dpop_jkt is not a JWK thumbprint")
+		return invalidRequest("dpop_jkt is not a JWK thumbprint")
 	case !validScope(req.scope):
-		return req, refuse("invalid_scope", "scope holds a character that has no place there")
+		return fail("invalid_scope", "scope holds a character that is not allowed there")
 	case slices.Contains(req.prompt, "none") && len(req.prompt) > 1:
-		return req, invalidRequest("prompt=none stands alone")
+		return invalidRequest("prompt=none stands alone")
 	case !subset(req.prompt, []string{"none", "login", "consent", "select_account"}):
-		return req, invalidRequest("prompt has an unknown value")
+		return invalidRequest("prompt has an unknown value")
 	}
-	if e := s.checkResources(req.resources); e != nil {
-		return req, e
-	}
+	return nil
+}
+
+// readOpenID reads the parameters of OpenID Connect that have a format.
+func (s *Server) readOpenID(req *authRequest, p url.Values) *oauthError {
 	if raw := p.Get("max_age"); raw != "" {
 		n, err := strconv.ParseUint(raw, 10, 31)
 		if err != nil {
-			return req, invalidRequest("max_age is not a number of seconds")
+			return invalidRequest("max_age is not a number of seconds")
 		}
 		req.maxAge, req.hasMaxAge = time.Duration(n)*time.Second, true
 	}
 	if raw := p.Get("claims"); raw != "" {
 		if wire.UnmarshalJSON([]byte(raw), &req.claims) != nil {
-			return req, invalidRequest("claims is not the JSON that OpenID Connect Core §5.5 describes")
+			return invalidRequest("claims is not the JSON that OpenID Connect Core §5.5 describes")
 		}
 	}
 	if raw := p.Get("id_token_hint"); raw != "" {
 		sub, _, ok := s.readHint(raw)
 		if !ok {
-			return req, invalidRequest("id_token_hint is not an ID token of this server")
+			return invalidRequest("id_token_hint is not an ID token of this server")
 		}
 		req.hintSubject = sub
 	}
-	if len(req.scope) > 0 && len(s.narrow(req.scope)) == 0 {
-		return req, refuse("invalid_scope", "none of the scopes is available")
-	}
-	return req, nil
+	return nil
 }
 
-func (s *Server) checkResources(resources []string) *refusal {
+// checkResources checks resource indicators (RFC 8707 §2).
+func (s *Server) checkResources(resources []string) *oauthError {
 	for _, res := range resources {
 		if !absolute(res) || s.cfg.Resources != nil && !slices.Contains(s.cfg.Resources, res) {
-			return refuse("invalid_target", "a resource is unknown, or is not an absolute URI without a fragment (RFC 8707)")
+			return fail("invalid_target",
+				"a resource is unknown, or is not an absolute URI without a fragment (RFC 8707)")
 		}
 	}
 	return nil
 }
 
-// servePAR is RFC 9126.
-func (s *Server) servePAR(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodPost) {
-		return
-	}
-	form, e := readForm(w, r)
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
-	c, e := s.authenticate(r, form)
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
-	jkt, e := s.serverProof(w, r, "/par")
+// servePAR is the pushed authorization request endpoint (RFC 9126).
+func (s *Server) servePAR(r *request) (*reply, *oauthError) {
+	jkt, e := s.serverProof(r, "/par")
+	given := r.params.Get("dpop_jkt")
 	switch {
 	case e != nil:
-	case form.Has("request_uri"):
-		e = invalidRequest("request_uri has no place in a pushed request (RFC 9126 §2.1)")
-	case !registeredURI(c.RedirectURIs, form.Get("redirect_uri")):
-		e = invalidRequest("redirect_uri is missing, or is not registered for this client")
-	case jkt != "" && form.Has("dpop_jkt") && form.Get("dpop_jkt") != jkt:
-		e = invalidRequest("dpop_jkt is not the key of the DPoP proof (RFC 9449 §10.1)")
+		return nil, e
+	case r.params.Has("request_uri"):
+		return nil, invalidRequest("request_uri is not allowed in a pushed request (RFC 9126 §2.1)")
+	case !registeredURI(r.client.RedirectURIs, r.params.Get("redirect_uri")):
+		return nil, invalidRequest("redirect_uri is missing, or is not registered for this client")
+	case jkt != "" && given != "" && given != jkt:
+		return nil, invalidRequest("dpop_jkt is not the key of the DPoP proof (RFC 9449 §10.1)")
 	}
+	req, e := s.checkAuthRequest(r.client, r.params)
 	if e != nil {
-		answerRefusal(w, e)
-		return
+		return nil, e
 	}
-	req, e := s.checkAuthRequest(c, form)
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
+	// The proof binds the code to its key, as dpop_jkt does (RFC 9449 §10.1).
 	if jkt != "" {
 		req.jkt = jkt
 	}
@@ -209,62 +211,71 @@ func (s *Server) servePAR(w http.ResponseWriter, r *http.Request) {
 	now := s.now()
 	s.pushed.put(hash(req.pushed), req, now, now.Add(codeLifetime))
 	s.mu.Unlock()
-	answer(w, http.StatusCreated, map[string]any{"request_uri": req.pushed, "expires_in": int(codeLifetime.Seconds())})
+	return jsonReply(http.StatusCreated, map[string]any{
+		"request_uri": req.pushed, "expires_in": int(codeLifetime.Seconds()),
+	})
 }
 
-// pushedRequest finds a pushed request. It stays until it is answered, so that a person may load the page again (RFC 9126 §4).
-func (s *Server) pushedRequest(c *Client, uri string) (*authRequest, *refusal) {
+// pushedRequest returns a pushed request. The request stays until it is
+// answered, so that the user may reload the page (RFC 9126 §4).
+func (s *Server) pushedRequest(c *Client, uri string) (*authRequest, *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	req, ok := s.pushed.get(hash(uri), s.now())
 	if !ok || req.client.ID != c.ID {
-		return nil, refuse("invalid_request_uri", "The request_uri is unknown, was used before, has expired, or belongs to another program.")
+		return nil, fail("invalid_request_uri",
+			"The request_uri is unknown, was used before, has expired, or belongs to another program.")
 	}
 	return req, nil
 }
 
-// decide answers at once where nobody needs to be asked, or may be, and shows the page otherwise.
-func (s *Server) decide(w http.ResponseWriter, r *http.Request, req *authRequest) {
+// decide answers at once if the user need not be prompted, or must not be. It
+// shows the sign-in page otherwise.
+func (s *Server) decide(r *request, req *authRequest) (*reply, *oauthError) {
 	sess := s.session(r)
 	needLogin := s.needsLogin(sess, req)
 	needConsent := sess != nil && s.needsConsent(sess.user, req)
-
-	s.mu.Lock()
-	auto := s.autoUser
-	denied := s.deny
-	if auto != "" && !slices.Contains(req.prompt, "none") {
-		s.deny = false
-	}
-	s.mu.Unlock()
-
-	switch {
-	case slices.Contains(req.prompt, "none"): // OpenID Connect Core §3.1.2.6
+	if slices.Contains(req.prompt, "none") { // OpenID Connect Core §3.1.2.6
 		switch {
 		case needLogin:
-			s.sendRefusal(w, r, req, refuse("login_required", "nobody is signed in, or not so as was asked"))
+			e := fail("login_required", "nobody is signed in, or not as the request demands")
+			return s.sendError(r, req, e), nil
 		case needConsent:
-			s.sendRefusal(w, r, req, refuse("consent_required", "the person has to be asked"))
-		default:
-			s.sendCode(w, r, req, sess)
+			e := fail("consent_required", "the user has not consented yet")
+			return s.sendError(r, req, e), nil
 		}
-	case auto != "" && denied:
-		s.sendRefusal(w, r, req, refuse("access_denied", "the person said no"))
+		return s.sendCode(r, req, sess)
+	}
+	auto, denied := s.scripted()
+	switch {
+	case denied:
+		return s.reject(r, &interaction{request: req}), nil
 	case auto != "":
 		if needLogin || sess.user != auto {
-			sess = s.signIn(w, r, auto, s.reachedACR(req))
+			sess = s.signIn(r, auto, s.reachedACR(req))
 		}
 		s.consent(sess.user, req)
-		s.sendCode(w, r, req, sess)
-	case !needLogin && !needConsent:
-		s.sendCode(w, r, req, sess)
-	default:
-		if needLogin {
-			sess = nil
-		}
-		s.showSignIn(w, r, &interaction{request: req, session: sess})
+	case needLogin:
+		return s.signInPage(r, &interaction{request: req}), nil
+	case needConsent:
+		return s.signInPage(r, &interaction{request: req, session: sess}), nil
 	}
+	return s.sendCode(r, req, sess)
 }
 
+// scripted returns the user that signs in without a page, or "". denied tells
+// whether this user says no, which they do once after a call of Deny.
+func (s *Server) scripted() (auto string, denied bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.autoUser != "" {
+		denied, s.denyNext = s.denyNext, false
+	}
+	return s.autoUser, denied
+}
+
+// needsLogin reports whether the browser's session is not what the request
+// demands: another user, too old, or signed in by weaker means.
 func (s *Server) needsLogin(sess *session, req *authRequest) bool {
 	switch {
 	case sess == nil,
@@ -277,7 +288,8 @@ func (s *Server) needsLogin(sess *session, req *authRequest) bool {
 	return len(wanted) > 0 && !slices.Contains(wanted, sess.acr)
 }
 
-// needsConsent reports whether the person has not yet allowed this client all that it asks for.
+// needsConsent reports whether the client wants more than the user allowed it
+// before.
 func (s *Server) needsConsent(user string, req *authRequest) bool {
 	if slices.Contains(req.prompt, "consent") {
 		return true
@@ -288,25 +300,28 @@ func (s *Server) needsConsent(user string, req *authRequest) bool {
 	return !subset(s.narrow(req.scope), before)
 }
 
+// consent adds the request's scopes to those that the user has allowed.
 func (s *Server) consent(user string, req *authRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, key := s.now(), consentKey(user, req.client.ID)
 	before, _ := s.consents.get(key, now)
-	s.consents.put(key, unique(slices.Concat(before, s.narrow(req.scope))), now, now.Add(s.cfg.RefreshTokenLifetime))
+	all := unique(slices.Concat(before, s.narrow(req.scope)))
+	s.consents.put(key, all, now, now.Add(s.cfg.RefreshTokenLifetime))
 }
 
 func consentKey(user, client string) string { return hash(user) + hash(client) }
 
-// reachableACR is what of the acr asked for this server can reach, in the client's order. An acr is asked for by
-// acr_values or by the claims parameter.
+// reachableACR returns the requested acr values that this server can reach, in
+// the client's order. A client requests them by acr_values or by the claims
+// parameter.
 func (s *Server) reachableACR(req *authRequest) []string {
 	wanted := req.acrValues
-	if asked, ok := req.claims.IDToken["acr"].(map[string]any); ok {
-		if v, ok := asked["value"].(string); ok {
+	if claim, ok := req.claims.IDToken["acr"].(map[string]any); ok {
+		if v, ok := claim["value"].(string); ok {
 			wanted = []string{v}
 		}
-		if vs, ok := asked["values"].([]any); ok {
+		if vs, ok := claim["values"].([]any); ok {
 			wanted = nil
 			for _, v := range vs {
 				if v, ok := v.(string); ok {
@@ -315,34 +330,26 @@ func (s *Server) reachableACR(req *authRequest) []string {
 			}
 		}
 	}
-	var reachable []string
-	for _, v := range wanted {
-		if slices.Contains(s.cfg.ACRValues, v) {
-			reachable = append(reachable, v)
-		}
-	}
-	return reachable
+	return intersect(wanted, s.cfg.ACRValues)
 }
 
+// reachedACR is the acr of a sign-in for this request.
 func (s *Server) reachedACR(req *authRequest) string {
-	if wanted := s.reachableACR(req); len(wanted) > 0 {
-		return wanted[0]
-	}
-	if len(s.cfg.ACRValues) > 0 {
-		return s.cfg.ACRValues[0]
+	for _, acr := range slices.Concat(s.reachableACR(req), s.cfg.ACRValues) {
+		return acr
 	}
 	return ""
 }
 
-// sendCode answers with a code.
-func (s *Server) sendCode(w http.ResponseWriter, r *http.Request, req *authRequest, sess *session) {
+// sendCode answers with an authorization code.
+func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, *oauthError) {
 	s.mu.Lock()
 	now := s.now()
 	if req.pushed != "" {
 		if _, ok := s.pushed.take(hash(req.pushed), now); !ok {
 			s.mu.Unlock()
-			s.showFailure(w, "This request was answered before, or has expired. Start again in the program.")
-			return
+			return nil, invalidRequest(
+				"This request was answered before, or has expired. Start again in the program.")
 		}
 	}
 	g := &grant{
@@ -357,82 +364,60 @@ func (s *Server) sendCode(w http.ResponseWriter, r *http.Request, req *authReque
 		epoch:     s.epoch,
 	}
 	issued := newToken("ac_")
-	// Kept longer than it is good for, so that a late second use is noticed too.
+	// The code is kept for longer than it is good, so that a late second use of
+	// it still revokes the tokens of the first.
 	s.codes.put(hash(issued), &code{
-		grant: g, redirectURI: req.redirectURI, challenge: req.challenge, jkt: req.jkt, expires: now.Add(codeLifetime),
+		grant: g, redirectURI: req.redirectURI, challenge: req.challenge, jkt: req.jkt,
+		expires: now.Add(codeLifetime),
 	}, now, now.Add(s.cfg.AccessTokenLifetime+codeLifetime))
 	s.mu.Unlock()
-	s.sendResponse(w, r, req, url.Values{"code": {issued}})
+	return s.sendResponse(r, req, url.Values{"code": {issued}}), nil
 }
 
-func (s *Server) sendRefusal(w http.ResponseWriter, r *http.Request, req *authRequest, e *refusal) {
+// sendError answers with an error. A pushed request is used up by it.
+func (s *Server) sendError(r *request, req *authRequest, e *oauthError) *reply {
 	if req.pushed != "" {
 		s.mu.Lock()
 		s.pushed.remove(hash(req.pushed))
 		s.mu.Unlock()
 	}
-	s.sendResponse(w, r, req, url.Values{"error": {e.code}, "error_description": {e.description}})
+	params := url.Values{"error": {e.code}, "error_description": {e.description}}
+	return s.sendResponse(r, req, params)
 }
 
-// sendResponse sends the browser back to the client: with a redirect, or with a form that the person need not see
-// (OAuth 2.0 Form Post Response Mode).
-func (s *Server) sendResponse(w http.ResponseWriter, r *http.Request, req *authRequest, params url.Values) {
+// sendResponse sends the browser back to the client, by a redirect or by a
+// form.
+func (s *Server) sendResponse(r *request, req *authRequest, params url.Values) *reply {
 	if req.state != "" {
 		params.Set("state", req.state)
 	}
 	params.Set("iss", s.cfg.Issuer) // RFC 9207 §2
-	w.Header().Set("Cache-Control", "no-store")
 	if req.formPost {
-		s.showFormPost(w, req.redirectURI, params)
-		return
+		return s.formPostPage(req.redirectURI, params)
 	}
-	separator := "?"
-	if strings.Contains(req.redirectURI, "?") {
-		separator = "&"
-	}
-	// 303, never 307: a 307 would send the sign-in form on to the client (RFC 9700 §4.12).
+	// 303 after a form, never 307: a 307 would send the sign-in form on to the
+	// client (RFC 9700 §4.12).
 	status := http.StatusFound
 	if r.Method == http.MethodPost {
 		status = http.StatusSeeOther
 	}
-	w.Header().Set("Location", req.redirectURI+separator+params.Encode())
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, "Back to the program.\n")
+	return redirect(status, withQuery(req.redirectURI, params))
 }
 
-func unique(list []string) []string {
-	var out []string
-	for _, v := range list {
-		if !slices.Contains(out, v) {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-// validScope: RFC 6749 §3.3.
+// validScope reports whether every scope follows RFC 6749 §3.3.
 func validScope(scope []string) bool {
-	for _, sc := range scope {
-		for _, r := range sc {
-			if r < 0x21 || r > 0x7e || r == '"' || r == '\\' {
-				return false
-			}
-		}
-	}
-	return true
+	return !strings.ContainsFunc(strings.Join(scope, ""), func(r rune) bool {
+		return r < 0x21 || r > 0x7e || r == '"' || r == '\\'
+	})
 }
 
-// isSHA256 reports whether v is 43 characters of base64url: a challenge or a thumbprint.
-func isSHA256(v string) bool { return len(v) == 43 && isURLSafe(v, "-_") }
+const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-// validVerifier: RFC 7636 §4.1.
-func validVerifier(v string) bool { return len(v) >= 43 && len(v) <= 128 && isURLSafe(v, "-._~") }
+// isSHA256 reports whether v is 43 characters of base64url, as a PKCE challenge
+// and a JWK thumbprint are.
+func isSHA256(v string) bool { return len(v) == 43 && strings.Trim(v, alphanumeric+"-_") == "" }
 
-func isURLSafe(v, marks string) bool {
-	for _, r := range v {
-		if !(r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune(marks, r)) {
-			return false
-		}
-	}
-	return true
+// validVerifier reports whether v may be a code_verifier (RFC 7636 §4.1).
+func validVerifier(v string) bool {
+	return len(v) >= 43 && len(v) <= 128 && strings.Trim(v, alphanumeric+"-._~") == ""
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// How a client authenticates (RFC 6749 §2.3, RFC 7523 §2.2, RFC 7591 §2).
+// The ways in which a client authenticates itself (RFC 6749 §2.3, RFC 7523
+// §2.2, RFC 7591 §2).
 const (
 	AuthNone          = "none"
 	AuthBasic         = "client_secret_basic"
@@ -22,35 +23,38 @@ const (
 	AuthPrivateKeyJWT = "private_key_jwt"
 )
 
-// The grants a client may use.
+// The grant types that a client may use.
 const (
 	grantCode    = "authorization_code"
 	grantRefresh = "refresh_token"
 	grantDevice  = "urn:ietf:params:oauth:grant-type:device_code"
 )
 
-// Client is a program that people sign in to.
+// Client is a program that users sign in to.
 type Client struct {
 	ID   string
-	Name string // shown to people; "": ID
-	// RedirectURIs are compared as strings. In those on http://127.0.0.1, http://[::1] and http://localhost any port will do
-	// (RFC 8252 §7.3).
+	Name string // shown to users; "" means ID
+	// RedirectURIs are compared as strings. In those on http://127.0.0.1,
+	// http://[::1] and http://localhost any port will do (RFC 8252 §7.3).
 	RedirectURIs           []string
 	PostLogoutRedirectURIs []string
 
-	// Auth is one of the Auth constants; "": AuthNone. A client authenticates in this way and in no other.
+	// Auth is one of the Auth constants; "" means AuthNone. A client
+	// authenticates itself in this way and in no other.
 	Auth   string
 	Secret wire.Secret         // for AuthBasic and AuthPost
 	Keys   *jose.JSONWebKeySet // for AuthPrivateKeyJWT
 
-	// Grants are the grant types it may use; nil: authorization_code, refresh_token and the device flow.
+	// Grants are the grant types that it may use; nil means authorization_code,
+	// refresh_token and the device flow.
 	Grants []string
-	// RequirePAR and RequireDPoP are as in [Config], for this client alone.
+	// RequirePAR and RequireDPoP are as in [Config], for this client only.
 	RequirePAR, RequireDPoP bool
 	// SignedUserinfo answers with a signed JWT (OpenID Connect Core §5.3.2).
 	SignedUserinfo bool
 }
 
+// check returns what is wrong with a client's own definition.
 func (c *Client) check() error {
 	if c.ID == "" {
 		return errors.New("it has no ID")
@@ -81,7 +85,8 @@ func (c *Client) check() error {
 	return nil
 }
 
-// checkRedirectURI takes https, http on loopback, and private-use schemes with a dot (RFC 8252 §7).
+// checkRedirectURI accepts https, http on a loopback address, and private-use
+// schemes with a dot (RFC 8252 §7).
 func checkRedirectURI(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || strings.Contains(raw, "#") {
@@ -91,11 +96,13 @@ func checkRedirectURI(raw string) error {
 		return nil
 	}
 	if _, err := (wire.URLPolicy{LoopbackHTTP: true}).Parse(raw); err != nil {
-		return errors.New("a redirect URI is neither https, nor http on a loopback address, nor of a private scheme like com.example.app (RFC 8252 §7)")
+		return errors.New("a redirect URI is neither https, nor http on a loopback address, " +
+			"nor of a private scheme like com.example.app (RFC 8252 §7)")
 	}
 	return nil
 }
 
+// auth returns how the client authenticates itself.
 func (c *Client) auth() string {
 	if c.Auth == "" {
 		return AuthNone
@@ -103,6 +110,7 @@ func (c *Client) auth() string {
 	return c.Auth
 }
 
+// title returns what a user sees of the client.
 func (c *Client) title() string {
 	if c.Name == "" {
 		return c.ID
@@ -110,11 +118,13 @@ func (c *Client) title() string {
 	return c.Name
 }
 
+// may reports whether the client may use a grant type.
 func (c *Client) may(grant string) bool {
 	return c.Grants == nil || slices.Contains(c.Grants, grant)
 }
 
-// registeredURI reports whether uri is one of registered: the same string, but for the port on loopback.
+// registeredURI reports whether uri is one of registered: the same string,
+// except for the port of a loopback address.
 func registeredURI(registered []string, uri string) bool {
 	return slices.ContainsFunc(registered, func(r string) bool {
 		if r == uri {
@@ -126,8 +136,9 @@ func registeredURI(registered []string, uri string) bool {
 	})
 }
 
-// splitLoopback parts http://127.0.0.1:1234/callback into "http://127.0.0.1" and "/callback". It cuts the text and does not
-// normalise it, so that nothing but the port can differ.
+// splitLoopback splits http://127.0.0.1:1234/callback into "http://127.0.0.1"
+// and "/callback". It cuts the text and does not normalise it, so that nothing
+// but the port can differ.
 func splitLoopback(uri string) (host, rest string, ok bool) {
 	for _, host := range []string{"http://127.0.0.1", "http://[::1]", "http://localhost"} {
 		rest, ok := strings.CutPrefix(uri, host)
@@ -136,7 +147,8 @@ func splitLoopback(uri string) (host, rest string, ok bool) {
 		}
 		if digits, ok := strings.CutPrefix(rest, ":"); ok {
 			rest = strings.TrimLeft(digits, "0123456789")
-			if port, err := strconv.ParseUint(digits[:len(digits)-len(rest)], 10, 16); err != nil || port == 0 {
+			port, err := strconv.ParseUint(digits[:len(digits)-len(rest)], 10, 16)
+			if err != nil || port == 0 {
 				return "", "", false
 			}
 		}
@@ -151,65 +163,96 @@ func (s *Server) client(id string) *Client {
 	return s.clients[id]
 }
 
-// authenticate finds out which client sent form, and has it prove that in the one way that it is registered for.
-func (s *Server) authenticate(r *http.Request, form url.Values) (*Client, *refusal) {
-	invalid := &refusal{status: http.StatusUnauthorized, code: "invalid_client", description: "the client is unknown, or its authentication failed"}
-	id, given, method := form.Get("client_id"), "", AuthNone
+// jwtBearer is the client_assertion_type of RFC 7523 §2.2.
+const jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
+// credential is what a client authenticates itself with.
+type credential struct {
+	id     string
+	method string // one of the Auth constants
+	value  string // the secret or the assertion; "" with AuthNone
+}
+
+// readCredential finds the credential of a request. It does not check it. A
+// request with two of them is malformed (RFC 6749 §2.3).
+func readCredential(r *http.Request, form url.Values) (c credential, e *oauthError) {
+	c = credential{id: form.Get("client_id"), method: AuthNone}
+	var given int
 	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
-		invalid.basic = true
 		user, pass, ok := r.BasicAuth()
 		if !ok || len(headers) > 1 {
-			return nil, invalid
+			return c, invalidClient(r)
 		}
 		// Both are form-encoded before they are joined (RFC 6749 §2.3.1).
 		user, err1 := url.QueryUnescape(user)
 		pass, err2 := url.QueryUnescape(pass)
-		if err1 != nil || err2 != nil || id != "" && id != user {
-			return nil, invalid
+		if err1 != nil || err2 != nil || c.id != "" && c.id != user {
+			return c, invalidClient(r)
 		}
-		id, given, method = user, pass, AuthBasic
+		given++
+		c = credential{user, AuthBasic, pass}
 	}
 	if form.Has("client_secret") {
-		if method != AuthNone {
-			return nil, invalidRequest("the client authenticated in two ways at once")
-		}
-		given, method = form.Get("client_secret"), AuthPost
+		given++
+		c.method, c.value = AuthPost, form.Get("client_secret")
 	}
 	if form.Has("client_assertion") || form.Has("client_assertion_type") {
-		if method != AuthNone {
-			return nil, invalidRequest("the client authenticated in two ways at once")
+		given++
+		c.method, c.value = AuthPrivateKeyJWT, form.Get("client_assertion")
+		if form.Get("client_assertion_type") != jwtBearer {
+			return c, invalidRequest("client_assertion_type is not jwt-bearer")
 		}
-		if form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
-			return nil, invalidRequest("client_assertion_type is not jwt-bearer")
-		}
-		given, method = form.Get("client_assertion"), AuthPrivateKeyJWT
-		if id == "" {
-			id = unverifiedSubject(given)
+		if c.id == "" {
+			c.id = unverifiedSubject(c.value)
 		}
 	}
+	if given > 1 {
+		return c, invalidRequest("the client authenticated in two ways at once")
+	}
+	return c, nil
+}
 
-	c := s.client(id)
-	if c == nil || c.auth() != method {
-		return nil, invalid
+// invalidClient does not say whether the client or its secret is wrong. A
+// client that tried HTTP Basic gets a challenge for it (RFC 6749 §5.2).
+func invalidClient(r *http.Request) *oauthError {
+	e := unauthorized("invalid_client", "the client is unknown, or its authentication failed")
+	if r.Header.Get("Authorization") != "" {
+		e.challenge = `Basic realm="authserver", charset="UTF-8"`
 	}
-	switch method {
+	return e
+}
+
+// authenticate returns the client that sent form. The client must have proved
+// its identity in the one way that it is registered for.
+func (s *Server) authenticate(r *http.Request, form url.Values) (*Client, *oauthError) {
+	given, e := readCredential(r, form)
+	if e != nil {
+		return nil, e
+	}
+	c := s.client(given.id)
+	if c == nil || c.auth() != given.method {
+		return nil, invalidClient(r)
+	}
+	switch given.method {
 	case AuthBasic, AuthPost:
-		if !c.Secret.Equal(wire.NewSecret(given)) {
-			return nil, invalid
+		if !c.Secret.Equal(wire.NewSecret(given.value)) {
+			return nil, invalidClient(r)
 		}
 	case AuthPrivateKeyJWT:
-		if why := s.checkAssertion(c, given); why != "" {
-			invalid.description = "client_assertion: " + why
-			return nil, invalid
+		if why := s.checkAssertion(c, given.value); why != "" {
+			e := invalidClient(r)
+			e.description = "client_assertion: " + why
+			return nil, e
 		}
 	}
 	return c, nil
 }
 
-// asymmetric are the algorithms that are taken from clients, in assertions and DPoP proofs.
+// asymmetric are the algorithms that clients may sign assertions and DPoP
+// proofs with.
 var asymmetric = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.PS256, jose.RS256}
 
+// algorithmNames are the names of asymmetric, for metadata and challenges.
 func algorithmNames() []string {
 	names := make([]string, len(asymmetric))
 	for i, a := range asymmetric {
@@ -218,6 +261,7 @@ func algorithmNames() []string {
 	return names
 }
 
+// assertionClaims are the claims of a client's assertion (RFC 7523 §3).
 type assertionClaims struct {
 	Issuer    string   `json:"iss"`
 	Subject   string   `json:"sub"`
@@ -227,6 +271,8 @@ type assertionClaims struct {
 	ID        string   `json:"jti"`
 }
 
+// unverifiedSubject returns the client that an assertion says it is from. Its
+// signature has not been checked.
 func unverifiedSubject(assertion string) string {
 	jws, err := jose.ParseSignedCompact(assertion, asymmetric)
 	if err != nil {
@@ -237,23 +283,31 @@ func unverifiedSubject(assertion string) string {
 	return claims.Subject
 }
 
-// checkAssertion returns what is wrong with a client's assertion (RFC 7523 §3). Its audience must be the issuer and nothing
-// else: one that names an endpoint could have been asked for by another server.
+// verifyAssertion returns the payload of a client's assertion, or nil if none
+// of the client's keys verifies it.
+func verifyAssertion(c *Client, jws *jose.JSONWebSignature) []byte {
+	header := jws.Signatures[0].Protected
+	for _, k := range c.Keys.Keys {
+		if header.KeyID != "" && k.KeyID != "" && header.KeyID != k.KeyID ||
+			k.Algorithm != "" && k.Algorithm != header.Algorithm {
+			continue
+		}
+		if payload, err := jws.Verify(k.Key); err == nil {
+			return payload
+		}
+	}
+	return nil
+}
+
+// checkAssertion returns what is wrong with a client's assertion (RFC 7523 §3),
+// or "". Its audience must be the issuer and nothing else: another server could
+// have tricked the client into making one that names an endpoint.
 func (s *Server) checkAssertion(c *Client, assertion string) string {
 	jws, err := jose.ParseSignedCompact(assertion, asymmetric)
 	if err != nil {
 		return "it is no JWT signed with an accepted algorithm"
 	}
-	header := jws.Signatures[0].Protected
-	var payload []byte
-	for _, k := range c.Keys.Keys {
-		if header.KeyID != "" && k.KeyID != "" && header.KeyID != k.KeyID || k.Algorithm != "" && k.Algorithm != header.Algorithm {
-			continue
-		}
-		if p, err := jws.Verify(k.Key); err == nil {
-			payload = p
-		}
-	}
+	payload := verifyAssertion(c, jws)
 	if payload == nil {
 		return "none of the client's keys verifies its signature"
 	}
@@ -281,7 +335,7 @@ func (s *Server) checkAssertion(c *Client, assertion string) string {
 	return ""
 }
 
-// firstSight remembers id until then, and reports whether it was new.
+// firstSight remembers id until a time, and reports whether it was new.
 func (s *Server) firstSight(id string, until time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,6 +347,8 @@ func (s *Server) firstSight(id string, until time.Time) bool {
 	return true
 }
 
+// unixTime clamps f, because a client chooses it and a conversion that
+// overflows could turn a far future into the past.
 func unixTime(f float64) time.Time {
 	const year9999 = 253402300799
 	return time.Unix(int64(min(max(f, 0), year9999)), 0)

@@ -41,7 +41,8 @@ func TestCodeFlow(t *testing.T) {
 	require.Equal(t, authserver.Stats{Logins: 1, CodesExchanged: 1}, f.as.Stats())
 }
 
-// Until the redirect URI is known to be good, an error goes to the person and nowhere else.
+// Until the redirect URI is known to be good, an error is shown to the user and
+// sent nowhere.
 func TestAuthorizeShowsAndDoesNotRedirect(t *testing.T) {
 	f := start(t)
 	for name, pairs := range map[string][]string{

@@ -4,29 +4,28 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
 
 const (
 	deviceLifetime = 10 * time.Minute
-	userCodeChars  = "BCDFGHJKLMNPQRSTVWXZ" // no vowels, so no words; RFC 8628 §6.1
-	maxWrongCodes  = 30                     // a minute, from anybody (RFC 8628 §5.1)
+	userCodeChars  = "BCDFGHJKLMNPQRSTVWXZ" // no vowels, so no words (RFC 8628 §6.1)
+	maxWrongCodes  = 30                     // a minute, from all browsers together (RFC 8628 §5.1)
 )
 
-// device is a device authorization (RFC 8628) on its way.
+// device is a device authorization on its way (RFC 8628).
 type device struct {
 	client    *Client
 	userCode  string
 	scope     []string
 	resources []string
-	challenge string // PKCE, where the client sends it; "": none
+	challenge string // of PKCE, if the client sends it; "" for none
 	expires   time.Time
-	interval  time.Duration
+	interval  time.Duration // between polls
 	lastPoll  time.Time
 	state     deviceState
-	session   *session // who approved
+	session   *session // of the user, once they approved
 }
 
 type deviceState int
@@ -35,54 +34,40 @@ const (
 	devicePending deviceState = iota
 	deviceApproved
 	deviceDenied
-	deviceDone
+	deviceDone // its tokens were issued
 )
 
-func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodPost) {
-		return
-	}
-	form, e := readForm(w, r)
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
-	c, e := s.authenticate(r, form)
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
+// serveDevice is the device authorization endpoint (RFC 8628 §3.1).
+func (s *Server) serveDevice(r *request) (*reply, *oauthError) {
+	method := r.params.Get("code_challenge_method")
 	d := &device{
-		client:    c,
-		scope:     unique(strings.Fields(form.Get("scope"))),
-		resources: form["resource"],
-		challenge: form.Get("code_challenge"),
+		client:    r.client,
+		scope:     unique(strings.Fields(r.params.Get("scope"))),
+		resources: r.params["resource"],
+		challenge: r.params.Get("code_challenge"),
 		interval:  s.cfg.DeviceInterval,
 		expires:   s.now().Add(deviceLifetime),
+		userCode:  newUserCode(),
 	}
 	switch {
-	case !c.may(grantDevice):
-		e = refuse("unauthorized_client", "this client may not use the device flow")
+	case !d.client.may(grantDevice):
+		return nil, fail("unauthorized_client", "this client may not use the device flow")
 	case !validScope(d.scope) || len(d.scope) > 0 && len(s.narrow(d.scope)) == 0:
-		e = refuse("invalid_scope", "scope is malformed, or none of it is available")
-	case (d.challenge != "" || form.Has("code_challenge_method")) && (form.Get("code_challenge_method") != "S256" || !isSHA256(d.challenge)):
-		e = invalidRequest("PKCE must be a code_challenge with code_challenge_method=S256")
-	default:
-		e = s.checkResources(d.resources)
+		return nil, fail("invalid_scope", "scope is malformed, or none of it is available")
+	case (d.challenge != "" || method != "") && (method != "S256" || !isSHA256(d.challenge)):
+		return nil, invalidRequest("PKCE must be a code_challenge with code_challenge_method=S256")
 	}
-	if e != nil {
-		answerRefusal(w, e)
-		return
+	if e := s.checkResources(d.resources); e != nil {
+		return nil, e
 	}
 	deviceCode := newToken("dc_")
-	d.userCode = newUserCode()
 	s.mu.Lock()
 	now := s.now()
-	// Kept on for a while, so that a late poll learns that it is late.
+	// It is kept after it has expired, so that a late poll learns why it fails.
 	s.devices.put(hash(deviceCode), d, now, d.expires.Add(deviceLifetime))
 	s.devices.put(hash("user "+d.userCode), d, now, d.expires)
 	s.mu.Unlock()
-	answer(w, http.StatusOK, map[string]any{
+	return jsonReply(http.StatusOK, map[string]any{
 		"device_code":               deviceCode,
 		"user_code":                 d.userCode,
 		"verification_uri":          s.URL("/device"),
@@ -92,13 +77,17 @@ func (s *Server) serveDevice(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// newUserCode returns a code such as BCDF-GHJK: 20^8 possible ones, which
+// maxWrongCodes protects against guessing.
 func newUserCode() string {
 	var b [8]byte
 	for i := range b {
 		for {
 			var one [1]byte
-			_, _ = rand.Read(one[:])              // never fails
-			if n := int(one[0]); n < 256-256%20 { // so that each character is as likely as the others
+			_, _ = rand.Read(one[:]) // it never fails
+			// The highest values are dropped, so that all characters are
+			// equally likely.
+			if n := int(one[0]); n < 256-256%20 {
 				b[i] = userCodeChars[n%20]
 				break
 			}
@@ -107,7 +96,9 @@ func newUserCode() string {
 	return string(b[:4]) + "-" + string(b[4:])
 }
 
-// findDevice takes a user code as people type them: in either case, with or without the dash.
+// findDevice returns the pending device with a user code, or nil. Users may
+// type the code in either case, with or without the dash. After too many wrong
+// codes it finds nothing for a while, so that nobody can guess one.
 func (s *Server) findDevice(typed string) *device {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,46 +118,33 @@ func (s *Server) findDevice(typed string) *device {
 			return d
 		}
 	}
-	s.wrongCodes.add(now, maxWrongCodes)
+	s.wrongCodes.add(now)
 	return nil
 }
 
-// serveVerification is the page at verification_uri. A code that came in the URL is shown and has to be confirmed (RFC 8628 §5.4).
-func (s *Server) serveVerification(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet) {
-		return
-	}
-	params, e := readQuery(r)
-	if e != nil {
-		s.showFailure(w, e.description)
-		return
-	}
-	typed := params.Get("user_code")
+// serveVerification is the page at verification_uri. A code in the URL is shown
+// and has to be confirmed (RFC 8628 §5.4): the link may come from an attacker.
+func (s *Server) serveVerification(r *request) (*reply, *oauthError) {
+	typed := r.params.Get("user_code")
 	if typed == "" {
-		s.showUserCode(w, http.StatusOK, "")
-		return
+		return s.userCodePage(http.StatusOK, ""), nil
 	}
 	d := s.findDevice(typed)
 	if d == nil {
-		s.showUserCode(w, http.StatusBadRequest, "This code is unknown, was used before, or has expired.")
-		return
+		return s.userCodePage(http.StatusBadRequest,
+			"This code is unknown, was used before, or has expired."), nil
 	}
-	s.mu.Lock()
-	auto, denied := s.autoUser, s.deny
-	s.deny = s.deny && auto == ""
-	s.mu.Unlock()
-	if auto == "" {
-		s.showSignIn(w, r, &interaction{device: d, session: s.session(r)})
-		return
+	switch auto, denied := s.scripted(); {
+	case denied:
+		return s.reject(r, &interaction{device: d}), nil
+	case auto != "":
+		return s.approve(r, &interaction{device: d}, auto)
 	}
-	if denied {
-		s.denied(w, r, &interaction{device: d})
-		return
-	}
-	s.allowed(w, r, &interaction{device: d}, url.Values{"username": {auto}})
+	return s.signInPage(r, &interaction{device: d, session: s.session(r)}), nil
 }
 
-// resolveDevice writes down a person's answer; false: there was one before, or it comes too late.
+// resolveDevice records the user's decision. It returns false if there was one
+// before, or if this one comes too late.
 func (s *Server) resolveDevice(d *device, sess *session, approve bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,21 +158,26 @@ func (s *Server) resolveDevice(d *device, sess *session, approve bool) bool {
 	return true
 }
 
+// errNoDevice is the error of ApproveDevice and DenyDevice.
 var errNoDevice = errors.New("authserver: no device waits under this code")
 
-// ApproveDevice approves the device that shows userCode, as user.
+// ApproveDevice approves the device that shows userCode, as user. It does what
+// the page at verification_uri does, without a browser. It fails if no device
+// waits under this code.
 func (s *Server) ApproveDevice(userCode, user string) error {
 	if _, ok := s.user(user); !ok {
 		return errors.New("authserver: there is no such user")
 	}
 	d := s.findDevice(userCode)
-	if d == nil || !s.resolveDevice(d, &session{user: user, acr: s.reachedACR(&authRequest{}), authTime: s.now()}, true) {
+	sess := &session{user: user, acr: s.reachedACR(&authRequest{}), authTime: s.now()}
+	if d == nil || !s.resolveDevice(d, sess, true) {
 		return errNoDevice
 	}
 	return nil
 }
 
-// DenyDevice refuses the device that shows userCode.
+// DenyDevice denies the device that shows userCode. It fails if no device waits
+// under this code.
 func (s *Server) DenyDevice(userCode string) error {
 	if d := s.findDevice(userCode); d == nil || !s.resolveDevice(d, nil, false) {
 		return errNoDevice
@@ -202,37 +185,40 @@ func (s *Server) DenyDevice(userCode string) error {
 	return nil
 }
 
-// poll is a device's request for its tokens (RFC 8628 §3.4, §3.5). It is called with s.mu held.
-func (s *Server) poll(c *Client, deviceCode, challenge string) (*grant, *refusal) {
+// poll returns the grant of a device that asks for its tokens (RFC 8628 §3.4,
+// §3.5). It is called with s.mu held.
+func (s *Server) poll(t *tokenRequest) (*grant, *oauthError) {
 	now := s.now()
-	d, ok := s.devices.get(hash(deviceCode), now)
-	if !ok || d.client.ID != c.ID {
+	d, ok := s.devices.get(hash(t.form.Get("device_code")), now)
+	if !ok || d.client.ID != t.client.ID {
 		return nil, invalidGrant("the device code is unknown, or belongs to another client")
 	}
 	if !now.Before(d.expires) {
-		return nil, refuse("expired_token", "the device code has expired")
+		return nil, fail("expired_token", "the device code has expired")
 	}
-	// The last poll counts even when it was too early, so a client that ignores slow_down gets nothing but that.
+	// A poll counts even if it comes too early. So a client that ignores
+	// slow_down gets nothing else.
 	early := !d.lastPoll.IsZero() && now.Sub(d.lastPoll) < d.interval
 	d.lastPoll = now
 	if early {
 		d.interval += 5 * time.Second
-		return nil, refuse("slow_down", "wait five seconds longer between polls, from now on")
+		return nil, fail("slow_down", "wait five seconds longer between polls, from now on")
 	}
 	switch d.state {
 	case devicePending:
-		return nil, refuse("authorization_pending", "the person has not answered yet")
+		return nil, fail("authorization_pending", "the user has not answered yet")
 	case deviceDenied:
-		return nil, refuse("access_denied", "the person said no")
+		return nil, fail("access_denied", "the user said no")
 	case deviceDone:
 		return nil, invalidGrant("the device code was used before")
 	}
-	if d.challenge != "" && !equal(d.challenge, challenge) {
+	if d.challenge != "" && !equal(d.challenge, t.challenge) {
 		return nil, invalidGrant("code_verifier does not match code_challenge")
 	}
 	d.state = deviceDone
-	return &grant{
-		client: c.ID, user: d.session.user, scope: s.narrow(d.scope), resources: d.resources,
+	g := &grant{
+		client: d.client.ID, user: d.session.user, scope: s.narrow(d.scope), resources: d.resources,
 		acr: d.session.acr, authTime: d.session.authTime, epoch: s.epoch,
-	}, nil
+	}
+	return g, t.within(g)
 }

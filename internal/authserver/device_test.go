@@ -96,7 +96,6 @@ func TestDevicePKCEAndDPoP(t *testing.T) {
 		"invalid_target":      {"resource", "api"},
 		"unauthorized_client": {"client_id", "codeonly"},
 	} {
-		require.NoError(t, f.as.AddClient(authserver.Client{ID: "codeonly", Grants: []string{"authorization_code"}}))
 		f.post("/device_authorization", with(url.Values{"client_id": {"app"}}, c...)).refused(t, 400, name)
 	}
 }
@@ -141,7 +140,7 @@ func TestUserCodeGuessing(t *testing.T) {
 	require.Equal(t, 200, f.get(d["verification_uri_complete"].(string)).StatusCode)
 }
 
-func TestDeviceWithoutAPerson(t *testing.T) {
+func TestDeviceWithoutAPage(t *testing.T) {
 	f := start(t)
 	d := f.device()
 	require.Contains(t, f.get(d["verification_uri_complete"].(string)).Body, "connected")

@@ -17,12 +17,13 @@ import (
 )
 
 const (
-	maxSkew    = time.Minute
+	maxSkew    = time.Minute     // between the clocks of server and client
 	nonceSpan  = 2 * time.Minute // a nonce is good for one to two of these
 	dpopHeader = "DPoP"
 )
 
-// audience of a nonce: one that the authorization server gave is of no use at a resource server (RFC 9449 §9).
+// nonceRole says which server gave a nonce. A nonce of the authorization server
+// is of no use at a resource server (RFC 9449 §9).
 type nonceRole string
 
 const (
@@ -30,13 +31,15 @@ const (
 	noncesOfResource nonceRole = "resource"
 )
 
-// nonce is derived from the clock and so takes no memory.
+// nonce returns the nonce of a time. It is derived from the clock, so that
+// nonces take no memory.
 func (s *Server) nonce(role nonceRole, at time.Time) string {
 	mac := hmac.New(sha256.New, s.nonceKey)
 	fmt.Fprintf(mac, "%s %d %d", role, at.UnixNano()/int64(nonceSpan), s.nonces.Load())
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
 }
 
+// proofClaims are the claims of a DPoP proof (RFC 9449 §4.2).
 type proofClaims struct {
 	ID          string   `json:"jti"`
 	Method      string   `json:"htm"`
@@ -46,88 +49,120 @@ type proofClaims struct {
 	Nonce       *string  `json:"nonce"`
 }
 
-func badProof(why string) *refusal { return refuse("invalid_dpop_proof", why) }
+// badProof is the error of RFC 9449 §5.
+func badProof(why string) *oauthError { return fail("invalid_dpop_proof", why) }
 
-// checkProof checks the DPoP proof of a request to target (RFC 9449 §4.3) and returns its key's thumbprint, "" where
-// there is no proof. accessToken is the one that came with the request; "" at the token endpoint.
-func (s *Server) checkProof(r *http.Request, target, accessToken string, role nonceRole, needNonce bool) (jkt string, e *refusal) {
+// checkProof checks the DPoP proof of a request to target (RFC 9449 §4.3). It
+// returns the thumbprint of the proof's key, or "" if there is no proof.
+// accessToken is the token of the request; "" at the server's own endpoints.
+func (s *Server) checkProof(
+	r *http.Request, target, accessToken string, role nonceRole, needNonce bool,
+) (jkt string, e *oauthError) {
 	headers := r.Header.Values(dpopHeader)
-	switch len(headers) {
-	case 0:
+	switch {
+	case len(headers) == 0:
 		return "", nil
-	case 1:
-	default:
+	case len(headers) > 1:
 		return "", badProof("there is more than one DPoP header")
 	}
-	if len(headers[0]) > maxParam {
-		return "", badProof("the proof is too long")
+	claims, jkt, e := openProof(headers[0])
+	if e == nil {
+		e = s.checkProofClaims(claims, r.Method, target, accessToken)
 	}
-	jws, err := jose.ParseSignedCompact(headers[0], asymmetric)
-	if err != nil {
-		return "", badProof("it is no JWT signed with an accepted algorithm")
+	if e == nil && needNonce {
+		e = s.checkNonce(claims, role)
 	}
-	header := jws.Signatures[0].Protected
-	if header.ExtraHeaders[jose.HeaderType] != "dpop+jwt" {
-		return "", badProof("typ is not dpop+jwt")
+	if e != nil {
+		return "", e
 	}
-	key := header.JSONWebKey
-	if !goodKey(key) {
-		return "", badProof("jwk is missing, weak, or no public key")
-	}
-	payload, err := jws.Verify(key.Key)
-	if err != nil {
-		return "", badProof("its signature does not verify")
-	}
-	var claims proofClaims
-	if wire.UnmarshalJSON(payload, &claims) != nil {
-		return "", badProof("its claims are malformed")
-	}
-	now := s.now()
-	switch {
-	case claims.Method != r.Method:
-		return "", badProof("htm is not the method of the request")
-	case !sameTarget(claims.URL, target):
-		return "", badProof("htu is not the address of the request")
-	case claims.IssuedAt == nil:
-		return "", badProof("iat is missing")
-	case unixTime(*claims.IssuedAt).Before(now.Add(-maxSkew)) || unixTime(*claims.IssuedAt).After(now.Add(maxSkew)):
-		return "", badProof("iat is too far from now")
-	case accessToken == "" && claims.AccessToken != nil:
-		return "", badProof("ath is there, and no access token")
-	case accessToken != "" && (claims.AccessToken == nil || !equal(*claims.AccessToken, tokenHash(accessToken))):
-		return "", badProof("ath is not the hash of the access token")
-	case len(claims.ID) < 16 || len(claims.ID) > 256: // 96 bits in base64url
-		return "", badProof("jti is too short or too long")
-	}
-	if needNonce {
-		if claims.Nonce == nil {
-			return "", refuse("use_dpop_nonce", "the proof needs the nonce of the DPoP-Nonce header")
-		}
-		if !equal(*claims.Nonce, s.nonce(role, now)) && !equal(*claims.Nonce, s.nonce(role, now.Add(-nonceSpan))) {
-			return "", refuse("use_dpop_nonce", "the nonce is not one of ours, or too old; take that of the DPoP-Nonce header")
-		}
-	}
-	thumbprint, err := key.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return "", badProof("jwk has no thumbprint")
-	}
-	jkt = base64.RawURLEncoding.EncodeToString(thumbprint)
-	if !s.firstSight("proof "+jkt+" "+claims.ID, now.Add(2*maxSkew)) {
+	// Last, so that a rejected proof may be sent again with a nonce.
+	if !s.firstSight("proof "+jkt+" "+claims.ID, s.now().Add(2*maxSkew)) {
 		return "", badProof("jti was used before")
 	}
 	return jkt, nil
 }
 
-// serverProof is checkProof at the server's own endpoints. Where a nonce is demanded, every answer brings the next one.
-func (s *Server) serverProof(w http.ResponseWriter, r *http.Request, path string) (jkt string, e *refusal) {
-	if s.cfg.DPoPNonce {
-		w.Header().Set("DPoP-Nonce", s.nonce(noncesOfServer, s.now()))
+// openProof verifies a proof's signature with the key that it carries.
+func openProof(proof string) (claims proofClaims, jkt string, e *oauthError) {
+	if len(proof) > maxParam {
+		return claims, "", badProof("the proof is too long")
 	}
-	return s.checkProof(r, s.URL(path), "", noncesOfServer, s.cfg.DPoPNonce)
+	jws, err := jose.ParseSignedCompact(proof, asymmetric)
+	if err != nil {
+		return claims, "", badProof("it is no JWT signed with an accepted algorithm")
+	}
+	header := jws.Signatures[0].Protected
+	if header.ExtraHeaders[jose.HeaderType] != "dpop+jwt" {
+		return claims, "", badProof("typ is not dpop+jwt")
+	}
+	key := header.JSONWebKey
+	if !goodKey(key) {
+		return claims, "", badProof("jwk is missing, weak, or no public key")
+	}
+	payload, err := jws.Verify(key.Key)
+	if err != nil {
+		return claims, "", badProof("its signature does not verify")
+	}
+	if wire.UnmarshalJSON(payload, &claims) != nil {
+		return claims, "", badProof("its claims are malformed")
+	}
+	thumbprint, err := key.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return claims, "", badProof("jwk has no thumbprint")
+	}
+	return claims, base64.RawURLEncoding.EncodeToString(thumbprint), nil
 }
 
-// sameTarget compares htu with the request's address, after the normalisation of RFC 3986 §6.2.2 and §6.2.3 (RFC 9449 §4.3).
-// A query or fragment has no place in htu (§4.2).
+// checkProofClaims checks that a proof was made for this request, and now.
+func (s *Server) checkProofClaims(c proofClaims, method, target, accessToken string) *oauthError {
+	now := s.now()
+	switch {
+	case c.Method != method:
+		return badProof("htm is not the method of the request")
+	case !sameTarget(c.URL, target):
+		return badProof("htu is not the address of the request")
+	case c.IssuedAt == nil:
+		return badProof("iat is missing")
+	case now.Sub(unixTime(*c.IssuedAt)).Abs() > maxSkew:
+		return badProof("iat is too far from now")
+	case accessToken == "" && c.AccessToken != nil:
+		return badProof("ath is there, and no access token")
+	case accessToken != "" &&
+		(c.AccessToken == nil || !equal(*c.AccessToken, tokenHash(accessToken))):
+		return badProof("ath is not the hash of the access token")
+	case len(c.ID) < 16 || len(c.ID) > 256: // 16 characters of base64url are 96 bits (§4.2)
+		return badProof("jti is too short or too long")
+	}
+	return nil
+}
+
+// checkNonce checks that a proof has a nonce of now or of the span before. An
+// error tells the client to take the new one (RFC 9449 §8).
+func (s *Server) checkNonce(c proofClaims, role nonceRole) *oauthError {
+	now := s.now()
+	switch {
+	case c.Nonce == nil:
+		return fail("use_dpop_nonce", "the proof needs the nonce of the DPoP-Nonce header")
+	case !equal(*c.Nonce, s.nonce(role, now)) &&
+		!equal(*c.Nonce, s.nonce(role, now.Add(-nonceSpan))):
+		return fail("use_dpop_nonce",
+			"the nonce is not one of ours, or too old; take that of the DPoP-Nonce header")
+	}
+	return nil
+}
+
+// serverProof is checkProof at one of the server's own endpoints. If the server
+// demands nonces, every response brings the next one.
+func (s *Server) serverProof(r *request, path string) (jkt string, e *oauthError) {
+	if s.cfg.DPoPNonce {
+		r.header.Set("DPoP-Nonce", s.nonce(noncesOfServer, s.now()))
+	}
+	return s.checkProof(r.Request, s.URL(path), "", noncesOfServer, s.cfg.DPoPNonce)
+}
+
+// sameTarget compares htu with the address of the request, after the
+// normalisation of RFC 3986 §6.2.2 and §6.2.3 (RFC 9449 §4.3). An htu with a
+// query or a fragment is wrong (§4.2).
 func sameTarget(htu, target string) bool {
 	a, err := url.Parse(htu)
 	if err != nil || a.RawQuery != "" || a.ForceQuery || a.Fragment != "" || a.User != nil {
@@ -140,6 +175,7 @@ func sameTarget(htu, target string) bool {
 	return wire.Origin(a) == wire.Origin(b) && rooted(a.EscapedPath()) == rooted(b.EscapedPath())
 }
 
+// rooted returns the path of a URL that may have none (RFC 3986 §6.2.3).
 func rooted(path string) string {
 	if path == "" {
 		return "/"
@@ -147,10 +183,12 @@ func rooted(path string) string {
 	return path
 }
 
-// tokenHash is ath, and with a verifier for the token the S256 challenge: both are the base64url of a SHA-256.
+// tokenHash returns the base64url of a SHA-256: the ath of an access token, or
+// the S256 challenge of a PKCE verifier.
 func tokenHash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// equal compares secrets in constant time.
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

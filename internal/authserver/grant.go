@@ -1,11 +1,9 @@
 package authserver
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
-// grant is one consent of one person to one client, and so the family of all tokens that come of it.
+// grant is the consent of one user to one client. All tokens that come of it
+// are its family.
 type grant struct {
 	client    string
 	user      string
@@ -15,53 +13,65 @@ type grant struct {
 	acr       string
 	authTime  time.Time
 	claims    claimsRequest
-	jkt       string // the DPoP key that a public client's refresh tokens are bound to (RFC 9449 §5); "": none
-	epoch     int
-	revoked   bool
+	// jkt is the DPoP key that a public client's refresh tokens are bound to
+	// (RFC 9449 §5); "" for none.
+	jkt     string
+	epoch   int // of the server when the grant was made; see Server.Revoke
+	revoked bool
 }
 
-// code is an authorization code. It is kept after its use, to notice a second one.
+// code is an authorization code. It is kept after its use, so that a second use
+// is noticed.
 type code struct {
 	grant       *grant
 	redirectURI string
 	challenge   string
-	jkt         string // dpop_jkt (RFC 9449 §10); "": none
+	jkt         string // dpop_jkt (RFC 9449 §10); "" for none
 	expires     time.Time
 	used        bool
 }
 
-type accessToken struct {
+// token is an access token or a refresh token. It is kept after its use, so
+// that a second use of a refresh token is noticed.
+type token struct {
 	grant    *grant
 	scope    []string
 	audience []string
-	jkt      string // cnf (RFC 9449 §6); "": a bearer token
+	jkt      string // the DPoP key it is bound to (RFC 9449 §5, §6); "" for none
 	issued   time.Time
 	expires  time.Time
-	epoch    int
+	epoch    int // of the server when the token was issued; see Server.Expire
 	revoked  bool
+
+	refresh   bool      // it is a refresh token
+	consumed  time.Time // zero until it is used
+	successor string    // the token itself, with RotateGraceSame only
+	presented int       // how often
 }
 
-// refreshToken is kept after its use, to notice a second one.
-type refreshToken struct {
-	grant     *grant
-	issued    time.Time
-	expires   time.Time
-	consumed  time.Time
-	successor string // the token itself, for RotateGraceSame alone
-	presented int
-}
-
+// codeLifetime is short, because a program redeems a code at once (RFC 6749
+// §4.1.2 recommends ten minutes at most).
 const codeLifetime = 60 * time.Second
 
 // The functions below are called with s.mu held.
 
 func (s *Server) live(g *grant) bool { return !g.revoked && g.epoch == s.epoch }
 
-func (s *Server) liveAccess(t *accessToken) bool {
-	return s.live(t.grant) && !t.revoked && t.epoch == s.expired
+// good reports whether a token would be accepted now.
+func (s *Server) good(t *token) bool {
+	return s.live(t.grant) && !t.revoked && t.consumed.IsZero() &&
+		(t.refresh || t.epoch == s.expired)
 }
 
-// revokeFamily ends a grant because something of it was presented twice: one of the two is a thief (RFC 9700 §4.14.2).
+// find returns a token that has not expired, or nil.
+func (s *Server) find(value string) *token {
+	t, _ := s.tokens.get(hash(value), s.now())
+	return t
+}
+
+// revokeFamily ends a grant because one of its tokens or its code was presented
+// twice. One of the two senders is a thief, and nobody can tell which (RFC 9700
+// §4.14.2).
 func (s *Server) revokeFamily(g *grant) {
 	if s.live(g) {
 		g.revoked = true
@@ -69,27 +79,26 @@ func (s *Server) revokeFamily(g *grant) {
 	}
 }
 
-func (s *Server) newAccessToken(g *grant, scope, audience []string, jkt string) string {
-	now, token := s.now(), newToken("at_")
-	expires := now.Add(s.cfg.AccessTokenLifetime)
-	s.access.put(hash(token), &accessToken{
-		grant: g, scope: scope, audience: audience, jkt: jkt, issued: now, expires: expires, epoch: s.expired,
-	}, now, expires)
-	return token
+// issue makes t a token that lives for a time, and returns it.
+func (s *Server) issue(prefix string, t *token, life time.Duration) string {
+	value := newToken(prefix)
+	t.issued, t.epoch = s.now(), s.expired
+	t.expires = t.issued.Add(life)
+	s.tokens.put(hash(value), t, t.issued, t.expires)
+	return value
 }
 
 func (s *Server) newRefreshToken(g *grant) string {
-	now, token := s.now(), newToken("rt_")
-	expires := now.Add(s.cfg.RefreshTokenLifetime)
-	s.refresh.put(hash(token), &refreshToken{grant: g, issued: now, expires: expires}, now, expires)
-	return token
+	t := &token{grant: g, scope: g.scope, audience: g.resources, jkt: g.jkt, refresh: true}
+	return s.issue("rt_", t, s.cfg.RefreshTokenLifetime)
 }
 
-// redeemCode uses a code up. jkt is the key of the request's DPoP proof.
-func (s *Server) redeemCode(c *Client, presented, redirectURI, challenge, jkt string) (*grant, *refusal) {
-	found, ok := s.codes.get(hash(presented), s.now())
-	if !ok || found.grant.client != c.ID {
-		// Another client's attempt uses nothing up, or one client could end another's sign-in.
+// redeemCode uses a code up and returns its grant (RFC 6749 §4.1.3).
+func (s *Server) redeemCode(t *tokenRequest) (*grant, *oauthError) {
+	found, ok := s.codes.get(hash(t.form.Get("code")), s.now())
+	if !ok || found.grant.client != t.client.ID {
+		// Another client's attempt uses nothing up. Otherwise one client could
+		// end another's sign-in.
 		return nil, invalidGrant("the code is unknown, has expired, or belongs to another client")
 	}
 	if found.used {
@@ -100,28 +109,31 @@ func (s *Server) redeemCode(c *Client, presented, redirectURI, challenge, jkt st
 	if !s.now().Before(found.expires) {
 		return nil, invalidGrant("the code has expired")
 	}
-	// Any attempt uses the code up: a second guess at the verifier is not given.
+	// Every attempt uses the code up, so nobody can guess at the verifier
+	// twice.
 	found.used = true
 	switch {
 	case !s.live(found.grant):
 		return nil, invalidGrant("the grant was revoked")
-	case found.redirectURI != redirectURI:
+	case found.redirectURI != t.form.Get("redirect_uri"):
 		return nil, invalidGrant("redirect_uri is not the one of the authorization request")
-	case !equal(found.challenge, challenge):
+	case !equal(found.challenge, t.challenge):
 		return nil, invalidGrant("code_verifier does not match code_challenge")
-	case found.jkt != "" && found.jkt != jkt:
+	case found.jkt != "" && found.jkt != t.jkt:
 		return nil, invalidGrant("the code is bound to another DPoP key")
 	}
 	s.stats.CodesExchanged++
-	return found.grant, nil
+	return found.grant, t.within(found.grant)
 }
 
-// redeemRefresh uses a refresh token up, as far as Rotation says so. next is the refresh token to answer with, "" where there is none.
-func (s *Server) redeemRefresh(c *Client, presented, jkt string, check func(*grant) *refusal) (g *grant, next string, e *refusal) {
+// redeemRefresh uses a refresh token up, if Config.Rotation says so. next is
+// the refresh token of the response, or "" if it has none.
+func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauthError) {
 	now := s.now()
-	found, ok := s.refresh.get(hash(presented), now)
-	if !ok || found.grant.client != c.ID {
-		return nil, "", invalidGrant("the refresh token is unknown, has expired, or belongs to another client")
+	found := s.find(t.form.Get("refresh_token"))
+	if found == nil || !found.refresh || found.grant.client != t.client.ID {
+		return nil, "", invalidGrant(
+			"the refresh token is unknown, has expired, or belongs to another client")
 	}
 	s.stats.Refreshes++
 	found.presented++
@@ -130,7 +142,7 @@ func (s *Server) redeemRefresh(c *Client, presented, jkt string, check func(*gra
 		s.stats.Reuses++
 	}
 	g = found.grant
-	if g.jkt != "" && g.jkt != jkt {
+	if g.jkt != "" && g.jkt != t.jkt {
 		return nil, "", invalidGrant("the refresh token is bound to another DPoP key")
 	}
 	if !s.live(g) {
@@ -138,10 +150,11 @@ func (s *Server) redeemRefresh(c *Client, presented, jkt string, check func(*gra
 	}
 	if again && !s.inGrace(found, now) {
 		s.revokeFamily(g)
-		return nil, "", invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
+		return nil, "", invalidGrant(
+			"the refresh token was used before; all tokens of this sign-in are revoked")
 	}
-	// A request that asks for too much is refused before the token is used up.
-	if e := check(g); e != nil {
+	// A request for too much is rejected before it uses the token up.
+	if e := t.within(g); e != nil {
 		return nil, "", e
 	}
 	if s.cfg.Rotation == RotateNever {
@@ -160,7 +173,8 @@ func (s *Server) redeemRefresh(c *Client, presented, jkt string, check func(*gra
 	return g, next, nil
 }
 
-func (s *Server) inGrace(t *refreshToken, now time.Time) bool {
+// inGrace reports whether a consumed refresh token is still answered.
+func (s *Server) inGrace(t *token, now time.Time) bool {
 	if now.Sub(t.consumed) >= s.cfg.Grace {
 		return false
 	}
@@ -168,23 +182,18 @@ func (s *Server) inGrace(t *refreshToken, now time.Time) bool {
 	case RotateGrace:
 		return true
 	case RotateGraceSame:
-		// Once the successor is in use, whoever comes with the old one is not the program that got it.
-		successor, ok := s.refresh.get(hash(t.successor), now)
-		return ok && successor.consumed.IsZero()
+		// If the successor is in use, the program has received it. So another
+		// sender of the old token is not that program.
+		successor := s.find(t.successor)
+		return successor != nil && successor.consumed.IsZero()
 	}
 	return false
 }
 
-// narrow returns what of asked is granted at most.
-func (s *Server) narrow(asked []string) []string {
+// narrow returns the scopes that are granted of those requested.
+func (s *Server) narrow(scopes []string) []string {
 	if s.cfg.Scopes == nil {
-		return asked
+		return scopes
 	}
-	var granted []string
-	for _, sc := range asked {
-		if slices.Contains(s.cfg.Scopes, sc) {
-			granted = append(granted, sc)
-		}
-	}
-	return granted
+	return intersect(scopes, s.cfg.Scopes)
 }

@@ -66,6 +66,7 @@ func start(t *testing.T, change ...func(*authserver.Config)) *fixture {
 				RedirectURIs:           []string{"http://127.0.0.1/callback", "http://[::1]/callback", "https://app.example/cb", "com.example.app:/cb"},
 				PostLogoutRedirectURIs: []string{"http://127.0.0.1/bye"},
 			},
+			{ID: "codeonly", Grants: []string{"authorization_code"}},
 			{ID: "other", RedirectURIs: []string{"http://127.0.0.1/callback"}},
 			{ID: "basic", Auth: authserver.AuthBasic, Secret: secretOfApp, RedirectURIs: []string{"http://127.0.0.1/callback"}},
 			{ID: "post", Auth: authserver.AuthPost, Secret: secretOfApp, RedirectURIs: []string{"http://127.0.0.1/callback"}},
@@ -258,7 +259,8 @@ func (p prover) jkt() string {
 	return base64.RawURLEncoding.EncodeToString(sum)
 }
 
-// proof signs a proof; the pairs change its claims, nil deletes. A claim "typ" changes the header.
+// proof signs a proof; the pairs change its claims, nil deletes. A claim "typ"
+// changes the header.
 func (p prover) proof(method, target string, pairs ...any) string {
 	p.f.t.Helper()
 	claims := map[string]any{"jti": rand.Text(), "htm": method, "htu": target, "iat": p.f.clock.Now().Unix()}

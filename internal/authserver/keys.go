@@ -18,15 +18,19 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// keptKeys is how many signing keys are published: the current one and those before it.
+// keptKeys is the number of signing keys that are published: the current one
+// and those before it, with which older ID tokens were signed.
 const keptKeys = 3
 
+// signingKey is a key that signs ID tokens.
 type signingKey struct {
 	alg    jose.SignatureAlgorithm
 	id     string
 	signer crypto.Signer
 }
 
+// newSigningKey generates a key. Its id is random, so that a client notices a
+// rotation by an id that it does not know.
 func newSigningKey(alg string) (k signingKey, err error) {
 	k = signingKey{alg: jose.SignatureAlgorithm(alg), id: newToken("key_")[:12]}
 	switch k.alg {
@@ -42,8 +46,11 @@ func newSigningKey(alg string) (k signingKey, err error) {
 	return k, err
 }
 
+// public is the key's entry in the published key set.
 func (k signingKey) public() jose.JSONWebKey {
-	return jose.JSONWebKey{Key: k.signer.Public(), KeyID: k.id, Algorithm: string(k.alg), Use: "sig"}
+	return jose.JSONWebKey{
+		Key: k.signer.Public(), KeyID: k.id, Algorithm: string(k.alg), Use: "sig",
+	}
 }
 
 // sign returns claims as a compact JWS.
@@ -53,7 +60,8 @@ func (k signingKey) sign(typ string, claims any) (string, error) {
 		return "", err
 	}
 	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ))
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: jose.JSONWebKey{Key: k.signer, KeyID: k.id}}, options)
+	key := jose.JSONWebKey{Key: k.signer, KeyID: k.id}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: key}, options)
 	if err != nil {
 		return "", err
 	}
@@ -64,7 +72,8 @@ func (k signingKey) sign(typ string, claims any) (string, error) {
 	return jws.CompactSerialize()
 }
 
-// RotateKey makes a new signing key; "" keeps the algorithm. The keys before it stay published for a while.
+// RotateKey makes a new signing key for alg; "" keeps the algorithm. The keys
+// before it stay published until two more have come.
 func (s *Server) RotateKey(alg string) error {
 	if alg == "" {
 		alg = string(s.key().alg)
@@ -80,12 +89,14 @@ func (s *Server) RotateKey(alg string) error {
 	return nil
 }
 
-// SigningKey returns the key that signs, its id and its algorithm, for tests that forge what it would not sign.
+// SigningKey returns the current signing key, its id and its algorithm. With it
+// a test signs tokens that the server would not issue.
 func (s *Server) SigningKey() (key crypto.Signer, keyID, alg string) {
 	k := s.key()
 	return k.signer, k.id, string(k.alg)
 }
 
+// key returns the key that signs now.
 func (s *Server) key() signingKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,14 +113,13 @@ func (s *Server) publicKeys() jose.JSONWebKeySet {
 	return set
 }
 
-func (s *Server) serveJWKS(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet) {
-		return
-	}
-	answer(w, http.StatusOK, s.publicKeys())
+// serveJWKS answers with the key set (RFC 7517 §5).
+func (s *Server) serveJWKS(*request) (*reply, *oauthError) {
+	return jsonReply(http.StatusOK, s.publicKeys())
 }
 
-// goodKey reports whether k is a public key that a client may use: RSA keys have 2048 bits or more (RFC 7518 §3.3).
+// goodKey reports whether k is a public key that a client may use. RSA keys
+// need 2048 bits or more (RFC 7518 §3.3).
 func goodKey(k *jose.JSONWebKey) bool {
 	if k == nil || !k.Valid() || !k.IsPublic() {
 		return false
@@ -118,7 +128,8 @@ func goodKey(k *jose.JSONWebKey) bool {
 	return !isRSA || r.N.BitLen() >= 2048
 }
 
-// halfHash is at_hash: the left half of the hash that belongs to alg (OpenID Connect Core §3.1.3.6).
+// halfHash computes at_hash: the left half of the hash of text, by the hash
+// function of alg (OpenID Connect Core §3.1.3.6).
 func halfHash(alg jose.SignatureAlgorithm, text string) string {
 	var h stdhash.Hash = sha256.New()
 	if alg == jose.EdDSA {

@@ -14,7 +14,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 )
 
-// browser keeps cookies, as one person's does.
+// browser keeps cookies.
 type browser struct {
 	f   *fixture
 	jar http.CookieJar
@@ -89,7 +89,7 @@ func TestSignInPage(t *testing.T) {
 	require.Equal(t, "u1", f.claims(got.ID)["sub"])
 	require.Equal(t, 1, f.as.Sessions())
 
-	// The second time nobody is asked, unless more is asked for.
+	// The second time nobody is prompted, unless the client wants more.
 	require.NotEmpty(t, b.authorize("scope", "openid email").params(t).Get("code"))
 	page = b.authorize("scope", "openid phone")
 	require.Contains(t, page.Body, "Signed in as <strong>alice</strong>")
@@ -105,7 +105,7 @@ func TestSignInPage(t *testing.T) {
 	require.Equal(t, 1, f.as.Sessions())
 }
 
-// Nobody but the browser that was asked can answer, and it once.
+// Only the browser that got the page can answer, and only once.
 func TestDecideRefusals(t *testing.T) {
 	f := start(t, byPage)
 	b := f.browser()
@@ -147,7 +147,7 @@ func TestPromptAndMaxAge(t *testing.T) {
 				f.as.SetAutoUser("")
 			}
 			at := f.claims(first.ID)["auth_time"]
-			asked := func(a answer) bool { // whether the person had to sign in
+			asked := func(a answer) bool { // whether the user had to sign in
 				t.Helper()
 				if !auto {
 					return a.StatusCode == 200
@@ -182,7 +182,7 @@ func TestPromptAndMaxAge(t *testing.T) {
 	}
 }
 
-func TestHintOfAnotherPerson(t *testing.T) {
+func TestHintOfAnotherUser(t *testing.T) {
 	f := start(t)
 	alice := f.login()
 	f.as.SetAutoUser("bob")
@@ -216,7 +216,8 @@ func TestEndSession(t *testing.T) {
 	}
 	require.Equal(t, 1, f.as.Sessions())
 
-	// Without a hint the person is asked: any page could have sent them here.
+	// Without a hint the user is prompted, because any page could have sent
+	// them here.
 	page := end("client_id", "app", "post_logout_redirect_uri", bye, "state", "x y")
 	require.Equal(t, 200, page.StatusCode)
 	require.Equal(t, 200, b.decide(page, "action", "deny").StatusCode)

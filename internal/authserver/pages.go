@@ -16,14 +16,16 @@ import (
 //go:embed pages/style.css
 var pagesCSS string
 
-// submitScript is the one script, of the form_post page: it presses the button.
+// submitScript is the only script, on the form_post page. It presses the
+// button.
 const submitScript = "document.forms[0].submit()"
 
-// markup is HTML that may be sent as it is. The pages are put together by hand: html/template keeps the linker from dropping methods, which
-// adds 2 MiB to a program that shows a demonstration.
+// markup is HTML that is sent as it is. The pages are written by hand because
+// html/template keeps the linker from dropping methods, which adds 2 MiB to a
+// program with a demo.
 type markup string
 
-// fill puts args in the place of format's %s. Text is escaped, markup is not.
+// fill puts args in the place of format's %s. It escapes text, not markup.
 func fill(format string, args ...any) markup {
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
@@ -33,23 +35,26 @@ func fill(format string, args ...any) markup {
 	return markup(fmt.Sprintf(format, args...))
 }
 
-// where is yes where ok holds, else nothing.
-func where(ok bool, yes markup) markup {
+// when returns yes if ok, and nothing otherwise.
+func when(ok bool, yes markup) markup {
 	if !ok {
 		return ""
 	}
 	return yes
 }
 
+// cspHash allows one inline style or script in a Content-Security-Policy.
 func cspHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// show writes a page that no other may frame, and that loads and runs nothing but script (S19). formAction is where its forms lead, redirects
-// included: browsers check these as well.
-func (s *Server) show(w http.ResponseWriter, status int, title, formAction string, content markup, script string) {
-	host := strings.TrimPrefix(strings.TrimPrefix(s.base, "https://"), "http://") // so that a person sees whom they are talking to
+// page returns a page that no other may frame, and that loads and runs nothing
+// but script (S19). formAction limits the addresses that its forms may be sent
+// to. Browsers check redirects against it too.
+func (s *Server) page(status int, title, formAction string, content markup, script string) *reply {
+	// The host tells the user which server this is.
+	host := strings.TrimPrefix(strings.TrimPrefix(s.base, "https://"), "http://")
 	page := fill(`<!doctype html>
 <html lang="en">
 <head>
@@ -65,205 +70,217 @@ func (s *Server) show(w http.ResponseWriter, status int, title, formAction strin
 <footer>%s · a sign-in server for tests and demonstrations. It asks for no password.</footer>
 </body>
 </html>
-`, title, markup(pagesCSS), content, where(script != "", markup("<script>"+script+"</script>\n")), host)
-	policy := fmt.Sprintf("default-src 'none'; style-src %s; base-uri 'none'; frame-ancestors 'none'; form-action %s", cspHash(pagesCSS), formAction)
+`, title, markup(pagesCSS), content,
+		when(script != "", markup("<script>"+script+"</script>\n")), host)
+	policy := "default-src 'none'; style-src " + cspHash(pagesCSS) +
+		"; base-uri 'none'; frame-ancestors 'none'; form-action " + formAction
 	if script != "" {
 		policy += "; script-src " + cspHash(script)
 	}
-	h := w.Header()
-	h.Set("Content-Security-Policy", policy)
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "same-origin") // without one, the form's Origin would be null and its check blind
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(page))
+	return &reply{status, http.Header{
+		"Content-Security-Policy": {policy},
+		"Content-Type":            {"text/html; charset=utf-8"},
+		// With no-referrer the form's Origin header would be null, and the
+		// check of it blind.
+		"Referrer-Policy": {"same-origin"},
+		"X-Frame-Options": {"DENY"},
+	}, []byte(page)}
 }
 
-// signInPage is what the sign-in page shows.
-type signInPage struct {
-	Client      string
-	Initial     string // of the client's name, in place of a logo
-	Action      string
-	Interaction string
-	User        string // who is signed in already; "": asked for
-	Name        string // typed before, or from login_hint
-	Problem     string
-	UserCode    string // of the device flow; "": none
-	Scopes      []scopeText
-	Return      string // host that the person is sent back to
+// schemeOf returns what a policy says to let a form lead to uri. A policy can
+// name the scheme of every URI, but not an IPv6 address.
+func schemeOf(uri string) string {
+	if u, err := url.Parse(uri); err == nil && u.Scheme != "" {
+		return u.Scheme + ":"
+	}
+	return ""
 }
 
-func (p signInPage) markup() markup {
-	heading, lead := "Sign in to "+p.Client, "A program on your computer wants to sign you in."
-	if p.User != "" {
-		heading = "Allow " + p.Client + "?"
+// signIn is what the sign-in page shows.
+type signIn struct {
+	client  string
+	user    string // the signed-in user; "" if the page has to ask for a name
+	name    string // what the user typed before, or login_hint
+	problem string
+	code    string // the user code of the device flow; "" for none
+	scopes  []string
+	back    string // the host that the user is sent back to
+}
+
+// markup is the page's content. action is the address of its form, and
+// interaction the id that the form carries.
+func (p signIn) markup(action, interaction string) markup {
+	heading, lead := "Sign in to "+p.client, "A program on your computer wants to sign you in."
+	if p.user != "" {
+		heading = "Allow " + p.client + "?"
 	}
-	if p.UserCode != "" {
-		lead = "A device wants to be signed in. Allow it only if it shows this code, and you started it yourself."
+	if p.code != "" {
+		lead = "A device wants to be signed in. " +
+			"Allow it only if it shows this code, and you started it yourself."
 	}
-	who := fill(`<div class="who"><span>Signed in as <strong>%s</strong></span><button class="link" name="action" value="switch">Not you?</button></div>`, p.User)
-	if p.User == "" {
-		who = fill(`<label for="username">User name</label>
-<input type="text" id="username" name="username" value="%s" maxlength="100" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus%s>
-`, p.Name, invalid(p.Problem))
+	user := fill(`<div class="who"><span>Signed in as <strong>%s</strong></span>`+
+		`<button class="link" name="action" value="switch">Not you?</button></div>`, p.user)
+	if p.user == "" {
+		user = fill(`<label for="username">User name</label>
+<input type="text" id="username" name="username" value="%s" maxlength="100" autocomplete="username"`+
+			` autocapitalize="none" spellcheck="false" required autofocus%s>
+`, p.name, invalid(p.problem))
 	}
+	initial := strings.ToUpper(string([]rune(p.client + "?")[:1])) // in place of a logo
 	return fill(`<div class="mark" aria-hidden="true">%s</div>
 <h1>%s</h1>
 <p>%s</p>
 %s%s<form method="post" action="%s" autocomplete="on">
 <input type="hidden" name="interaction" value="%s">
 %s%s
-<div class="actions"><button name="action" value="allow">Allow</button><button class="plain" name="action" value="deny" formnovalidate>Deny</button></div>
+<div class="actions"><button name="action" value="allow">Allow</button>`+
+		`<button class="plain" name="action" value="deny" formnovalidate>Deny</button></div>
 </form>
-%s`, p.Initial, heading, lead,
-		where(p.UserCode != "", fill("<p class=\"shown\">%s</p>\n", p.UserCode)), problem(p.Problem),
-		p.Action, p.Interaction, who, asks(p.Scopes),
-		where(p.Return != "", fill("<p class=\"note\">Either way, you go back to the program at %s.</p>\n", p.Return)))
+%s`, initial, heading, lead,
+		when(p.code != "", fill("<p class=\"shown\">%s</p>\n", p.code)), problem(p.problem),
+		action, interaction, user, scopeList(p.scopes),
+		when(p.back != "",
+			fill("<p class=\"note\">Either way, you go back to the program at %s.</p>\n", p.back)))
 }
 
-// problem is what was wrong with what was typed, and invalid marks the field that it was typed in.
+// problem tells the user what was wrong with what they typed. invalid marks the
+// field.
 func problem(text string) markup {
-	return where(text != "", fill("<p class=\"problem\" role=\"alert\" id=\"problem\">%s</p>\n", text))
+	return when(text != "",
+		fill("<p class=\"problem\" role=\"alert\" id=\"problem\">%s</p>\n", text))
 }
 
 func invalid(problem string) markup {
-	return where(problem != "", ` aria-invalid="true" aria-describedby="problem"`)
+	return when(problem != "", ` aria-invalid="true" aria-describedby="problem"`)
 }
 
-type scopeText struct{ Scope, Text string }
+// scopeText explains the standard scopes. An API's own are shown as they are.
+func scopeText(scope string) string {
+	switch scope {
+	case "openid":
+		return "Know who you are"
+	case "profile":
+		return "See your name and profile"
+	case "email":
+		return "See your email address"
+	case "phone":
+		return "See your phone number"
+	case "address":
+		return "See your postal address"
+	case "offline_access":
+		return "Stay signed in"
+	}
+	return ""
+}
 
-// asks lists what the client asks for.
-func asks(scopes []scopeText) markup {
+// scopeList lists what the client wants.
+func scopeList(scopes []string) markup {
 	var items markup
 	for _, sc := range scopes {
-		items += fill(`<li>%s<code>%s</code></li>`, where(sc.Text != "", fill(`<span>%s</span>`, sc.Text)), sc.Scope)
+		text := scopeText(sc)
+		items += fill(`<li>%s<code>%s</code></li>`,
+			when(text != "", fill(`<span>%s</span>`, text)), sc)
 	}
-	return where(items != "", fill("<p class=\"head\" id=\"asks\">It asks to</p>\n<ul aria-labelledby=\"asks\">%s</ul>", items))
+	return when(items != "", fill(
+		"<p class=\"head\" id=\"asks\">It asks to</p>\n<ul aria-labelledby=\"asks\">%s</ul>", items))
 }
 
-// describe puts scopes into words; those of the API's own are shown as they are.
-func describe(scopes []string) []scopeText {
-	var out []scopeText
-	for _, sc := range scopes {
-		text := ""
-		switch sc {
-		case "openid":
-			text = "Know who you are"
-		case "profile":
-			text = "See your name and profile"
-		case "email":
-			text = "See your email address"
-		case "phone":
-			text = "See your phone number"
-		case "address":
-			text = "See your postal address"
-		case "offline_access":
-			text = "Stay signed in"
-		}
-		out = append(out, scopeText{sc, text})
-	}
-	return out
-}
-
-func (s *Server) showSignIn(w http.ResponseWriter, r *http.Request, in *interaction) {
+// signInPage shows the sign-in page, or the consent page if in has a session.
+func (s *Server) signInPage(r *request, in *interaction) *reply {
 	name := ""
 	if in.request != nil {
 		name = in.request.loginHint
 	}
-	s.showSignInAgain(w, r, in, name, "")
+	return s.signInAgainPage(r, in, name, "")
 }
 
-func (s *Server) showSignInAgain(w http.ResponseWriter, r *http.Request, in *interaction, name, problem string) {
-	data := signInPage{Action: s.URL("/decide"), Name: name, Problem: problem}
-	formAction := "'self'"
+// signInAgainPage shows the sign-in page after a problem; "" is none.
+func (s *Server) signInAgainPage(r *request, in *interaction, name, problem string) *reply {
+	data := signIn{name: name, problem: problem}
 	var c *Client
 	var scope []string
+	action := "'self'"
 	if in.device != nil {
-		c, scope, data.UserCode = in.device.client, in.device.scope, in.device.userCode
+		c, scope, data.code = in.device.client, in.device.scope, in.device.userCode
 	} else {
 		c, scope = in.request.client, in.request.scope
+		// The response to the form redirects to the program.
+		action += " " + schemeOf(in.request.redirectURI)
 		if u, err := url.Parse(in.request.redirectURI); err == nil {
-			data.Return = u.Host
-			// The answer to the form redirects to the program. An IPv6 address cannot be named in a policy, a scheme can.
-			formAction += " " + u.Scheme + ":"
+			data.back = u.Host
 		}
 	}
-	data.Client, data.Scopes = c.title(), describe(s.narrow(scope))
-	data.Initial = strings.ToUpper(string(slices.Concat([]rune(data.Client), []rune("?"))[0]))
+	data.client, data.scopes = c.title(), s.narrow(scope)
 	if in.session != nil {
-		data.User = in.session.user
+		data.user = in.session.user
 	}
-	data.Interaction = s.ask(w, r, in)
 	status := http.StatusOK
 	if problem != "" {
 		status = http.StatusUnprocessableEntity
 	}
-	s.show(w, status, "Sign in to "+data.Client, formAction, data.markup(), "")
+	content := data.markup(s.URL("/decide"), s.remember(r, in))
+	return s.page(status, "Sign in to "+data.client, action, content, "")
 }
 
-func (s *Server) showLogout(w http.ResponseWriter, r *http.Request, in *interaction) {
-	formAction := "'self'"
-	if u, err := url.Parse(in.logout.next); err == nil && u.Scheme != "" {
-		formAction += " " + u.Scheme + ":"
-	}
-	s.show(w, http.StatusOK, "Sign out", formAction, fill(`<h1>Sign out?</h1>
+// logoutPage asks whether the user wants to sign out.
+func (s *Server) logoutPage(r *request, in *interaction) *reply {
+	content := fill(`<h1>Sign out?</h1>
 <p>You are signed in here as <strong>%s</strong>.</p>
 <form method="post" action="%s">
 <input type="hidden" name="interaction" value="%s">
-<div class="actions"><button name="action" value="allow">Sign out</button><button class="plain" name="action" value="deny">Stay</button></div>
+<div class="actions"><button name="action" value="allow">Sign out</button>`+
+		`<button class="plain" name="action" value="deny">Stay</button></div>
 </form>
-`, in.session.user, s.URL("/decide"), s.ask(w, r, in)), "")
+`, in.session.user, s.URL("/decide"), s.remember(r, in))
+	return s.page(http.StatusOK, "Sign out", "'self' "+schemeOf(in.logout.next), content, "")
 }
 
-func (s *Server) showUserCode(w http.ResponseWriter, status int, why string) {
-	s.show(w, status, "Connect a device", "'self'", fill(`<h1>Connect a device</h1>
+// userCodePage asks for the code of the device flow. why says what was wrong
+// with the last one, if there was one.
+func (s *Server) userCodePage(status int, why string) *reply {
+	return s.page(status, "Connect a device", "'self'", fill(`<h1>Connect a device</h1>
 <p>Type the code that your device shows.</p>
 %s<form method="get" action="%s">
 <label for="user_code">Code</label>
-<input class="code" type="text" id="user_code" name="user_code" maxlength="20" placeholder="XXXX-XXXX" autocomplete="off" autocapitalize="characters" spellcheck="false" required autofocus%s>
+<input class="code" type="text" id="user_code" name="user_code" maxlength="20" placeholder="XXXX-XXXX"`+
+		` autocomplete="off" autocapitalize="characters" spellcheck="false" required autofocus%s>
 <div class="actions"><button>Continue</button></div>
 </form>
 `, problem(why), s.URL("/device"), invalid(why)), "")
 }
 
-func (s *Server) showFormPost(w http.ResponseWriter, redirectURI string, params url.Values) {
-	scheme := "'none'"
-	if u, err := url.Parse(redirectURI); err == nil && u.Scheme != "" {
-		scheme = u.Scheme + ":"
-	}
+// formPostPage sends the authorization response to the program as a form that
+// sends itself (OAuth 2.0 Form Post Response Mode).
+func (s *Server) formPostPage(redirectURI string, params url.Values) *reply {
 	var inputs markup
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		for _, value := range params[name] {
 			inputs += fill("<input type=\"hidden\" name=\"%s\" value=\"%s\">\n", name, value)
 		}
 	}
-	s.show(w, http.StatusOK, "Back to the program", scheme, fill(`<h1>Back to the program</h1>
+	content := fill(`<h1>Back to the program</h1>
 <p>If nothing happens, press the button.</p>
 <form method="post" action="%s">
 %s<div class="actions"><button>Continue</button></div>
 </form>
-`, redirectURI, inputs), submitScript)
+`, redirectURI, inputs)
+	return s.page(http.StatusOK, "Back to the program", schemeOf(redirectURI), content, submitScript)
 }
 
-// message is a page that says one thing.
-type message struct {
-	Good        bool
-	Title, Text string
-}
-
-func (s *Server) showMessage(w http.ResponseWriter, status int, m message) {
+// messagePage says one thing: something went well, or it did not.
+func (s *Server) messagePage(status int, good bool, title, text string) *reply {
 	class, sign := "bad", "!"
-	if m.Good {
+	if good {
 		class, sign = "good", "✓"
 	}
-	s.show(w, status, m.Title, "'none'", fill(`<div class="mark %s" aria-hidden="true">%s</div>
+	return s.page(status, title, "'none'", fill(`<div class="mark %s" aria-hidden="true">%s</div>
 <h1>%s</h1>
 <p>%s</p>
-`, class, sign, m.Title, m.Text), "")
+`, class, sign, title, text), "")
 }
 
-func (s *Server) showFailure(w http.ResponseWriter, why string) {
-	s.showMessage(w, http.StatusBadRequest, message{Title: "This link does not work", Text: why})
+// failurePage shows an error that must not be sent to the client, because the
+// client or its redirect URI is not known to be good.
+func (s *Server) failurePage(e *oauthError) *reply {
+	return s.messagePage(e.status, false, "This link does not work", e.description)
 }

@@ -360,16 +360,16 @@ func TestOverTLS(t *testing.T) {
 		"DPoP", p.proof("GET", strings.Replace(srv.URL, "https", "http", 1)+"/api", "ath", ath(got.Access))).StatusCode)
 }
 
-func TestBrowser(t *testing.T) {
+func TestUserGoesWhereABrowserWould(t *testing.T) {
 	f := start(t)
-	b, err := f.as.NewBrowser(f.http.Client().Transport)
-	require.NoError(t, err)
+	user := authserver.NewUser(f.as.Issuer(), "")
+	user.Client.Transport = f.http.Client().Transport
 	var got *http.Request
 	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/ticket":
-			mode := r.URL.RawQuery
-			http.Redirect(w, r, f.http.URL+"/authorize?"+authForm("redirect_uri", "http://"+r.Host+"/callback", "response_mode", mode).Encode(), http.StatusFound)
+			form := authForm("redirect_uri", "http://"+r.Host+"/callback", "response_mode", r.URL.RawQuery)
+			http.Redirect(w, r, f.http.URL+"/authorize?"+form.Encode(), http.StatusFound)
 		case "/callback":
 			require.NoError(t, r.ParseForm())
 			got = r
@@ -378,10 +378,10 @@ func TestBrowser(t *testing.T) {
 	}))
 	t.Cleanup(listener.Close)
 	for _, mode := range []string{"query", "form_post"} {
-		way, err := b.Visit(t.Context(), listener.URL+"/ticket?"+mode)
+		answer, err := user.Visit(t.Context(), listener.URL+"/ticket?"+mode)
 		require.NoError(t, err)
-		require.Nil(t, got, "the callback waits for Go")
-		require.NoError(t, way.Go(t.Context()))
+		require.Nil(t, got, "the callback waits for Deliver")
+		require.NoError(t, answer.Deliver(t.Context()))
 		require.Equal(t, "st&te", got.Form.Get("state"))
 		require.NotEmpty(t, got.Form.Get("code"))
 		require.Equal(t, "navigate", got.Header.Get("Sec-Fetch-Mode"))
@@ -390,14 +390,34 @@ func TestBrowser(t *testing.T) {
 	}
 	require.Equal(t, 1, f.as.Stats().Logins, "the second time it has a cookie")
 
-	way, err := b.Visit(t.Context(), f.http.URL+"/end_session")
+	answer, err := user.Visit(t.Context(), f.http.URL+"/end_session")
 	require.NoError(t, err)
-	require.Nil(t, way)
+	require.Nil(t, answer)
 	require.Zero(t, f.as.Sessions())
 
 	f.as.SetAutoUser("")
-	_, err = b.Visit(t.Context(), listener.URL+"/ticket?query")
+	_, err = user.Visit(t.Context(), listener.URL+"/ticket?query")
 	require.ErrorContains(t, err, "stayed on a page")
-	_, err = b.Visit(t.Context(), f.http.URL+"/authorize?client_id=x")
+	_, err = user.Visit(t.Context(), f.http.URL+"/authorize?client_id=x")
 	require.ErrorContains(t, err, "No program is known")
+
+	// With a name, the user signs in on the page, and decides there.
+	alice := authserver.NewUser(f.as.Issuer(), "alice")
+	for _, deny := range []bool{false, true} {
+		alice.Deny = deny
+		for _, mode := range []string{"query", "form_post"} {
+			f.as.EndSessions()
+			require.NoError(t, alice.SignIn(t.Context(), listener.URL+"/ticket?"+mode))
+			require.Equal(t, deny, got.Form.Get("error") == "access_denied")
+			require.Equal(t, deny, !got.Form.Has("code"))
+		}
+	}
+	require.Equal(t, 0, f.as.Sessions(), "who denied is not signed in")
+	alice.Deny = false
+	for range 2 { // signed out, then signed in: another page
+		require.NoError(t, alice.SignIn(t.Context(), listener.URL+"/ticket?query"))
+		require.True(t, got.Form.Has("code"))
+	}
+	mallory := authserver.NewUser(f.as.Issuer(), "mallory")
+	require.ErrorContains(t, mallory.SignIn(t.Context(), listener.URL+"/ticket?query"), "422")
 }

@@ -3,7 +3,6 @@ package authserver
 import (
 	"encoding/json"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,12 +12,17 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// maxRegistered bounds the clients that registered themselves; the oldest goes.
+// maxRegistered bounds the clients that registered themselves. The oldest is
+// forgotten first.
 const maxRegistered = 1000
 
-func (s *Server) canRegister() bool { return s.cfg.OpenRegistration || s.cfg.InitialAccessToken != "" }
+// canRegister reports whether there is a registration endpoint.
+func (s *Server) canRegister() bool {
+	return s.cfg.OpenRegistration || s.cfg.InitialAccessToken != ""
+}
 
-// registration is what a client says of itself (RFC 7591 §2).
+// registration is the metadata that a client registers itself with (RFC 7591
+// §2).
 type registration struct {
 	RedirectURIs           []string        `json:"redirect_uris,omitempty"`
 	PostLogoutRedirectURIs []string        `json:"post_logout_redirect_uris,omitempty"`
@@ -30,10 +34,13 @@ type registration struct {
 	JWKS                   json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI                string          `json:"jwks_uri,omitempty"`
 	SignedUserinfo         string          `json:"userinfo_signed_response_alg,omitempty"`
-	BoundTokens            bool            `json:"dpop_bound_access_tokens,omitempty"`              // RFC 9449 §5.2
-	RequirePAR             bool            `json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
+	// RFC 9449 §5.2
+	BoundTokens bool `json:"dpop_bound_access_tokens,omitempty"`
+	// RFC 9126 §6
+	RequirePAR bool `json:"require_pushed_authorization_requests,omitempty"`
 }
 
+// registered is the response to a registration (RFC 7591 §3.2.1).
 type registered struct {
 	ID            string `json:"client_id"`
 	Secret        string `json:"client_secret,omitempty"`
@@ -42,44 +49,27 @@ type registered struct {
 	registration
 }
 
-func (s *Server) serveRegistration(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodPost) {
-		return
-	}
-	if s.cfg.InitialAccessToken != "" && !equal(r.Header.Get("Authorization"), "Bearer "+s.cfg.InitialAccessToken) {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="authserver", error="invalid_token"`)
-		answerRefusal(w, &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "registration needs the initial access token"})
-		return
-	}
-	if mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mt != "application/json" {
-		answerRefusal(w, refuse("invalid_client_metadata", "the body must be application/json"))
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var asked registration
-	if err != nil || wire.UnmarshalJSON(body, &asked) != nil {
-		answerRefusal(w, refuse("invalid_client_metadata", "the body is not the JSON that RFC 7591 §2 describes, or is too large"))
-		return
-	}
-	c, e := asked.client()
+// serveRegistration is the registration endpoint (RFC 7591 §3).
+func (s *Server) serveRegistration(r *request) (*reply, *oauthError) {
+	wanted, e := s.readRegistration(r)
 	if e != nil {
-		answerRefusal(w, e)
-		return
+		return nil, e
 	}
-	now := s.now()
+	c, e := wanted.client()
+	if e != nil {
+		return nil, e
+	}
 	c.ID = newToken("client_")
-	out := registered{ID: c.ID, IssuedAt: now.Unix(), registration: asked}
+	out := registered{ID: c.ID, IssuedAt: s.now().Unix(), registration: wanted}
 	if c.Auth == AuthBasic || c.Auth == AuthPost {
-		out.Secret, out.SecretExpires = newToken("cs_"), new(int)
+		out.Secret, out.SecretExpires = newToken("cs_"), new(int) // 0: it does not expire
 		c.Secret = wire.NewSecret(out.Secret)
 	}
 	if err := c.check(); err != nil {
-		code := "invalid_client_metadata"
 		if strings.Contains(err.Error(), "redirect URI") {
-			code = "invalid_redirect_uri"
+			return nil, fail("invalid_redirect_uri", err.Error())
 		}
-		answerRefusal(w, refuse(code, err.Error()))
-		return
+		return nil, badMetadata(err.Error())
 	}
 	out.AuthMethod, out.GrantTypes, out.ResponseTypes = c.Auth, c.Grants, []string{"code"}
 
@@ -88,9 +78,33 @@ func (s *Server) serveRegistration(w http.ResponseWriter, r *http.Request) {
 	s.clients[c.ID] = c
 	s.registered = append(s.registered, c.ID)
 	s.mu.Unlock()
-	answer(w, http.StatusCreated, out)
+	return jsonReply(http.StatusCreated, out)
 }
 
+// readRegistration reads the body after it has checked the initial access
+// token, so that a stranger cannot make the server parse anything.
+func (s *Server) readRegistration(r *request) (wanted registration, e *oauthError) {
+	token := s.cfg.InitialAccessToken
+	if token != "" && !equal(r.Header.Get("Authorization"), "Bearer "+token) {
+		e = invalidToken("registration needs the initial access token")
+		e.challenge = `Bearer realm="authserver", error="invalid_token"`
+		return wanted, e
+	}
+	if !hasMediaType(r.Request, "application/json") {
+		return wanted, badMetadata("the body must be application/json")
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil || wire.UnmarshalJSON(body, &wanted) != nil {
+		return wanted, badMetadata(
+			"the body is not the JSON that RFC 7591 §2 describes, or is too large")
+	}
+	return wanted, nil
+}
+
+func badMetadata(why string) *oauthError { return fail("invalid_client_metadata", why) }
+
+// forgetOldestClient keeps the number of clients within maxRegistered. It is
+// called with s.mu held.
 func (s *Server) forgetOldestClient() {
 	if len(s.registered) >= maxRegistered {
 		delete(s.clients, s.registered[0])
@@ -98,9 +112,9 @@ func (s *Server) forgetOldestClient() {
 	}
 }
 
-// client reads what was asked, with the defaults of RFC 7591 §2.
-func (a registration) client() (*Client, *refusal) {
-	bad := func(why string) (*Client, *refusal) { return nil, refuse("invalid_client_metadata", why) }
+// client returns the client that a registration describes, with the defaults of
+// RFC 7591 §2.
+func (a registration) client() (*Client, *oauthError) {
 	c := &Client{
 		Name:                   a.Name,
 		RedirectURIs:           a.RedirectURIs,
@@ -120,43 +134,36 @@ func (a registration) client() (*Client, *refusal) {
 	if len(a.JWKS) > 0 {
 		c.Keys = &jose.JSONWebKeySet{}
 		if json.Unmarshal(a.JWKS, c.Keys) != nil {
-			return bad("jwks is malformed")
+			return nil, badMetadata("jwks is malformed")
 		}
 	}
+	notHTTPS := func(uri string) bool { return !strings.HasPrefix(uri, "https:") }
 	switch {
 	case len(c.Name) > 100:
-		return bad("client_name is too long")
+		return nil, badMetadata("client_name is too long")
 	case len(c.RedirectURIs)+len(c.PostLogoutRedirectURIs) > 20:
-		return bad("there are too many redirect URIs")
+		return nil, badMetadata("there are too many redirect URIs")
 	case a.JWKSURI != "":
-		return bad("jwks_uri is not supported; send jwks")
+		return nil, badMetadata("jwks_uri is not supported; send jwks")
 	case !subset(c.Grants, []string{grantCode, grantRefresh, grantDevice}):
-		return bad("grant_types has an unsupported one")
+		return nil, badMetadata("grant_types has an unsupported one")
 	case !subset(a.ResponseTypes, []string{"code"}):
-		return bad("only response type code is supported")
+		return nil, badMetadata("only response type code is supported")
 	case slices.Contains(c.Grants, grantCode) && len(c.RedirectURIs) == 0:
-		return nil, refuse("invalid_redirect_uri", "redirect_uris is missing")
+		return nil, fail("invalid_redirect_uri", "redirect_uris is missing")
 	case a.ApplicationType != "" && a.ApplicationType != "native" && a.ApplicationType != "web":
-		return bad("application_type is neither native nor web")
-	case a.ApplicationType != "native" && slices.ContainsFunc(c.RedirectURIs, func(u string) bool { return !strings.HasPrefix(u, "https:") }):
-		// OpenID Connect Dynamic Client Registration §2: the default, web, has no loopback redirect.
-		return nil, refuse("invalid_redirect_uri", "a redirect URI that is not https needs application_type native")
+		return nil, badMetadata("application_type is neither native nor web")
+	case a.ApplicationType != "native" && slices.ContainsFunc(c.RedirectURIs, notHTTPS):
+		// The default is web, which has no loopback redirect (OpenID Connect
+		// Dynamic Client Registration §2).
+		return nil, fail("invalid_redirect_uri",
+			"a redirect URI that is not https needs application_type native")
 	}
 	return c, nil
 }
 
-// AddClient makes a client known, in place of the one with its ID.
-func (s *Server) AddClient(c Client) error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.clients[c.ID] = &c
-	return nil
-}
-
-// RemoveClient forgets a client, as a provider does with registrations that it no longer wants.
+// RemoveClient removes a client, as a provider does with registrations that it
+// no longer wants.
 func (s *Server) RemoveClient(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,17 +11,20 @@ const (
 	interactionLifetime = 10 * time.Minute
 )
 
-// session is a person signed in at this server in one browser.
+// session is a user signed in at this server in one browser.
 type session struct {
 	user     string
-	acr      string
+	acr      string // how: one of Config.ACRValues
 	authTime time.Time
 }
 
-// cookieName has the issuer in it, because cookies are shared by all ports of a host (RFC 6265 §8.5).
+// cookieName holds a hash of the issuer, because all ports of a host share
+// their cookies (RFC 6265 §8.5). Two servers of one test would sign each other
+// out.
 func (s *Server) cookieName(purpose string) string { return purpose + "_" + hash(s.cfg.Issuer)[:8] }
 
-func (s *Server) setCookie(w http.ResponseWriter, purpose, value string, life time.Duration) {
+// setCookie sets a cookie for life. An empty value deletes it.
+func (s *Server) setCookie(r *request, purpose, value string, life time.Duration) {
 	c := &http.Cookie{
 		Name:     s.cookieName(purpose),
 		Value:    value,
@@ -29,15 +32,18 @@ func (s *Server) setCookie(w http.ResponseWriter, purpose, value string, life ti
 		MaxAge:   int(life.Seconds()),
 		Secure:   strings.HasPrefix(s.cfg.Issuer, "https:"),
 		HttpOnly: true,
+		// Lax and not Strict: the user comes from the program's listener, which
+		// is another site.
 		SameSite: http.SameSiteLaxMode,
 	}
 	if value == "" {
 		c.MaxAge = -1
 	}
-	http.SetCookie(w, c)
+	r.header.Add("Set-Cookie", c.String())
 }
 
-func (s *Server) cookie(r *http.Request, purpose string) string {
+// cookie returns a cookie's value, or "" without it.
+func (s *Server) cookie(r *request, purpose string) string {
 	c, err := r.Cookie(s.cookieName(purpose))
 	if err != nil {
 		return ""
@@ -45,16 +51,18 @@ func (s *Server) cookie(r *http.Request, purpose string) string {
 	return c.Value
 }
 
-// session returns who is signed in; nil: nobody.
-func (s *Server) session(r *http.Request) *session {
+// session returns the session of the browser that sent r, or nil if nobody is
+// signed in there.
+func (s *Server) session(r *request) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sess, _ := s.sessions.get(hash(s.cookie(r, "session")), s.now())
 	return sess
 }
 
-// signIn makes a session under a new id, so that one planted in the browser beforehand is of no use.
-func (s *Server) signIn(w http.ResponseWriter, r *http.Request, user, acr string) *session {
+// signIn makes a session. Its id is always new: one that an attacker planted in
+// the browser beforehand must not become the user's.
+func (s *Server) signIn(r *request, user, acr string) *session {
 	id, now := newToken("sess_"), s.now()
 	sess := &session{user: user, acr: acr, authTime: now}
 	s.mu.Lock()
@@ -62,13 +70,14 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, user, acr string
 	s.sessions.put(hash(id), sess, now, now.Add(sessionLifetime))
 	s.stats.Logins++
 	s.mu.Unlock()
-	s.setCookie(w, "session", id, sessionLifetime)
+	s.setCookie(r, "session", id, sessionLifetime)
 	return sess
 }
 
-func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
+// signOut ends the session of the browser that sent r. The grants stay.
+func (s *Server) signOut(r *request) {
 	s.mu.Lock()
 	s.sessions.remove(hash(s.cookie(r, "session")))
 	s.mu.Unlock()
-	s.setCookie(w, "session", "", 0)
+	s.setCookie(r, "session", "", 0)
 }

@@ -2,26 +2,27 @@ package authserver
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 )
 
-// interaction is a question to a person: may this program do that? It is asked on a page and answered by a POST.
+// interaction is a question to the user: may this client do that? It is shown
+// on a page and answered by a POST. One of request, device and logout is set.
 type interaction struct {
-	request *authRequest // nil: device is set
+	request *authRequest
 	device  *device
 	logout  *logoutRequest
-	session *session // nil: the person has to sign in
-	browser string   // the hash of the cookie of the browser that was asked
+	session *session // nil if the user has to sign in
+	browser string   // the hash of the cookie of the browser that got the page
 }
 
-// ask keeps a question for the browser that r came from, and returns its id, which the form carries. A page on another origin
-// knows neither the id nor the cookie, so it cannot answer for the person.
-func (s *Server) ask(w http.ResponseWriter, r *http.Request, in *interaction) (id string) {
+// remember keeps an interaction for the browser that sent r, and returns the id
+// that the page's form carries. A page of another origin knows neither the id
+// nor the cookie, so it cannot answer for the user.
+func (s *Server) remember(r *request, in *interaction) (id string) {
 	browser := s.cookie(r, "browser")
 	if len(browser) < 20 {
 		browser = newToken("browser_")
-		s.setCookie(w, "browser", browser, sessionLifetime)
+		s.setCookie(r, "browser", browser, sessionLifetime)
 	}
 	in.browser = hash(browser)
 	id = newToken("")
@@ -32,80 +33,70 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request, in *interaction) (i
 	return id
 }
 
-// serveDecide takes a person's answer.
-func (s *Server) serveDecide(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodPost) {
-		return
+// serveDecide takes the user's decision.
+func (s *Server) serveDecide(r *request) (*reply, *oauthError) {
+	if http.NewCrossOriginProtection().Check(r.Request) != nil {
+		why := "This form was sent by another site."
+		return nil, &oauthError{http.StatusForbidden, "invalid_request", why, ""}
 	}
-	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		http.Error(w, "this form was sent by another site", http.StatusForbidden)
-		return
-	}
-	form, e := readForm(w, r)
-	if e != nil {
-		s.showFailure(w, e.description)
-		return
-	}
-	id := form.Get("interaction")
 	s.mu.Lock()
-	in, ok := s.interactions.take(hash(id), s.now()) // once: a second click finds nothing
+	// It is taken and not only read, so that a second click finds nothing.
+	in, ok := s.interactions.take(hash(r.params.Get("interaction")), s.now())
 	s.mu.Unlock()
 	if !ok || !equal(in.browser, hash(s.cookie(r, "browser"))) {
-		s.showFailure(w, "This page is too old, was answered before, or was opened in another browser. Start again in the program.")
-		return
+		return nil, invalidRequest("This page is too old, was answered before, " +
+			"or was opened in another browser. Start again in the program.")
 	}
-	if in.logout != nil {
-		s.finishLogout(w, r, in.logout, form.Get("action") == "allow")
-		return
-	}
-	switch form.Get("action") {
-	case "allow":
-		s.allowed(w, r, in, form)
-	case "switch":
+	// Anything but a clear yes is a no.
+	switch action := r.params.Get("action"); {
+	case action == "allow" && in.logout != nil:
+		return s.finishLogout(r, in.logout), nil
+	case in.logout != nil:
+		return s.messagePage(http.StatusOK, false, "Still signed in",
+			"Nothing was changed. You can close this page."), nil
+	case action == "allow":
+		return s.approve(r, in, strings.TrimSpace(r.params.Get("username")))
+	case action == "switch":
 		in.session = nil
-		s.showSignIn(w, r, in)
-	default: // whatever is not a clear yes is a no
-		s.denied(w, r, in)
+		return s.signInPage(r, in), nil
 	}
+	return s.reject(r, in), nil
 }
 
-func (s *Server) allowed(w http.ResponseWriter, r *http.Request, in *interaction, form url.Values) {
+// approve does what the client wants. If nobody is signed in, it signs name in
+// first.
+func (s *Server) approve(r *request, in *interaction, name string) (*reply, *oauthError) {
 	if in.session != nil && in.session != s.session(r) {
-		in.session = nil // signed out meanwhile
-		s.showSignIn(w, r, in)
-		return
+		in.session = nil // signed out since the page was shown
+		return s.signInPage(r, in), nil
 	}
 	if in.session == nil {
-		name := strings.TrimSpace(form.Get("username"))
 		if _, ok := s.user(name); !ok {
-			s.showSignInAgain(w, r, in, name, "Nobody here goes by this name.")
-			return
+			return s.signInAgainPage(r, in, name, "Nobody here goes by this name."), nil
 		}
-		acr := ""
-		if in.request != nil {
-			acr = s.reachedACR(in.request)
-		} else {
-			acr = s.reachedACR(&authRequest{})
+		req := in.request
+		if req == nil {
+			req = &authRequest{}
 		}
-		in.session = s.signIn(w, r, name, acr)
+		in.session = s.signIn(r, name, s.reachedACR(req))
 	}
-	if in.device != nil {
-		if !s.resolveDevice(in.device, in.session, true) {
-			s.showFailure(w, "This code was answered before, or has expired.")
-			return
-		}
-		s.showMessage(w, http.StatusOK, message{Good: true, Title: "You’re connected", Text: "Your device is signed in. You can close this page and go back to it."})
-		return
+	if in.device == nil {
+		s.consent(in.session.user, in.request)
+		return s.sendCode(r, in.request, in.session)
 	}
-	s.consent(in.session.user, in.request)
-	s.sendCode(w, r, in.request, in.session)
+	if !s.resolveDevice(in.device, in.session, true) {
+		return nil, invalidRequest("This code was answered before, or has expired.")
+	}
+	return s.messagePage(http.StatusOK, true, "You’re connected",
+		"Your device is signed in. You can close this page and go back to it."), nil
 }
 
-func (s *Server) denied(w http.ResponseWriter, r *http.Request, in *interaction) {
-	if in.device != nil {
-		s.resolveDevice(in.device, nil, false)
-		s.showMessage(w, http.StatusOK, message{Title: "Access denied", Text: "The device was not signed in. You can close this page."})
-		return
+// reject sends the user's no to the client, or to the device.
+func (s *Server) reject(r *request, in *interaction) *reply {
+	if in.device == nil {
+		return s.sendError(r, in.request, fail("access_denied", "the user said no"))
 	}
-	s.sendRefusal(w, r, in.request, refuse("access_denied", "the person said no"))
+	s.resolveDevice(in.device, nil, false)
+	return s.messagePage(http.StatusOK, false, "Access denied",
+		"The device was not signed in. You can close this page.")
 }

@@ -7,26 +7,33 @@ import (
 	"time"
 )
 
-// How many entries a table has at most. A test or a demonstration needs a fraction of either.
+// The number of entries that a table has at most. A test or a demo needs a
+// fraction of either.
 const (
 	manySmall = 50_000
-	fewLarge  = 2_000 // of what anybody can send without having signed in, up to maxQuery or maxBody each
+	// fewLarge is for entries that anybody can send without signing in, of up
+	// to maxQuery or maxBody bytes each.
+	fewLarge = 2_000
 )
 
-// table is a map whose entries end, each at its own time, and the oldest as soon as there are too many. The zero table is empty.
-// Its user holds a lock.
+// table is a map with bounds. Each entry expires at its own time, and the
+// oldest one is dropped if there are too many. The zero table is empty. The
+// caller holds a lock.
 type table[V any] struct {
-	max     int // 0: manySmall
+	max     int // entries; 0 means manySmall
 	entries map[string]*list.Element
-	order   list.List // of *entry[V], oldest first
+	order   list.List // of *entry[V], the oldest first
 }
 
+// entry is an entry of a table. It counts as gone from until on.
 type entry[V any] struct {
 	key   string
 	value V
 	until time.Time
 }
 
+// put adds an entry. It first drops the oldest entries: those that have
+// expired, and as many as it takes to keep the table within its bound.
 func (t *table[V]) put(key string, v V, now, until time.Time) {
 	if t.entries == nil {
 		t.entries = map[string]*list.Element{}
@@ -46,6 +53,7 @@ func (t *table[V]) put(key string, v V, now, until time.Time) {
 	t.entries[key] = t.order.PushBack(&entry[V]{key, v, until})
 }
 
+// get returns an entry that has not expired.
 func (t *table[V]) get(key string, now time.Time) (V, bool) {
 	if e := t.entries[key]; e != nil {
 		if found := e.Value.(*entry[V]); now.Before(found.until) {
@@ -56,7 +64,7 @@ func (t *table[V]) get(key string, now time.Time) (V, bool) {
 	return none, false
 }
 
-// take gets and removes.
+// take returns an entry and removes it.
 func (t *table[V]) take(key string, now time.Time) (V, bool) {
 	v, ok := t.get(key, now)
 	t.remove(key)
@@ -70,6 +78,7 @@ func (t *table[V]) remove(key string) {
 	}
 }
 
+// all returns the entries that have not expired, the oldest first.
 func (t *table[V]) all(now time.Time) iter.Seq[V] {
 	return func(yield func(V) bool) {
 		for e := t.order.Front(); e != nil; e = e.Next() {
@@ -80,24 +89,25 @@ func (t *table[V]) all(now time.Time) iter.Seq[V] {
 	}
 }
 
-// window counts events of the last minute, roughly.
+// window counts the events of roughly the last minute.
 type window struct {
 	began time.Time
 	n     int
 }
 
-// add counts one more and reports whether there are now more than limit.
-func (w *window) add(now time.Time, limit int) bool {
+// add counts one more event.
+func (w *window) add(now time.Time) {
 	if now.Sub(w.began) >= time.Minute {
 		*w = window{began: now}
 	}
 	w.n++
-	return w.n > limit
 }
 
+// over reports whether there were more than limit.
 func (w *window) over(now time.Time, limit int) bool {
 	return now.Sub(w.began) < time.Minute && w.n > limit
 }
 
-// newToken returns an unguessable text. The prefix says what it is, to people who find one in a log and to secret scanners.
+// newToken returns a text that nobody can guess, of about 160 bits. The prefix
+// says what it is, for secret scanners and for the reader of a log.
 func newToken(prefix string) string { return prefix + rand.Text() + rand.Text()[:6] }

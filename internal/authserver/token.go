@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,7 +12,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// tokenResponse is RFC 6749 §5.1 and OpenID Connect Core §3.1.3.3.
+// tokenResponse is a successful token response (RFC 6749 §5.1, OpenID Connect
+// Core §3.1.3.3).
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
@@ -21,160 +23,170 @@ type tokenResponse struct {
 	Scope        string `json:"scope"`
 }
 
-func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodPost) {
-		return
-	}
-	form, e := readForm(w, r)
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
-	c, e := s.authenticate(r, form)
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
-	kind := form.Get("grant_type")
-	switch {
-	case kind == "":
-		e = invalidRequest("grant_type is missing")
-	case kind != grantCode && kind != grantRefresh && kind != grantDevice:
-		e = refuse("unsupported_grant_type", "this grant_type is not supported")
-	case !c.may(kind):
-		e = refuse("unauthorized_client", "this client may not use this grant")
-	}
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
-	jkt, e := s.serverProof(w, r, "/token")
-	if e == nil && jkt == "" && (s.cfg.RequireDPoP || c.RequireDPoP) {
-		e = badProof("a DPoP proof is required")
-	}
-	if e != nil {
-		answerRefusal(w, e)
-		return
-	}
+// tokenRequest is a token request of an authenticated client.
+type tokenRequest struct {
+	client    *Client
+	kind      string // its grant_type
+	form      url.Values
+	challenge string   // the S256 challenge of code_verifier; "" without one
+	scope     []string // of a refresh; nil means all of the grant
+	resources []string // nil means all of the grant
+	jkt       string   // the key of its DPoP proof; "" without one
+}
 
-	out, idToken, e := s.redeem(c, kind, form, jkt)
+// serveToken is the token endpoint (RFC 6749 §3.2).
+func (s *Server) serveToken(r *request) (*reply, *oauthError) {
+	t, e := s.readTokenRequest(r)
 	if e != nil {
-		answerRefusal(w, e)
-		return
+		return nil, e
+	}
+	out, idToken, e := s.redeem(t)
+	if e != nil {
+		return nil, e
 	}
 	if idToken != nil {
 		raw, err := s.signIDToken(idToken, out.AccessToken)
 		if err != nil {
-			http.Error(w, "the ID token cannot be signed", http.StatusInternalServerError)
-			return
+			return nil, serverError("the ID token cannot be signed")
 		}
 		out.IDToken = raw
 	}
-	w.Header().Set("Pragma", "no-cache") // RFC 6749 §5.1
-	answer(w, http.StatusOK, out)
+	r.header.Set("Pragma", "no-cache") // RFC 6749 §5.1
+	return jsonReply(http.StatusOK, out)
 }
 
-// redeem gives tokens for what form presents. The ID token is signed by the caller, outside of the lock; nil: there is none.
-func (s *Server) redeem(c *Client, kind string, form url.Values, jkt string) (*tokenResponse, *idTokenOf, *refusal) {
-	challenge := ""
+// required are the parameters of each grant type besides grant_type. PKCE is
+// not optional.
+func required(kind string) []string {
+	switch kind {
+	case grantCode:
+		return []string{"code", "redirect_uri", "code_verifier"}
+	case grantDevice:
+		return []string{"device_code"}
+	}
+	return []string{"refresh_token"}
+}
+
+func (s *Server) readTokenRequest(r *request) (*tokenRequest, *oauthError) {
+	form := r.params
+	t := &tokenRequest{
+		client: r.client, kind: form.Get("grant_type"), form: form, resources: form["resource"],
+	}
+	switch {
+	case t.kind == "":
+		return nil, invalidRequest("grant_type is missing")
+	case t.kind != grantCode && t.kind != grantRefresh && t.kind != grantDevice:
+		return nil, fail("unsupported_grant_type", "this grant_type is not supported")
+	case !t.client.may(t.kind):
+		return nil, fail("unauthorized_client", "this client may not use this grant")
+	}
+	var e *oauthError
+	t.jkt, e = s.serverProof(r, "/token")
+	if e == nil && t.jkt == "" && (s.cfg.RequireDPoP || t.client.RequireDPoP) {
+		e = badProof("a DPoP proof is required")
+	}
+	if e == nil {
+		e = missing(form, required(t.kind)...)
+	}
+	if e != nil {
+		return nil, e
+	}
 	if v := form.Get("code_verifier"); v != "" {
 		if !validVerifier(v) {
-			return nil, nil, invalidRequest("code_verifier is not 43 to 128 unreserved characters (RFC 7636 §4.1)")
+			return nil, invalidRequest(
+				"code_verifier is not 43 to 128 unreserved characters (RFC 7636 §4.1)")
 		}
-		challenge = tokenHash(v)
+		t.challenge = tokenHash(v)
 	}
-	resources := form["resource"]
-	if e := s.checkResources(resources); e != nil {
-		return nil, nil, e
+	if t.kind == grantRefresh {
+		t.scope = unique(strings.Fields(form.Get("scope")))
 	}
-	withinGrant := func(g *grant) *refusal {
-		if !subset(resources, g.resources) {
-			return refuse("invalid_target", "a resource was not part of the authorization request")
-		}
-		return nil
-	}
+	return t, s.checkResources(t.resources)
+}
 
+// within reports whether a request stays within the grant. It may ask for less
+// (RFC 6749 §6, RFC 8707 §2.2).
+func (t *tokenRequest) within(g *grant) *oauthError {
+	if !subset(t.scope, g.scope) {
+		return fail("invalid_scope", "scope asks for more than was granted (RFC 6749 §6)")
+	}
+	if !subset(t.resources, g.resources) {
+		return fail("invalid_target", "a resource was not part of the authorization request")
+	}
+	return nil
+}
+
+// redeem issues tokens for what the request presents. It does so under the
+// lock, so that of two requests with one code only one gets tokens. The caller
+// signs the ID token outside of the lock. idToken is nil if there is none.
+func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf, e *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var g *grant
-	var e *refusal
-	var scope []string
 	var refreshToken string
-	switch kind {
+	switch t.kind {
 	case grantCode:
-		switch {
-		case form.Get("code") == "":
-			return nil, nil, invalidRequest("code is missing")
-		case form.Get("redirect_uri") == "":
-			return nil, nil, invalidRequest("redirect_uri is missing")
-		case challenge == "":
-			return nil, nil, invalidRequest("code_verifier is missing (RFC 7636)")
-		}
-		if g, e = s.redeemCode(c, form.Get("code"), form.Get("redirect_uri"), challenge, jkt); e == nil {
-			e = withinGrant(g)
-		}
+		g, e = s.redeemCode(t)
 	case grantDevice:
-		if form.Get("device_code") == "" {
-			return nil, nil, invalidRequest("device_code is missing")
-		}
-		if g, e = s.poll(c, form.Get("device_code"), challenge); e == nil {
-			e = withinGrant(g)
-		}
+		g, e = s.poll(t)
 	case grantRefresh:
-		if form.Get("refresh_token") == "" {
-			return nil, nil, invalidRequest("refresh_token is missing")
-		}
-		scope = unique(strings.Fields(form.Get("scope")))
-		g, refreshToken, e = s.redeemRefresh(c, form.Get("refresh_token"), jkt, func(g *grant) *refusal {
-			if !subset(scope, g.scope) {
-				return refuse("invalid_scope", "scope asks for more than was granted (RFC 6749 §6)")
-			}
-			return withinGrant(g)
-		})
+		g, refreshToken, e = s.redeemRefresh(t)
 	}
 	if e != nil {
 		return nil, nil, e
 	}
-
+	offline := slices.Contains(g.scope, "offline_access") && t.client.may(grantRefresh)
+	if offline && t.kind != grantRefresh {
+		if t.client.auth() == AuthNone {
+			// A confidential client's refresh tokens are bound to its
+			// authentication instead (RFC 9449 §5).
+			g.jkt = t.jkt
+		}
+		refreshToken = s.newRefreshToken(g)
+	}
+	scope, resources := t.scope, t.resources
 	if scope == nil {
 		scope = g.scope
 	}
 	if resources == nil {
 		resources = g.resources
 	}
-	if kind != grantRefresh && slices.Contains(g.scope, "offline_access") && c.may(grantRefresh) {
-		if c.auth() == AuthNone {
-			g.jkt = jkt // a confidential client's refresh tokens are bound to its authentication instead (RFC 9449 §5)
-		}
-		refreshToken = s.newRefreshToken(g)
-	}
-	out := &tokenResponse{
-		AccessToken:  s.newAccessToken(g, scope, resources, jkt),
-		TokenType:    "Bearer",
+	access := &token{grant: g, scope: scope, audience: resources, jkt: t.jkt}
+	out = &tokenResponse{
+		AccessToken:  s.issue("at_", access, s.cfg.AccessTokenLifetime),
+		TokenType:    tokenType(t.jkt),
 		ExpiresIn:    int(s.cfg.AccessTokenLifetime.Seconds()),
 		RefreshToken: refreshToken,
 		Scope:        strings.Join(scope, " "),
 	}
+	if slices.Contains(scope, "openid") {
+		idToken = &idTokenOf{grant: g, scope: scope, first: t.kind != grantRefresh}
+	}
+	return out, idToken, nil
+}
+
+// tokenType is the token_type of an access token that is bound to a DPoP key,
+// or to none.
+func tokenType(jkt string) string {
 	if jkt != "" {
-		out.TokenType = "DPoP"
+		return "DPoP"
 	}
-	if !slices.Contains(scope, "openid") {
-		return out, nil, nil
-	}
-	return out, &idTokenOf{grant: g, scope: scope, first: kind != grantRefresh}, nil
+	return "Bearer"
 }
 
 // idTokenOf is what an ID token is made from.
 type idTokenOf struct {
 	grant *grant
 	scope []string
-	first bool // of this sign-in, so it has the nonce (OpenID Connect Core §12.2)
+	first bool // the first of this sign-in: only that has the nonce (OpenID Connect Core §12.2)
 }
 
+// signIDToken makes an ID token (OpenID Connect Core §2). Its at_hash binds it
+// to accessToken (§3.1.3.6).
 func (s *Server) signIDToken(of *idTokenOf, accessToken string) (string, error) {
 	key, now, g := s.key(), s.now(), of.grant
 	claims := s.claimsFor(g, of.scope, g.claims.IDToken)
-	for name, v := range map[string]any{
+	maps.Copy(claims, map[string]any{
 		"iss":       s.cfg.Issuer,
 		"aud":       g.client,
 		"azp":       g.client,
@@ -182,9 +194,7 @@ func (s *Server) signIDToken(of *idTokenOf, accessToken string) (string, error) 
 		"exp":       now.Add(s.cfg.IDTokenLifetime).Unix(),
 		"auth_time": g.authTime.Unix(),
 		"at_hash":   halfHash(key.alg, accessToken),
-	} {
-		claims[name] = v
-	}
+	})
 	if g.acr != "" {
 		claims["acr"] = g.acr
 	}
@@ -197,11 +207,12 @@ func (s *Server) signIDToken(of *idTokenOf, accessToken string) (string, error) 
 	return key.sign("JWT", claims)
 }
 
-// claimScope is the scope that tells a claim (OpenID Connect Core §5.4). A claim of no scope is always told.
+// claimScope returns the scope that a claim belongs to (OpenID Connect Core
+// §5.4), or "" for a claim that belongs to none and is always released.
 func claimScope(claim string) string {
 	switch claim {
-	case "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture",
-		"website", "gender", "birthdate", "zoneinfo", "locale", "updated_at":
+	case "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username",
+		"profile", "picture", "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at":
 		return "profile"
 	case "email", "email_verified":
 		return "email"
@@ -213,20 +224,20 @@ func claimScope(claim string) string {
 	return ""
 }
 
-// claimsFor returns what a client may know of a person: by scope, and by name through the claims parameter.
+// claimsFor returns the claims about the user that a client may know: by scope,
+// and by name through the claims parameter.
 func (s *Server) claimsFor(g *grant, scope []string, named map[string]any) map[string]any {
-	all, _ := s.user(g.user)
-	told := map[string]any{"sub": s.subject(g.user)}
-	for name, v := range all {
-		_, asked := named[name]
-		if sc := claimScope(name); asked || sc == "" || slices.Contains(scope, sc) {
-			told[name] = v
-		}
-	}
-	return told
+	claims, _ := s.user(g.user)
+	maps.DeleteFunc(claims, func(name string, _ any) bool {
+		_, wanted := named[name]
+		sc := claimScope(name)
+		return !wanted && sc != "" && !slices.Contains(scope, sc)
+	})
+	return claims
 }
 
-// readHint reads an ID token that this server issued, which may have expired (OpenID Connect Core §3.1.2.1).
+// readHint reads an ID token that this server issued. It may have expired
+// (OpenID Connect Core §3.1.2.1).
 func (s *Server) readHint(raw string) (sub, client string, ok bool) {
 	jws, err := jose.ParseSignedCompact(raw, asymmetric)
 	if err != nil {

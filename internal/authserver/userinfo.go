@@ -1,31 +1,26 @@
 package authserver
 
-import (
-	"net/http"
-)
+import "net/http"
 
-// serveUserinfo is OpenID Connect Core §5.3. The token comes in the header only.
-func (s *Server) serveUserinfo(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet, http.MethodPost) {
-		return
-	}
-	t, ok := s.admit(w, r, Resource{Scope: "openid"}, s.URL("/userinfo"))
-	if !ok {
-		return
+// serveUserinfo is OpenID Connect Core §5.3. The access token comes in the
+// Authorization header only.
+func (s *Server) serveUserinfo(r *request) (*reply, *oauthError) {
+	res := Resource{Scope: "openid"}
+	t, e := s.admit(r.header, r.Request, res, s.URL("/userinfo"))
+	if e != nil {
+		return s.challenge(res, e), nil
 	}
 	claims := s.claimsFor(t.grant, t.scope, t.grant.claims.Userinfo)
 	c := s.client(t.grant.client)
 	if c == nil || !c.SignedUserinfo {
-		answer(w, http.StatusOK, claims)
-		return
+		return jsonReply(http.StatusOK, claims)
 	}
-	claims["iss"], claims["aud"], claims["iat"] = s.cfg.Issuer, t.grant.client, s.now().Unix() // §5.3.2
+	// A signed response says for which client it is, so that another cannot be
+	// given it (§5.3.2).
+	claims["iss"], claims["aud"], claims["iat"] = s.cfg.Issuer, t.grant.client, s.now().Unix()
 	raw, err := s.key().sign("JWT", claims)
 	if err != nil {
-		http.Error(w, "the claims cannot be signed", http.StatusInternalServerError)
-		return
+		return nil, serverError("the claims cannot be signed")
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/jwt")
-	_, _ = w.Write([]byte(raw))
+	return &reply{http.StatusOK, http.Header{"Content-Type": {"application/jwt"}}, []byte(raw)}, nil
 }

@@ -17,7 +17,7 @@ import (
 
 func cores() string { return fmt.Sprintf("%d cores", runtime.NumCPU()) }
 
-// coldProgram is a program that prints a token it has stored.
+// coldProgram is a program that prints its stored token.
 type coldProgram struct {
 	name string
 	ours bool
@@ -26,7 +26,7 @@ type coldProgram struct {
 	env  []string
 }
 
-// start runs the program once, and returns how long it took, in ms.
+// start runs the program once and returns how long it took, in ms.
 func (c *coldProgram) start() (float64, error) {
 	cmd := exec.Command(c.path, c.args...)
 	cmd.Env = append(os.Environ(), c.env...)
@@ -56,7 +56,7 @@ func cold(b *bench) (section, error) {
 	if err != nil {
 		return section{}, err
 	}
-	dir := home + "/.local/state/nativeoauth/sealed" // where the command looks
+	dir := home + "/.local/state/nativeoauth/sealed" // the directory of the command
 	client, _, err := p.session(tokenstore.NewFile(dir, key))
 	if err != nil {
 		return section{}, err
@@ -187,7 +187,8 @@ type initWork struct {
 
 var initLine = regexp.MustCompile(`(?m)^init (\S+) @\S+ ms, (\S+) ms clock, (\d+) bytes, (\d+) allocs`)
 
-// inittrace reads what the runtime says about the work that packages do before main.
+// inittrace reads the runtime's report on the work that packages do before
+// main.
 func inittrace(c *coldProgram) (initWork, string, error) {
 	cmd := exec.Command(c.path, c.args...)
 	cmd.Env = append(append(os.Environ(), c.env...), "GODEBUG=inittrace=1")

@@ -18,7 +18,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// What is exact is asserted here; wall times never are.
+// These tests assert exact counts and never wall times.
 
 func TestWarmTokenAllocatesNothing(t *testing.T) {
 	contenders, end, err := warmContenders(t.TempDir())
@@ -31,7 +31,8 @@ func TestWarmTokenAllocatesNothing(t *testing.T) {
 	}
 }
 
-// inBubble signs in without a network at a provider whose tokens live for life and whose token endpoint takes slow.
+// inBubble signs in without a network. Tokens live for life, and the token
+// endpoint takes slow.
 func inBubble(t *testing.T, life, slow time.Duration) *oauthclient.Session {
 	const issuer = "https://login.example.com"
 	p, err := authserver.New(authserver.Config{
@@ -59,8 +60,9 @@ func inBubble(t *testing.T, life, slow time.Duration) *oauthclient.Session {
 	return s
 }
 
-// Nobody waits for a refresh while the token is still valid. In a bubble time passes only while every goroutine waits, so a call that takes any
-// time at all has waited, and no slow machine can make one.
+// No call waits for a refresh while the token is still valid. In a bubble time
+// passes only while every goroutine waits. So a call that takes any time has
+// waited, and a slow machine cannot make one look so.
 func TestNobodyWaitsAtExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := inBubble(t, 2*time.Second, slowToken)
@@ -70,8 +72,9 @@ func TestNobodyWaitsAtExpiry(t *testing.T) {
 	})
 }
 
-// The same crowd does see a wait where there is one, as in ReuseTokenSource: one refresh under a lock. (The lock here is a channel, for in a bubble a
-// mutex does not count as waiting.)
+// The same crowd does notice a wait, as in ReuseTokenSource: one refresh under
+// a lock. (The lock here is a channel, because waiting for a mutex does not
+// count in a bubble.)
 func TestTheCrowdSeesAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lock := make(chan struct{}, 1)
@@ -90,7 +93,8 @@ func TestTheCrowdSeesAWait(t *testing.T) {
 	})
 }
 
-// crowdInBubble has 1,000 goroutines ask for 30 seconds, and returns how many calls took time and how many tokens there were.
+// crowdInBubble lets 1,000 goroutines request tokens for 30 seconds. It returns
+// how many calls took time and how many tokens there were.
 func crowdInBubble(token func() (*oauth2.Token, error)) (waited, tokens int) {
 	var slow atomic.Int64
 	var seen sync.Map
@@ -131,7 +135,8 @@ func TestIdleSessions(t *testing.T) {
 	runtime.KeepAlive(list)
 }
 
-// A login is one request each for metadata, keys and tokens, on one connection, and the keys come before the code does.
+// A login sends one request each for metadata, keys and tokens, on one
+// connection, and has the keys before the code comes.
 func TestLoginRequests(t *testing.T) {
 	p, err := startProvider(t.TempDir(), terms{Lifetime: time.Hour})
 	require.NoError(t, err)

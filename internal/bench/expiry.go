@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	slowToken = 200 * time.Millisecond // what the token endpoint takes
+	slowToken = 200 * time.Millisecond // the time that the token endpoint takes
 	stall     = 5 * time.Millisecond
 )
 
-// crowd is what many goroutines saw who ask for a token again and again.
+// crowd is what many goroutines saw that request tokens again and again.
 type crowd struct {
 	calls, stalled, failed int
 	unanswered             int    // when the time was over
@@ -25,9 +25,10 @@ type crowd struct {
 	refreshes              int
 }
 
-// ask has n goroutines call token for a while, with a pause between two calls as a program that does something else too. Then stop makes
-// calls that still wait fail.
-func ask(n int, lasting, pause time.Duration, token func() error, stop func()) crowd {
+// crowded lets n goroutines call token for a while. They pause between two
+// calls, like a program that does something else too. Then stop makes the calls
+// fail that still wait.
+func crowded(n int, lasting, pause time.Duration, token func() error, stop func()) crowd {
 	var mu sync.Mutex
 	var all crowd
 	var wg sync.WaitGroup
@@ -72,7 +73,7 @@ func ask(n int, lasting, pause time.Duration, token func() error, stop func()) c
 	return all
 }
 
-// worst is the longest call.
+// worst returns the longest call.
 func (c crowd) worst() float64 { return c.waits.at(1) }
 
 // expiry lets tokens expire under a crowd of callers.
@@ -100,7 +101,7 @@ func expiry(b *bench) (section, error) {
 				return nil, nil, err
 			}
 			defer c.Close()
-			// The refresh token that the same login brought.
+			// The refresh token of the same login.
 			first, err := s.Token(ctx)
 			if err != nil {
 				return nil, nil, err
@@ -143,11 +144,11 @@ func expiry(b *bench) (section, error) {
 		}
 		p.Delay(authserver.Token, slowToken)
 		before := p.Requests(authserver.Token)
-		r := ask(goroutines, lasting, pause, call, p.Close)
+		r := crowded(goroutines, lasting, pause, call, p.Close)
 		r.refreshes = p.Requests(authserver.Token) - before
 		end()
 		results[i] = r
-		tail := 0.0 // of those below 100 µs nothing was kept
+		tail := 0.0 // calls below 100 µs were not kept
 		if rare := 1000 * len(r.waits) / max(r.calls, 1); rare >= 1 {
 			tail = r.waits.at(1 - float64(r.calls)/1000/float64(len(r.waits)))
 		}
@@ -172,7 +173,7 @@ func expiry(b *bench) (section, error) {
 	return s, nil
 }
 
-// always refreshes, as the source below ReuseTokenSourceWithExpiry.
+// always refreshes, like the source below ReuseTokenSourceWithExpiry.
 type always struct {
 	conf    *oauth2.Config
 	refresh string

@@ -19,12 +19,13 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// junk throws requests at a listener for as long as it may, and prints how many were answered. It is a process of its own.
+// junk sends requests to a listener until its parent ends it, and prints how
+// many were answered. It is a process of its own.
 func junk(addr string) {
 	var answered atomic.Int64
 	until := time.Now().Add(10 * time.Second)
 	go func() {
-		// Its parent's end is its own.
+		// It ends with its parent.
 		_, _ = bufio.NewReader(os.Stdin).ReadByte()
 		fmt.Println(answered.Load())
 		os.Exit(0)
@@ -63,7 +64,7 @@ func junk(addr string) {
 	os.Exit(0)
 }
 
-// floods lets a login go on while another process throws junk at its listener.
+// floods measures logins while another process sends junk to their listener.
 func floods(b *bench) (section, error) {
 	s := section{
 		title: "8. The listener under a flood",
@@ -75,7 +76,7 @@ func floods(b *bench) (section, error) {
 		return s, err
 	}
 	defer p.Close()
-	p.Delay(authserver.Authorize, person)
+	p.Delay(authserver.Authorize, userTime)
 	self, err := os.Executable()
 	if err != nil {
 		return s, err
@@ -106,7 +107,8 @@ func floods(b *bench) (section, error) {
 	return s, nil
 }
 
-// flooded is one login: ms from the callback to the session, junk requests answered a second, and KiB of heap more.
+// flooded measures one login: the ms from the callback to the session, the junk
+// requests answered per second, and the KiB of additional heap.
 func (b *bench) flooded(p *provider, self string, storm bool) (took, perSecond, kib float64, err error) {
 	cfg := p.config(new(tokenstore.Memory))
 	visit := cfg.UI.OpenURL

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// tokens signs in by hand, for a peer that starts from a refresh token.
+// tokens signs in without a library, for a peer that starts from a refresh
+// token.
 func (p *provider) tokens(ctx context.Context) (*oauth2.Token, error) {
 	conf := &oauth2.Config{
 		ClientID: clientID, RedirectURL: "http://127.0.0.1/callback", Scopes: []string{"openid", "offline_access"},
@@ -43,7 +44,7 @@ func (p *provider) refreshToken(ctx context.Context) (string, error) {
 	return t.RefreshToken, nil
 }
 
-// tokenFile is a token as the peers' programs keep it.
+// tokenFile is a token in the form in which the peers' programs keep it.
 func tokenFile(t *oauth2.Token) string {
 	data, err := json.Marshal(t)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	rtt    = 50 * time.Millisecond
-	person = time.Second // what the person takes in the browser
+	rtt      = 50 * time.Millisecond
+	userTime = time.Second // how long the user takes in the browser
 )
 
 // signIn is one login of one program.
@@ -27,15 +27,16 @@ type signIn struct {
 	metadata, keys, token, connections int
 }
 
-// kindOfLogin is what the provider and the browser are like.
+// kindOfLogin describes the provider and the browser.
 type kindOfLogin struct {
 	name     string
 	terms    terms
-	chromium string // its path; "": the stand-in
+	chromium string // its path; "" means the stand-in
 	goal     float64
 }
 
-// shim makes a directory whose xdg-open leads to browser. What is opened at the desktop's request goes through it.
+// shim makes a directory with an xdg-open that leads to browser. Programs that
+// open a page through the desktop find it.
 func (b *bench) shim(chromium string) (string, error) {
 	dir, err := os.MkdirTemp(b.dir, "shim-")
 	if err != nil {
@@ -62,7 +63,7 @@ func freePort() string {
 	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }
 
-// signIn runs a program through a login.
+// signIn runs one login of a program.
 func (b *bench) signIn(p *provider, program, shim string) (signIn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -84,7 +85,8 @@ func (b *bench) signIn(p *provider, program, shim string) (signIn, error) {
 	var at int64
 	select {
 	case at = <-out.seen:
-		// A program may stay for its browser, or for idle connections. That is its own affair.
+		// A program may stay for its browser, or for idle connections. Its time
+		// does not count.
 		select {
 		case <-ended:
 		case <-time.After(3 * time.Second):
@@ -98,14 +100,16 @@ func (b *bench) signIn(p *provider, program, shim string) (signIn, error) {
 			return signIn{}, fmt.Errorf("%s: %v: %s", program, err, out.text())
 		}
 	}
-	// The browser has the redirect half a round trip after the provider sent it.
+	// The redirect reaches the browser half a round trip after the provider
+	// sent it.
 	callback := time.Unix(0, p.answered.Load()).Add(rtt / 2)
 	m, k, t := p.requests()
 	return signIn{float64(time.Unix(0, at).Sub(callback)) / float64(rtt), m - m0, k - k0, t - t0, p.connections()}, nil
 }
 
-// endBrowser kills every process of the browser that was started with a profile below dir, and waits until they are gone: the next login
-// shall not share the machine with them.
+// endBrowser kills all processes of the browser that was started with a profile
+// below dir, and waits for their end. The next login must not share the machine
+// with them.
 func endBrowser(dir string) {
 	for range 200 {
 		left := 0
@@ -128,7 +132,8 @@ func endBrowser(dir string) {
 	}
 }
 
-// watched keeps what a program says, and tells when it has said what is wanted, with the number after it.
+// watched keeps the output of a program. It notices when the output has a
+// wanted text, and reads the number after it.
 type watched struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer
@@ -178,9 +183,9 @@ func logins(b *bench) (section, error) {
 	}
 	s := section{
 		title: "3. From the callback to the verified token",
-		about: fmt.Sprintf("TLS 1.3 to a provider behind a proxy that adds %v of round-trip time, the TCP handshake's included; the person takes %v in the browser. "+
+		about: fmt.Sprintf("TLS 1.3 to a provider behind a proxy that adds %v of round-trip time, the TCP handshake's included; the user takes %v in the browser. "+
 			"What is counted is from the moment that the browser has the redirect to the callback, to the verified token in the program's hands, in round trips of %v: "+
-			"the least is one, the exchange. Each login is a process of its own. HTTP/2 where the program speaks it.", rtt, person, rtt),
+			"the least is one, the exchange. Each login is a process of its own. HTTP/2 where the program speaks it.", rtt, userTime, rtt),
 	}
 	if path, err := exec.LookPath("chromium"); err == nil {
 		kinds = append(kinds, kindOfLogin{"a real Chromium", terms{RTT: rtt, Basic: true}, path, 1.2})
@@ -200,7 +205,7 @@ func logins(b *bench) (section, error) {
 		if err != nil {
 			return s, err
 		}
-		p.Delay(authserver.Authorize, person)
+		p.Delay(authserver.Authorize, userTime)
 		shim, err := b.shim(kind.chromium)
 		if err != nil {
 			return s, err
@@ -214,7 +219,7 @@ func logins(b *bench) (section, error) {
 		for range rounds {
 			for i, program := range programs {
 				if program.program == "msal" && kind.chromium == "" {
-					continue // its response_mode=form_post wants a browser that runs scripts
+					continue // its response_mode=form_post needs a browser that runs scripts
 				}
 				one, err := b.signIn(p, program.program, shim)
 				if err != nil && program.ours {

@@ -1,5 +1,6 @@
-// Command bench measures this SDK beside what a program would use instead, on the same work, in one run, and writes
-// docs/benchmarks.md with its pictures. What the run did not produce is not in there.
+// Command bench measures this SDK beside what a program would use instead, on
+// the same work and in one run. It writes docs/benchmarks.md with its pictures.
+// All figures there are from that run.
 //
 //	cd internal/bench && go run .            # about a quarter of an hour; wants a machine that does nothing else
 //	cd internal/bench && go run . -quick -only warm,storm -out /tmp
@@ -25,11 +26,11 @@ import (
 type bench struct {
 	dir   string // for everything that the run makes
 	root  string // of the repository
-	quick bool   // to try the code; says little
+	quick bool   // to try the code; its figures say little
 	bin   string // where the programs are built
 }
 
-// pick is n, or few in a quick run.
+// pick returns n, or few in a quick run.
 func (b *bench) pick(n, few int) int {
 	if b.quick {
 		return few
@@ -102,7 +103,8 @@ func run(quick bool, only, out string) error {
 	return write(out, head(start, before, quick), sections)
 }
 
-// build compiles every program once, stripped and without cgo, as it would be shipped.
+// build compiles every program once: stripped and without cgo, as it would be
+// shipped.
 func (b *bench) build() error {
 	b.bin = filepath.Join(b.dir, "bin")
 	for _, at := range []struct{ dir, pkg string }{{".", "./programs/..."}, {b.root, "./cmd/nativeoauth"}} {
@@ -118,7 +120,8 @@ func (b *bench) build() error {
 
 func (b *bench) program(name string) string { return filepath.Join(b.bin, name) }
 
-// head says what was measured where.
+// head returns the head of the document: what was measured, and on which
+// machine.
 func head(start time.Time, before string, quick bool) string {
 	var t strings.Builder
 	t.WriteString("# Benchmarks\n\nWritten by one run of `cd internal/bench && go run .`; every figure is from that run.\n")
@@ -154,7 +157,8 @@ var peerModules = []string{
 	"github.com/AzureAD/microsoft-authentication-library-for-go", "github.com/zalando/go-keyring",
 }
 
-// versionOf asks go.mod for the version of a module that only the programs link.
+// versionOf returns the version in go.mod of a module that only the programs
+// link.
 func versionOf(module string) string {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", module).Output()
 	if err != nil {
@@ -187,7 +191,8 @@ func memory() string {
 	return number(kib/(1<<20)) + " GiB"
 }
 
-// host stands in for a test where a room of the repository asks for one.
+// host stands in for the test that realparts needs. There is none in this
+// command.
 type host struct {
 	testing.TB
 	cleanups []func()

@@ -29,12 +29,13 @@ import (
 
 const clientID = "bench"
 
-// provider is a strict authorization server on this machine, with what the network and other providers would do to a client added on request.
+// provider is a strict authorization server on this machine. terms add what the
+// network and other providers would do to a client.
 type provider struct {
 	*authserver.Server
-	Roots string // PEM file that trusts it; "" without TLS
+	Roots string // a PEM file with its certificate; "" without TLS
 
-	shorten  atomic.Int64 // seconds; 0: as the server says
+	shorten  atomic.Int64 // seconds; 0 means as the server says
 	answered atomic.Int64 // Unix nanoseconds at which the authorization endpoint last answered
 	mu       sync.Mutex
 	conns    map[string]bool // connections that carried a request of the program, not of the browser
@@ -42,10 +43,10 @@ type provider struct {
 }
 
 type terms struct {
-	RTT      time.Duration // 0: none added, plain HTTP
-	Idle     time.Duration // after which the server drops an idle connection; 0: it never does
-	Basic    bool          // takes HTTP Basic without a password from a public client, as lenient providers do
-	Lifetime time.Duration // of access tokens
+	RTT      time.Duration // added to each exchange; 0 means none, and plain HTTP
+	Idle     time.Duration // the server closes a connection that is idle for longer; 0 means never
+	Basic    bool          // accepts HTTP Basic without a password from a public client, as lenient providers do
+	Lifetime time.Duration // the lifetime of access tokens
 	Rotation authserver.Rotation
 }
 
@@ -66,7 +67,7 @@ func startProvider(dir string, t terms) (*provider, error) {
 		p.close = append(p.close, func() { proxy.Close() })
 	}
 	p.Server, err = authserver.New(authserver.Config{
-		Issuer: scheme + "://" + addr + "/adfs", // the one kind of authority that MSAL takes anywhere
+		Issuer: scheme + "://" + addr + "/adfs", // the only kind of authority that MSAL accepts on any host
 		Clients: []authserver.Client{{ID: clientID, RedirectURIs: []string{
 			"http://127.0.0.1/callback", "http://localhost/callback", "http://127.0.0.1", "http://localhost", "http://localhost/", "http://127.0.0.1/",
 		}}},
@@ -102,7 +103,7 @@ func (p *provider) Close() {
 	}
 }
 
-// around is one endpoint under these terms.
+// around changes one endpoint as the terms say.
 func (p *provider) around(endpoint string, next http.Handler, t terms) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch endpoint {
@@ -146,7 +147,8 @@ func (p *provider) around(endpoint string, next http.Handler, t terms) http.Hand
 	})
 }
 
-// connections returns how many connections the program has used since the last call.
+// connections returns the number of connections that the program has used since
+// the last call.
 func (p *provider) connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +157,8 @@ func (p *provider) connections() int {
 	return n
 }
 
-// requests returns how many requests the program has made so far, by endpoint.
+// requests returns the number of requests that the program has made so far, by
+// endpoint.
 func (p *provider) requests() (metadata, keys, token int) {
 	return p.Requests(authserver.Metadata), p.Requests(authserver.JWKS), p.Requests(authserver.Token)
 }
@@ -177,8 +180,10 @@ func certificate() (tls.Certificate, []byte, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
-// startDelay starts a proxy to addr that adds rtt to every exchange, half each way. A TCP handshake costs one too: as the kernel has made it at
-// once, what the client says first is held for as long as the handshake would have taken.
+// startDelay starts a proxy to addr that adds rtt to every exchange, half in
+// each direction. A TCP handshake would cost one more. The kernel has made it
+// at once, so the first bytes of the client are held for as long as the
+// handshake would have taken.
 func startDelay(addr string, rtt time.Duration) (net.Listener, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -203,7 +208,8 @@ func startDelay(addr string, rtt time.Duration) (net.Listener, error) {
 	return ln, nil
 }
 
-// delay copies from src to dst, each piece by lag later, and nothing is sent before the connection is established.
+// delay copies from src to dst, each piece later by lag. It sends nothing
+// before the connection is established.
 func delay(dst, src net.Conn, lag time.Duration, established time.Time) {
 	type piece struct {
 		data []byte

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// section is one measure, as it is written down.
+// section is one measure in the document.
 type section struct {
 	title   string
 	about   string
@@ -26,7 +26,8 @@ type table struct {
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// reach is a goal with what was measured. cause says why it was missed; it is written only then.
+// reach is a goal and the figure that was measured. cause says why the goal was
+// missed; it is written only then.
 type reach struct {
 	what, goal, got string
 	met             bool
@@ -56,7 +57,7 @@ func (t table) markdown() string {
 	return b.String()
 }
 
-// plot is horizontal bars, or lines over a logarithmic axis.
+// plot is a picture of horizontal bars, or of lines over a logarithmic axis.
 type plot struct {
 	file, title, unit string
 	bars              []bar
@@ -153,7 +154,7 @@ func (p plot) svgLines() string {
 	for i, name := range p.xs {
 		fmt.Fprintf(&b, `<text class="v" x="%.1f" y="%d" text-anchor="middle">%s</text>`, x(i), top+tall+22, html.EscapeString(name))
 	}
-	// Names stand at the lines' ends, kept apart.
+	// The names stand at the ends of the lines. They must not overlap.
 	taken := []float64{}
 	for n, l := range p.lines {
 		class, dash := "peer", ""

@@ -18,7 +18,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// inMemory answers requests without a network: the handler is called where the request is made.
+// inMemory answers requests without a network. It calls the handler directly.
 type inMemory struct{ http.Handler }
 
 func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -29,10 +29,11 @@ func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 	return rec.Result(), r.Context().Err()
 }
 
-// tokenBytes is about what a session's tokens weigh: access, refresh and ID token.
+// tokenBytes is about the size of a session's access, refresh and ID token.
 const tokenBytes = 900 + 60 + 900
 
-// fill stores n sessions as logins would have, each with tokens of an ordinary size.
+// fill stores n sessions in the form that logins store them, with tokens of an
+// ordinary size.
 func fill(ctx context.Context, store tokenstore.Store, issuer string, from, n int, life time.Duration) error {
 	k := &session.Keeper{Store: store, LockWait: time.Minute}
 	for i := from; i < from+n; i++ {
@@ -43,14 +44,14 @@ func fill(ctx context.Context, store tokenstore.Store, issuer string, from, n in
 			RefreshToken: wire.NewSecret(fmt.Sprintf("%060d", i)), IDToken: wire.NewSecret(fmt.Sprintf("%0900d", i)),
 			Tokens: []session.Token{{AccessToken: wire.NewSecret(fmt.Sprintf("%0900d", i)), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}},
 		}
-		if _, err := k.Save(ctx, session.Key(issuer, clientID, name), g, func(*session.Grant) error { return nil }); err != nil {
+		if _, err := k.Save(ctx, session.Key(issuer, clientID, name), g, func(*session.Grant) error { return nil }, func() {}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// heap is what is live, after everything dead was collected.
+// heap returns the size of the live heap, after a collection.
 func heap() float64 {
 	for range 3 {
 		runtime.GC()
@@ -60,10 +61,10 @@ func heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// idle is what n sessions hold while nobody uses them.
+// idle is the memory of n sessions while nobody uses them.
 type idle struct {
 	goroutines int
-	bytes      float64 // each, its tokens among them
+	bytes      float64 // of each, with its tokens
 }
 
 // measureIdle loads n sessions from store.
@@ -88,7 +89,8 @@ func measureIdle(ctx context.Context, store tokenstore.Store, issuer string, n i
 	return r, list, client, nil
 }
 
-// settled counts the goroutines once those that were about to end have ended.
+// settled returns the number of goroutines, after those that were about to end
+// have ended.
 func settled() int {
 	n := runtime.NumGoroutine()
 	for quiet := 0; quiet < 10; quiet++ {
@@ -100,7 +102,7 @@ func settled() int {
 	return n
 }
 
-// sessions holds many sessions in one process.
+// sessions measures many sessions in one process.
 func sessions(b *bench) (section, error) {
 	ctx := context.Background()
 	s := section{
@@ -151,7 +153,8 @@ func sessions(b *bench) (section, error) {
 	return s, nil
 }
 
-// refreshRate signs n accounts in at a provider without a network, and refreshes all of them.
+// refreshRate signs n accounts in at a provider without a network, and
+// refreshes all of them.
 func (b *bench) refreshRate(ctx context.Context, n int) (float64, error) {
 	p, err := startProvider(b.dir, terms{Lifetime: time.Hour})
 	if err != nil {
@@ -199,5 +202,5 @@ func (b *bench) refreshRate(ctx context.Context, n int) (float64, error) {
 	}
 	close(work)
 	wg.Wait()
-	return float64(p.Requests(authserver.Token)-before) / time.Since(began).Seconds(), failure // not the calls: those that overlap share one
+	return float64(p.Requests(authserver.Token)-before) / time.Since(began).Seconds(), failure // requests and not calls, because calls that overlap share one
 }

@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// sample is what several runs of one thing gave.
+// sample holds the figures of several runs of one measure.
 type sample []float64
 
-// at returns the q-quantile, linearly between neighbours; 0 of nothing.
+// at returns the q-quantile, interpolated linearly. It is 0 for an empty
+// sample.
 func (s sample) at(q float64) float64 {
 	if len(s) == 0 {
 		return 0
@@ -26,7 +27,7 @@ func (s sample) at(q float64) float64 {
 
 func (s sample) median() float64 { return s.at(0.5) }
 
-// text is the median with the range of the middle half.
+// text returns the median and the range of the middle half.
 func (s sample) text() string {
 	if len(s) == 0 {
 		return "–"
@@ -37,7 +38,7 @@ func (s sample) text() string {
 	return fmt.Sprintf("%s (%s–%s)", number(s.median()), number(s.at(0.25)), number(s.at(0.75)))
 }
 
-// number writes v with three significant digits.
+// number formats v with three significant digits.
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case v == math.Trunc(v) && a < 1e6:

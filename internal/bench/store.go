@@ -15,7 +15,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// keeping is a place that values are put into and read from.
+// keeping is something that stores values and reads them.
 type keeping struct {
 	name string
 	ours bool
@@ -23,7 +23,7 @@ type keeping struct {
 	get  func() ([]byte, error)
 }
 
-// stores measures what keeping a session costs.
+// stores measures the cost of storing a session.
 func stores(b *bench) (section, error) {
 	ctx := context.Background()
 	s := section{
@@ -157,7 +157,7 @@ func stores(b *bench) (section, error) {
 	return s, err
 }
 
-// writeSynced is a durable write by hand.
+// writeSynced is a durable write without a library.
 func writeSynced(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "plain-")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// roundTrip is what the token endpoint takes in a storm.
+// roundTrip is the time that the token endpoint takes in a storm.
 const roundTrip = 50 * time.Millisecond
 
 // sealedDir makes the directory and the key of a sealed file store.
@@ -36,7 +36,8 @@ func sealedDir(dir string) (store, keyFile string, key tokenstore.Key, err error
 	return filepath.Join(dir, "store"), keyFile, key, err
 }
 
-// desktop starts a session bus with a real, unlocked gnome-keyring. ok is false where this machine has none.
+// desktop starts a session bus with a real, unlocked gnome-keyring. ok is false
+// if this machine has none.
 func desktop() (s *realparts.Session, end func(), ok bool) {
 	h := &host{}
 	defer func() {
@@ -52,7 +53,8 @@ func desktop() (s *realparts.Session, end func(), ok bool) {
 	return s, h.end, true
 }
 
-// inSession runs do with the environment of s in this process, for the keychain is found through it.
+// inSession runs do with the environment of s in this process. The keychain is
+// found through it.
 func inSession(s *realparts.Session, do func() error) error {
 	for _, pair := range s.Env {
 		name, value, _ := strings.Cut(pair, "=")
@@ -69,14 +71,14 @@ func inSession(s *realparts.Session, do func() error) error {
 	return do()
 }
 
-// outcome is what one storm came to.
-type outcome struct {
+// tally is what one storm counted.
+type tally struct {
 	requests, succeeded, alive, revoked int
 	last                                float64 // ms from the start to the last token
 }
 
-// storm starts n processes, lets all of them go at once, and counts.
-func (b *bench) storm(p *provider, way string, n int, env []string) (outcome, error) {
+// storm starts n processes, releases all of them at once, and counts.
+func (b *bench) storm(p *provider, way string, n int, env []string) (tally, error) {
 	type child struct {
 		cmd   *exec.Cmd
 		start io.Closer
@@ -88,20 +90,20 @@ func (b *bench) storm(p *provider, way string, n int, env []string) (outcome, er
 		cmd.Env = append(append(os.Environ(), "BENCH_ISSUER="+p.Issuer(), "BENCH_CLIENT="+clientID), env...)
 		in, err := cmd.StdinPipe()
 		if err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		if err := cmd.Start(); err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		children = append(children, child{cmd, in, bufio.NewReader(out)})
 	}
 	for _, c := range children {
 		if _, err := c.out.ReadString('\n'); err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 	}
 	p.Delay(authserver.Token, roundTrip)
@@ -111,7 +113,7 @@ func (b *bench) storm(p *provider, way string, n int, env []string) (outcome, er
 	for _, c := range children {
 		c.start.Close()
 	}
-	var o outcome
+	var o tally
 	var tokens []string
 	for _, c := range children {
 		text, _ := io.ReadAll(c.out)
@@ -133,7 +135,7 @@ func (b *bench) storm(p *provider, way string, n int, env []string) (outcome, er
 	return o, nil
 }
 
-// storms has many processes find one expired session at once.
+// storms lets many processes find one expired session at once.
 func storms(b *bench) (section, error) {
 	const n = 50
 	p, err := startProvider(b.dir, terms{Lifetime: time.Hour, Rotation: authserver.RotateStrict})
@@ -142,7 +144,8 @@ func storms(b *bench) (section, error) {
 	}
 	defer p.Close()
 	ctx := context.Background()
-	// expired makes a session whose token has a second to live, and lets it pass.
+	// expired makes a session with a token that lives for a second, and waits
+	// until it has expired.
 	expired := func(store tokenstore.Store) error {
 		p.shorten.Store(1)
 		defer p.shorten.Store(0)
@@ -154,45 +157,45 @@ func storms(b *bench) (section, error) {
 		time.Sleep(1100 * time.Millisecond)
 		return nil
 	}
-	file := func(n int, way string) (outcome, error) {
+	file := func(n int, way string) (tally, error) {
 		t, err := p.tokens(ctx)
 		if err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		t.Expiry = time.Now().Add(-time.Minute)
 		dir, err := os.MkdirTemp(b.dir, "storm-")
 		if err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		path := filepath.Join(dir, "token.json")
 		if err := os.WriteFile(path, []byte(tokenFile(t)), 0o600); err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		return b.storm(p, way, n, []string{"BENCH_TOKEN=" + path})
 	}
-	sealed := func(n int) (outcome, error) {
+	sealed := func(n int) (tally, error) {
 		dir, keyFile, key, err := sealedDir(b.dir)
 		if err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		if err := expired(tokenstore.NewFile(dir, key)); err != nil {
-			return outcome{}, err
+			return tally{}, err
 		}
 		return b.storm(p, "sdk", n, []string{"BENCH_FILE=" + dir, "BENCH_KEY=" + keyFile})
 	}
 	type contestant struct {
 		name string
 		ours bool
-		run  func(n int) (outcome, error)
+		run  func(n int) (tally, error)
 	}
 	contestants := []contestant{
 		{"this SDK, sealed file", true, sealed},
-		{"flock and re-read by hand", false, func(n int) (outcome, error) { return file(n, "flock") }},
-		{"x/oauth2 with a file", false, func(n int) (outcome, error) { return file(n, "plain") }},
+		{"flock and re-read by hand", false, func(n int) (tally, error) { return file(n, "flock") }},
+		{"x/oauth2 with a file", false, func(n int) (tally, error) { return file(n, "plain") }},
 	}
 	if session, end, ok := desktop(); ok {
 		defer end()
-		contestants = append(contestants, contestant{"this SDK, Secret Service", true, func(n int) (o outcome, err error) {
+		contestants = append(contestants, contestant{"this SDK, Secret Service", true, func(n int) (o tally, err error) {
 			err = inSession(session, func() error { return expired(&tokenstore.Keyring{}) })
 			if err != nil {
 				return o, err
@@ -208,7 +211,7 @@ func storms(b *bench) (section, error) {
 	t := table{head: []string{"", "token requests", "succeeded", "tokens alive", "sessions revoked", "last token, ms", "one process alone, ms"}}
 	pl := plot{file: "bench-storm.svg", title: fmt.Sprintf("Of %d processes: tokens that are alive at the end", n), unit: ""}
 	rounds := b.pick(7, 2)
-	results, alone := make([][]outcome, len(contestants)), make([]sample, len(contestants))
+	results, alone := make([][]tally, len(contestants)), make([]sample, len(contestants))
 	for range rounds {
 		for i, c := range contestants {
 			one, err := c.run(1)
@@ -250,7 +253,8 @@ func storms(b *bench) (section, error) {
 	return s, nil
 }
 
-// span is a count that should be the same each time: the least and the most of all rounds.
+// span is a count that should be the same in all rounds: the least and the
+// most.
 func span(s sample) string {
 	if s.at(0) == s.at(1) {
 		return number(s.at(0))

@@ -16,7 +16,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// config is a client of p whose person signs in at once.
+// config is the configuration of a client of p. Its user signs in at once.
 func (p *provider) config(store tokenstore.Store) oauthclient.Config {
 	return oauthclient.Config{
 		Issuer: p.Issuer(), ClientID: clientID, Scopes: []string{"openid", "offline_access"}, Store: store,
@@ -45,14 +45,15 @@ func (p *provider) session(store tokenstore.Store) (*oauthclient.Client, *oauthc
 	return c, s, err
 }
 
-// contender is one way to a token that is valid.
+// contender is one library's source of valid tokens.
 type contender struct {
 	name string
 	ours bool
 	call func()
 }
 
-// floor is the least that an answer to "is it still valid?" costs: a load and a look at the clock.
+// floor is the least that the question "is it still valid?" can cost: a load,
+// and reading the clock.
 func floor() func() {
 	var current atomic.Pointer[oauth2.Token]
 	current.Store(&oauth2.Token{AccessToken: "token", Expiry: time.Now().Add(time.Hour)})
@@ -95,7 +96,8 @@ func warmContenders(dir string) ([]contender, func(), error) {
 		}, nil
 }
 
-// warm asks for a token that is valid: what a program does before each of its requests.
+// warm measures requests for a valid token, as a program makes them before each
+// of its own requests.
 func warm(b *bench) (section, error) {
 	contenders, end, err := warmContenders(b.dir)
 	if err != nil {
@@ -141,7 +143,7 @@ func warm(b *bench) (section, error) {
 	}
 	s.tables, s.plots = []table{t}, []plot{p1}
 	name := func(i int) string { return contenders[i].name }
-	// Of each round's pair, for a neighbour on the machine slows both.
+	// Of the pair of each round, because other load on the machine slows both.
 	ratio := func(m map[string]sample, over, under int) sample {
 		var out sample
 		for i := range m[name(over)] {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// weight is what each library adds to a program that signs in and keeps its token in the keychain.
+// weight measures what each library adds to a program that signs in and keeps
+// its token in the keychain.
 func weight(b *bench) (section, error) {
 	type contestant struct {
 		name, program string
@@ -78,7 +79,8 @@ func weight(b *bench) (section, error) {
 	return s, nil
 }
 
-// buildList counts the modules that a program's build list has, the program's own not among them.
+// buildList returns the number of modules in a program's build list, without
+// its own.
 func (b *bench) buildList(modules []string) (int, error) {
 	dir, err := os.MkdirTemp(b.dir, "list-")
 	if err != nil {

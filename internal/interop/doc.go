@@ -1,6 +1,9 @@
-// Package interop holds real authorization servers for tests: npm's oidc-provider and zitadel/oidc's op, each on a free loopback
-// port. What they are for is in this package's tests: the SDK against servers that its authors did not write, in a real
-// Chromium (package browser), with sessions in a real keyring, across real processes.
+// Package interop starts real authorization servers for tests: npm's
+// oidc-provider, zitadel/oidc's op and Debian's glewlwyd, each on a free
+// loopback port. Its tests run the SDK against these servers, which its authors
+// did not write. The user is a real Chromium (package browser) or a scripted
+// one ([User]). Sessions are in a real keyring, and shared by real processes.
 //
-// It is a module of its own so that what it needs stays out of the SDK's go.mod.
+// The package is a module of its own, so that its dependencies stay out of the
+// SDK's go.mod.
 package interop

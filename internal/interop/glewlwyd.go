@@ -31,9 +31,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Glewlwyd is Debian's glewlwyd, an OpenID provider in C, in a process of its own with a database of its own. Refresh tokens rotate, PKCE is
-// required, and everything that its plugin can do for a native program is turned on. It knows NativeClient, whose redirect URI has Port: it
-// compares the whole URI, as it was registered.
+// Glewlwyd is Debian's glewlwyd, an OpenID provider in C, with a process and a
+// database of its own. Refresh tokens rotate, PKCE is required, and everything
+// that its plugin can do for a native program is turned on. It knows
+// NativeClient, with redirect URIs on Port only: it compares the whole URI with
+// the registered one.
 type Glewlwyd struct {
 	Issuer string
 	Port   int // of NativeClient's redirect URIs
@@ -41,13 +43,14 @@ type Glewlwyd struct {
 	origin string
 }
 
-// The one person, beside the administrator.
+// The only user, besides the administrator.
 const (
 	GlewlwydUser     = "alice"
 	GlewlwydPassword = "correct horse battery"
 )
 
-// glewlwydSchema is the empty database as the package installs it; its administrator's password is "password".
+// glewlwydSchema is the empty database as the package installs it; its
+// administrator's password is "password".
 const glewlwydSchema = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3"
 
 const glewlwydConfig = `port = %[1]d
@@ -75,7 +78,8 @@ hash_algorithm = "SHA512"
 database = { type = "sqlite3", path = "%[2]s" }
 `
 
-// StartGlewlwyd starts a provider that ends with the test. The test skips or fails where Debian's package is missing.
+// StartGlewlwyd starts a provider that ends with the test. It needs Debian's
+// package (see realparts.Need).
 func StartGlewlwyd(tb testing.TB) *Glewlwyd {
 	tb.Helper()
 	programs := realparts.Need(tb, "glewlwyd", "sqlite3")
@@ -107,7 +111,7 @@ func StartGlewlwyd(tb testing.TB) *Glewlwyd {
 		_ = cmd.Wait()
 	}()
 	tb.Cleanup(func() {
-		_ = cmd.Process.Kill() // what it would write at its end is thrown away with the directory
+		_ = cmd.Process.Kill() // what it would write at its end is deleted with the directory
 		<-stopped
 		if tb.Failed() {
 			tb.Logf("glewlwyd logged:\n%s", log.String())
@@ -132,8 +136,9 @@ func StartGlewlwyd(tb testing.TB) *Glewlwyd {
 	return g
 }
 
-// glewlwydPages is a copy of the package's pages with the one file mended without which they show nothing: there it is a link to the
-// directory that holds it.
+// glewlwydPages returns a copy of the package's pages with one file repaired.
+// In the package this file is a link to its own directory, and without it the
+// pages show nothing.
 func glewlwydPages(tb testing.TB, dir string) string {
 	tb.Helper()
 	pages := filepath.Join(dir, "pages")
@@ -142,14 +147,15 @@ func glewlwydPages(tb testing.TB, dir string) string {
 	config := filepath.Join(pages, "config.json")
 	inner, err := os.ReadFile(filepath.Join(config, "config.json"))
 	if err != nil {
-		return pages // a version that is packaged right
+		return pages // a version without this mistake
 	}
 	require.NoError(tb, os.RemoveAll(config))
 	require.NoError(tb, os.WriteFile(config, inner, 0o600))
 	return pages
 }
 
-// furnish makes the provider, the client and the person, as an administrator does.
+// furnish creates the provider, the client and the user, as an administrator
+// does.
 func (g *Glewlwyd) furnish(tb testing.TB, admin *http.Client) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -162,7 +168,8 @@ func (g *Glewlwyd) furnish(tb testing.TB, admin *http.Client) {
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
 		redirects = append(redirects, "http://"+host+":"+strconv.Itoa(g.Port)+"/callback")
 	}
-	// The package's database of clients takes one address to return to after logout; the plugin looks for a list of them.
+	// The package's database of clients has one address to return to after
+	// logout; the plugin expects a list.
 	var clients map[string]any
 	require.NoError(tb, g.api(tb.Context(), admin, http.MethodGet, "/mod/client/database", nil, &clients))
 	clients["parameters"].(map[string]any)["data-format"].(map[string]any)["post_logout_redirect_uris"] = map[string]any{"multiple": true, "read": true, "write": true}
@@ -212,7 +219,8 @@ func (g *Glewlwyd) furnish(tb testing.TB, admin *http.Client) {
 	}
 }
 
-// SignIn are a person's steps on the login page: the password, the scopes, and on.
+// SignIn returns a user's steps on the login page: the password, the scopes,
+// and back to the program.
 func (g *Glewlwyd) SignIn() []browser.Step {
 	return []browser.Step{
 		browser.Fill("#username", GlewlwydUser),
@@ -223,16 +231,18 @@ func (g *Glewlwyd) SignIn() []browser.Step {
 	}
 }
 
-// Person is somebody with an account here. The login page is a program for the browser; what it would ask of the provider's own
-// interface for a person who says yes to everything, this person asks.
-func (g *Glewlwyd) Person() *Person {
-	p := NewPerson(GlewlwydUser, GlewlwydPassword)
-	p.program = g.loginPage
-	return p
+// User returns a user with an account here. The login page is a program for the
+// browser. This user calls the provider's own interface as that program would,
+// for a user who allows everything.
+func (g *Glewlwyd) User(issuer string) *User {
+	u := NewUser(issuer, GlewlwydUser, GlewlwydPassword)
+	u.Script = func(ctx context.Context, page *url.URL) (string, error) { return g.loginPage(ctx, u, page) }
+	return u
 }
 
-// loginPage does what login.html does at a page's address, and says where that goes on; "": nowhere.
-func (g *Glewlwyd) loginPage(ctx context.Context, p *Person, page *url.URL) (next string, err error) {
+// loginPage does what login.html does at a page's address. It returns the
+// address that the page goes on to, or "".
+func (g *Glewlwyd) loginPage(ctx context.Context, u *User, page *url.URL) (next string, err error) {
 	if page.Path != "/login.html" {
 		return "", nil
 	}
@@ -245,22 +255,23 @@ func (g *Glewlwyd) loginPage(ctx context.Context, p *Person, page *url.URL) (nex
 		return "", errors.New("glewlwyd: " + prompt)
 	case "end_session", "single_logout":
 		if sid := q.Get("sid"); sid != "" {
-			if err := g.api(ctx, p.browser, http.MethodDelete, "/"+q.Get("plugin")+"/session/"+sid, nil, nil); err != nil {
+			if err := g.api(ctx, &u.Client, http.MethodDelete, "/"+q.Get("plugin")+"/session/"+sid, nil, nil); err != nil {
 				return "", err
 			}
 		}
-		return back, g.api(ctx, p.browser, http.MethodDelete, "/auth/", nil, nil)
+		return back, g.api(ctx, &u.Client, http.MethodDelete, "/auth/", nil, nil)
 	default:
 		var known []any
-		asks := prompt == "login" || q.Get("refresh_login") == "true" || g.api(ctx, p.browser, http.MethodGet, "/profile_list", nil, &known) != nil || len(known) == 0
-		if asks {
-			if err := g.api(ctx, p.browser, http.MethodPost, "/auth/", map[string]any{"username": p.Name, "password": p.typePassword()}, nil); err != nil {
+		again := prompt == "login" || q.Get("refresh_login") == "true"
+		if again || g.api(ctx, &u.Client, http.MethodGet, "/profile_list", nil, &known) != nil || len(known) == 0 {
+			credentials := map[string]any{"username": u.Name, "password": u.Password}
+			if err := g.api(ctx, &u.Client, http.MethodPost, "/auth/", credentials, nil); err != nil {
 				return "", err
 			}
 		}
 	}
 	if client := q.Get("client_id"); client != "" {
-		if err := g.api(ctx, p.browser, http.MethodPut, "/auth/grant/"+url.PathEscape(client), map[string]any{"scope": q.Get("scope")}, nil); err != nil {
+		if err := g.api(ctx, &u.Client, http.MethodPut, "/auth/grant/"+url.PathEscape(client), map[string]any{"scope": q.Get("scope")}, nil); err != nil {
 			return "", err
 		}
 	}
@@ -303,8 +314,9 @@ func (g *Glewlwyd) api(ctx context.Context, c *http.Client, method, path string,
 	return nil
 }
 
-// freePort is for a program that cannot be given a listener: free on both loopback addresses, and of no port that the system gives to
-// somebody who asks for any.
+// freePort returns a port for a program that cannot be given a listener. It is
+// free on both loopback addresses, and outside of the range from which the
+// system assigns ports.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 100 {

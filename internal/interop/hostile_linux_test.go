@@ -19,8 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is left of a login in a real browser (S19, S20): the last page is at an address without parameters, runs no script, loads nothing, knows no
-// referrer; and the tab has no entry to go back to.
+// What a login leaves in a real browser (S19, S20): the last page has an
+// address without parameters, runs no script, loads nothing and knows no
+// referrer. The tab has no entry to go back to.
 func TestS19S20NothingIsLeftInTheBrowser(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -59,7 +60,7 @@ func TestS19S20NothingIsLeftInTheBrowser(t *testing.T) {
 		Cookies   string
 		Storage   int
 	}
-	look := browser.Step{Name: "look at the page", Do: func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+	inspect := browser.Step{Name: "inspect the page", Do: func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
 		const script = `JSON.stringify({referrer: document.referrer, scripts: document.scripts.length, cookies: document.cookie,
 			resources: performance.getEntriesByType("resource").map(e => e.name), history: history.length, storage: localStorage.length + sessionStorage.length})`
 		text, err := chromedp.Evaluate[string](script)(ctx, target)
@@ -68,7 +69,7 @@ func TestS19S20NothingIsLeftInTheBrowser(t *testing.T) {
 		}
 		return chromedp.Void{}, err
 	}}
-	d.browser.Drive(browser.See("Signed in"), look)
+	d.browser.Drive(browser.See("Signed in"), inspect)
 	login.result(t)
 	at, err := url.Parse(d.browser.Location())
 	require.NoError(t, err)
@@ -101,8 +102,9 @@ func TestS19S20NothingIsLeftInTheBrowser(t *testing.T) {
 	}
 	require.NotContains(t, at.String(), code)
 	require.NotContains(t, at.String(), state)
-	// Not a promise, for it is not the SDK's: Chromium keeps chains of redirects in databases of its own, where the code (spent by now, and of
-	// no use without the verifier) has been seen. docs/security.md says so.
+	// The SDK cannot promise this. Chromium keeps chains of redirects in
+	// databases of its own, and the code has been seen there. It is used up by
+	// now, and useless without the verifier. docs/security.md says so.
 	if where := held(code); where != "" {
 		t.Logf("Chromium itself has written the code to %s", where)
 	}

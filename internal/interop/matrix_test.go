@@ -31,33 +31,36 @@ var makes = []struct {
 	start func(t *testing.T) subject
 }{
 	{"oidc-provider", func(t *testing.T) subject {
-		return subject{issuer: StartOIDCProvider(t, Options{}).Issuer, newPerson: anybody}
+		return subject{issuer: StartOIDCProvider(t, Options{}).Issuer, newUser: anybody}
 	}},
 	{"oidc-provider, PAR and DPoP required", func(t *testing.T) subject {
-		return subject{issuer: StartOIDCProvider(t, Options{RequirePAR: true, RequireDPoP: true}).Issuer, newPerson: anybody, strict: true}
+		return subject{issuer: StartOIDCProvider(t, Options{RequirePAR: true, RequireDPoP: true}).Issuer, newUser: anybody, strict: true}
 	}},
 	{"zitadel op", func(t *testing.T) subject {
-		return subject{issuer: StartZitadel(t, 0).Issuer, newPerson: func() *Person { return NewPerson(ZitadelUser, "verysecure") }}
+		return subject{issuer: StartZitadel(t, 0).Issuer, newUser: zitadelUser}
 	}},
 	{"glewlwyd", func(t *testing.T) subject {
 		g := StartGlewlwyd(t)
-		return subject{issuer: g.Issuer, newPerson: g.Person, port: g.Port, hint: true}
+		return subject{issuer: g.Issuer, newUser: g.User, port: g.Port, hint: true}
 	}},
 }
 
-func anybody() *Person { return NewPerson("alice", "correct horse") }
+func anybody(issuer string) *User { return NewUser(issuer, "alice", "correct horse") }
+
+func zitadelUser(issuer string) *User { return NewUser(issuer, ZitadelUser, "verysecure") }
 
 // subject is a provider.
 type subject struct {
-	issuer    string
-	newPerson func() *Person // somebody with an account there
-	strict    bool           // PAR and DPoP are required
-	port      int            // of the registered redirect URIs; 0: any
-	hint      bool           // it wants the ID token to end a session
+	issuer  string
+	newUser func(issuer string) *User // one with an account there
+	strict  bool                      // PAR and DPoP are required
+	port    int                       // of the registered redirect URIs; 0 means any
+	hint    bool                      // it needs the ID token to end a session
 }
 
-// features are the rows of the matrix. A function returns nil where the feature works; a note, or an errors.ErrUnsupported of
-// the SDK's, where the provider lacks it; any other error is a fail.
+// features are the rows of the matrix. A function returns nil if the feature
+// works. It returns a note, or the SDK's errors.ErrUnsupported, if the provider
+// lacks the feature. Any other error is a failure.
 var features = []struct {
 	name  string
 	check func(m *matrix) error
@@ -87,7 +90,7 @@ var features = []struct {
 		if m.port != 0 {
 			m.port = 0
 			err := m.signIn(nil)
-			if err == nil || len(m.person.Answers()) > 0 {
+			if err == nil || len(m.user.Answers()) > 0 {
 				return errors.New("it takes any port after all")
 			}
 			return lacks("it compares the port with the registered one; Loopback.Addr names that, and so do the other rows")
@@ -137,7 +140,7 @@ var features = []struct {
 		err := m.signIn(func(c *oauthclient.Config, o *oauthclient.LoginOptions) {
 			o.Flow = oauthclient.FlowDevice
 			c.UI.Instruct = func(ctx context.Context, do oauthclient.Instructions) (string, error) {
-				return "", m.person.Visit(ctx, do.VerificationURIComplete)
+				return "", m.user.SignIn(ctx, do.VerificationURIComplete)
 			}
 		})
 		if refusal := refusal(err, "device_authorization"); refusal != nil && refusal.Code == "unauthorized_client" {
@@ -191,26 +194,26 @@ var features = []struct {
 	{"end session", func(m *matrix) error {
 		logout := func() error {
 			err := m.client.Logout(m.ctx, "", &oauthclient.LogoutOptions{EndSession: true, IDTokenHint: m.hint})
-			m.wait.Wait() // until the person has signed out
+			m.wait.Wait() // until the user has signed out
 			if errors.Is(err, oauthclient.ErrNotRevoked) && refusesUs(err, "revocation") {
-				return nil // another row's matter
+				return nil // another row checks this
 			}
 			return err
 		}
 		if err := first(m.signIn(nil), logout); err != nil {
 			return err
 		}
-		typed := m.person.Typed()
+		typed := m.user.Typed()
 		err := m.signIn(func(_ *oauthclient.Config, o *oauthclient.LoginOptions) { o.Prompt = "none" })
 		switch {
 		case errors.Is(err, oauthclient.ErrLoginRequired):
 			return nil
 		case err != nil:
 			return err
-		case m.person.Typed() == typed:
-			return errors.New("the provider still knows the person")
+		case m.user.Typed() == typed:
+			return errors.New("the provider still knows the user")
 		}
-		return passes("with LogoutOptions.IDTokenHint, without which it ends nothing. The person is then asked for the password even with prompt=none, " +
+		return passes("with LogoutOptions.IDTokenHint, without which it ends nothing. The user is then asked for the password even with prompt=none, " +
 			"of which it takes no notice in a pushed request")
 	}},
 	{"iss in the answer", func(m *matrix) error {
@@ -218,7 +221,7 @@ var features = []struct {
 			return err
 		}
 		promised := m.metadata.AuthorizationResponseIssParameterSupported
-		switch iss := m.person.Answers()[0].Get("iss"); {
+		switch iss := m.user.Answers()[0].Get("iss"); {
 		case iss == "" && !promised:
 			return lacks("")
 		case iss != m.issuer:
@@ -240,7 +243,7 @@ var features = []struct {
 			return m.stepUp(`max_age="1"`)
 		}, m.claims(&after), func() error {
 			if after.AuthTime <= before.AuthTime {
-				return errors.New("the person was not asked again")
+				return errors.New("the user was not prompted again")
 			}
 			return nil
 		})
@@ -288,22 +291,23 @@ var features = []struct {
 			return err
 		}
 		return first(m.signIn(func(_ *oauthclient.Config, o *oauthclient.LoginOptions) {
-			o.LoginHint, o.AuthParams = m.person.Name, url.Values{"ui_locales": {"de en"}, "id_token_hint": {raw}}
-		}), m.sent("ui_locales", "de en"), m.sent("id_token_hint", raw), m.sent("login_hint", m.person.Name))
+			o.LoginHint, o.AuthParams = m.user.Name, url.Values{"ui_locales": {"de en"}, "id_token_hint": {raw}}
+		}), m.sent("ui_locales", "de en"), m.sent("id_token_hint", raw), m.sent("login_hint", m.user.Name))
 	}},
 }
 
 // twoFactors is an acr that oidc-provider knows here.
 const twoFactors = "urn:example:two-factors"
 
-// matrix is one cell: a provider, a person, what went over the wire, and the session of the last sign-in.
+// matrix is one cell: a provider, a user, what went over the wire, and the
+// session of the last sign-in.
 type matrix struct {
 	subject
 	t        *testing.T
 	ctx      context.Context
 	metadata *oauthclient.Metadata
-	person   *Person
-	change   func(url.Values) // of a form that is posted; nil: nothing
+	user     *User
+	change   func(url.Values) // changes a form before it is posted; nil means no change
 	client   *oauthclient.Client
 	session  *oauthclient.Session
 
@@ -312,7 +316,8 @@ type matrix struct {
 	wait  sync.WaitGroup
 }
 
-// signIn makes a client and signs in with it; with changes what both are told.
+// signIn creates a client and signs in with it. with changes the options of
+// both.
 func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions)) error {
 	ctx, giveUp := context.WithCancelCause(m.ctx)
 	defer giveUp(nil)
@@ -321,8 +326,8 @@ func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions
 		RequirePAR: m.strict, DPoP: m.strict, Transport: m,
 		UI: oauthclient.UI{OpenURL: func(_ context.Context, page string) error {
 			m.wait.Go(func() {
-				if err := m.person.Visit(m.ctx, page); err != nil {
-					giveUp(fmt.Errorf("the person: %w", err))
+				if err := m.user.SignIn(m.ctx, page); err != nil {
+					giveUp(fmt.Errorf("the user: %w", err))
 				}
 			})
 			return nil
@@ -336,7 +341,7 @@ func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions
 		with(&cfg, &opts)
 	}
 	if opts.Prompt == "" && opts.MaxAge == 0 {
-		opts.Prompt = "consent" // oidc-provider gives a refresh token then
+		opts.Prompt = "consent" // oidc-provider issues a refresh token then
 	}
 	if m.client != nil { // it may still hold the one port
 		if err := m.client.Close(); err != nil {
@@ -384,7 +389,7 @@ func (m *matrix) userinfo() error {
 	return err
 }
 
-// stepUp does what an API asks for that wants more than the token shows (RFC 9470).
+// stepUp does what the challenge of an API demands (RFC 9470).
 func (m *matrix) stepUp(parameter string) error {
 	opts, ok := oauthclient.ParseChallenge(&http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{
 		"Www-Authenticate": {`Bearer error="insufficient_user_authentication", ` + parameter},
@@ -397,15 +402,16 @@ func (m *matrix) stepUp(parameter string) error {
 	return err
 }
 
-// asked is the error of a sign-in with max_age.
+// asked explains the error of a sign-in with max_age.
 func (m *matrix) asked(err error) error {
 	if errors.Is(err, oauthclient.ErrStepUp) {
-		return lacks("its ID tokens do not tell when the person signed in (auth_time), and the sign-in is refused")
+		return lacks("its ID tokens do not tell when the user signed in (auth_time), and the sign-in is refused")
 	}
 	return err
 }
 
-// refusal is what an endpoint answered; nil: err is another one.
+// refusal returns the error response of an endpoint, or nil if err is another
+// error.
 func refusal(err error, endpoint string) *oauthclient.Error {
 	var refusal *oauthclient.Error
 	if errors.As(err, &refusal) && refusal.Endpoint == endpoint {
@@ -420,7 +426,7 @@ func refusesUs(err error, endpoint string) bool {
 	return refusal != nil && (refusal.Status == http.StatusUnauthorized || refusal.Code == "invalid_client")
 }
 
-// RoundTrip implements http.RoundTripper: it keeps what is sent.
+// RoundTrip implements http.RoundTripper. It keeps what is sent.
 func (m *matrix) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodPost && r.Body != nil {
 		body, err := io.ReadAll(r.Body)
@@ -442,7 +448,8 @@ func (m *matrix) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// sent checks that a parameter was sent, in a pushed request or in the exchange; "": any value.
+// sent checks that a parameter was sent, in a pushed request or in the
+// exchange. The value "" stands for any.
 func (m *matrix) sent(name, value string) func() error {
 	return func() error {
 		m.mu.Lock()
@@ -452,7 +459,7 @@ func (m *matrix) sent(name, value string) func() error {
 				return nil
 			}
 		}
-		for _, form := range m.person.Requests() {
+		for _, form := range m.user.Requests() {
 			if v := form.Get(name); v != "" && (value == "" || v == value) {
 				return nil
 			}
@@ -473,7 +480,8 @@ func (m *matrix) refreshTokens() []string {
 	return tokens
 }
 
-// replay presents the first refresh token again, as a thief would: without the key, where there is one.
+// replay presents the first refresh token again, as a thief would: without the
+// DPoP key.
 func (m *matrix) replay() error {
 	resp, err := http.PostForm(m.metadata.TokenEndpoint, url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {m.refreshTokens()[0]}, "client_id": {NativeClient},
@@ -488,7 +496,8 @@ func (m *matrix) replay() error {
 	return nil
 }
 
-// bearer is what the provider answers to somebody who has nothing but an access token.
+// bearer returns the provider's answer to a request with nothing but an access
+// token.
 func (m *matrix) bearer(token string) (status int) {
 	req, err := http.NewRequestWithContext(m.ctx, http.MethodGet, m.metadata.UserinfoEndpoint, nil)
 	if err != nil {
@@ -517,12 +526,13 @@ func first(err error, steps ...func() error) error {
 func lacks(why string) error  { return &note{"unsupported", why} }
 func passes(why string) error { return &note{"pass", why} }
 
-// note is a cell that is to be explained; "": it is not.
+// note is a cell with an explanation; "" for none.
 type note struct{ cell, why string }
 
 func (n *note) Error() string { return n.cell + ": " + n.why }
 
-// The matrix of docs/interop.md: what works against real providers, as it came out of this test. NATIVEOAUTH_UPDATE=1 writes it anew.
+// docs/interop.md shows the result of this test: what works against real
+// providers. NATIVEOAUTH_UPDATE=1 rewrites it.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	needIPv6(t)
@@ -540,9 +550,12 @@ func TestMatrix(t *testing.T) {
 		require.NoError(t, client.Close())
 		for i, feature := range features {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			m := &matrix{subject: s, t: t, ctx: ctx, metadata: metadata, person: s.newPerson()}
+			m := &matrix{subject: s, t: t, ctx: ctx, metadata: metadata, user: s.newUser(s.issuer)}
 			err := feature.check(m)
 			m.wait.Wait()
+			if m.client != nil { // its listener may still hold the one port that the next row needs
+				require.NoError(t, m.client.Close())
+			}
 			cancel()
 			var n *note
 			switch {
@@ -595,8 +608,8 @@ What works against authorization servers that this project did not write. The ta
 server (` + "`internal/interop`, TestMatrix" + `), and compared with it in every run of ` + "`.ci/run`" + `. "Unsupported" is what the provider has not, and what the SDK then says
 before anything is sent, or refuses.
 
-The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage, and Debian 12's glewlwyd 2.7.5 on SQLite. The person at the provider's pages is a scripted HTTP
-browser with cookies and forms; glewlwyd's page is a program, and its person asks the provider's own interface for what that program would. Sign-in, denial, logout, the device flow,
+The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage, and Debian 12's glewlwyd 2.7.5 on SQLite. The user at the provider's pages is a scripted HTTP
+browser with cookies and forms; glewlwyd's page is a program, and its user calls the provider's own interface as that program would. Sign-in, denial, logout, the device flow,
 registration, PAR with DPoP and IPv6 at oidc-provider, and a sign-in at glewlwyd's page, are also done in a real Chromium, with sessions in a real gnome-keyring, across real
 processes (TestStory…). A device login that was done by hand is in [device-login.md](device-login.md).
 

@@ -18,17 +18,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// NativeClient is the client_id that every provider here knows: public, native, with loopback redirect URIs on any port that end
-// in /callback.
+// NativeClient is the client_id that every provider here knows. It is a public,
+// native client. Its redirect URIs are on loopback, on any port, and end in
+// /callback.
 const NativeClient = "native"
 
-// Options is what a test may want of an OIDCProvider. The zero value is an OpenID provider with rotation, PKCE required,
-// PAR, DPoP, device flow, registration, revocation, introspection and logout on offer.
+// Options changes an OIDCProvider. The zero value is an OpenID provider that
+// rotates refresh tokens, requires PKCE, and supports PAR, DPoP, the device
+// flow, registration, revocation, introspection and logout.
 type Options struct {
-	Host         string        // the loopback address to listen on; "": 127.0.0.1
-	AccessToken  time.Duration // lifetimes, in whole seconds; 0: ten minutes
-	IDToken      time.Duration // 0: an hour
-	RefreshToken time.Duration // 0: an hour
+	Host         string        // the loopback address to listen on; "" means 127.0.0.1
+	AccessToken  time.Duration // lifetimes, in whole seconds; 0 means ten minutes
+	IDToken      time.Duration // 0 means an hour
+	RefreshToken time.Duration // 0 means an hour
 	RequirePAR   bool
 	RequireDPoP  bool             // NativeClient's tokens are bound to a key, and every proof needs the server's nonce
 	MoreClients  []map[string]any // RFC 7591 metadata, beside NativeClient
@@ -57,7 +59,8 @@ type OIDCProvider struct {
 	stopped chan struct{}
 }
 
-// StartOIDCProvider starts a provider that ends with the test. The test skips or fails where Node.js or the package is missing.
+// StartOIDCProvider starts a provider that ends with the test. It needs Node.js
+// and the package (see realparts.Need).
 func StartOIDCProvider(tb testing.TB, opts Options) *OIDCProvider {
 	tb.Helper()
 	node := realparts.Need(tb, "node")[0]
@@ -137,7 +140,7 @@ func StartOIDCProvider(tb testing.TB, opts Options) *OIDCProvider {
 	return p
 }
 
-// read takes in the server's lines until it ends.
+// read reads the server's lines until it ends.
 func (p *OIDCProvider) read(stdout io.Reader, ready chan<- string) {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
@@ -146,7 +149,7 @@ func (p *OIDCProvider) read(stdout io.Reader, ready chan<- string) {
 			Issuer string
 		}
 		if json.Unmarshal(lines.Bytes(), &line) != nil {
-			continue // the server's own chatter
+			continue // the server's own log
 		}
 		switch line.Event.Event {
 		case "ready":
@@ -161,19 +164,21 @@ func (p *OIDCProvider) read(stdout io.Reader, ready chan<- string) {
 	}
 }
 
-// SetAccessToken changes the lifetime of the access tokens that are issued from now on.
+// SetAccessToken changes the lifetime of the access tokens that are issued from
+// now on.
 func (p *OIDCProvider) SetAccessToken(lifetime time.Duration) {
 	p.tb.Helper()
 	p.tell(map[string]any{"accessTokenSeconds": int(lifetime / time.Second)})
 }
 
-// EndAccessTokens ends every access token before its time, as an administrator may.
+// EndAccessTokens revokes all access tokens, as an administrator may.
 func (p *OIDCProvider) EndAccessTokens() {
 	p.tb.Helper()
 	p.tell(map[string]any{"endAccessTokens": true})
 }
 
-// Events are all so far: a request is in them before its answer reaches the client.
+// Events returns all events so far. A request is among them before its response
+// reaches the client.
 func (p *OIDCProvider) Events() []Event {
 	p.tb.Helper()
 	p.tell(map[string]any{}) // the answer comes after every line that the server wrote before
@@ -182,7 +187,8 @@ func (p *OIDCProvider) Events() []Event {
 	return append([]Event(nil), p.events...)
 }
 
-// Requests are the requests to a route, of one grant_type where it is not "".
+// Requests returns the requests to a route. If grant is not "", only those with
+// this grant_type count.
 func (p *OIDCProvider) Requests(route, grant string) []Event {
 	p.tb.Helper()
 	var found []Event
@@ -194,7 +200,7 @@ func (p *OIDCProvider) Requests(route, grant string) []Event {
 	return found
 }
 
-// tell changes the server's options, and returns once it has.
+// tell changes the server's options. It returns when the server has done so.
 func (p *OIDCProvider) tell(options map[string]any) {
 	p.tb.Helper()
 	line, err := json.Marshal(options)
@@ -208,7 +214,8 @@ func (p *OIDCProvider) tell(options map[string]any) {
 	}
 }
 
-// SignIn are a person's steps on the login page. The account exists by being named; any password will do.
+// SignIn returns a user's steps on the login page. Every name is an account,
+// and every password is right.
 func (p *OIDCProvider) SignIn(user string) []browser.Step {
 	return []browser.Step{
 		browser.Fill(`input[name="login"]`, user),
@@ -217,10 +224,11 @@ func (p *OIDCProvider) SignIn(user string) []browser.Step {
 	}
 }
 
-// Consent is the person's yes on the consent page.
+// Consent returns the step that allows, on the consent page.
 func (p *OIDCProvider) Consent() browser.Step {
 	return browser.Click(`form:has(input[name="prompt"][value="consent"]) button[type="submit"]`)
 }
 
-// Refuse is the person's no, on the login page and on the consent page.
+// Refuse returns the step that denies, on the login page and on the consent
+// page.
 func (p *OIDCProvider) Refuse() browser.Step { return browser.Click(`a[href$="/abort"]`) }

@@ -16,10 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// picturesVariable, where set, has the tests that make docs/'s pictures and transcript write them anew.
+// picturesVariable, if set, makes the tests rewrite the pictures and the
+// transcript in docs/.
 const picturesVariable = "NATIVEOAUTH_WRITE_DOCS"
 
-// Each page that a person may see in the browser is accessible, light and dark, on a desktop and on a telephone, as axe-core judges in Chromium.
+// Each page that a user may see in the browser is accessible: in light and
+// dark, on a desktop and on a telephone. axe-core checks it in Chromium.
 func TestPagesAreAccessible(t *testing.T) {
 	t.Parallel()
 	script, err := os.ReadFile(filepath.Join("axe", "node_modules", "axe-core", "axe.min.js"))
@@ -29,7 +31,7 @@ func TestPagesAreAccessible(t *testing.T) {
 	require.NoError(t, err)
 	b := browser.New(t)
 	for _, page := range []struct {
-		name, answer string // what the provider answers
+		name, answer string // the parameters of the provider's answer
 		heading      string
 		want         loopback.Expect
 		open         bool // the program has not finished
@@ -76,7 +78,7 @@ func TestPagesAreAccessible(t *testing.T) {
 					Violations []string
 				}
 				require.NoError(t, json.Unmarshal([]byte(result), &found))
-				if page.name == "waiting" { // it reloads itself until the sign-in is decided, which is what it is for
+				if page.name == "waiting" { // reloading until the sign-in is decided is its purpose
 					found.Violations = without(found.Violations, "meta-refresh")
 				}
 				require.Empty(t, found.Violations, "%s, %s, %d", page.name, scheme, width)

@@ -16,8 +16,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
-// task is what one run of the program does: a program that uses the SDK as anyone's does, with the keychain and the browser of
-// its environment. The test binary becomes it where programVariable is set.
+// task is what one run of the program does. The program uses the SDK like any
+// other, with the keychain and the browser of its environment. The test binary
+// becomes this program if programVariable is set.
 type task struct {
 	Do       string // see run
 	Issuer   string
@@ -30,10 +31,10 @@ type task struct {
 	Register bool
 	Scopes   []string
 	Get      string        // the URL that "get" fetches
-	Wait     time.Duration // before it starts, at a moment that all share
+	Wait     time.Duration // before it starts, at a time that all share
 }
 
-// result is what the program says of it on stdout.
+// result is what the program prints on stdout.
 type result struct {
 	AccessToken string
 	Expiry      time.Time
@@ -143,7 +144,7 @@ func run(ctx context.Context, t task, r *result, out *json.Encoder) (err error) 
 		if err := session.Refresh(ctx); err != nil {
 			return err
 		}
-	case "get": // through the HTTP client, and as often as Wait says
+	case "get": // through the HTTP client, as often as Wait says
 		resp, err := session.HTTPClient().Get(t.Get)
 		if err != nil {
 			return err

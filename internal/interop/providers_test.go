@@ -22,8 +22,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// These tests show that the fixtures are what they say, with plain net/http and x/oauth2: when a test of the SDK fails, they
-// tell whether the SDK or the provider is to be looked at.
+// These tests check the fixtures with plain net/http and x/oauth2. If a test of
+// the SDK fails, they tell whether the SDK or the provider is wrong.
 
 func TestOIDCProviderRotatesAndDetectsReuse(t *testing.T) {
 	t.Parallel()
@@ -122,7 +122,8 @@ func TestOIDCProviderRegisters(t *testing.T) {
 	require.NotEmpty(t, client.ID)
 }
 
-// The FAPI-like configuration: nothing but a pushed request is taken, and no token without a proof under the server's nonce.
+// The FAPI-like configuration: only pushed requests are accepted, and only
+// proofs with the server's nonce.
 func TestOIDCProviderRequiresPARAndDPoP(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{RequirePAR: true, RequireDPoP: true})
@@ -184,7 +185,8 @@ func TestZitadelRotates(t *testing.T) {
 	require.Equal(t, 3, z.Requests("/oauth/token"))
 }
 
-// A second page, in the same browser: Chromium is asked again, the person is known by now, and only consent is left.
+// A second page in the same browser: the user is signed in by now, so only the
+// consent page comes.
 func TestBrowserIsSharedByLogins(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{})
@@ -203,7 +205,7 @@ func TestBrowserIsSharedByLogins(t *testing.T) {
 // steps are the login page and the consent page.
 func (p *OIDCProvider) steps(user string) []browser.Step { return append(p.SignIn(user), p.Consent()) }
 
-// needIPv6 skips where there is no [::1]: a container's network, often.
+// needIPv6 skips the test if there is no [::1], as in many containers.
 func needIPv6(t *testing.T) {
 	t.Helper()
 	l, err := net.Listen("tcp", "[::1]:0")
@@ -233,7 +235,8 @@ func plainConfig(t *testing.T, issuer string) *oauth2.Config {
 	}
 }
 
-// plainListen serves cfg's redirect URI and hands over what comes there.
+// plainListen serves cfg's redirect URI and passes on the requests that come
+// there.
 func plainListen(t *testing.T, cfg *oauth2.Config) <-chan url.Values {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -251,7 +254,8 @@ func plainListen(t *testing.T, cfg *oauth2.Config) <-chan url.Values {
 	return answers
 }
 
-// plainAuthorize opens authURL in a new Chromium, does the steps there, and returns the code that comes to answers.
+// plainAuthorize opens authURL in a new Chromium, does the steps there, and
+// returns the code that comes to answers.
 func plainAuthorize(t *testing.T, answers <-chan url.Values, authURL string, steps ...browser.Step) (code string) {
 	t.Helper()
 	b := browser.New(t)
@@ -272,7 +276,7 @@ func plainLogin(t *testing.T, cfg *oauth2.Config, steps ...browser.Step) *oauth2
 	return token
 }
 
-// prompt is what oidc-provider gives a refresh token for.
+// prompt makes oidc-provider issue a refresh token.
 var prompt = oauth2.SetAuthURLParam("prompt", "consent")
 
 func refresh(cfg *oauth2.Config, refreshToken string) (*oauth2.Token, error) {
@@ -323,7 +327,8 @@ type tokenAnswer struct {
 	Error     string
 }
 
-// dpopPost posts form with a proof by key (RFC 9449); nil: without one.
+// dpopPost posts form with a proof by key (RFC 9449), or without one if key is
+// nil.
 func dpopPost(t *testing.T, endpoint string, form url.Values, key *ecdsa.PrivateKey, nonce string) (http.Header, tokenAnswer) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(form.Encode()))

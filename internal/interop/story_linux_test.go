@@ -22,8 +22,10 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// The whole user story on real parts: a person signs in once, in Chromium, on the provider's own pages; the session is in
-// gnome-keyring; every later process gets its token silently, through expiry and rotation; logout ends it everywhere.
+// The whole user story on real parts. A user signs in once, in Chromium, on the
+// provider's own pages. The session is in gnome-keyring. Every later process
+// gets its token silently, through expiry and rotation. Logout ends it
+// everywhere.
 func TestStory(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{AccessToken: 30 * time.Second})
@@ -47,13 +49,14 @@ func TestStory(t *testing.T) {
 	require.NotEmpty(t, d.keyringItems(t), "the session is in gnome-keyring")
 	d.requireNowhere(t, first.AccessToken)
 
-	// A second process: the same token, and nobody is asked.
+	// A second process gets the same token, and nobody is prompted.
 	second := d.run(t, task{Do: "token", Issuer: p.Issuer})
 	require.Greater(t, time.Until(first.Expiry), time.Duration(0), "this machine was too slow for the test: the token expired before it was asked for")
 	require.Equal(t, first.AccessToken, second.AccessToken)
 	require.Len(t, p.Requests("token", ""), 1, "silent")
 
-	// The token expires; a third process refreshes, and a fourth finds what it stored.
+	// The token expires; a third process refreshes, and a fourth finds what it
+	// stored.
 	time.Sleep(time.Until(first.Expiry) + time.Second)
 	require.Equal(t, http.StatusUnauthorized, userinfo(t, p.Issuer+"/me", &oauth2.Token{AccessToken: first.AccessToken}))
 	p.SetAccessToken(time.Hour)
@@ -65,8 +68,8 @@ func TestStory(t *testing.T) {
 	require.Equal(t, third.AccessToken, fourth.AccessToken)
 	require.Len(t, p.Requests("token", "refresh_token"), 1)
 
-	// The rotated refresh token was kept too: a fifth process can use it. Had it sent the first one, the provider would have ended
-	// the session.
+	// The rotated refresh token was kept too: a fifth process can use it. Had
+	// it sent the first one, the provider would have ended the session.
 	fifth := d.run(t, task{Do: "refresh", Issuer: p.Issuer})
 	require.NotEqual(t, third.AccessToken, fifth.AccessToken)
 	require.Len(t, p.Requests("token", "refresh_token"), 2)
@@ -81,11 +84,12 @@ func TestStory(t *testing.T) {
 	require.Contains(t, p.Events(), Event{Event: "grant.revoked"})
 	require.Equal(t, http.StatusUnauthorized, userinfo(t, p.Issuer+"/me", &oauth2.Token{AccessToken: fifth.AccessToken}))
 	require.Empty(t, d.keyringItems(t))
-	gone := d.start(t, task{Do: "token", Issuer: p.Issuer}).outcome(t)
+	gone := d.start(t, task{Do: "token", Issuer: p.Issuer}).ended(t)
 	require.Equal(t, "ErrLoginRequired", gone.Kind, gone.Error)
 }
 
-// Four processes meet an expired token at the same moment: one refreshes, the others get its token.
+// Four processes meet an expired token at the same moment: one refreshes, the
+// others get its token.
 func TestStoryManyProcessesRefreshOnce(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{AccessToken: time.Second})
@@ -110,7 +114,7 @@ func TestStoryManyProcessesRefreshOnce(t *testing.T) {
 	require.NotContains(t, p.Events(), Event{Event: "grant.revoked"})
 }
 
-// The person says no, on the provider's own page.
+// The user says no, on the provider's own page.
 func TestStoryDenied(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{})
@@ -118,14 +122,15 @@ func TestStoryDenied(t *testing.T) {
 	login := d.start(t, task{Do: "login", Issuer: p.Issuer, Prompt: "consent"})
 	d.browser.Drive(p.Refuse(), browser.See("Interop"))
 	d.screenshot(t, "denied.png")
-	denied := login.outcome(t)
+	denied := login.ended(t)
 	require.Equal(t, "ErrAccessDenied", denied.Kind, denied.Error)
 	require.Empty(t, p.Requests("token", ""))
 	require.Empty(t, d.keyringItems(t))
 }
 
-// A process that is killed while the person is at the provider leaves nothing behind, and does not keep the next from signing in.
-func TestStoryKilledWhileThePersonSignsIn(t *testing.T) {
+// A process that is killed during the sign-in leaves nothing behind, and the
+// next one can sign in.
+func TestStoryKilledWhileTheUserSignsIn(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{})
 	d := newDesktop(t)
@@ -139,7 +144,8 @@ func TestStoryKilledWhileThePersonSignsIn(t *testing.T) {
 	require.Equal(t, "alice", login.result(t).Subject)
 }
 
-// An access token that the provider has ended before its time: HTTPClient refreshes and tries once more.
+// An access token that the provider has ended before its time: HTTPClient
+// refreshes and tries once more.
 func TestStoryEndedTokenIsReplaced(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{})
@@ -159,7 +165,8 @@ func TestStoryEndedTokenIsReplaced(t *testing.T) {
 	require.Equal(t, http.StatusOK, answers[len(answers)-1].Status)
 }
 
-// A provider that takes pushed requests only, and tokens only under DPoP with its nonce.
+// A provider that accepts only pushed requests, and only DPoP proofs with its
+// nonce.
 func TestStoryPARAndDPoP(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{RequirePAR: true, RequireDPoP: true})
@@ -181,7 +188,8 @@ func TestStoryPARAndDPoP(t *testing.T) {
 	}
 }
 
-// The device flow: the program prints a page, and the person opens it in a browser of their own.
+// The device flow: the program prints a page, and the user opens it in another
+// browser.
 func TestStoryDevice(t *testing.T) {
 	t.Parallel()
 	p := StartOIDCProvider(t, Options{})
@@ -222,7 +230,8 @@ func TestStoryIPv6(t *testing.T) {
 	require.Equal(t, "alice", login.result(t).Subject)
 }
 
-// A third make: glewlwyd, whose login page is a program, and which compares the port of the redirect URI.
+// glewlwyd: its login page is a program, and it compares the port of the
+// redirect URI.
 func TestStoryGlewlwyd(t *testing.T) {
 	t.Parallel()
 	g := StartGlewlwyd(t)
@@ -239,7 +248,8 @@ func TestStoryGlewlwyd(t *testing.T) {
 	require.Equal(t, first.Subject, again.Subject)
 }
 
-// Another provider: zitadel's, which has no consent page, no RFC 9207 and its own ideas of errors.
+// Another provider: zitadel's, which has no consent page, no RFC 9207 and its
+// own ideas of errors.
 func TestStoryZitadel(t *testing.T) {
 	t.Parallel()
 	z := StartZitadel(t, 2*time.Second)
@@ -259,10 +269,11 @@ func TestStoryZitadel(t *testing.T) {
 	}
 	d.run(t, task{Do: "logout", Issuer: z.Issuer})
 	require.NotZero(t, z.Requests("/revoke"))
-	require.Equal(t, "ErrLoginRequired", d.start(t, task{Do: "token", Issuer: z.Issuer}).outcome(t).Kind)
+	require.Equal(t, "ErrLoginRequired", d.start(t, task{Do: "token", Issuer: z.Issuer}).ended(t).Kind)
 }
 
-// desktop is where a story takes place: a session bus with an unlocked gnome-keyring, a home, and a Chromium.
+// desktop is the user's computer: a session bus with an unlocked gnome-keyring,
+// a home, and a Chromium.
 type desktop struct {
 	session *realparts.Session
 	browser *browser.Chromium
@@ -301,22 +312,22 @@ func (d *desktop) start(t *testing.T, do task) *process {
 	return p
 }
 
-// run is a process that succeeds.
+// run starts a process that must succeed.
 func (d *desktop) run(t *testing.T, do task) result {
 	t.Helper()
 	return d.start(t, do).result(t)
 }
 
-// result is what a process that succeeds says.
+// result returns what a process printed, which must have succeeded.
 func (p *process) result(t *testing.T) result {
 	t.Helper()
-	r := p.outcome(t)
+	r := p.ended(t)
 	require.Empty(t, r.Error, "%s", p.stderr.String())
 	return r
 }
 
-// outcome is what a process says, once it has ended by itself.
-func (p *process) outcome(t *testing.T) result {
+// ended returns what a process printed, after it has ended by itself.
+func (p *process) ended(t *testing.T) result {
 	t.Helper()
 	r := p.line(t)
 	err := p.cmd.Wait()
@@ -326,7 +337,7 @@ func (p *process) outcome(t *testing.T) result {
 	return r
 }
 
-// line is the next thing that a process says.
+// line returns the next line of a process.
 func (p *process) line(t *testing.T) (r result) {
 	t.Helper()
 	timer := time.AfterFunc(2*time.Minute, func() { _ = p.cmd.Process.Kill() })
@@ -346,7 +357,8 @@ func (p *process) kill(t *testing.T) {
 	_ = p.cmd.Wait()
 }
 
-// keyringItems are the items of every collection of the real Secret Service, asked on the bus and not through the SDK.
+// keyringItems returns the items of all collections of the real Secret Service.
+// It calls the service on the bus, and not through the SDK.
 func (d *desktop) keyringItems(t *testing.T) []dbus.ObjectPath {
 	t.Helper()
 	conn, err := dbus.Connect(d.session.Address, dbus.WithContext(t.Context()))
@@ -359,7 +371,7 @@ func (d *desktop) keyringItems(t *testing.T) []dbus.ObjectPath {
 	return append(unlocked, locked...)
 }
 
-// requireNowhere holds that no file of the home contains secret in the clear.
+// requireNowhere checks that no file of the home contains secret in the clear.
 func (d *desktop) requireNowhere(t *testing.T, secret string) {
 	t.Helper()
 	require.NotEmpty(t, secret)
@@ -374,7 +386,7 @@ func (d *desktop) requireNowhere(t *testing.T, secret string) {
 	require.NoError(t, err)
 }
 
-// screenshot keeps a picture of the page outside the test's own directories, for a person to look at.
+// screenshot keeps a picture of the page outside the test's own directories.
 func (d *desktop) screenshot(t *testing.T, name string) {
 	t.Helper()
 	dir := os.Getenv("NATIVEOAUTH_SCREENSHOTS")
@@ -398,11 +410,12 @@ func TestStoryEndSession(t *testing.T) {
 
 	logout := d.start(t, task{Do: "end session", Issuer: p.Issuer})
 	d.browser.Drive(browser.Click(`button[name="logout"]`), browser.See("Sign-out Success"))
-	require.Empty(t, logout.outcome(t).Error)
+	require.Empty(t, logout.ended(t).Error)
 	require.NotEmpty(t, p.Requests("end_session_confirm", ""))
 	require.Empty(t, d.keyringItems(t))
 
-	// Nobody is signed in there any more: the login page comes, not the consent page.
+	// Nobody is signed in there any more, so the login page comes, not the
+	// consent page.
 	again := d.start(t, task{Do: "login", Issuer: p.Issuer, Prompt: "consent"})
 	d.browser.Drive(append(p.steps("bob"), browser.See("Signed in"))...)
 	require.Equal(t, "bob", again.result(t).Subject)

@@ -16,9 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A stranger's first ten minutes: the real command in a real terminal (tmux), from --help to a signed-in API call and out again, with
-// oidc-provider, Chromium and gnome-keyring. With NATIVEOAUTH_WRITE_DOCS=1 what the terminal showed becomes docs/first-ten-minutes.md and
-// docs/pictures/terminal.svg; nothing in them is typed by hand.
+// The first ten minutes of a new user: the real command in a real terminal
+// (tmux), from --help to a signed-in API call and the logout, with
+// oidc-provider, Chromium and gnome-keyring. With NATIVEOAUTH_WRITE_DOCS=1 the
+// text of the terminal becomes docs/first-ten-minutes.md and
+// docs/pictures/terminal.svg. Nothing in them is typed by hand.
 func TestFirstTenMinutes(t *testing.T) {
 	t.Parallel()
 	realparts.Need(t, "tmux", "bash", "curl")
@@ -97,7 +99,7 @@ func (term *terminal) tmux(args ...string) string {
 	return string(out)
 }
 
-// screen is what the terminal shows, and has shown since it was cleared.
+// screen returns what the terminal has shown since it was cleared.
 func (term *terminal) screen(flags ...string) string {
 	return strings.TrimRight(term.tmux(append([]string{"capture-pane", "-p", "-S", "-"}, flags...)...), " \n")
 }
@@ -122,7 +124,7 @@ func (term *terminal) begin(why, command string) {
 	term.tmux("send-keys", "Enter")
 }
 
-// end awaits the shellPrompt after an answer that holds want.
+// end waits for the shellPrompt after output that contains want.
 func (term *terminal) end(want string) {
 	term.t.Helper()
 	var said string
@@ -149,7 +151,8 @@ func (term *terminal) say(why, command, want string) {
 	term.end(want)
 }
 
-// svg draws what a terminal shows (tmux capture-pane -e): bold and dim are all that the command uses.
+// svg draws the content of a terminal (tmux capture-pane -e). The command uses
+// no more than bold and dim.
 func svg(screen string) string {
 	lines := strings.Split(screen, "\n")
 	const lineHeight, charWidth = 18, 7.83

@@ -21,8 +21,9 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// Zitadel is zitadel/oidc's OpenID provider, in this process, with its example's storage behind it. Refresh tokens rotate; a
-// used one is refused, and its successor lives on. It knows NativeClient, and one person.
+// Zitadel is zitadel/oidc's OpenID provider, in this process, with the storage
+// of its example. Refresh tokens rotate. A used one is rejected, and its
+// successor stays good. It knows NativeClient and one user.
 type Zitadel struct {
 	Issuer string
 
@@ -30,7 +31,8 @@ type Zitadel struct {
 	requests map[string]int
 }
 
-// StartZitadel starts a provider that ends with the test, whose access tokens live for accessToken (0: its own five minutes).
+// StartZitadel starts a provider that ends with the test. Its access tokens
+// live for accessToken; 0 means its own five minutes.
 func StartZitadel(tb testing.TB, accessToken time.Duration) *Zitadel {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -75,7 +77,8 @@ func StartZitadel(tb testing.TB, accessToken time.Duration) *Zitadel {
 	return z
 }
 
-// serialise counts requests, and lets one in at a time: the example's storage reads some of its maps without its lock.
+// serialise counts requests and handles one at a time, because the example's
+// storage reads some of its maps without its lock.
 func (z *Zitadel) serialise(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		z.mu.Lock()
@@ -85,14 +88,15 @@ func (z *Zitadel) serialise(next http.Handler) http.Handler {
 	})
 }
 
-// Requests counts the requests to a path: "/oauth/token", "/userinfo", "/revoke", …
+// Requests returns the number of requests to a path: "/oauth/token",
+// "/userinfo", "/revoke", …
 func (z *Zitadel) Requests(path string) int {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return z.requests[path]
 }
 
-// SignIn are a person's steps on the login page; there is no consent page.
+// SignIn returns a user's steps on the login page. There is no consent page.
 func (z *Zitadel) SignIn() []browser.Step {
 	return []browser.Step{
 		browser.Fill(`input[name="username"]`, ZitadelUser),
@@ -101,7 +105,7 @@ func (z *Zitadel) SignIn() []browser.Step {
 	}
 }
 
-// The one person: the name to sign in with, and the sub.
+// The only user: the name that signs in, and the sub.
 const (
 	ZitadelUser    = "test-user2"
 	ZitadelSubject = "id2"
@@ -114,7 +118,8 @@ var zitadelLogin = template.Must(template.New("login").Parse(`<!doctype html><ti
 <button type="submit">Sign in</button>
 </form>`))
 
-// zitadelStorage is the example's storage with access tokens of a lifetime that a test chooses.
+// zitadelStorage is the example's storage, but a test chooses the lifetime of
+// access tokens.
 type zitadelStorage struct {
 	*storage.Storage
 	lifetime time.Duration

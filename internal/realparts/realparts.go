@@ -1,7 +1,13 @@
-// Package realparts finds the real programs that a test runs against: a browser, a keyring, a provider.
+// Package realparts finds the real programs that a test runs against: a
+// browser, a keyring, a provider.
 //
-// A test that needs one says so with [Need]. Where the part is missing the test is skipped, saying which, unless
-// NATIVEOAUTH_REQUIRE_REAL=1, as in CI: there a missing part is a failure.
+// A test says what it needs with [Need]. If a part is missing, the test is
+// skipped and says which. With NATIVEOAUTH_REQUIRE_REAL=1, as in CI, a missing
+// part is a failure instead, so that a machine without it cannot pass by
+// accident.
+//
+// [SecretService] starts a desktop session with a real gnome-keyring, and
+// [Session.Tap] lies between a process and its session bus.
 package realparts
 
 import (
@@ -10,7 +16,8 @@ import (
 	"testing"
 )
 
-// Need returns the paths of the named programs, in order.
+// Need returns the paths of the named programs, in the same order. If one is
+// missing, it calls [Missing].
 func Need(tb testing.TB, programs ...string) []string {
 	tb.Helper()
 	paths := make([]string, len(programs))
@@ -24,7 +31,8 @@ func Need(tb testing.TB, programs ...string) []string {
 	return paths
 }
 
-// Missing ends the test: a skip that names what is missing, or a failure where real parts are required.
+// Missing ends the test, because what is missing. It fails the test if real
+// parts are required, and skips it otherwise.
 func Missing(tb testing.TB, what string) {
 	tb.Helper()
 	if Required() {
@@ -33,5 +41,6 @@ func Missing(tb testing.TB, what string) {
 	tb.Skipf("skipped: %s is not on this machine; .ci/run installs it", what)
 }
 
-// Required reports whether a missing part is a failure.
+// Required reports whether a missing part is a failure: whether
+// NATIVEOAUTH_REQUIRE_REAL is 1.
 func Required() bool { return os.Getenv("NATIVEOAUTH_REQUIRE_REAL") == "1" }

@@ -31,8 +31,10 @@ const (
 // KeyringPassword unlocks the login keyring of every [Session].
 const KeyringPassword = "correct horse"
 
-// Session is a desktop session of a test's own: a session bus, a home and a real gnome-keyring, which end with the test. Any
-// number run side by side. Nothing of the environment is changed until [Session.Setenv]; a child process gets Env.
+// Session is a desktop session of one test: a session bus, a home directory and
+// a real gnome-keyring, which end with the test. Any number run side by side.
+// The process's own environment stays as it is unless the test calls
+// [Session.Setenv]. A child process gets Env.
 type Session struct {
 	Home    string
 	Address string   // of the session bus
@@ -45,25 +47,29 @@ type Session struct {
 	keyring    *daemon
 }
 
-// SecretService starts a session whose keyring is in the given state. The test is skipped where dbus-daemon or
-// gnome-keyring-daemon is missing (see [Missing]).
+// SecretService starts a session with its keyring in the given state. It needs
+// dbus-daemon and gnome-keyring-daemon (see [Need]).
 func SecretService(tb testing.TB, state Keyring) *Session {
 	tb.Helper()
 	return start(tb, state, "")
 }
 
-// StartableService starts a session in which the bus starts the secret service at first use, with the command line exec. One that
-// hangs, such as "/bin/sleep 60", holds a caller of the bus for as long.
+// StartableService starts a session with a bus that starts the secret service
+// at its first use, with the command line exec. A command that hangs, such as
+// "/bin/sleep 60", makes the callers of the bus hang for as long.
 func StartableService(tb testing.TB, exec string) *Session {
 	tb.Helper()
 	return start(tb, NoService, exec)
 }
 
+// start starts a session. activate is the command line with which the bus
+// starts the secret service; "" means that it does not.
 func start(tb testing.TB, state Keyring, activate string) *Session {
 	tb.Helper()
 	Need(tb, "dbus-daemon", "gnome-keyring-daemon")
-	// Not tb.TempDir, whose long names do not fit into a socket's address. In memory if that can be, for gnome-keyring writes
-	// and flushes its whole file at each change.
+	// Not tb.TempDir: its long names do not fit into a socket's address. In
+	// memory if possible, because gnome-keyring writes and flushes its whole
+	// file at each change.
 	dir, err := os.MkdirTemp("/dev/shm", "session")
 	if err != nil {
 		dir, err = os.MkdirTemp("", "session")
@@ -110,21 +116,22 @@ func start(tb testing.TB, state Keyring, activate string) *Session {
 	return s
 }
 
-// Setenv puts the test's own process into the session. Because the environment belongs to the whole process, such a test cannot
-// be parallel.
+// Setenv puts the test's own process into the session. The environment belongs
+// to the whole process, so such a test cannot be parallel.
 func (s *Session) Setenv(t *testing.T) {
 	t.Helper()
 	for _, pair := range s.Env {
 		name, value, _ := strings.Cut(pair, "=")
 		t.Setenv(name, value)
 	}
-	// godbus shares one connection in a process. It must be gone before the next test's session.
+	// godbus shares one connection in a process. It must have ended before the
+	// next test's session begins.
 	t.Cleanup(func() {
 		if !s.bus.running() {
 			time.Sleep(50 * time.Millisecond)
 			return
 		}
-		s.StopKeyring() // or a call that waits for it holds the connection
+		s.StopKeyring() // otherwise a call that waits for it holds the connection
 		s.ContinueBus()
 		if conn, err := dbus.SessionBus(); err == nil {
 			s.StopBus()
@@ -135,13 +142,17 @@ func (s *Session) Setenv(t *testing.T) {
 	})
 }
 
-// Environ is the process's environment with the session's over it, for exec.Cmd.Env.
+// Environ returns the process's environment, overlaid with the session's, for
+// exec.Cmd.Env.
 func (s *Session) Environ() []string { return append(os.Environ(), s.Env...) }
 
-// StartKeyring starts gnome-keyring: Unlocked, or else without a password.
+// StartKeyring starts gnome-keyring and waits until it serves the bus. With
+// Unlocked it is given the password of the login keyring, with any other state
+// none.
 func (s *Session) StartKeyring(state Keyring) {
 	s.tb.Helper()
-	args := []string{"--foreground", "--components=secrets", "--control-directory=" + filepath.Join(s.runtimeDir, "keyring")}
+	control := filepath.Join(s.runtimeDir, "keyring")
+	args := []string{"--foreground", "--components=secrets", "--control-directory=" + control}
 	var password io.Reader
 	if state == Unlocked {
 		args = append(args, "--unlock")
@@ -150,13 +161,15 @@ func (s *Session) StartKeyring(state Keyring) {
 	s.keyring = s.run(password, "gnome-keyring-daemon", args...)
 	s.wait("gnome-keyring", func(ctx context.Context, conn *dbus.Conn) bool {
 		var owned bool
-		err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&owned)
+		err := conn.BusObject().CallWithContext(ctx,
+			"org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&owned)
 		if err != nil || !owned || state != Unlocked {
 			return err == nil && owned
 		}
 		login := conn.Object("org.freedesktop.secrets", "/org/freedesktop/secrets/collection/login")
 		var locked bool
-		err = login.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, "org.freedesktop.Secret.Collection", "Locked").Store(&locked)
+		err = login.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
+			"org.freedesktop.Secret.Collection", "Locked").Store(&locked)
 		return err == nil && !locked
 	})
 }
@@ -164,7 +177,8 @@ func (s *Session) StartKeyring(state Keyring) {
 // StopKeyring kills gnome-keyring and waits until it is gone.
 func (s *Session) StopKeyring() { s.keyring.kill() }
 
-// StartBus starts the session bus anew, at the same address, after [Session.StopBus].
+// StartBus starts the session bus again after [Session.StopBus], at the same
+// address.
 func (s *Session) StartBus() {
 	s.tb.Helper()
 	_ = os.Remove(strings.TrimPrefix(s.Address, "unix:path="))
@@ -175,13 +189,14 @@ func (s *Session) StartBus() {
 // StopBus kills the session bus and waits until it is gone.
 func (s *Session) StopBus() { s.bus.kill() }
 
-// FreezeKeyring stops gnome-keyring (SIGSTOP): it answers nothing until [Session.ThawKeyring].
+// FreezeKeyring stops gnome-keyring with SIGSTOP. It answers nothing until
+// [Session.ThawKeyring].
 func (s *Session) FreezeKeyring() { s.keyring.signal(syscall.SIGSTOP) }
 
 // ThawKeyring continues gnome-keyring.
 func (s *Session) ThawKeyring() { s.keyring.signal(syscall.SIGCONT) }
 
-// FreezeBus stops the session bus (SIGSTOP).
+// FreezeBus stops the session bus with SIGSTOP, until [Session.ContinueBus].
 func (s *Session) FreezeBus() { s.bus.signal(syscall.SIGSTOP) }
 
 // ContinueBus continues the session bus.
@@ -194,7 +209,7 @@ func (s *Session) write(path, text string) {
 	}
 }
 
-// wait calls ready with a connection to the bus until it is.
+// wait connects to the bus, and calls ready until it returns true.
 func (s *Session) wait(what string, ready func(context.Context, *dbus.Conn) bool) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -212,13 +227,15 @@ func (s *Session) wait(what string, ready func(context.Context, *dbus.Conn) bool
 	s.tb.Fatalf("%s did not start: bus: %s; keyring: %s", what, s.bus.said(), s.keyring.said())
 }
 
+// run starts a daemon in the session.
 func (s *Session) run(stdin io.Reader, name string, args ...string) *daemon {
 	s.tb.Helper()
 	d := &daemon{cmd: exec.Command(name, args...), ended: make(chan struct{})}
 	d.cmd.Env = s.Environ()
 	d.cmd.Stdin = stdin
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
-	// A test binary that is killed runs no cleanup.
+	// A test binary that is killed runs no cleanup, so the kernel kills the
+	// daemon.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	d.cmd.WaitDelay = time.Second
 	if err := d.cmd.Start(); err != nil {
@@ -231,10 +248,11 @@ func (s *Session) run(stdin io.Reader, name string, args ...string) *daemon {
 	return d
 }
 
-// daemon is a process that ends with the test. A nil daemon was never started.
+// daemon is a process that ends with the test. A nil daemon is one that was
+// never started.
 type daemon struct {
 	cmd    *exec.Cmd
-	output bytes.Buffer // read after ended only
+	output bytes.Buffer // to be read only after ended is closed
 	ended  chan struct{}
 }
 
@@ -256,7 +274,8 @@ func (d *daemon) signal(sig syscall.Signal) {
 	}
 }
 
-// kill ends the daemon's process group: the bus starts others.
+// kill ends the daemon's whole process group, because the bus starts processes
+// of its own.
 func (d *daemon) kill() {
 	if d.running() {
 		_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
@@ -264,6 +283,7 @@ func (d *daemon) kill() {
 	}
 }
 
+// said describes the daemon for a test's failure.
 func (d *daemon) said() string {
 	switch {
 	case d == nil:

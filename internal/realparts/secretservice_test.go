@@ -13,7 +13,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 )
 
-// What a session promises is asked of it by a program that is not ours.
+// A program that is not ours finds the keyring in the state that the session
+// promises.
 func TestSecretService(t *testing.T) {
 	t.Parallel()
 	tool := realparts.Need(t, "secret-tool")[0]
@@ -37,7 +38,7 @@ func TestSecretService(t *testing.T) {
 	}
 }
 
-// A prompt of the real gnome-keyring is shown to the person, who dismisses it.
+// A prompt of the real gnome-keyring is shown to the user and dismissed.
 func TestDismissPrompts(t *testing.T) {
 	t.Parallel()
 	tool := realparts.Need(t, "secret-tool")[0]

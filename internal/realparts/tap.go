@@ -15,8 +15,10 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Tap lies between a process and the session bus, and hands on what they say to each other. A test that arms it has something
-// happen at one message, such as the end of the process, which then did so much and no more of its call to the secret service.
+// Tap lies between a process and the session bus, and passes on their messages.
+// A test arms it to make something happen at one message. If it kills the
+// process there, the process has done exactly this part of its call to the
+// secret service.
 type Tap struct {
 	Env string // "NAME=value" after Session.Env, for the process
 
@@ -26,10 +28,10 @@ type Tap struct {
 	mu    sync.Mutex
 	open  []net.Conn
 	steps []string
-	do    func() (handOn bool)
+	do    func() (pass bool)
 }
 
-// Tap returns a tap on the session's bus, which ends with the test.
+// Tap returns a tap on the session's bus. It ends with the test.
 func (s *Session) Tap() *Tap {
 	s.tb.Helper()
 	dir, err := os.MkdirTemp("", "tap")
@@ -41,7 +43,10 @@ func (s *Session) Tap() *Tap {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	p := &Tap{Env: "DBUS_SESSION_BUS_ADDRESS=unix:path=" + path, bus: strings.TrimPrefix(s.Address, "unix:path=")}
+	p := &Tap{
+		Env: "DBUS_SESSION_BUS_ADDRESS=unix:path=" + path,
+		bus: strings.TrimPrefix(s.Address, "unix:path="),
+	}
 	p.conns.Go(func() {
 		for {
 			conn, err := ln.Accept()
@@ -64,15 +69,17 @@ func (s *Session) Tap() *Tap {
 	return p
 }
 
-// Arm has do run when the last of steps comes, after the others in this order. A step is "call Member" or "reply Member", as in
-// "call CreateItem". What do returns is whether this message is handed on; if not, nothing after it is either.
-func (p *Tap) Arm(do func() (handOn bool), steps ...string) {
+// Arm makes the tap call do at the last of steps, after the others have passed
+// in this order. A step is "call Member" or "reply Member", as in "call
+// CreateItem". do returns whether the message is passed on. If it is not, no
+// message after it is either.
+func (p *Tap) Arm(do func() (pass bool), steps ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.do, p.steps = do, steps
 }
 
-// pass reports whether a message is handed on.
+// pass reports whether a message is passed on.
 func (p *Tap) pass(step string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,6 +90,7 @@ func (p *Tap) pass(step string) bool {
 	return len(p.steps) > 0 || p.do()
 }
 
+// serve passes on the messages of one connection to the bus.
 func (p *Tap) serve(conn net.Conn) {
 	defer conn.Close()
 	bus, err := net.Dial("unix", p.bus)
@@ -94,7 +102,9 @@ func (p *Tap) serve(conn net.Conn) {
 	p.open = append(p.open, conn, bus)
 	p.mu.Unlock()
 	up, down := bufio.NewReader(conn), bufio.NewReader(bus)
-	for { // authentication: the bus answers each line but the last with one
+	// The connection begins with the lines of the authentication. The bus
+	// answers each of them except the last.
+	for {
 		line, err := up.ReadString('\n')
 		if err != nil {
 			return
@@ -108,24 +118,24 @@ func (p *Tap) serve(conn net.Conn) {
 		}
 		_, _ = io.WriteString(conn, line)
 	}
-	var calls sync.Map // the member by the serial
+	var calls sync.Map // the member of each call, by its serial
 	p.conns.Go(func() {
 		defer conn.Close()
-		hand(down, conn, func(m *dbus.Message) bool {
+		forward(down, conn, func(m *dbus.Message) bool {
 			member, _ := calls.Load(m.Headers[dbus.FieldReplySerial].Value())
 			name, _ := member.(string)
 			return m.Type != dbus.TypeMethodReply || p.pass("reply "+name)
 		})
 	})
-	hand(up, bus, func(m *dbus.Message) bool {
+	forward(up, bus, func(m *dbus.Message) bool {
 		name, _ := m.Headers[dbus.FieldMember].Value().(string)
 		calls.Store(m.Serial(), name)
 		return m.Type != dbus.TypeMethodCall || p.pass("call "+name)
 	})
 }
 
-// hand hands messages on, as long as they pass.
-func hand(from io.Reader, to io.Writer, pass func(*dbus.Message) bool) {
+// forward copies messages until one does not pass.
+func forward(from io.Reader, to io.Writer, pass func(*dbus.Message) bool) {
 	for {
 		var raw bytes.Buffer
 		m, err := dbus.DecodeMessage(io.TeeReader(from, &raw))

@@ -12,7 +12,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
 )
 
-// greet is the program under test: it signs in and calls an API. What tells its test from real life is its Config.
+// greet is the program under test: it signs in and calls an API. The test
+// passes it another Config than a user's computer would.
 func greet(ctx context.Context, cfg oauthclient.Config, api string) (string, error) {
 	client, err := oauthclient.New(cfg)
 	if err != nil {
@@ -32,11 +33,13 @@ func greet(ctx context.Context, cfg oauthclient.Config, api string) (string, err
 	return fmt.Sprintf("%s, %s!", body, session.Account().Username), err
 }
 
-// The test of a program: a server, an API behind it, the program.
+// This is the test of a program: it starts a server and an API, and runs the
+// program against them.
 func ExampleNewServer() {
 	TestGreet := func(t testing.TB) {
 		server := oauthtest.NewServer(t, nil)
-		api := httptest.NewServer(server.Protect("email", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "Hello") })))
+		hello := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "Hello") }
+		api := httptest.NewServer(server.Protect("email", http.HandlerFunc(hello)))
 		defer api.Close()
 
 		greeting, err := greet(context.Background(), server.Config(), api.URL)

@@ -10,8 +10,8 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
 )
 
-// Whatever flow a program chooses, against whatever the server requires, the person gets through; and each flow uses the endpoints that are
-// its own, and no others.
+// Each flow completes, whatever the server requires, and uses its own endpoints
+// and no others.
 func TestEveryFlow(t *testing.T) {
 	for name, flow := range map[string]oauthclient.Flow{
 		"browser": oauthclient.FlowBrowser, "paste": oauthclient.FlowPaste, "device": oauthclient.FlowDevice, "auto": oauthclient.FlowAuto,

@@ -1,17 +1,37 @@
-// Package oauthtest is an authorization server for tests, as net/http/httptest is for HTTP.
+// Package oauthtest provides an authorization server for tests, as
+// net/http/httptest does for HTTP.
 //
-// A program that signs in with [oauthclient] is tested in three lines, without a browser, a network or a registration:
+// A program that signs in with [oauthclient] is tested in three lines, without
+// a browser, a network or a registration:
 //
 //	server := oauthtest.NewServer(t, nil)
 //	client, err := oauthclient.New(server.Config())
 //	session, err := client.Login(ctx, nil)
 //
-// The server listens on 127.0.0.1 and is real: metadata, authorization, the redirect to the program's own listener, token
-// endpoint, signed ID tokens. Only the person is played: "alice" signs in and agrees at once, unless [Server.Deny] was called.
+// The server listens on 127.0.0.1 and is a real one. It has metadata, an
+// authorization endpoint, the redirect to the program's own listener, a token
+// endpoint and signed ID tokens. Only the user is scripted: "alice" signs in
+// and allows what the program asks for.
 //
-// It is strict where many providers are lenient: PKCE with S256, redirect URIs compared as strings but for the port, codes and refresh tokens that
-// work once. A refresh token that is presented a second time ends the session. So a program's mistakes show in its tests, and not only at
-// the strictest of its users' providers. Options.Misbehave makes the server the opposite of strict.
+// # Testing what goes wrong
+//
+// A program should be tested in the situations that its users meet:
+//
+//   - [Server.Deny]: the user says no.
+//   - [Server.Expire]: an API rejects a token that looked good.
+//   - [Server.Revoke]: the provider has ended the session.
+//   - [Options].Misbehave: an endpoint fails, or answers with nonsense.
+//
+// [Server.Protect] makes an API that accepts the server's tokens, and
+// [Server.Requests] counts what the program sent.
+//
+// # Strictness
+//
+// The server is strict where many providers are lenient. It demands PKCE with
+// S256, compares redirect URIs as strings except for the port (RFC 8252 §7.3),
+// and accepts a code or a refresh token once. A refresh token that is presented
+// a second time ends the session (RFC 9700 §4.14.2). So a program's mistakes
+// show in its tests, and not first at the strictest provider of its users.
 package oauthtest
 
 import (
@@ -20,6 +40,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -34,105 +55,130 @@ const (
 	userName = "alice"
 )
 
-// Options changes what a server does; the zero Options are strict. [NewServer] copies it.
+// Options changes what a server does. The zero Options are strict. [NewServer]
+// copies them.
 type Options struct {
-	// Claims describe the person, besides and over sub, name, preferred_username, email and email_verified. Those of the standard
-	// scopes are told with their scope only; others always. nil: alice.
+	// Claims describe the user. They are added to sub, name,
+	// preferred_username, email and email_verified, and replace those. A claim
+	// that belongs to a standard scope is released with that scope only, any
+	// other always. nil means the claims of alice.
 	Claims map[string]any
-	// TokenLifetime is how long access and ID tokens are good; 0: five minutes.
+	// TokenLifetime is the lifetime of access tokens and ID tokens. 0 means
+	// five minutes.
 	TokenLifetime time.Duration
-	// Scopes are granted at most, and what [Server.Config] asks for; nil: whatever is asked for. A refresh token comes with offline_access.
+	// Scopes are those that can be granted, and those that [Server.Config] asks
+	// for. nil means that every scope is granted, and that the Config asks for
+	// openid, profile, email and offline_access. Only offline_access brings a
+	// refresh token.
 	Scopes []string
-	// RequireDPoP refuses tokens and requests without a proof (RFC 9449), and demands nonces.
+	// RequireDPoP rejects tokens and requests without a proof (RFC 9449), and
+	// demands nonces. The Config turns DPoP on.
 	RequireDPoP bool
-	// RequirePAR refuses authorization requests that were not pushed (RFC 9126).
+	// RequirePAR rejects authorization requests that were not pushed (RFC
+	// 9126). The Config then pushes them.
 	RequirePAR bool
-	// Misbehave is called once for each endpoint when the server starts, and what it returns answers in the endpoint's place;
-	// next is the strict behaviour. nil: strict. The endpoints are metadata, jwks, authorize, token, par, device, verification,
-	// revocation, introspection, userinfo, end_session and registration; return next for those that shall behave.
+	// Misbehave, if not nil, is called once for each endpoint when the server
+	// starts. The handler that it returns answers instead of next, which is the
+	// strict behaviour. Return next for the endpoints that shall behave.
+	//
+	// The endpoints are metadata, jwks, authorize, token, par, device,
+	// verification, revocation, introspection, userinfo, end_session and
+	// registration. It must return next for names that it does not know: later
+	// versions may have more.
 	Misbehave func(endpoint string, next http.Handler) http.Handler
 }
 
-// Server is an authorization server on a loopback address. It is safe for concurrent use.
+// Server is an authorization server on a loopback address. Create it with
+// [NewServer]. It is safe for concurrent use.
 type Server struct {
-	// URL is the issuer, http://127.0.0.1:port.
+	// URL is the issuer, http://127.0.0.1:port. It must not be changed.
 	URL string
 
 	opts   Options
 	auth   *authserver.Server
 	ctx    context.Context // ends with the test
-	visits sync.WaitGroup
-	client *http.Transport
+	visits sync.WaitGroup  // of browsers on their last page
+	client *http.Transport // of all browsers
 }
 
-// NewServer starts a server, which stops when the test ends. nil opts: the zero Options.
+// NewServer starts a server. It stops when the test ends. If opts is nil, the
+// zero Options apply. A server that cannot start fails the test with Fatalf.
 func NewServer(tb testing.TB, opts *Options) *Server {
 	tb.Helper()
 	s := &Server{client: &http.Transport{}}
 	if opts != nil {
 		s.opts = *opts
 	}
-	claims := map[string]any{
-		"sub": userName, "name": "Alice Example", "preferred_username": userName, "email": "alice@example.com", "email_verified": true,
-	}
-	maps.Copy(claims, s.opts.Claims)
-
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatalf("oauthtest: no port on 127.0.0.1: %v", err)
 	}
 	s.URL = "http://" + ln.Addr().String()
-	s.auth, err = authserver.New(authserver.Config{
+	s.auth, err = authserver.New(s.config(tb.Name()))
+	if err != nil {
+		_ = ln.Close()
+		tb.Fatalf("oauthtest: %v", err)
+	}
+	hs := &httptest.Server{Listener: ln, Config: &http.Server{Handler: s.auth}}
+	hs.Start()
+
+	var cancel context.CancelFunc
+	s.ctx, cancel = context.WithCancel(context.Background())
+	tb.Cleanup(func() {
+		cancel()
+		s.visits.Wait()
+		s.client.CloseIdleConnections()
+		// A request that Misbehave holds must not hold the test.
+		hs.CloseClientConnections()
+		hs.Close()
+	})
+	return s
+}
+
+// config translates the Options for the server. name is shown as the client's.
+func (s *Server) config(name string) authserver.Config {
+	claims := map[string]any{
+		"sub": userName, "name": "Alice Example", "preferred_username": userName,
+		"email": "alice@example.com", "email_verified": true,
+	}
+	maps.Copy(claims, s.opts.Claims)
+	redirects := []string{
+		"http://127.0.0.1/callback", "http://[::1]/callback", "http://localhost/callback",
+	}
+	return authserver.Config{
 		Issuer: s.URL,
 		Clients: []authserver.Client{{
-			ID:                     clientID,
-			Name:                   tb.Name(),
-			RedirectURIs:           []string{"http://127.0.0.1/callback", "http://[::1]/callback", "http://localhost/callback"},
-			PostLogoutRedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback", "http://localhost/callback"},
+			ID: clientID, Name: name, RedirectURIs: redirects, PostLogoutRedirectURIs: redirects,
 		}},
 		Users:               map[string]map[string]any{userName: claims},
 		AutoUser:            userName,
 		Scopes:              s.opts.Scopes,
 		AccessTokenLifetime: s.opts.TokenLifetime,
 		IDTokenLifetime:     s.opts.TokenLifetime,
-		DeviceInterval:      time.Second,
+		DeviceInterval:      time.Second, // the least, so that tests of the device flow are quick
 		RequirePAR:          s.opts.RequirePAR,
 		RequireDPoP:         s.opts.RequireDPoP,
 		DPoPNonce:           s.opts.RequireDPoP,
 		ResourceNonce:       s.opts.RequireDPoP,
 		OpenRegistration:    true,
 		Misbehave:           s.opts.Misbehave,
-	})
-	if err != nil {
-		_ = ln.Close()
-		tb.Fatalf("oauthtest: %v", err)
 	}
-	hs := httptest.NewUnstartedServer(s.auth)
-	_ = hs.Listener.Close()
-	hs.Listener = ln
-	hs.Start()
-
-	ctx, cancel := context.WithCancel(context.Background())
-	s.ctx = ctx
-	tb.Cleanup(func() {
-		cancel()
-		s.visits.Wait()
-		s.client.CloseIdleConnections()
-		hs.CloseClientConnections() // a request that Misbehave holds must not hold the test
-		hs.Close()
-	})
-	return s
 }
 
-// Config returns what a program needs to sign in at the server: each time with an empty [tokenstore.Memory] and with a browser of its own, in
-// which nobody is signed in yet. Whatever flow the program chooses, its UI goes through with it.
-// A changed Loopback.Path is refused, as by any provider where it is not registered.
+// Config returns the configuration of a program that signs in at the server.
+// Each call returns one with an empty [tokenstore.Memory] of its own, and with
+// a browser of its own, in which nobody is signed in yet. Its UI completes
+// whatever flow the program chooses.
+//
+// The caller may change the Config before it passes it to [oauthclient.New]. A
+// changed Loopback.Path is not registered, so the server rejects it as any
+// provider would.
 func (s *Server) Config() oauthclient.Config {
 	scopes := []string{"openid", "profile", "email", "offline_access"}
 	if s.opts.Scopes != nil {
-		scopes = append([]string{}, s.opts.Scopes...)
+		scopes = slices.Clone(s.opts.Scopes)
 	}
-	person := &person{server: s}
+	user := s.newUser()
 	return oauthclient.Config{
 		Issuer:     s.URL,
 		ClientID:   clientID,
@@ -140,25 +186,31 @@ func (s *Server) Config() oauthclient.Config {
 		DPoP:       s.opts.RequireDPoP,
 		RequirePAR: s.opts.RequirePAR,
 		Store:      new(tokenstore.Memory),
-		UI:         oauthclient.UI{OpenURL: person.open, Instruct: person.instruct},
+		UI:         oauthclient.UI{OpenURL: user.openURL, Instruct: user.instruct},
 	}
 }
 
-// Protect returns an API that takes the server's access tokens: a request whose token has scope goes to h, any other is answered
-// with the challenge that belongs to it (RFC 6750, RFC 9449). scope "" is any; several are separated by spaces.
+// Protect returns an API that accepts the server's access tokens. A request
+// with a token that has scope goes to h. Any other is answered with the
+// challenge that says what it lacks (RFC 6750 §3, RFC 9449 §7.1). scope ""
+// accepts any token; several scopes are separated by spaces.
 func (s *Server) Protect(scope string, h http.Handler) http.Handler {
 	return s.auth.Protect(authserver.Resource{Scope: scope}, h)
 }
 
-// Deny has the next person who is asked say no, once: Login returns [oauthclient.ErrAccessDenied].
+// Deny makes the next login fail with [oauthclient.ErrAccessDenied]. The logins
+// after it succeed again.
 func (s *Server) Deny() { s.auth.Deny() }
 
-// Expire ends every access token issued so far; refresh tokens go on. The program does not know: it learns from a 401.
+// Expire ends all access tokens issued so far. Their refresh tokens stay good.
+// The program is not told: it learns it when an API answers with 401.
 func (s *Server) Expire() { s.auth.Expire() }
 
-// Revoke ends every session so far, with all of its tokens: the next refresh is [oauthclient.ErrLoginRequired].
+// Revoke ends all sessions so far, with all of their tokens. The next refresh
+// fails with [oauthclient.ErrLoginRequired].
 func (s *Server) Revoke() { s.auth.Revoke() }
 
-// Requests returns how many requests an endpoint has had, refused ones among them: "token", "jwks", "metadata" and the others that
-// [Options].Misbehave lists.
+// Requests returns the number of requests to an endpoint so far, whatever the
+// answer was. The names are those that [Options].Misbehave lists; it is 0 for
+// any other.
 func (s *Server) Requests(endpoint string) int { return s.auth.Requests(endpoint) }

@@ -68,7 +68,7 @@ const (
 		"&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256"
 )
 
-// The person goes through with whatever a login offers, here without the login.
+// The user completes whatever a login offers. Here there is no login around it.
 func TestInstruct(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)
 	ui := server.Config().UI
@@ -206,7 +206,7 @@ func TestMisbehave(t *testing.T) {
 	require.Equal(t, 1, server.Requests("token"))
 }
 
-// A program with a redirect path that is not registered hears of it at once.
+// A program with a redirect path that is not registered learns it at once.
 func TestTheProviderRefusingEndsTheLogin(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)
 	cfg := server.Config()

@@ -1,9 +1,15 @@
 // Package browser drives a real Chromium through the pages of a login.
 //
-// Chromium is not started by the test. The program under test opens its browser as it does on a desktop, through xdg-open,
-// which honours $BROWSER; that names a wrapper made here. The first time, the wrapper starts Chromium, headless and with a profile
-// of its own, and stays while it runs; later it hands its URL to the one that runs, as a desktop browser does. [Chromium.Drive]
-// opens each URL in a tab and clicks. (Chromium itself starts on a blank page: chromedp cannot attach safely to one that loads.)
+// The test does not start Chromium. The program under test opens its browser as
+// on a desktop: through xdg-open, which honours $BROWSER, and that names a
+// wrapper made here. At first the wrapper starts Chromium, headless and with a
+// profile of its own, and stays while it runs. Later it passes its URL to the
+// running one, as a desktop browser does. [Chromium.Drive] opens each URL in a
+// tab and clicks. (Chromium itself starts on a blank page, because chromedp
+// cannot attach safely to a page that loads.)
+//
+// authserver.User is not used here, because these tests are about what a real
+// browser does: its history, referrer, cache and scripts.
 package browser
 
 import (
@@ -30,29 +36,34 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds every wait on the browser. Two busy cores start Chromium in a few seconds.
+// patience bounds every wait on the browser. Two busy cores start Chromium in a
+// few seconds.
 const patience = 60 * time.Second
 
-// Chromium is one browser profile, and the Chromium that runs on it once something was opened. It is for one goroutine.
+// Chromium is one browser profile, and the Chromium that runs on it once a page
+// was opened. It must not be used concurrently.
 type Chromium struct {
 	tb      testing.TB
 	dir     string               // wrapper, profile, queue of URLs, log
-	blank   context.Context      // the page that Chromium was started with; nil: not attached
+	blank   context.Context      // the page that Chromium was started with; nil before it is attached
 	page    context.Context      // the page driven last
 	opened  int                  // how many queued URLs were driven
 	cancels []context.CancelFunc // of every page
 }
 
-// New prepares a Chromium without starting it. The test skips or fails where Chromium or xdg-open is missing.
+// New prepares a Chromium without starting it. It needs Chromium and xdg-open
+// (see realparts.Need).
 func New(tb testing.TB) *Chromium {
 	tb.Helper()
 	paths := realparts.Need(tb, "chromium", "xdg-open")
-	// Not tb.TempDir: Chromium's last writes may come while it is removed, which would fail the test.
+	// Not tb.TempDir: Chromium may still write while the directory is removed,
+	// and that would fail the test.
 	dir, err := os.MkdirTemp("", "nativeoauth-chromium-")
 	require.NoError(tb, err)
 	c := &Chromium{tb: tb, dir: dir}
 
-	// mkdir decides who is first; it stays until the browser ends, as on a desktop. It never fails: xdg-open would try again.
+	// mkdir decides which wrapper is first. That one stays until the browser
+	// ends, as on a desktop. It never fails, because xdg-open would try again.
 	script := fmt.Sprintf(`#!/bin/sh
 printf '%%s\n' "$1" >>'%[1]s/urls'
 if mkdir '%[1]s/home' 2>/dev/null; then
@@ -70,10 +81,11 @@ exit 0
 	return c
 }
 
-// Wrapper is the path that $BROWSER is to name.
+// Wrapper returns the path that $BROWSER has to name.
 func (c *Chromium) Wrapper() string { return filepath.Join(c.dir, "open") }
 
-// Env is what a program's environment needs, for it to open its pages here.
+// Env returns the environment variables that make a program open its pages
+// here.
 func (c *Chromium) Env() []string { return []string{"BROWSER=" + c.Wrapper()} }
 
 // Open opens url as a program without the SDK would, with xdg-open.
@@ -82,16 +94,17 @@ func (c *Chromium) Open(url string) {
 	cmd := exec.Command("xdg-open", url)
 	cmd.Env = append(os.Environ(), c.Env()...)
 	require.NoError(c.tb, cmd.Start())
-	go func() { _ = cmd.Wait() }() // where it became Chromium, it ends with it
+	go func() { _ = cmd.Wait() }() // if it became Chromium, it ends with it
 }
 
-// Step is one thing that a person does, or sees, on a page.
+// Step is one thing that a user does or sees on a page.
 type Step struct {
 	Name string
 	Do   chromedp.Action[chromedp.Void]
 }
 
-// Fill types text into the field that the CSS selector names, in place of what is there.
+// Fill types text into the field that the CSS selector names, in place of what
+// is there.
 func Fill(selector, text string) Step {
 	return Step{fmt.Sprintf("fill %s", selector), chromedp.Steps(
 		chromedp.WaitVisible(chromedp.CSS(selector)),
@@ -105,7 +118,8 @@ func Click(selector string) Step {
 	return Step{fmt.Sprintf("click %s", selector), chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)}
 }
 
-// See waits until the page's visible text holds text, through any number of navigations.
+// See waits until the page's visible text holds text, through any number of
+// navigations.
 func See(text string) Step {
 	return Step{fmt.Sprintf("see %q", text), func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
 		for {
@@ -122,7 +136,8 @@ func See(text string) Step {
 	}}
 }
 
-// Screenshot writes a picture of the page to path, as PNG, once nothing moves on it.
+// Screenshot writes a picture of the page to path, as PNG, once nothing moves
+// on it.
 func Screenshot(path string) Step {
 	return Step{"take a screenshot", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
 		const still = "Promise.allSettled(document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 1e4).map(a => a.finished)).then(() => 0)"
@@ -152,7 +167,8 @@ func Window(width, height int64) Step {
 	return Step{"change the window", chromedp.EmulateViewport(width, height)}
 }
 
-// Script runs a JavaScript expression, awaits it, and stores the string that it gives. The page's policy does not bind it.
+// Script runs a JavaScript expression, awaits it, and stores the resulting
+// string. The page's policy does not apply to it.
 func Script(expression string, result *string) Step {
 	return Step{"run a script", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
 		text, err := chromedp.Evaluate[string](expression, chromedp.EvalAwaitPromise)(ctx, t)
@@ -161,8 +177,8 @@ func Script(expression string, result *string) Step {
 	}}
 }
 
-// Drive waits for the next page that a program opened, and does the steps there. It fails the test, showing what the page
-// said, where a step cannot be done.
+// Drive waits for the next page that a program opened, and does the steps
+// there. If a step fails, it fails the test and shows the page's text.
 func (c *Chromium) Drive(steps ...Step) {
 	c.tb.Helper()
 	c.page = c.next()
@@ -186,7 +202,7 @@ func (c *Chromium) Continue(steps ...Step) {
 	}
 }
 
-// Location is the URL of the page that was driven last.
+// Location returns the URL of the page that was driven last.
 func (c *Chromium) Location() string {
 	c.tb.Helper()
 	url, err := chromedp.Run(c.page, chromedp.Location())
@@ -194,7 +210,7 @@ func (c *Chromium) Location() string {
 	return url
 }
 
-// next opens the next URL that the wrapper was handed, in a tab of its own.
+// next opens the wrapper's next URL in a new tab.
 func (c *Chromium) next() context.Context {
 	c.tb.Helper()
 	var url string
@@ -220,7 +236,8 @@ func (c *Chromium) next() context.Context {
 	return page
 }
 
-// attach connects to the Chromium that the wrapper started, and to the blank page it shows.
+// attach connects to the Chromium that the wrapper started, and to the blank
+// page it shows.
 func (c *Chromium) attach() {
 	c.tb.Helper()
 	var socket string
@@ -236,7 +253,8 @@ func (c *Chromium) attach() {
 	require.NoError(c.tb, chromedp.Do(c.blank))
 }
 
-// blankPage asks Chromium, once it has written where it listens, for the page it started with.
+// blankPage finds the page that Chromium started with, after Chromium has
+// written its address.
 func (c *Chromium) blankPage() (socket string, page target.ID, ok bool) {
 	data, err := os.ReadFile(filepath.Join(c.dir, "profile", "DevToolsActivePort"))
 	port, path, found := strings.Cut(string(data), "\n")
@@ -262,7 +280,8 @@ func (c *Chromium) blankPage() (socket string, page target.ID, ok bool) {
 	return "", "", false
 }
 
-// eventually fails the test with what Chromium said, where ok does not come true.
+// eventually waits until ok returns true. If it does not, the test fails and
+// shows Chromium's log.
 func (c *Chromium) eventually(otherwise string, ok func() bool) {
 	c.tb.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
@@ -273,7 +292,7 @@ func (c *Chromium) eventually(otherwise string, ok func() bool) {
 	}
 }
 
-// describe is what the current page shows, for a failure.
+// describe returns what the current page shows, for a failure.
 func (c *Chromium) describe() string {
 	ctx, cancel := context.WithTimeout(c.page, 5*time.Second)
 	defer cancel()
@@ -286,10 +305,11 @@ func (c *Chromium) describe() string {
 	return fmt.Sprintf("the page %s says:\n%s", location, text)
 }
 
-// visibleText is what a person can read on the page.
+// visibleText returns what a user can read on the page.
 var visibleText = chromedp.Evaluate[string]("document.body ? document.body.innerText : ''")
 
-// close ends Chromium and removes its profile, which its children write to until they are gone too.
+// close ends Chromium and removes its profile. Its children write to the
+// profile until they have ended too.
 func (c *Chromium) close() {
 	for _, cancel := range slices.Backward(c.cancels) {
 		cancel()
@@ -307,8 +327,9 @@ func (c *Chromium) close() {
 	_ = os.RemoveAll(c.dir)
 }
 
-// processes are those that were started on this profile, found by their command lines: children name it too, and a process
-// that has ended has none, even where nobody has waited for it yet.
+// processes returns the processes of this profile. They are found by their
+// command lines: children name the profile too, and a process that has ended
+// has none, even if nobody has waited for it yet.
 func (c *Chromium) processes() []*os.Process {
 	var found []*os.Process
 	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")

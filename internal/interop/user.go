@@ -1,0 +1,80 @@
+package interop
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"sync"
+
+	"github.com/nativeoauth/nativeoauth/internal/authserver"
+)
+
+// User is authserver's scripted user, with an account at one of the real
+// providers. It is enough for pages that need no scripts, and a hundred times
+// faster than Chromium. The tests that are about a browser drive a real one
+// (package browser).
+type User struct {
+	*authserver.User
+
+	mu     sync.Mutex
+	asked  []url.Values // the queries of all requests of the browser
+	passed int          // how often the password was sent
+}
+
+// NewUser returns a user in whose browser nobody is signed in.
+func NewUser(issuer, name, password string) *User {
+	u := &User{User: authserver.NewUser(issuer, name)}
+	u.Password = password
+	// These providers limit their cookies to paths.
+	u.Client.Jar, _ = cookiejar.New(nil) // it never fails
+	u.Client.Transport = u
+	return u
+}
+
+// RoundTrip implements [http.RoundTripper]. It notes what the browser sends.
+func (u *User) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+		_ = r.Body.Close()
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	u.mu.Lock()
+	u.asked = append(u.asked, r.URL.Query())
+	if bytes.Contains(body, []byte("password")) { // as a form or as JSON
+		u.passed++
+	}
+	u.mu.Unlock()
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// Requests returns the queries of all requests so far.
+func (u *User) Requests() []url.Values {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return append([]url.Values(nil), u.asked...)
+}
+
+// Answers returns the authorization responses that came back to programs so
+// far.
+func (u *User) Answers() (answers []url.Values) {
+	for _, q := range u.Requests() {
+		if q.Get("state") != "" && (q.Get("code") != "" || q.Get("error") != "") {
+			answers = append(answers, q)
+		}
+	}
+	return answers
+}
+
+// Typed returns how often the user typed the password so far.
+func (u *User) Typed() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.passed
+}
