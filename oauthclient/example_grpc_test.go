@@ -12,12 +12,14 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// perRPC is a google.golang.org/grpc/credentials.PerRPCCredentials. So is that module's own oauth.TokenSource, which takes a session's
-// TokenSource as well: grpc.WithPerRPCCredentials(oauth.TokenSource{TokenSource: session.TokenSource()}).
+// perRPC implements google.golang.org/grpc/credentials.PerRPCCredentials. That
+// module has an implementation as well:
+//
+//	grpc.WithPerRPCCredentials(oauth.TokenSource{TokenSource: session.TokenSource()})
 type perRPC struct{ oauth2.TokenSource }
 
 func (c perRPC) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	token, err := c.Token() // refreshed when it is time
+	token, err := c.Token() // refreshes the token if need be
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +28,8 @@ func (c perRPC) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (c perRPC) RequireTransportSecurity() bool { return true }
 
-// Every gRPC call has the token that is good at the time. What takes an oauth2.TokenSource takes a session.
+// Every gRPC call gets a token that is valid at that time. A session works with
+// everything that takes an oauth2.TokenSource.
 func ExampleSession_TokenSource() {
 	provider := exampleProvider()
 	defer provider.Close()
@@ -43,9 +46,13 @@ func ExampleSession_TokenSource() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	credentials := perRPC{session.TokenSource()} // grpc.NewClient(target, grpc.WithPerRPCCredentials(credentials), …)
+	// grpc.NewClient(target, grpc.WithPerRPCCredentials(credentials), …)
+	credentials := perRPC{session.TokenSource()}
 
 	metadata, err := credentials.GetRequestMetadata(context.Background())
 	fmt.Println(strings.HasPrefix(metadata["authorization"], "Bearer "), err)
-	// Output: true <nil>
+	fmt.Println("TLS only:", credentials.RequireTransportSecurity())
+	// Output:
+	// true <nil>
+	// TLS only: true
 }

@@ -2,41 +2,41 @@ package oauthclient_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
-	"os"
 
 	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-func run(ctx context.Context, issuer, clientID, api string) error {
+// The user signs in once and stays signed in, also after a restart of the program.
+func Example() {
+	provider := exampleProvider()
+	defer provider.Close()
+
 	client, err := oauthclient.New(oauthclient.Config{
-		Issuer:   issuer,   // "https://login.example.com"
-		ClientID: clientID, // "my-cli", registered as a native app with http://127.0.0.1/callback
+		Issuer:   provider.URL, // "https://login.example.com"
+		ClientID: "my-cli",     // registered as a native app with http://127.0.0.1/callback
 		Scopes:   []string{"openid", "offline_access"},
+		Store:    &tokenstore.Memory{}, UI: provider.UI, // leave these out: keychain and browser
 	})
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	defer client.Close() // lets the browser load its page, and a refresh finish
 
-	session, err := client.SessionOrLogin(ctx, nil) // the stored session, else opens the browser
+	// The stored session is used if there is one. Otherwise the browser opens.
+	session, err := client.SessionOrLogin(context.Background(), nil)
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
-	resp, err := session.HTTPClient().Get(api) // refreshes the token when it is time, in however many processes
+	resp, err := session.HTTPClient().Get(provider.API + "/me") // refreshes the token if need be
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(os.Stdout, resp.Body)
-	return err
-}
-
-// The quick start: who signed in stays signed in, and the API is called as that person.
-func Example() {
-	// An error, and not log.Fatal, ends run: what is deferred there must happen.
-	if err := run(context.Background(), "https://login.example.com", "my-cli", "https://api.example.com/me"); err != nil {
-		log.Print(err)
-	}
+	body, err := io.ReadAll(resp.Body)
+	fmt.Println(string(body), err)
+	// Output: hello <nil>
 }
