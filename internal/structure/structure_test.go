@@ -3,7 +3,9 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -119,4 +121,49 @@ func TestEveryDrawnPackageIsExplained(t *testing.T) {
 	}
 	slices.Sort(missing)
 	require.Empty(t, missing, "the table of %s has no row for these packages", page)
+}
+
+// The refresh protocol is read file by file, so its files stay short enough for
+// that.
+func TestSessionFilesAreShort(t *testing.T) {
+	t.Parallel()
+	const limit = 500 // lines
+	require.NoError(t, walkGo(root, func(file string) error {
+		if path.Dir(file) != "internal/session" || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		data, err := os.ReadFile(filepath.Join(root, file))
+		if lines := strings.Count(string(data), "\n"); lines > limit {
+			t.Errorf("%s has %d lines; the limit is %d", file, lines, limit)
+		}
+		return err
+	}))
+}
+
+// The files that docs/house.md leads a reader to exist.
+func TestPageNamesFilesThatExist(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join(root, page))
+	require.NoError(t, err)
+	path := regexp.MustCompile("`([a-z_*/]+/[a-z_*0-9]+\\.go)`")
+	names := path.FindAllStringSubmatch(string(data), -1)
+	require.NotEmpty(t, names)
+	for _, m := range names {
+		found, err := filepath.Glob(filepath.Join(root, m[1]))
+		require.NoError(t, err)
+		if len(found) == 0 {
+			t.Errorf("%s names %s, which does not exist", page, m[1])
+		}
+	}
+	// The table of a refresh names files of internal/session.
+	_, table, ok := strings.Cut(string(data), "| file in `internal/session` |\n")
+	require.True(t, ok)
+	table, _, _ = strings.Cut(table, "\n\n")
+	name := regexp.MustCompile("`([a-z_]+\\.go)`")
+	for _, m := range name.FindAllStringSubmatch(table, -1) {
+		_, err := os.Stat(filepath.Join(root, "internal/session", m[1]))
+		if err != nil {
+			t.Errorf("%s names internal/session/%s, which does not exist", page, m[1])
+		}
+	}
 }
