@@ -12,12 +12,14 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// perRPC implements PerRPCCredentials of google.golang.org/grpc/credentials. The
-// type oauth.TokenSource of that module does the same for an oauth2.TokenSource.
+// perRPC implements google.golang.org/grpc/credentials.PerRPCCredentials. That
+// module has an implementation as well:
+//
+//	grpc.WithPerRPCCredentials(oauth.TokenSource{TokenSource: session.TokenSource()})
 type perRPC struct{ oauth2.TokenSource }
 
 func (c perRPC) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	token, err := c.Token() // refreshed when it is time
+	token, err := c.Token() // refreshes the token if need be
 	if err != nil {
 		return nil, err
 	}
@@ -26,15 +28,15 @@ func (c perRPC) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (c perRPC) RequireTransportSecurity() bool { return true }
 
-// A session is an oauth2.TokenSource for other packages. Here every gRPC call
-// carries a valid token.
+// Every gRPC call gets a token that is valid at that time. A session works with
+// everything that takes an oauth2.TokenSource.
 func ExampleSession_TokenSource() {
 	provider := exampleProvider()
 	defer provider.Close()
 
 	client, err := oauthclient.New(oauthclient.Config{
 		Issuer: provider.URL, ClientID: "my-cli", Scopes: []string{"offline_access"},
-		Store: &tokenstore.Memory{}, UI: provider.UI, // a real program leaves these out
+		Store: &tokenstore.Memory{}, UI: provider.UI, // yours leaves them out: the keychain, the browser
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -49,5 +51,8 @@ func ExampleSession_TokenSource() {
 
 	metadata, err := credentials.GetRequestMetadata(context.Background())
 	fmt.Println(strings.HasPrefix(metadata["authorization"], "Bearer "), err)
-	// Output: true <nil>
+	fmt.Println("TLS only:", credentials.RequireTransportSecurity())
+	// Output:
+	// true <nil>
+	// TLS only: true
 }

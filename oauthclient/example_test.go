@@ -2,42 +2,41 @@ package oauthclient_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
-	"os"
 
 	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-func run(ctx context.Context, issuer, clientID, api string) error {
+// The user signs in once and stays signed in, also after a restart of the program.
+func Example() {
+	provider := exampleProvider()
+	defer provider.Close()
+
 	client, err := oauthclient.New(oauthclient.Config{
-		Issuer:   issuer,   // "https://login.example.com"
-		ClientID: clientID, // "my-cli", registered as a native app with http://127.0.0.1/callback
+		Issuer:   provider.URL, // "https://login.example.com"
+		ClientID: "my-cli",     // registered as a native app with http://127.0.0.1/callback
 		Scopes:   []string{"openid", "offline_access"},
+		Store:    &tokenstore.Memory{}, UI: provider.UI, // leave these out: keychain and browser
 	})
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
-	defer client.Close() // waits for a refresh that is under way
+	defer client.Close() // lets the browser load its page, and a refresh finish
 
-	session, err := client.SessionOrLogin(ctx, nil) // the stored session, or a login in the browser
+	// The stored session is used if there is one. Otherwise the browser opens.
+	session, err := client.SessionOrLogin(context.Background(), nil)
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
-	resp, err := session.HTTPClient().Get(api) // refreshes the token if that is due
+	resp, err := session.HTTPClient().Get(provider.API + "/me") // refreshes the token if need be
 	if err != nil {
-		return err
+		log.Fatal(err)
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(os.Stdout, resp.Body)
-	return err
-}
-
-// The user signs in once. Later runs of the program use the stored session.
-func Example() {
-	// run returns its error, because log.Fatal in it would skip client.Close.
-	const issuer, api = "https://login.example.com", "https://api.example.com/me"
-	if err := run(context.Background(), issuer, "my-cli", api); err != nil {
-		log.Print(err)
-	}
+	body, err := io.ReadAll(resp.Body)
+	fmt.Println(string(body), err)
+	// Output: hello <nil>
 }

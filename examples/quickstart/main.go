@@ -1,4 +1,5 @@
-// Quickstart signs in, and calls an API as the person who did. Run it again, and it does so without asking.
+// Quickstart signs a user in and calls an API with the user's token. When it runs
+// again, it does so without a prompt.
 //
 //	go run ./examples/quickstart https://login.example.com my-cli https://api.example.com/me
 package main

@@ -19,15 +19,19 @@ import (
 )
 
 var (
-	removed = flag.String("removals", "", `take away the defences of these items ("all", "S14", "S14,S29"), and see their tests fail; "": only see that each removal still fits`)
-	list    = flag.Bool("v-removals", false, "show why each test failed")
+	removed = flag.String("removals", "",
+		`take away the defences of these items ("all", "S14", "S14,S29"), and see their tests fail;`+
+			` "": only check that each removal still fits`)
+	list = flag.Bool("v-removals", false, "show why each test failed")
 )
 
-// removal takes one defence away: old becomes new in file, once. The tests of room that carry the item's number must fail then.
+// removal takes one defence away: old becomes new in file. old must occur there
+// exactly once. The tests of the package pkg that carry the item's number must
+// fail then.
 type removal struct {
 	item           int
 	file, old, new string
-	room           string // "": the file's
+	pkg            string // "": the package of file
 }
 
 var removals = []removal{
@@ -172,65 +176,83 @@ var removals = []removal{
 	{90, "internal/peer/peer_linux.go", "if s.inode == 0 {", "if false {", ""},
 }
 
-// Each defence of the list is where the list says. With -removals they are taken away, one after the other, on an overlay that leaves the
-// tree as it is: the tests that carry the number must notice.
+// Without flags, each removal must fit the source. With -removals, the defences
+// are taken away one after the other, and the tests that carry the number must
+// notice. An overlay replaces the file for the compiler, so the tree stays as it
+// is.
 func TestRemovals(t *testing.T) {
 	all := tests(t)
-	names := func(room string, item int) string {
-		var list []string
-		for _, w := range all {
-			if w.dir == room && w.items[item] != 0 && strings.HasPrefix(w.name, "Test") {
-				list = append(list, w.name)
-			}
-		}
-		return "^(" + strings.Join(list, "|") + ")$"
-	}
-	failed, ran := 0, 0
+	noticed, ran := 0, 0
 	for i, r := range removals {
-		r.room = cmp.Or(r.room, filepath.ToSlash(filepath.Dir(r.file)))
-		path, err := filepath.Abs(filepath.Join(root, r.file))
-		require.NoError(t, err)
-		src, err := os.ReadFile(path)
-		require.NoError(t, err)
-		if n := strings.Count(string(src), r.old); n != 1 {
-			t.Errorf("S%d: %q is %d times in %s; the list of removals is behind the code", r.item, r.old, n, r.file)
-			continue
+		r.pkg = cmp.Or(r.pkg, filepath.ToSlash(filepath.Dir(r.file)))
+		path, mutant := r.apply(t)
+		run := carrying(all, r.pkg, r.item)
+		if run == "" {
+			t.Errorf("S%d: no test of %s carries it", r.item, r.pkg)
 		}
-		run := names(r.room, r.item)
-		if run == "^()$" {
-			t.Errorf("S%d: no test of %s carries it", r.item, r.room)
-			continue
-		}
-		if !slices.Contains(strings.Split(*removed, ","), "S"+strconv.Itoa(r.item)) && *removed != "all" {
+		if mutant == "" || run == "" || !chosen(r.item) {
 			continue
 		}
 		ran++
-		mutant := filepath.Join(t.TempDir(), "mutant.go")
-		require.NoError(t, os.WriteFile(mutant, []byte(strings.Replace(string(src), r.old, r.new, 1)), 0o600))
-		overlay := filepath.Join(t.TempDir(), "overlay.json")
-		data, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutant}})
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(overlay, data, 0o600))
-		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-		cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-timeout=90s", "-overlay="+overlay, "-run="+run, "./"+r.room)
-		cmd.Dir = root
-		out, err := cmd.CombinedOutput()
-		cancel()
-		said := strings.TrimSpace(string(out))
+		out, err := r.test(t, path, mutant, run)
 		switch {
-		case strings.Contains(said, "[build failed]") || strings.Contains(said, "[setup failed]"):
-			t.Errorf("S%d, removal %d: does not build:\n%s", r.item, i, said)
+		case strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]"):
+			t.Errorf("S%d, removal %d: does not build:\n%s", r.item, i, out)
 		case err == nil:
-			t.Errorf("S%d, removal %d: %s without %q, and no test of %s noticed (%s)", r.item, i, r.file, r.old, r.room, run)
+			t.Errorf("S%d, removal %d: %s without %q, and no test of %s noticed (%s)",
+				r.item, i, r.file, r.old, r.pkg, run)
 		default:
-			failed++
-			t.Logf("S%d: %s notices (%s)", r.item, r.room, strings.Join(failing.FindAllString(said, 3), ", "))
+			noticed++
+			failures := strings.Join(failing.FindAllString(out, 3), ", ")
+			t.Logf("S%d: %s notices (%s)", r.item, r.pkg, failures)
 			if *list {
-				t.Log(said)
+				t.Log(out)
 			}
 		}
 	}
-	t.Logf("%d of %d removals were noticed by a test", failed, ran)
+	t.Logf("%d of %d removals were noticed by a test", noticed, ran)
 }
 
-var failing = regexp.MustCompile(`(?m)^\s*--- FAIL: \S+|panic: test timed out|(?m)^panic: .*`)
+// chosen reports whether -removals names the item.
+func chosen(item int) bool {
+	return *removed == "all" ||
+		slices.Contains(strings.Split(*removed, ","), "S"+strconv.Itoa(item))
+}
+
+// apply returns the path of the removal's file, and the file's text without the
+// defence. The text is empty, and the test has failed, if the removal does not
+// fit.
+func (r removal) apply(t *testing.T) (path, mutant string) {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join(root, r.file))
+	require.NoError(t, err)
+	src, err := os.ReadFile(path)
+	require.NoError(t, err)
+	if n := strings.Count(string(src), r.old); n != 1 {
+		t.Errorf("S%d: %q occurs %d times in %s; bring the list of removals up to date",
+			r.item, r.old, n, r.file)
+		return path, ""
+	}
+	return path, strings.Replace(string(src), r.old, r.new, 1)
+}
+
+// test runs the tests that match run, with mutant in place of the file at path.
+func (r removal) test(t *testing.T, path, mutant, run string) (output string, err error) {
+	t.Helper()
+	dir := t.TempDir()
+	replacement, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(replacement, []byte(mutant), 0o600))
+	data, err := json.Marshal(map[string]any{"Replace": map[string]string{path: replacement}})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(overlay, data, 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-timeout=90s",
+		"-overlay="+overlay, "-run="+run, "./"+r.pkg)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+var failing = regexp.MustCompile(
+	`(?m)^\s*--- FAIL: \S+|panic: test timed out|(?m)^panic: .*`)

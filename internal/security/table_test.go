@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write the tests that carry each item's number into docs/security.md")
+var update = flag.Bool("update", false,
+	"write the tests that carry each item's number into docs/security.md")
 
 const document = root + "/docs/security.md"
 
-// row is one line of the table: | S14 | defence, with its files and functions | tests | source |.
+// row is a row of the table: item, defence, tests, source.
 type row struct {
-	line           int
+	line           int // its index in the document
 	item           int
 	defence, tests string
 	source         string
@@ -28,6 +28,7 @@ type row struct {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
+// rows returns the table's rows.
 func rows(t *testing.T, lines []string) []row {
 	t.Helper()
 	var all []row
@@ -44,8 +45,9 @@ func rows(t *testing.T, lines []string) []row {
 	return all
 }
 
-// The table of docs/security.md has a row for every item. What it names exists: files, functions in them, and tests, which carry the item's number.
-// An item without a test, or one that does not apply without a reason, is printed.
+// The table of docs/security.md has one row for each item. The files, the words
+// in them and the tests that a row names exist, and the tests carry the item's
+// number.
 func TestTable(t *testing.T) {
 	data, err := os.ReadFile(document)
 	require.NoError(t, err)
@@ -53,7 +55,8 @@ func TestTable(t *testing.T) {
 	all := tests(t)
 	if *update {
 		for _, r := range rows(t, lines) {
-			lines[r.line] = fmt.Sprintf("| S%d | %s | %s | %s |", r.item, r.defence, strings.Join(carriers(all, r.item), ", "), r.source)
+			names := strings.Join(carriers(all, r.item), ", ")
+			lines[r.line] = fmt.Sprintf("| S%d | %s | %s | %s |", r.item, r.defence, names, r.source)
 		}
 		require.NoError(t, os.WriteFile(document, []byte(strings.Join(lines, "\n")), 0o644))
 	}
@@ -67,25 +70,11 @@ func TestTable(t *testing.T) {
 			t.Errorf("S%d has two rows", r.item)
 		}
 		seen[r.item] = true
-		checkDefence(t, r)
 		if r.source == "" {
 			t.Errorf("S%d names no source", r.item)
 		}
-		if strings.HasPrefix(r.tests, "does not apply: ") {
-			continue
-		}
-		named := strings.Split(r.tests, ", ")
-		for _, name := range named {
-			w, ok := known[name]
-			switch {
-			case name == "":
-				t.Errorf("S%d has no test", r.item)
-			case !ok:
-				t.Errorf("S%d names the test %s, which there is not (go test ./internal/security -run Table -update writes the column)", r.item, name)
-			case w.items[r.item] == 0:
-				t.Errorf("S%d names the test %s, which does not carry the number", r.item, name)
-			}
-		}
+		checkDefence(t, r)
+		checkTests(t, r, known)
 	}
 	for n := 1; n <= lastItem; n++ {
 		if !seen[n] {
@@ -97,7 +86,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// checkDefence looks for what a defence names in quotes: files of the tree, and words that stand in one of them.
+// checkDefence fails the test unless what a defence quotes exists: files of the
+// repository, and words in one of them.
 func checkDefence(t *testing.T, r row) {
 	t.Helper()
 	var text strings.Builder
@@ -109,7 +99,7 @@ func checkDefence(t *testing.T, r row) {
 		}
 		data, err := os.ReadFile(filepath.Join(root, m[1]))
 		if err != nil {
-			t.Errorf("S%d names the file %s, which there is not", r.item, m[1])
+			t.Errorf("S%d names the file %s, which does not exist", r.item, m[1])
 		}
 		text.Write(data)
 	}
@@ -123,25 +113,23 @@ func checkDefence(t *testing.T, r row) {
 	}
 }
 
-// carriers are the tests that carry an item's number, those that do so most plainly: at most four, one a room before a second of any.
-func carriers(all []written, item int) []string {
-	for _, most := range []int{1, 2, 3} {
-		var first, more []string
-		rooms := map[string]bool{}
-		for _, w := range all {
-			if where := w.items[item]; where == 0 || where > most || strings.HasPrefix(w.dir, "internal/security") || strings.HasPrefix(w.dir, "internal/authserver") {
-				continue
-			}
-			if rooms[w.dir] {
-				more = append(more, "`"+w.String()+"`")
-			} else {
-				first = append(first, "`"+w.String()+"`")
-			}
-			rooms[w.dir] = true
-		}
-		if len(first)+len(more) > 1 || most == 3 {
-			return slices.Concat(first, more)[:min(4, len(first)+len(more))]
+// checkTests fails the test unless the row names tests that carry its number, or
+// a reason why the item does not apply.
+func checkTests(t *testing.T, r row, known map[string]written) {
+	t.Helper()
+	if strings.HasPrefix(r.tests, "does not apply: ") {
+		return
+	}
+	for name := range strings.SplitSeq(r.tests, ", ") {
+		w, ok := known[name]
+		switch {
+		case name == "":
+			t.Errorf("S%d has no test", r.item)
+		case !ok:
+			t.Errorf("S%d names the test %s, which does not exist"+
+				" (go test ./internal/security -run Table -update writes the column)", r.item, name)
+		case w.items[r.item] == 0:
+			t.Errorf("S%d names the test %s, which does not carry the number", r.item, name)
 		}
 	}
-	return nil
 }
