@@ -57,6 +57,17 @@ var known = []struct {
 		Provider: habits{Refreshed: "none"},
 		Ops:      []op{{Do: "login"}},
 	}},
+	{2, "an ID token that cannot be refreshed", sequence{
+		Provider: habits{NoRefresh: true},
+		Ops:      []op{{Do: "login"}, {Do: "wait", Wait: idLife}},
+	}},
+	{2, "an ID token of another process, long ago", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "refresh", On: 1},
+			{Do: "wait", Wait: idLife},
+		},
+	}},
 	{2, "a clock that drifts", sequence{
 		Ops: []op{
 			{Do: "login"},
@@ -274,7 +285,8 @@ func meets(item int, seq sequence) bool {
 	case 1:
 		return h.Registers && (does("forget") || bends(func(_ string, a answer) bool { return a.Code == "invalid_client" }))
 	case 2:
-		return h.Refreshed != "" || does("fast clock", "slow clock")
+		return h.Refreshed != "" || h.NoRefresh || does("fast clock", "slow clock") ||
+			has(func(o op) bool { return o.On == 1 }) && has(func(o op) bool { return o.Wait >= idLife })
 	case 3:
 		return h.Refuses != "" || bends(func(at string, a answer) bool { return token(at) && a.counts(h.Registers) && a.Code != "invalid_grant" })
 	case 4:
