@@ -33,6 +33,15 @@ var known = []struct {
 			{Do: "forget"},
 		},
 	}},
+	{1, "a forgotten client, and the user sees only a page", sequence{
+		Provider: habits{Registers: true},
+		Browser:  true,
+		Ops: []op{
+			{Do: "login"},
+			{Do: "logout"},
+			{Do: "forget"},
+		},
+	}},
 	{2, "a new auth_time at each refresh", sequence{
 		Provider: habits{Refreshed: "auth_time"},
 		Ops:      []op{{Do: "login"}},
@@ -66,6 +75,14 @@ var known = []struct {
 			{Do: "login"},
 			{Do: "refresh", On: 1},
 			{Do: "wait", Wait: idLife},
+		},
+	}},
+	{2, "an ID token after another process signed in again", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "logout"},
+			{Do: "login", On: 1},
+			{Do: "id token"},
 		},
 	}},
 	{2, "a clock that drifts", sequence{
@@ -137,6 +154,14 @@ var known = []struct {
 		Ops: []op{
 			{Do: "login"},
 			{Do: "narrow"},
+		},
+	}},
+	{5, "a sign-out that ends another account's session", sequence{
+		Provider: habits{RevokesUser: true},
+		Ops: []op{
+			{Do: "login"},
+			{Do: "login", Account: secondOf},
+			{Do: "logout"},
 		},
 	}},
 	{7, "a sign-out with a deadline", sequence{
@@ -235,6 +260,14 @@ var known = []struct {
 			{Do: "burst", At: "call"},
 		},
 	}},
+	{17, "a provider that is slow after a process died", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "refresh", Kill: 11},
+			{Do: "bend", At: "all", Answer: answer{Delay: 3 * time.Second}},
+			{Do: "session"},
+		},
+	}},
 	{17, "a provider that hangs while a token is valid", sequence{
 		Provider: habits{Rotation: "grace"},
 		Ops: []op{
@@ -286,13 +319,16 @@ func meets(item int, seq sequence) bool {
 		return h.Registers && (does("forget") || bends(func(_ string, a answer) bool { return a.Code == "invalid_client" }))
 	case 2:
 		return h.Refreshed != "" || h.NoRefresh || does("fast clock", "slow clock") ||
-			has(func(o op) bool { return o.On == 1 }) && has(func(o op) bool { return o.Wait >= idLife })
+			has(func(o op) bool {
+				return o.On == 1 || o.Do == "restart" || o.Kill > 0 || o.At == "keys" || o.At == "all"
+			}) &&
+				(has(func(o op) bool { return o.Wait >= idLife }) || does("logout"))
 	case 3:
 		return h.Refuses != "" || bends(func(at string, a answer) bool { return token(at) && a.counts(h.Registers) && a.Code != "invalid_grant" })
 	case 4:
 		return h.TokenStatus != 0 || bends(func(at string, a answer) bool { return token(at) && a.Status/100 == 2 && a.Status != 200 })
 	case 5:
-		return does("revoke") || bends(func(at string, a answer) bool { return token(at) && a.Code == "invalid_grant" }) ||
+		return does("revoke") || h.RevokesUser && does("logout") || bends(func(at string, a answer) bool { return token(at) && a.Code == "invalid_grant" }) ||
 			h.Rotation != "" && (has(func(o op) bool { return o.Kill > 0 }) || bends(func(at string, a answer) bool { return token(at) && a.loses() }))
 	case 6:
 		return h.Narrow && does("narrow")

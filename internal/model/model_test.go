@@ -157,7 +157,7 @@ func random(seed uint64) sequence {
 	r := rand.New(rand.NewPCG(seed, 20))
 	one := func(n int) bool { return r.IntN(n) == 0 }
 	var seq sequence
-	seq.File = one(5)
+	seq.File, seq.Browser = one(12), one(6)
 	h := &seq.Provider
 	h.Rotation = pick(r, "", "strict", "strict", "grace")
 	if one(4) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,7 @@ import (
 type sequence struct {
 	Provider habits
 	File     bool // a sealed file; else memory
+	Browser  bool // the user signs in with a browser; else with a device code
 	Ops      []op
 }
 
@@ -59,6 +61,7 @@ type world struct {
 	prompts atomic.Int32
 	mu      sync.Mutex
 	signing string          // who answers a prompt
+	expire  func()          // ends the sign-in under way
 	keys    map[string]bool // that were written
 }
 
@@ -198,6 +201,9 @@ func (w *world) note(key string) {
 
 // prompt is the user, with a device code.
 func (w *world) prompt(_ context.Context, do oauthclient.Instructions) (string, error) {
+	if do.UserCode == "" {
+		return "", nil // the browser is at it
+	}
 	w.prompts.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -235,7 +241,9 @@ func (w *world) do(o op) *violation {
 	}
 	p := w.procs[o.On]
 	p.mu.Lock()
-	p.fuse = o.Kill
+	if p.fuse = o.Kill; w.seq.Browser && strings.HasSuffix(o.Do, "login") {
+		p.fuse = 0 // its listener would stay
+	}
 	p.mu.Unlock()
 	v := w.play(p, o)
 	p.mu.Lock()
@@ -376,7 +384,7 @@ func (w *world) call(p *process, o op, f func(context.Context) error) (error, *v
 
 // judgeWording checks what an error must not say.
 func (w *world) judgeWording(err error) *violation {
-	if w.keysOnly && errors.Is(err, oauthclient.ErrInvalidResponse) && w.seq.Provider == (habits{}) {
+	if w.keysOnly && errors.Is(err, oauthclient.ErrInvalidResponse) && w.seq.Provider.Refreshed == "" {
 		return broken("truth", "keys that cannot be had are called an invalid response: %v", err)
 	}
 	return nil
@@ -394,8 +402,21 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	w.mu.Unlock()
 	before := w.prompts.Load()
 	opts := &oauthclient.LoginOptions{Account: o.Account, ReplaceUser: o.Replace, Flow: oauthclient.FlowDevice}
+	if w.seq.Browser {
+		opts.Flow = oauthclient.FlowBrowser
+		time.Sleep(3 * time.Minute) // until nobody waits for the clock
+		w.provider.hurry(true)
+		defer w.provider.hurry(false)
+	}
 	var s *oauthclient.Session
 	err, v := w.call(p, o, func(ctx context.Context) (err error) {
+		if w.seq.Browser {
+			passing := expiring{ctx, make(chan struct{})}
+			w.mu.Lock()
+			w.expire = sync.OnceFunc(func() { close(passing.passed) })
+			w.mu.Unlock()
+			ctx = passing
+		}
 		if o.Do == "login" {
 			s, err = p.client.Login(ctx, opts)
 		} else {
@@ -413,6 +434,9 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	if prompted && o.Do != "login" && a.in && !a.unknown && w.cause == "" {
 		return err, broken("no reason", "SessionOrLogin prompted the user although nothing ended the session (%v)", err)
 	}
+	if errors.Is(err, oauthclient.ErrAccountMismatch) && a.unknown {
+		w.learn(p, o.Account)
+	}
 	if err != nil {
 		return err, nil
 	}
@@ -428,6 +452,19 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	}
 	time.Sleep(time.Second) // for what is done in the background
 	return nil, nil
+}
+
+// learn finds out whose an account is after a process was killed.
+func (w *world) learn(p *process, name string) {
+	_, _ = w.call(p, op{}, func(ctx context.Context) error {
+		accounts, err := p.client.Accounts(ctx)
+		for _, a := range accounts {
+			if a.Name == name && a.Subject != "" {
+				w.account(name).user = a.Subject
+			}
+		}
+		return err
+	})
 }
 
 // unprompted checks a session that SessionOrLogin returned without a prompt.
@@ -467,6 +504,9 @@ func (w *world) handle(p *process, o op) (*handle, error, *violation) {
 		return nil, nil, broken("bounded", "Session took %v although a valid token is stored", took)
 	}
 	h := &handle{s, s.Account().Subject}
+	if a := w.account(o.Account); a.unknown && h.user != "" {
+		a.user = h.user
+	}
 	p.handles[o.Account] = h
 	return h, nil, nil
 }
@@ -578,12 +618,17 @@ func (w *world) burst(p *process, o op) *violation {
 func (w *world) short() bool {
 	w.provider.mu.Lock()
 	defer w.provider.mu.Unlock()
-	return w.provider.bends["token"].answer.Life != ""
+	return w.provider.bends["token"].answer.Life != "" || w.provider.bends["all"].answer.Life != ""
 }
 
 // crowd has both processes call Token at once.
 func (w *world) crowd(o op) *violation {
-	var first atomic.Pointer[violation]
+	type result struct {
+		process *process
+		handle  *handle
+		token   string
+	}
+	results := make(chan result, 10)
 	var wg sync.WaitGroup
 	for i, p := range w.procs {
 		o.On = i
@@ -591,22 +636,25 @@ func (w *world) crowd(o op) *violation {
 		if v != nil {
 			return v
 		}
-		if h == nil {
-			continue
-		}
 		for range 5 {
 			wg.Go(func() {
-				tok, err := h.session.Token(context.Background())
-				if err == nil {
-					if v := w.handedOut(p, o.Account, h, tok.AccessToken); v != nil {
-						first.Store(v)
-					}
+				if h == nil {
+					return
+				}
+				if tok, err := h.session.Token(context.Background()); err == nil {
+					results <- result{p, h, tok.AccessToken}
 				}
 			})
 		}
 	}
 	wg.Wait()
-	return first.Load()
+	close(results)
+	for r := range results {
+		if v := w.handedOut(r.process, o.Account, r.handle, r.token); v != nil {
+			return v
+		}
+	}
+	return nil
 }
 
 // logout plays Logout.
@@ -620,6 +668,7 @@ func (w *world) logout(p *process, o op) *violation {
 	if w.seq.Provider.RevokesUser {
 		w.cause = "logout"
 	}
+	healthy := w.healthy()
 	err, v := w.call(p, o, func(ctx context.Context) error { return p.client.Logout(ctx, o.Account, nil) })
 	if v != nil {
 		return v
@@ -635,7 +684,7 @@ func (w *world) logout(p *process, o op) *violation {
 	switch {
 	case o.Deadline > 0 && errors.Is(err, context.Canceled):
 		return broken("truth", "a passed deadline is called Canceled: %v", err)
-	case errors.Is(err, oauthclient.ErrNotRevoked) && w.healthy() && a.grant != nil && a.grant.revoked:
+	case errors.Is(err, oauthclient.ErrNotRevoked) && healthy && a.grant != nil && a.grant.revoked:
 		return broken("truth", "ErrNotRevoked although the refresh token was revoked: %v", err)
 	case err != nil && !errors.Is(err, oauthclient.ErrNotRevoked):
 		return nil // it may still be here, and must be gone when all is healthy

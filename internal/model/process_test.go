@@ -43,7 +43,7 @@ func (w *world) start() *process {
 	}
 	cfg := oauthclient.Config{
 		Issuer: issuer, ClientID: "cli", Scopes: []string{"openid", "offline_access", "read"}, Origins: []string{api},
-		Store: store{p, w.store}, Transport: network{p}, UI: oauthclient.UI{Instruct: w.prompt},
+		Store: store{p, w.store}, Transport: network{p}, UI: oauthclient.UI{Instruct: w.prompt, OpenURL: w.openURL},
 	}
 	if w.seq.Provider.Registers {
 		cfg.ClientID, cfg.Registration = "", &oauthclient.Registration{ClientName: "model", SoftwareID: "model"}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -23,12 +24,14 @@ import (
 )
 
 const (
-	issuer  = "https://op.example"
-	api     = "https://api.example"
-	life    = 10 * time.Minute // of an access token
-	idLife  = 5 * time.Minute  // of an ID token
-	grace   = 30 * time.Second // in which a spent refresh token is still good
-	patient = 2 * time.Minute  // how long an unanswered request stays open
+	issuer = "https://op.example"
+	api    = "https://api.example"
+	life   = 10 * time.Minute // of an access token
+	idLife = 5 * time.Minute  // of an ID token
+	grace  = 30 * time.Second // in which a spent refresh token is still good
+	// fetchTimeout is about what the SDK waits for an answer.
+	fetchTimeout = 20 * time.Second
+	patient      = 2 * time.Minute // how long an unanswered request stays open
 )
 
 // habits are what a provider always does. It keeps them when it is healthy.
@@ -126,7 +129,9 @@ type provider struct {
 	access  map[string]access
 	clients map[string]bool // false: forgotten, or its secret has expired
 	codes   map[string]string
-	users   map[string]string // by device code: who confirmed
+	users   map[string]string // by code: who confirmed
+	nonces  map[string]string // by code
+	hasty   bool              // nothing is waited for: see expiring
 
 	requests map[string]int
 	reused   int // spent refresh tokens that arrived
@@ -149,7 +154,7 @@ var signingKeys = sync.OnceValue(func() (keys [8]*ecdsa.PrivateKey) {
 func newProvider(h habits) *provider {
 	return &provider{
 		habits: h, key: signingKeys()[0], bends: map[string]bend{}, access: map[string]access{}, clients: map[string]bool{"cli": true},
-		codes: map[string]string{}, users: map[string]string{}, requests: map[string]int{},
+		codes: map[string]string{}, users: map[string]string{}, nonces: map[string]string{}, requests: map[string]int{},
 	}
 }
 
@@ -186,6 +191,10 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	p.requests[name]++
 	a := p.bent(at)
+	late := p.hasty && (a.Lost == "hang" || a.Delay > fetchTimeout)
+	if p.hasty {
+		a.Delay = 0
+	}
 	p.mu.Unlock()
 
 	if a.Lost == "dial" {
@@ -194,6 +203,9 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	if a.Lost == "reset" {
 		return nil, reset
+	}
+	if late && a.Lost == "hang" {
+		return nil, context.DeadlineExceeded
 	}
 	if a.Lost == "hang" {
 		if err := sleep(req.Context(), patient); err != nil {
@@ -212,6 +224,9 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if a.Lost == "answer" {
 		return nil, reset
+	}
+	if late {
+		return nil, context.DeadlineExceeded
 	}
 	if a.Body != "" {
 		resp = a.response()
@@ -339,7 +354,7 @@ func (p *provider) serve(at string, req *http.Request, form url.Values, a answer
 		if form.Get("grant_type") == "refresh_token" {
 			return p.refreshed(form, a)
 		}
-		return p.confirmed(form.Get("device_code"), client, a)
+		return p.confirmed(cmp.Or(form.Get("device_code"), form.Get("code")), client, a)
 	}
 	return reply(404, "text/plain", "not found")
 }
@@ -415,7 +430,7 @@ func (p *provider) works(token string) bool {
 	return p.accepts(token) != ""
 }
 
-// confirmed answers a device code's token request.
+// confirmed answers the token request for a code.
 func (p *provider) confirmed(code, client string, a answer) *http.Response {
 	user, decided := p.users[code]
 	switch {
@@ -433,7 +448,7 @@ func (p *provider) confirmed(code, client string, a answer) *http.Response {
 		g.refresh = p.next("refresh")
 	}
 	p.grants = append(p.grants, g)
-	return p.issue(g, a, false)
+	return p.issue(g, a, false, p.nonces[code])
 }
 
 // refreshed answers a refresh request.
@@ -462,7 +477,7 @@ func (p *provider) refreshed(form url.Values, a answer) *http.Response {
 			}
 			g.refresh = p.next("refresh")
 		}
-		return p.issue(g, a, true)
+		return p.issue(g, a, true, "")
 	}
 	return p.dead()
 }
@@ -494,7 +509,7 @@ func (p *provider) dead() *http.Response {
 }
 
 // issue answers with new tokens.
-func (p *provider) issue(g *grant, a answer, refresh bool) *http.Response {
+func (p *provider) issue(g *grant, a answer, refresh bool, nonce string) *http.Response {
 	token := p.next("access")
 	p.access[token] = access{g, p.now() + life}
 	g.access[token] = true
@@ -510,7 +525,7 @@ func (p *provider) issue(g *grant, a answer, refresh bool) *http.Response {
 	if g.refresh != "" {
 		m["refresh_token"] = g.refresh
 	}
-	if raw := p.idToken(g, token, refresh); raw != "" {
+	if raw := p.idToken(g, token, refresh, nonce); raw != "" {
 		m["id_token"] = raw
 	}
 	status := 200
@@ -520,12 +535,15 @@ func (p *provider) issue(g *grant, a answer, refresh bool) *http.Response {
 	return replyJSON(status, m)
 }
 
-func (p *provider) idToken(g *grant, token string, refresh bool) string {
+func (p *provider) idToken(g *grant, token string, refresh bool, nonce string) string {
 	now := p.wall()
 	sum := sha256.Sum256([]byte(token))
 	claims := map[string]any{
 		"iss": issuer, "sub": g.user, "aud": g.client, "iat": now.Unix(), "exp": now.Add(idLife).Unix(), "auth_time": g.authTime,
 		"at_hash": encode(sum[:16]), "preferred_username": g.user,
+	}
+	if nonce != "" {
+		claims["nonce"] = nonce
 	}
 	if refresh {
 		switch p.Refreshed {

@@ -41,6 +41,11 @@ func simpler(seq sequence) (out []sequence) {
 		s.File = false
 		out = append(out, s)
 	}
+	if seq.Browser {
+		s := fresh()
+		s.Browser = false
+		out = append(out, s)
+	}
 	each(reflect.ValueOf(seq.Provider), func(i int) {
 		s := fresh()
 		reflect.ValueOf(&s.Provider).Elem().Field(i).SetZero()
@@ -88,6 +93,9 @@ func (s sequence) source() string {
 	}
 	if s.File {
 		b.WriteString("\tFile: true,\n")
+	}
+	if s.Browser {
+		b.WriteString("\tBrowser: true,\n")
 	}
 	b.WriteString("\tOps: []op{\n")
 	for _, o := range s.Ops {
