@@ -322,7 +322,7 @@ func meets(item int, seq sequence) bool {
 			has(func(o op) bool {
 				return o.On == 1 || o.Do == "restart" || o.Kill > 0 || o.At == "keys" || o.At == "all"
 			}) &&
-				(has(func(o op) bool { return o.Wait >= idLife }) || does("logout"))
+				(seq.Browser || does("logout") || waits(seq) >= idLife)
 	case 3:
 		return h.Refuses != "" || bends(func(at string, a answer) bool { return token(at) && a.counts(h.Registers) && a.Code != "invalid_grant" })
 	case 4:
@@ -356,4 +356,12 @@ func meets(item int, seq sequence) bool {
 		return h.RevokesAccess != ""
 	}
 	return false
+}
+
+// waits is how long seq waits at most.
+func waits(seq sequence) (sum time.Duration) {
+	for _, o := range seq.Ops {
+		sum += o.Wait + 30*time.Second
+	}
+	return sum
 }

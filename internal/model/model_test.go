@@ -39,20 +39,27 @@ func leftOut() (items []int) {
 // check plays one sequence.
 func check(t *testing.T, seq sequence) {
 	t.Helper()
-	if v := run(t, t.TempDir(), seq); v != nil {
+	if v := run(t, filepath.Join(t.TempDir(), "store"), seq); v != nil {
 		t.Fatalf("%s\n%s", v, seq.source())
 	}
 }
 
+// modelTime is how long random sequences are played.
+func modelTime(t *testing.T) time.Duration {
+	text := os.Getenv("NATIVEOAUTH_MODEL")
+	if text == "" {
+		return time.Second
+	}
+	length, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("NATIVEOAUTH_MODEL: %v", err)
+	}
+	return length
+}
+
 // TestModel plays random sequences for as long as NATIVEOAUTH_MODEL says.
 func TestModel(t *testing.T) {
-	length := time.Second
-	if text := os.Getenv("NATIVEOAUTH_MODEL"); text != "" {
-		var err error
-		if length, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("NATIVEOAUTH_MODEL: %v", err)
-		}
-	}
+	length := modelTime(t)
 	if *seedFlag != 0 {
 		check(t, random(*seedFlag))
 		return

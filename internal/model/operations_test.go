@@ -44,12 +44,16 @@ type op struct {
 type world struct {
 	seq      sequence
 	provider *provider
-	dir      string
-	key      tokenstore.Key
-	store    shared
-	procs    [2]*process
-	all      []*process // the dead ones too
-	over     chan struct{}
+	// transport leads to the provider, and confirm tells it of a device code.
+	transport http.RoundTripper
+	confirm   func(code string)
+	suicide   bool // a process that dies is this one
+	dir       string
+	key       tokenstore.Key
+	store     shared
+	procs     [2]*process
+	all       []*process // the dead ones too
+	over      chan struct{}
 
 	accounts map[string]*account
 	cause    string // why a session may have ended, besides Logout; "": nothing
@@ -88,13 +92,18 @@ func broken(rule, format string, args ...any) *violation {
 }
 
 const (
+	storeKey = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE"
 	secondOf = "second"
 	notUTF8  = "\xff"
 )
 
 // run plays seq and returns the first broken rule; nil: none is.
 func run(t *testing.T, dir string, seq sequence) (v *violation) {
-	w := &world{seq: seq, provider: newProvider(seq.Provider), dir: dir, accounts: map[string]*account{}, keys: map[string]bool{}, keysOnly: true}
+	p := newProvider(seq.Provider)
+	w := &world{
+		seq: seq, provider: p, transport: p, dir: dir, accounts: map[string]*account{}, keys: map[string]bool{}, keysOnly: true,
+	}
+	w.confirm = func(code string) { p.confirm(code, w.signing) }
 	switch seq.Provider.Refreshed {
 	case "sub", "iss":
 		w.cause = "another identity"
@@ -153,7 +162,7 @@ func (w *world) bubble(ops []op, last bool) (v *violation) {
 func (w *world) open() {
 	if w.seq.File {
 		if w.store == nil {
-			w.key, _ = tokenstore.ParseKey("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE")
+			w.key, _ = tokenstore.ParseKey(storeKey)
 		}
 		w.store = &tokenstore.File{Dir: w.dir, Key: w.key}
 		return
@@ -207,7 +216,7 @@ func (w *world) prompt(_ context.Context, do oauthclient.Instructions) (string, 
 	w.prompts.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.provider.confirm(do.UserCode, w.signing)
+	w.confirm(do.UserCode)
 	return "", nil
 }
 
