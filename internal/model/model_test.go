@@ -159,129 +159,146 @@ func (f *findings) report(t *testing.T) {
 	}
 }
 
-// random returns the sequence of a seed.
+// random returns the sequence of a seed. In every third one nothing ends a
+// session but Logout: there are outages and firewalls only.
 func random(seed uint64) sequence {
 	r := rand.New(rand.NewPCG(seed, 20))
-	one := func(n int) bool { return r.IntN(n) == 0 }
-	var seq sequence
-	seq.File, seq.Browser = one(12), one(6)
-	h := &seq.Provider
-	h.Rotation = pick(r, "", "strict", "strict", "grace")
-	if one(4) {
-		h.Refuses = pick(r, "invalid_request", "invalid_token", "access_denied", "interaction_required", "token_expired", "200", "empty 400", "empty 401")
+	g := generator{r, r.IntN(3) == 0}
+	seq := sequence{File: g.one(12), Browser: g.one(6)}
+	if g.mild {
+		seq.Provider.Rotation = pick(r, "", "strict", "grace")
+	} else {
+		seq.Provider = g.habits()
 	}
-	if one(5) {
-		h.Refreshed = pick(r, "auth_time", "at_hash", "soon", "none", "sub", "iss")
-	}
-	if one(12) {
-		h.TokenStatus = pick(r, 201, 202)
-	}
-	h.RevokesUser = one(3)
-	if one(8) {
-		h.RevokesAccess = pick(r, "invalid_token", "unsupported_token_type")
-	}
-	h.Narrow, h.Registers, h.NoRefresh = one(8), one(4), one(25)
-
 	seq.Ops = append(seq.Ops, op{Do: "login"})
 	for range 2 + r.IntN(14) {
-		seq.Ops = append(seq.Ops, randomOp(r, *h))
+		seq.Ops = append(seq.Ops, g.op())
 	}
 	return seq
 }
 
+type generator struct {
+	*rand.Rand
+	mild bool
+}
+
+func (g generator) one(n int) bool { return g.IntN(n) == 0 }
+
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
-func randomOp(r *rand.Rand, h habits) op {
-	one := func(n int) bool { return r.IntN(n) == 0 }
-	o := op{}
-	if one(4) {
+func (g generator) habits() (h habits) {
+	h.Rotation = pick(g.Rand, "", "strict", "strict", "grace")
+	if g.one(4) {
+		h.Refuses = pick(g.Rand,
+			"invalid_request", "invalid_token", "access_denied", "interaction_required", "token_expired", "200", "empty 400", "empty 401")
+	}
+	if g.one(5) {
+		h.Refreshed = pick(g.Rand, "auth_time", "at_hash", "soon", "none", "sub", "iss")
+	}
+	if g.one(12) {
+		h.TokenStatus = pick(g.Rand, 201, 202)
+	}
+	h.RevokesUser = g.one(3)
+	if g.one(8) {
+		h.RevokesAccess = pick(g.Rand, "invalid_token", "unsupported_token_type")
+	}
+	h.Narrow, h.Registers, h.NoRefresh = g.one(8), g.one(4), g.one(25)
+	return h
+}
+
+func (g generator) op() op {
+	var o op
+	switch n := g.IntN(100); {
+	case n < 45:
+		o = g.call()
+	case n < 62:
+		o.Do = "bend"
+		o.At, o.Answer, o.Times = g.bend()
+		return o
+	case n < 66:
+		return op{Do: "heal"}
+	case n < 74:
+		if g.mild {
+			return op{Do: "new keys"}
+		}
+		return op{Do: pick(g.Rand,
+			"revoke", "revoke", "forget", "new keys", "new keys", "fast clock", "slow clock", "clock back", "backup", "restore")}
+	case n < 76:
+		return op{Do: "crowd"}
+	default:
+		return op{Do: "wait", Wait: pick(g.Rand, time.Second, 6*time.Second, 20*time.Second, 40*time.Second,
+			idLife, life-30*time.Second, life, time.Hour, 25*time.Hour)}
+	}
+	if g.one(4) {
 		o.On = 1
 	}
-	if one(8) {
+	if g.one(8) {
 		o.Account = secondOf
 	}
-	switch n := r.IntN(100); {
-	case n < 12:
-		o.Do = "token"
-	case n < 20:
-		o.Do = "refresh"
-	case n < 26:
-		o.Do = "call"
-	case n < 30:
-		o.Do = "id token"
-	case n < 33:
-		o.Do = "narrow"
-	case n < 42:
-		o.Do = pick(r, "session or login", "session or login", "login")
-		if one(4) {
-			o.User = pick(r, "bob", "bob", "nobody")
-			o.Replace = one(3)
-		}
-		if one(60) {
-			o.Account = notUTF8
-		}
-	case n < 46:
-		o.Do = "logout"
-		if one(3) {
-			o.Deadline = time.Second
-		}
-	case n < 48:
-		o.Do = "session"
-	case n < 52:
-		o.Do = "restart"
-	case n < 54:
-		o.Do, o.At = "burst", pick(r, "token", "call", "refresh")
-	case n < 55:
-		return op{Do: "crowd"}
-	case n < 72:
-		o.At, o.Answer, o.Times = randomBend(r)
-		return op{Do: "bend", At: o.At, Answer: o.Answer, Times: o.Times}
-	case n < 75:
-		return op{Do: "heal"}
-	case n < 80:
-		return op{Do: pick(r, "revoke", "forget", "new keys", "new keys", "fast clock", "slow clock")}
-	case n < 81:
-		return op{Do: "clock back"}
-	case n < 83:
-		return op{Do: pick(r, "backup", "restore")}
-	default:
-		return op{Do: "wait", Wait: pick(r, time.Second, 6*time.Second, 20*time.Second, 40*time.Second, idLife, life-30*time.Second, life, time.Hour)}
+	if g.one(20) && !g.mild {
+		o.Kill = 1 + g.IntN(20)
 	}
-	if one(20) {
-		o.Kill = 1 + r.IntN(20)
+	if g.one(300) {
+		o.Account = notUTF8
 	}
 	return o
 }
 
-func randomBend(r *rand.Rand) (at string, a answer, times int) {
-	at = pick(r, "token", "token", "token", "token", "all", "all", "keys", "metadata", "device", "revoke", "register", "api")
-	switch r.IntN(8) {
+// call returns a call of the SDK.
+func (g generator) call() (o op) {
+	o.Do = pick(g.Rand, "token", "token", "token", "refresh", "refresh", "call", "call", "id token", "narrow", "session",
+		"session or login", "session or login", "login", "logout", "restart", "burst")
+	switch o.Do {
+	case "session or login", "login":
+		if g.one(4) {
+			o.User, o.Replace = pick(g.Rand, "bob", "bob", "nobody"), g.one(3)
+		}
+	case "logout":
+		if g.one(3) {
+			o.Deadline = time.Second
+		}
+	case "burst":
+		o.At = pick(g.Rand, "token", "call", "refresh")
+	}
+	return o
+}
+
+// bend returns how an endpoint answers, and how often.
+func (g generator) bend() (at string, a answer, times int) {
+	at = pick(g.Rand, "token", "token", "token", "token", "all", "all", "keys", "metadata", "device", "revoke", "register", "api")
+	kinds := 8
+	if g.mild {
+		kinds = 3
+	}
+	switch g.IntN(kinds) {
 	case 0: // out of reach
-		a.Lost = pick(r, "dial", "reset", "answer", "hang")
+		a.Lost = pick(g.Rand, "dial", "reset", "hang", "answer")
+		if g.mild && a.Lost == "answer" {
+			a.Lost = "hang"
+		}
 	case 1: // something in between
-		a.Body, a.Status = "html", pick(r, 200, 302, 400, 401, 403, 404, 407, 500, 502, 503)
+		a.Body, a.Status = "html", pick(g.Rand, 200, 302, 400, 401, 403, 404, 407, 500, 502, 503)
 	case 2: // an overloaded provider
-		a.Body, a.Status = pick(r, "html", "json", "empty"), pick(r, 429, 500, 502, 503)
+		a.Body, a.Status = pick(g.Rand, "html", "json", "empty"), pick(g.Rand, 429, 500, 502, 503)
 		if a.Status == 429 || a.Status == 503 {
-			a.Retry = pick(r, 0, 2, 60)
+			a.Retry = pick(g.Rand, 0, 2, 60)
 		}
 	case 3: // a refusal
-		a.Body, a.Status = "error", pick(r, 400, 400, 401, 403, 200)
-		a.Code = pick(r, "invalid_grant", "invalid_request", "invalid_token", "access_denied", "invalid_client", "invalid_scope", "vendor_word")
+		a.Body, a.Status = "error", pick(g.Rand, 400, 400, 401, 403, 200)
+		a.Code = pick(g.Rand,
+			"invalid_grant", "invalid_request", "invalid_token", "access_denied", "invalid_client", "invalid_scope", "vendor_word")
 	case 4:
-		a.Body, a.Status = pick(r, "empty", "json", "truncated"), pick(r, 200, 201, 204, 400, 401, 403, 404, 405, 421)
-		if a.Body == "truncated" {
-			a.Done = r.IntN(2) == 0
-		}
+		a.Body, a.Status = pick(g.Rand, "empty", "json", "truncated"), pick(g.Rand, 200, 201, 204, 400, 401, 403, 404, 405, 421)
+		a.Done = a.Body == "truncated" && g.one(2)
 	case 5: // good, and late
-		a.Delay = pick(r, 3*time.Second, 25*time.Second)
+		a.Delay = pick(g.Rand, 3*time.Second, 25*time.Second)
 	case 6: // good, and odd
-		a.Status = pick(r, 201, 202, 203)
-		if r.IntN(3) == 0 {
-			a.Status, a.Type = 0, "text/plain"
+		a.Status = pick(g.Rand, 201, 202, 203)
+		if g.one(3) {
+			a.Status, a.Type = 0, pick(g.Rand, "text/plain", "text/html")
 		}
 	case 7:
-		a.Life = pick(r, "0", "-1", "none")
+		a.Life = pick(g.Rand, "0", "-1", "none")
 	}
-	return at, a, pick(r, 0, 1, 1, 2, 3)
+	return at, a, pick(g.Rand, 0, 1, 1, 2, 3)
 }

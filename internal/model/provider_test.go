@@ -94,7 +94,7 @@ func (a answer) counts(registered bool) bool {
 
 // loses reports whether a rotated refresh token may be lost with the answer.
 func (a answer) loses() bool {
-	return a.processed() && (a.Lost != "" || a.Body != "" || a.Delay > 0 || a.Status/100 > 2)
+	return a.processed() && (a.Lost != "" || a.Body != "" || a.Delay > 0 || a.Status/100 > 2 || a.Type == "text/html")
 }
 
 type bend struct {
