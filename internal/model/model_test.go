@@ -172,7 +172,15 @@ func random(seed uint64) sequence {
 	}
 	seq.Ops = append(seq.Ops, op{Do: "login"})
 	for range 2 + r.IntN(14) {
-		seq.Ops = append(seq.Ops, g.op())
+		o := g.op()
+		switch {
+		case o.Deadline > 0 && g.one(2): // else it has no need of the deadline
+			slow := answer{Delay: 3 * time.Second}
+			seq.Ops = append(seq.Ops, op{Do: "bend", At: "revoke", Answer: slow, Times: 1})
+		case o.Do == "restore":
+			seq.Ops = slices.Insert(seq.Ops, 1+r.IntN(len(seq.Ops)), op{Do: "backup"})
+		}
+		seq.Ops = append(seq.Ops, o)
 	}
 	return seq
 }
@@ -222,7 +230,7 @@ func (g generator) op() op {
 			return op{Do: "new keys"}
 		}
 		return op{Do: pick(g.Rand,
-			"revoke", "revoke", "forget", "new keys", "new keys", "fast clock", "slow clock", "clock back", "backup", "restore")}
+			"revoke", "revoke", "forget", "new keys", "new keys", "fast clock", "slow clock", "clock back", "restore")}
 	case n < 76:
 		return op{Do: "crowd"}
 	default:

@@ -61,14 +61,12 @@ func simpler(seq sequence) (out []sequence) {
 			out = append(out, s)
 		})
 		each(reflect.ValueOf(o.Answer), func(i int) {
-			if name := reflect.TypeOf(o.Answer).Field(i).Name; name == "Status" && o.Answer.Body != "" || name == "Code" || name == "Lost" {
+			// A body belongs to a status, and an error to its code.
+			if name := reflect.TypeOf(o.Answer).Field(i).Name; name == "Status" && o.Answer.Body != "" || name == "Code" || name == "Lost" || name == "Body" {
 				return
 			}
 			s := fresh()
 			reflect.ValueOf(&s.Ops[n].Answer).Elem().Field(i).SetZero()
-			if s.Ops[n].Answer.Body == "" {
-				s.Ops[n].Answer.Code = ""
-			}
 			out = append(out, s)
 		})
 	}
