@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"sync"
 	"time"
 )
 
@@ -15,7 +16,7 @@ import (
 // answers without delay or with a timeout, and a sign-in for which no answer
 // comes is ended by its context, as if its deadline had passed.
 
-// expiring is a context whose deadline passes when its function is called.
+// expiring is a context with a deadline that passes when its channel is closed.
 type expiring struct {
 	context.Context
 	passed chan struct{}
@@ -31,6 +32,15 @@ func (e expiring) Err() error {
 	default:
 		return nil
 	}
+}
+
+// expiring lets the browser end the sign-in under way.
+func (w *world) expiring(ctx context.Context) context.Context {
+	passing := expiring{ctx, make(chan struct{})}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.expire = sync.OnceFunc(func() { close(passing.passed) })
+	return passing
 }
 
 // openURL is the user's browser. It follows every redirect to the end.
@@ -68,7 +78,7 @@ func (w *world) openURL(_ context.Context, ticket string) error {
 	return nil
 }
 
-// authorize answers an authorization request. It returns where the browser is
+// authorize answers an authorization request. It returns the address to which the browser is
 // sent; "": the provider shows a page.
 func (p *provider) authorize(q url.Values, user string) string {
 	p.mu.Lock()

@@ -307,60 +307,75 @@ func TestKnown(t *testing.T) {
 
 // meets reports whether seq has what it takes to meet the fault of an item.
 func meets(item int, seq sequence) bool {
-	h := seq.Provider
-	has := func(f func(op) bool) bool { return slices.ContainsFunc(seq.Ops, f) }
-	does := func(what ...string) bool { return has(func(o op) bool { return slices.Contains(what, o.Do) }) }
-	bends := func(f func(at string, a answer) bool) bool {
-		return has(func(o op) bool { return o.Do == "bend" && f(o.At, o.Answer) })
-	}
-	token := func(at string) bool { return at == "token" || at == "all" }
-	switch item {
-	case 1:
-		return h.Registers && (does("forget") || bends(func(_ string, a answer) bool { return a.Code == "invalid_client" }))
-	case 2:
-		return h.Refreshed != "" || h.NoRefresh || does("fast clock", "slow clock") ||
-			has(func(o op) bool {
-				return o.On == 1 || o.Do == "restart" || o.Kill > 0 || o.At == "keys" || o.At == "all"
-			}) &&
-				(seq.Browser || does("logout") || waits(seq) >= idLife)
-	case 3:
-		return h.Refuses != "" || bends(func(at string, a answer) bool { return token(at) && a.counts(h.Registers) && a.Code != "invalid_grant" })
-	case 4:
-		return h.TokenStatus != 0 || bends(func(at string, a answer) bool { return token(at) && a.Status/100 == 2 && a.Status != 200 })
-	case 5:
-		return does("revoke") || h.RevokesUser && does("logout") || bends(func(at string, a answer) bool { return token(at) && a.Code == "invalid_grant" }) ||
-			h.Rotation != "" && (has(func(o op) bool { return o.Kill > 0 }) || bends(func(at string, a answer) bool { return token(at) && a.loses() }))
-	case 6:
-		return h.Narrow && does("narrow")
-	case 7:
-		return has(func(o op) bool { return o.Do == "logout" && o.Deadline > 0 })
-	case 8:
-		return h.RevokesUser && has(func(o op) bool { return o.Do == "logout" && (o.Deadline > 0 || o.Kill > 0) })
-	case 9:
-		return h.RevokesUser && does("login", "session or login")
-	case 10:
-		return has(func(o op) bool { return o.User == "bob" })
-	case 11:
-		return has(func(o op) bool { return o.Account == notUTF8 })
-	case 12:
-		return does("clock back") || bends(func(_ string, a answer) bool { return a.Life != "" })
-	case 13:
-		return does("restore")
-	case 16:
-		return does("burst")
-	case 17:
-		return bends(func(_ string, a answer) bool { return a.Delay > 0 || a.Lost == "hang" })
-	case 19:
-		return does("new keys")
-	case 20:
-		return h.RevokesAccess != ""
-	}
-	return false
+	f := ingredients[item]
+	return f != nil && f(seq, seq.Provider)
 }
 
-// waits is how long seq waits at most.
-func waits(seq sequence) (sum time.Duration) {
-	for _, o := range seq.Ops {
+// ingredients are rather too wide than too narrow.
+var ingredients = map[int]func(sequence, habits) bool{
+	1: func(s sequence, h habits) bool {
+		return h.Registers && (s.does("forget") || s.bends(func(a answer) bool { return a.Code == "invalid_client" }))
+	},
+	2: func(s sequence, h habits) bool {
+		return h.Refreshed != "" || h.NoRefresh || s.does("fast clock", "slow clock") ||
+			s.has(func(o op) bool {
+				return o.On == 1 || o.Do == "restart" || o.Kill > 0 || o.At == "keys" || o.At == "all"
+			}) && (s.Browser || s.does("logout") || s.waits() >= idLife)
+	},
+	3: func(s sequence, h habits) bool {
+		return h.Refuses != "" ||
+			s.bends(func(a answer) bool { return a.counts(h.Registers) && a.Code != "invalid_grant" }, "token", "all")
+	},
+	4: func(s sequence, h habits) bool {
+		return h.TokenStatus != 0 ||
+			s.bends(func(a answer) bool { return a.Status/100 == 2 && a.Status != 200 }, "token", "all")
+	},
+	5: func(s sequence, h habits) bool {
+		return s.does("revoke") || h.RevokesUser && s.does("logout") ||
+			s.bends(func(a answer) bool { return a.Code == "invalid_grant" }, "token", "all") ||
+			h.Rotation != "" && (s.kills() || s.bends(answer.loses, "token", "all"))
+	},
+	6: func(s sequence, h habits) bool { return h.Narrow && s.does("narrow") },
+	7: func(s sequence, _ habits) bool {
+		return s.has(func(o op) bool { return o.Do == "logout" && o.Deadline > 0 })
+	},
+	8: func(s sequence, h habits) bool {
+		return h.RevokesUser && s.has(func(o op) bool { return o.Do == "logout" && (o.Deadline > 0 || o.Kill > 0) })
+	},
+	9:  func(s sequence, h habits) bool { return h.RevokesUser && s.does("login", "session or login") },
+	10: func(s sequence, _ habits) bool { return s.has(func(o op) bool { return o.User == "bob" }) },
+	11: func(s sequence, _ habits) bool { return s.has(func(o op) bool { return o.Account == notUTF8 }) },
+	12: func(s sequence, _ habits) bool {
+		return s.does("clock back") || s.bends(func(a answer) bool { return a.Life != "" })
+	},
+	13: func(s sequence, _ habits) bool { return s.does("restore") },
+	16: func(s sequence, _ habits) bool { return s.does("burst") },
+	17: func(s sequence, _ habits) bool {
+		return s.bends(func(a answer) bool { return a.Delay > 0 || a.Lost == "hang" })
+	},
+	19: func(s sequence, _ habits) bool { return s.does("new keys") },
+	20: func(_ sequence, h habits) bool { return h.RevokesAccess != "" },
+}
+
+func (s sequence) has(f func(op) bool) bool { return slices.ContainsFunc(s.Ops, f) }
+
+func (s sequence) does(what ...string) bool {
+	return s.has(func(o op) bool { return slices.Contains(what, o.Do) })
+}
+
+func (s sequence) kills() bool { return s.has(func(o op) bool { return o.Kill > 0 }) }
+
+// bends reports whether an answer of one of the endpoints is bent so. No
+// endpoint stands for all.
+func (s sequence) bends(f func(answer) bool, endpoints ...string) bool {
+	return s.has(func(o op) bool {
+		return o.Do == "bend" && f(o.Answer) && (endpoints == nil || slices.Contains(endpoints, o.At))
+	})
+}
+
+// waits is how long the sequence waits at most.
+func (s sequence) waits() (sum time.Duration) {
+	for _, o := range s.Ops {
 		sum += o.Wait + 30*time.Second
 	}
 	return sum

@@ -23,7 +23,7 @@ var (
 	openFlag = flag.String("open", "", "items, as 2,4, instead of the list of open faults; none: no item")
 )
 
-// leftOut returns the items whose sequences are not played.
+// leftOut returns the items that no sequence may meet.
 func leftOut() (items []int) {
 	if *openFlag == "" {
 		return open
@@ -138,7 +138,7 @@ func (f *findings) add(t *testing.T, seed uint64, seq sequence, v *violation, di
 	}
 }
 
-// kindOf names the items whose ingredients seq has.
+// kindOf names the items that seq may meet.
 func kindOf(seq sequence, v *violation) string {
 	var items []string
 	for item := range 30 {

@@ -29,8 +29,8 @@ type sequence struct {
 type op struct {
 	Do       string
 	On       int           // which of two processes
-	Account  string        // whose session
-	User     string        // who signs in; "": whose account it is, else alice; "nobody" says no
+	Account  string        // of the session
+	User     string        // that signs in; "": the account's, else alice; "nobody" says no
 	Replace  bool          // LoginOptions.ReplaceUser
 	Deadline time.Duration // of the call; 0: none
 	Kill     int           // the process dies at this step of the call; 0: it lives
@@ -64,14 +64,14 @@ type world struct {
 
 	prompts atomic.Int32
 	mu      sync.Mutex
-	signing string          // who answers a prompt
+	signing string          // the user that answers a prompt
 	expire  func()          // ends the sign-in under way
 	keys    map[string]bool // that were written
 }
 
 // account is what should be true of a stored session.
 type account struct {
-	user    string // whose it is
+	user    string
 	grant   *grant
 	in      bool // signed in
 	out     bool // Logout came after the last sign-in
@@ -101,7 +101,8 @@ const (
 func run(t *testing.T, dir string, seq sequence) (v *violation) {
 	p := newProvider(seq.Provider)
 	w := &world{
-		seq: seq, provider: p, transport: p, dir: dir, accounts: map[string]*account{}, keys: map[string]bool{}, keysOnly: true,
+		seq: seq, provider: p, transport: p, dir: dir,
+		accounts: map[string]*account{}, keys: map[string]bool{}, keysOnly: true,
 	}
 	w.confirm = func(code string) { p.confirm(code, w.signing) }
 	switch seq.Provider.Refreshed {
@@ -410,29 +411,7 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	w.signing = user
 	w.mu.Unlock()
 	before := w.prompts.Load()
-	opts := &oauthclient.LoginOptions{Account: o.Account, ReplaceUser: o.Replace, Flow: oauthclient.FlowDevice}
-	if w.seq.Browser {
-		opts.Flow = oauthclient.FlowBrowser
-		time.Sleep(3 * time.Minute) // until nobody waits for the clock
-		w.provider.hurry(true)
-		defer w.provider.hurry(false)
-	}
-	var s *oauthclient.Session
-	err, v := w.call(p, o, func(ctx context.Context) (err error) {
-		if w.seq.Browser {
-			passing := expiring{ctx, make(chan struct{})}
-			w.mu.Lock()
-			w.expire = sync.OnceFunc(func() { close(passing.passed) })
-			w.mu.Unlock()
-			ctx = passing
-		}
-		if o.Do == "login" {
-			s, err = p.client.Login(ctx, opts)
-		} else {
-			s, err = p.client.SessionOrLogin(ctx, opts)
-		}
-		return err
-	})
+	s, err, v := w.signInOnce(p, o)
 	prompted := w.prompts.Load() > before
 	if errors.Is(err, errKilled) {
 		a.unknown = true
@@ -453,8 +432,7 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	if !prompted {
 		return nil, w.unprompted(p, o.Account, s)
 	}
-	a.user, a.in, a.out, a.unknown, a.excused = user, true, false, false, false
-	a.grant = w.provider.newest(user)
+	*a = account{user: user, in: true, grant: w.provider.newest(user)}
 	for _, p := range w.procs {
 		delete(p.told, o.Account)
 		delete(p.refused, o.Account)
@@ -463,7 +441,29 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	return nil, nil
 }
 
-// learn finds out whose an account is after a process was killed.
+func (w *world) signInOnce(p *process, o op) (s *oauthclient.Session, err error, v *violation) {
+	opts := &oauthclient.LoginOptions{Account: o.Account, ReplaceUser: o.Replace, Flow: oauthclient.FlowDevice}
+	if w.seq.Browser {
+		opts.Flow = oauthclient.FlowBrowser
+		time.Sleep(3 * time.Minute) // until nobody waits for the clock
+		w.provider.hurry(true)
+		defer w.provider.hurry(false)
+	}
+	err, v = w.call(p, o, func(ctx context.Context) (err error) {
+		if w.seq.Browser {
+			ctx = w.expiring(ctx)
+		}
+		if o.Do == "login" {
+			s, err = p.client.Login(ctx, opts)
+		} else {
+			s, err = p.client.SessionOrLogin(ctx, opts)
+		}
+		return err
+	})
+	return s, err, v
+}
+
+// learn finds out which user an account has after a process was killed.
 func (w *world) learn(p *process, name string) {
 	_, _ = w.call(p, op{}, func(ctx context.Context) error {
 		accounts, err := p.client.Accounts(ctx)

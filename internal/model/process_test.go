@@ -19,7 +19,7 @@ type process struct {
 	client  *oauthclient.Client
 	handles map[string]*handle
 	told    map[string]bool // accounts for which ErrLoginRequired was said
-	refused map[string]bool // accounts whose session was refused with invalid_grant
+	refused map[string]bool // accounts: invalid_grant was said to the session
 
 	dead chan struct{}
 
@@ -31,7 +31,7 @@ type process struct {
 	others    int
 }
 
-// handle is a Session as a program keeps it, and whose it was at first.
+// handle is a Session as a program keeps it, and its user at first.
 type handle struct {
 	session *oauthclient.Session
 	user    string
@@ -43,8 +43,9 @@ func (w *world) start() *process {
 		dead: make(chan struct{}), locks: map[int]func() error{},
 	}
 	cfg := oauthclient.Config{
-		Issuer: issuer, ClientID: "cli", Scopes: []string{"openid", "offline_access", "read"}, Origins: []string{api},
-		Store: store{p, w.store}, Transport: network{p}, UI: oauthclient.UI{Instruct: w.prompt, OpenURL: w.openURL},
+		Issuer: issuer, ClientID: "cli", Origins: []string{api},
+		Scopes: []string{"openid", "offline_access", "read"},
+		Store:  store{p, w.store}, Transport: network{p}, UI: oauthclient.UI{Instruct: w.prompt, OpenURL: w.openURL},
 	}
 	if w.seq.Provider.Registers {
 		cfg.ClientID, cfg.Registration = "", &oauthclient.Registration{ClientName: "model", SoftwareID: "model"}

@@ -129,13 +129,11 @@ type provider struct {
 	access  map[string]access
 	clients map[string]bool // false: forgotten, or its secret has expired
 	codes   map[string]string
-	users   map[string]string // by code: who confirmed
+	users   map[string]string // by code: the user that confirmed it
 	nonces  map[string]string // by code
 	hasty   bool              // nothing is waited for: see expiring
 
-	requests map[string]int
-	reused   int // spent refresh tokens that arrived
-	ends     int // grants that ended by an event, a reuse or a revocation
+	reused int // spent refresh tokens that arrived
 }
 
 type access struct {
@@ -153,8 +151,9 @@ var signingKeys = sync.OnceValue(func() (keys [8]*ecdsa.PrivateKey) {
 
 func newProvider(h habits) *provider {
 	return &provider{
-		habits: h, key: signingKeys()[0], bends: map[string]bend{}, access: map[string]access{}, clients: map[string]bool{"cli": true},
-		codes: map[string]string{}, users: map[string]string{}, nonces: map[string]string{}, requests: map[string]int{},
+		habits: h, key: signingKeys()[0], bends: map[string]bend{},
+		access: map[string]access{}, clients: map[string]bool{"cli": true},
+		codes: map[string]string{}, users: map[string]string{}, nonces: map[string]string{},
 	}
 }
 
@@ -184,34 +183,16 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = req.Body.Close()
 		form, _ = url.ParseQuery(string(body))
 	}
-	name := at
-	if at == "token" && form.Get("grant_type") == "refresh_token" {
-		name = "refresh"
-	}
 	p.mu.Lock()
-	p.requests[name]++
 	a := p.bent(at)
-	late := p.hasty && (a.Lost == "hang" || a.Delay > fetchTimeout)
-	if p.hasty {
+	hasty := p.hasty
+	p.mu.Unlock()
+	late := hasty && a.Delay > fetchTimeout
+	if hasty {
 		a.Delay = 0
 	}
-	p.mu.Unlock()
-
-	if a.Lost == "dial" {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	}
-	reset := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
-	if a.Lost == "reset" {
-		return nil, reset
-	}
-	if late && a.Lost == "hang" {
-		return nil, context.DeadlineExceeded
-	}
-	if a.Lost == "hang" {
-		if err := sleep(req.Context(), patient); err != nil {
-			return nil, err
-		}
-		return nil, reset
+	if err := a.unheard(req.Context(), hasty); err != nil {
+		return nil, err
 	}
 	var resp *http.Response
 	if a.processed() {
@@ -222,15 +203,14 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := sleep(req.Context(), a.Delay); err != nil {
 		return nil, err
 	}
-	if a.Lost == "answer" {
-		return nil, reset
-	}
-	if late {
+	switch {
+	case a.Lost == "answer":
+		return nil, errReset
+	case late:
 		return nil, context.DeadlineExceeded
-	}
-	if a.Body != "" {
+	case a.Body != "":
 		resp = a.response()
-	} else if a.Status != 0 {
+	case a.Status != 0:
 		resp.StatusCode = a.Status
 	}
 	if a.Type != "" {
@@ -241,6 +221,27 @@ func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Request = req
 	return resp, nil
+}
+
+var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+
+// unheard returns the error of a request that the provider never sees; nil: it
+// sees it.
+func (a answer) unheard(ctx context.Context, hasty bool) error {
+	switch {
+	case a.Lost == "dial":
+		return &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	case a.Lost == "reset":
+		return errReset
+	case a.Lost == "hang" && hasty:
+		return context.DeadlineExceeded
+	case a.Lost == "hang":
+		if err := sleep(ctx, patient); err != nil {
+			return err
+		}
+		return errReset
+	}
+	return nil
 }
 
 // bent returns the answer that is due at an endpoint.
@@ -324,7 +325,8 @@ func (p *provider) serve(at string, req *http.Request, form url.Values, a answer
 		id := p.next("client")
 		p.clients[id] = true
 		return replyJSON(201, map[string]any{
-			"client_id": id, "client_secret": "secret-" + id, "client_secret_expires_at": 0, "token_endpoint_auth_method": "client_secret_basic",
+			"client_id": id, "client_secret": "secret-" + id, "client_secret_expires_at": 0,
+			"token_endpoint_auth_method": "client_secret_basic",
 		})
 	case "api":
 		if token, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer "); p.accepts(token) == "" {
@@ -346,7 +348,8 @@ func (p *provider) serve(at string, req *http.Request, form url.Values, a answer
 		code := p.next("device")
 		p.codes[code] = client
 		return replyJSON(200, map[string]any{
-			"device_code": code, "user_code": code, "verification_uri": issuer + "/device", "expires_in": 600, "interval": 1,
+			"device_code": code, "user_code": code, "verification_uri": issuer + "/device",
+			"expires_in": 600, "interval": 1,
 		})
 	case "revoke":
 		return p.revoke(form)
@@ -366,7 +369,8 @@ func (p *provider) next(kind string) string {
 
 func (p *provider) metadata() map[string]any {
 	m := map[string]any{
-		"issuer": issuer, "authorization_endpoint": issuer + "/authorize", "token_endpoint": issuer + "/token", "jwks_uri": issuer + "/keys",
+		"issuer": issuer, "jwks_uri": issuer + "/keys",
+		"authorization_endpoint": issuer + "/authorize", "token_endpoint": issuer + "/token",
 		"device_authorization_endpoint": issuer + "/device", "revocation_endpoint": issuer + "/revoke",
 		"id_token_signing_alg_values_supported": []string{"ES256"}, "code_challenge_methods_supported": []string{"S256"},
 		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
@@ -402,10 +406,11 @@ func (p *provider) sign(claims map[string]any) string {
 	if err != nil {
 		panic(err)
 	}
-	return input + "." + encode(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+	signature := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+	return input + "." + encode(signature)
 }
 
-// accepts returns the user whose access token the API takes; "": none.
+// accepts returns the user of an access token that the API takes; "": none.
 func (p *provider) accepts(token string) (user string) {
 	t, ok := p.access[token]
 	if !ok || !t.grant.alive || !t.grant.access[token] || p.now() >= t.expiry {
@@ -414,7 +419,7 @@ func (p *provider) accepts(token string) (user string) {
 	return t.grant.user
 }
 
-// user returns whose token it is, dead or alive.
+// user returns the user of an access token, dead or alive.
 func (p *provider) user(token string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -468,7 +473,7 @@ func (p *provider) refreshed(form url.Values, a answer) *http.Response {
 		case p.Narrow && form.Get("scope") != "":
 			return refusal(400, "invalid_grant")
 		case spent && (p.Rotation == "strict" || p.now()-at > grace):
-			p.end(g)
+			g.alive = false
 			return p.dead()
 		}
 		if p.Rotation != "" {
@@ -480,13 +485,6 @@ func (p *provider) refreshed(form url.Values, a answer) *http.Response {
 		return p.issue(g, a, true, "")
 	}
 	return p.dead()
-}
-
-func (p *provider) end(g *grant) {
-	if g.alive {
-		g.alive = false
-		p.ends++
-	}
 }
 
 // dead is what the provider says to a refresh token that is no longer good.
@@ -513,7 +511,10 @@ func (p *provider) issue(g *grant, a answer, refresh bool, nonce string) *http.R
 	token := p.next("access")
 	p.access[token] = access{g, p.now() + life}
 	g.access[token] = true
-	m := map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": int(life / time.Second), "scope": "openid offline_access read"}
+	m := map[string]any{
+		"access_token": token, "token_type": "Bearer", "expires_in": int(life / time.Second),
+		"scope": "openid offline_access read",
+	}
 	switch a.Life {
 	case "0":
 		m["expires_in"] = 0
@@ -539,7 +540,8 @@ func (p *provider) idToken(g *grant, token string, refresh bool, nonce string) s
 	now := p.wall()
 	sum := sha256.Sum256([]byte(token))
 	claims := map[string]any{
-		"iss": issuer, "sub": g.user, "aud": g.client, "iat": now.Unix(), "exp": now.Add(idLife).Unix(), "auth_time": g.authTime,
+		"iss": issuer, "sub": g.user, "aud": g.client,
+		"iat": now.Unix(), "exp": now.Add(idLife).Unix(), "auth_time": g.authTime,
 		"at_hash": encode(sum[:16]), "preferred_username": g.user,
 	}
 	if nonce != "" {
@@ -590,7 +592,7 @@ func (p *provider) revokeGrant(revoked *grant) {
 	for _, g := range p.grants {
 		if g == revoked || p.RevokesUser && g.user == revoked.user && g.client == revoked.client {
 			g.revoked = g.revoked || g.alive
-			p.end(g)
+			g.alive = false
 		}
 	}
 }
@@ -602,7 +604,7 @@ func (p *provider) event(name string) {
 	switch name {
 	case "revoke":
 		for _, g := range p.grants {
-			p.end(g)
+			g.alive = false
 		}
 	case "forget":
 		for id := range p.clients {
@@ -669,23 +671,6 @@ func (p *provider) newest(user string) *grant {
 		}
 	}
 	return nil
-}
-
-// counted returns how many requests have come: refreshes, and all others but
-// the polling of a sign-in.
-func (p *provider) counted() (refreshes, others int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for name, n := range p.requests {
-		switch name {
-		case "refresh":
-			refreshes += n
-		case "token":
-		default:
-			others += n
-		}
-	}
-	return refreshes, others
 }
 
 var errKilled = errors.New("the process is dead")
