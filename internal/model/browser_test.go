@@ -78,8 +78,8 @@ func (w *world) openURL(_ context.Context, ticket string) error {
 	return nil
 }
 
-// authorize answers an authorization request. It returns the address to which the browser is
-// sent; "": the provider shows a page.
+// authorize answers an authorization request. It returns the address to which
+// the browser is sent; "": the provider shows a page.
 func (p *provider) authorize(q url.Values, user string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

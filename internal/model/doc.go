@@ -22,17 +22,23 @@
 //
 // A sequence runs in a testing/synctest bubble with a provider in memory, so
 // that waiting costs nothing. It follows from its seed alone. The SDK's own
-// jitter does not, so a rare failure may need several runs.
+// jitter does not, so a rare failure may need several runs. A sign-in with a
+// browser has a real listener on the loopback address, see browser_test.go.
 //
 // # How to run it
 //
-// NATIVEOAUTH_MODEL=2m go test ./internal/model runs random sequences for two
-// minutes; the default is one second. The flag -seed=N runs one sequence
-// again. A failing sequence is shrunk and printed as a Go test.
+// NATIVEOAUTH_MODEL=2m go test ./internal/model plays random sequences for two
+// minutes; the default is one second. From five minutes on, real processes are
+// killed too, for a tenth of that time. A failing sequence is shrunk, and
+// printed as a Go test with its seed.
 //
-// The faults that are known, and the sequences that show them, are in
-// known_test.go. Faults in the list open are not mended yet. Sequences that
-// could meet one are left out of random runs. The flag -all ignores the list.
+// -seed=N plays the sequence of one seed. -all goes on after a failure, and
+// prints one sequence of each kind with the items that it may be about.
+//
+// known_test.go has the known faults, each with a sequence that shows it.
+// Faults in the list open are not mended yet: their sequences are skipped, and
+// random sequences that may meet one are left out. -open=none plays them all.
+// -open=2,4 takes these items for open instead.
 //
 // # Decisions
 //
@@ -50,6 +56,9 @@
 //     provider refuses it by habit. The whole session must not suffer.
 //   - A JSON answer of status 200 with neither a token nor an error counts
 //     neither as a refusal nor as an outage.
+//   - While Logout says that the session may still be here, it may be used. It
+//     is gone when everything is healthy again.
+//   - An account name that is not valid UTF-8 may be refused with any error.
 //   - A process that is killed, and an answer that is lost after the provider
 //     rotated the refresh token, may cost the session.
 //   - A clock that is set back is wrong until everything is healthy again. The

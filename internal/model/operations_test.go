@@ -75,6 +75,7 @@ type account struct {
 	grant   *grant
 	in      bool // signed in
 	out     bool // Logout came after the last sign-in
+	still   bool // and said that the session may still be here
 	unknown bool // a process was killed in a sign-in or sign-out
 	excused bool // Logout of another account of the user may have ended the grant
 }
@@ -274,16 +275,16 @@ func (w *world) do(o op) *violation {
 func (w *world) play(p *process, o op) *violation {
 	switch o.Do {
 	case "login", "session or login":
-		_, v := w.signIn(p, o)
+		v, _ := w.signIn(p, o)
 		return v
 	case "session":
 		delete(p.handles, o.Account)
-		_, _, v := w.handle(p, o)
+		_, v, _ := w.handle(p, o)
 		return v
 	case "logout":
 		return w.logout(p, o)
 	case "restart":
-		_, v := w.call(p, o, func(context.Context) error { return p.client.Close() })
+		v, _ := w.call(p, o, func(context.Context) error { return p.client.Close() })
 		if p.alive() {
 			w.procs[o.On] = w.start()
 		}
@@ -358,7 +359,7 @@ func (w *world) copies(what string) {
 
 // call plays one call of p. It returns errKilled if p dies meanwhile, and a
 // violation if the call is not bounded.
-func (w *world) call(p *process, o op, f func(context.Context) error) (error, *violation) {
+func (w *world) call(p *process, o op, f func(context.Context) error) (*violation, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if o.Deadline > 0 {
@@ -376,19 +377,19 @@ func (w *world) call(p *process, o op, f func(context.Context) error) (error, *v
 		after, rest := p.sent()
 		signsIn := o.Do == "login" || o.Do == "session or login"
 		if n := after - refreshes; n > 6 && !signsIn {
-			return err, broken("bounded", "one call sent %d refresh requests", n)
+			return broken("bounded", "one call sent %d refresh requests", n), err
 		}
 		if n := rest - others; n > 20 {
-			return err, broken("bounded", "one call sent %d requests", n)
+			return broken("bounded", "one call sent %d requests", n), err
 		}
 		if o.Deadline > 0 && time.Since(begun) > o.Deadline+30*time.Second {
-			return err, broken("bounded", "a call with a deadline of %v took %v", o.Deadline, time.Since(begun))
+			return broken("bounded", "a call with a deadline of %v took %v", o.Deadline, time.Since(begun)), err
 		}
-		return err, w.judgeWording(err)
+		return w.judgeWording(err), err
 	case <-p.dead:
-		return errKilled, nil
+		return nil, errKilled
 	case <-timeout.C:
-		return nil, broken("bounded", "the call does not end")
+		return broken("bounded", "the call does not end"), nil
 	}
 }
 
@@ -401,7 +402,7 @@ func (w *world) judgeWording(err error) *violation {
 }
 
 // signIn plays Login and SessionOrLogin.
-func (w *world) signIn(p *process, o op) (error, *violation) {
+func (w *world) signIn(p *process, o op) (*violation, error) {
 	a := w.account(o.Account)
 	user := o.User
 	if user == "" {
@@ -411,26 +412,26 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	w.signing = user
 	w.mu.Unlock()
 	before := w.prompts.Load()
-	s, err, v := w.signInOnce(p, o)
+	s, v, err := w.signInOnce(p, o)
 	prompted := w.prompts.Load() > before
 	if errors.Is(err, errKilled) {
 		a.unknown = true
 	}
 	if v != nil {
-		return err, v
+		return v, err
 	}
 	if prompted && o.Do != "login" && a.in && !a.unknown && w.cause == "" {
-		return err, broken("no reason", "SessionOrLogin prompted the user although nothing ended the session (%v)", err)
+		return broken("no reason", "SessionOrLogin prompted the user although nothing ended the session (%v)", err), err
 	}
 	if errors.Is(err, oauthclient.ErrAccountMismatch) && a.unknown {
 		w.learn(p, o.Account)
 	}
 	if err != nil {
-		return err, nil
+		return nil, err
 	}
 	p.handles[o.Account] = &handle{s, s.Account().Subject}
 	if !prompted {
-		return nil, w.unprompted(p, o.Account, s)
+		return w.unprompted(p, o.Account, s), nil
 	}
 	*a = account{user: user, in: true, grant: w.provider.newest(user)}
 	for _, p := range w.procs {
@@ -441,7 +442,7 @@ func (w *world) signIn(p *process, o op) (error, *violation) {
 	return nil, nil
 }
 
-func (w *world) signInOnce(p *process, o op) (s *oauthclient.Session, err error, v *violation) {
+func (w *world) signInOnce(p *process, o op) (s *oauthclient.Session, v *violation, err error) {
 	opts := &oauthclient.LoginOptions{Account: o.Account, ReplaceUser: o.Replace, Flow: oauthclient.FlowDevice}
 	if w.seq.Browser {
 		opts.Flow = oauthclient.FlowBrowser
@@ -449,7 +450,7 @@ func (w *world) signInOnce(p *process, o op) (s *oauthclient.Session, err error,
 		w.provider.hurry(true)
 		defer w.provider.hurry(false)
 	}
-	err, v = w.call(p, o, func(ctx context.Context) (err error) {
+	v, err = w.call(p, o, func(ctx context.Context) (err error) {
 		if w.seq.Browser {
 			ctx = w.expiring(ctx)
 		}
@@ -460,7 +461,7 @@ func (w *world) signInOnce(p *process, o op) (s *oauthclient.Session, err error,
 		}
 		return err
 	})
-	return s, err, v
+	return s, v, err
 }
 
 // learn finds out which user an account has after a process was killed.
@@ -478,7 +479,7 @@ func (w *world) learn(p *process, name string) {
 
 // unprompted checks a session that SessionOrLogin returned without a prompt.
 func (w *world) unprompted(p *process, account string, s *oauthclient.Session) *violation {
-	if w.account(account).out && !w.account(account).unknown {
+	if a := w.account(account); a.out && !a.still && !a.unknown {
 		return broken("logout", "SessionOrLogin returned a session that was signed out")
 	}
 	if !p.told[account] {
@@ -493,24 +494,24 @@ func (w *world) unprompted(p *process, account string, s *oauthclient.Session) *
 
 // handle returns the process's Session of an account, as a program does that
 // keeps it. nil, nil, nil: there is none.
-func (w *world) handle(p *process, o op) (*handle, error, *violation) {
+func (w *world) handle(p *process, o op) (*handle, *violation, error) {
 	if h := p.handles[o.Account]; h != nil {
 		return h, nil, nil
 	}
 	begun := time.Now()
 	var s *oauthclient.Session
-	err, v := w.call(p, o, func(ctx context.Context) (err error) {
+	v, err := w.call(p, o, func(ctx context.Context) (err error) {
 		s, err = p.client.Session(ctx, o.Account)
 		return err
 	})
 	if v != nil {
-		return nil, err, v
+		return nil, v, err
 	}
 	if err != nil {
-		return nil, err, w.judge(p, o, nil, err)
+		return nil, w.judge(p, o, nil, err), err
 	}
 	if took := time.Since(begun); took > 3*time.Second && time.Until(s.Account().Expiry) > time.Minute {
-		return nil, nil, broken("bounded", "Session took %v although a valid token is stored", took)
+		return nil, broken("bounded", "Session took %v although a valid token is stored", took), nil
 	}
 	h := &handle{s, s.Account().Subject}
 	if a := w.account(o.Account); a.unknown && h.user != "" {
@@ -522,11 +523,11 @@ func (w *world) handle(p *process, o op) (*handle, error, *violation) {
 
 // use plays a call of a Session.
 func (w *world) use(p *process, o op) *violation {
-	h, _, v := w.handle(p, o)
+	h, v, _ := w.handle(p, o)
 	if h == nil || v != nil {
 		return v
 	}
-	err, v := w.call(p, o, func(ctx context.Context) error { return w.useOnce(ctx, p, o, h) })
+	v, err := w.call(p, o, func(ctx context.Context) error { return w.useOnce(ctx, p, o, h) })
 	if v != nil {
 		return v
 	}
@@ -579,7 +580,7 @@ func (w *world) useOnce(ctx context.Context, p *process, o op, h *handle) error 
 
 // token calls Token once.
 func (w *world) token(p *process, s *oauthclient.Session) (token string, err error) {
-	err, _ = w.call(p, op{}, func(ctx context.Context) error {
+	_, err = w.call(p, op{}, func(ctx context.Context) error {
 		tok, err := s.Token(ctx)
 		if err == nil {
 			token = tok.AccessToken
@@ -591,7 +592,7 @@ func (w *world) token(p *process, s *oauthclient.Session) (token string, err err
 
 // burst plays many calls in a short time.
 func (w *world) burst(p *process, o op) *violation {
-	h, _, v := w.handle(p, o)
+	h, v, _ := w.handle(p, o)
 	if h == nil || v != nil {
 		return v
 	}
@@ -641,7 +642,7 @@ func (w *world) crowd(o op) *violation {
 	var wg sync.WaitGroup
 	for i, p := range w.procs {
 		o.On = i
-		h, _, v := w.handle(p, o)
+		h, v, _ := w.handle(p, o)
 		if v != nil {
 			return v
 		}
@@ -678,7 +679,7 @@ func (w *world) logout(p *process, o op) *violation {
 		w.cause = "logout"
 	}
 	healthy := w.healthy()
-	err, v := w.call(p, o, func(ctx context.Context) error { return p.client.Logout(ctx, o.Account, nil) })
+	v, err := w.call(p, o, func(ctx context.Context) error { return p.client.Logout(ctx, o.Account, nil) })
 	if v != nil {
 		return v
 	}
@@ -696,7 +697,8 @@ func (w *world) logout(p *process, o op) *violation {
 	case errors.Is(err, oauthclient.ErrNotRevoked) && healthy && a.grant != nil && a.grant.revoked:
 		return broken("truth", "ErrNotRevoked although the refresh token was revoked: %v", err)
 	case err != nil && !errors.Is(err, oauthclient.ErrNotRevoked):
-		return nil // it may still be here, and must be gone when all is healthy
+		a.still = true // but not for ever: see signedOut
+		return nil
 	}
 	if h := p.handles[o.Account]; h != nil && a.out {
 		if _, err := w.token(p, h.session); !errors.Is(err, oauthclient.ErrLoginRequired) && p.alive() {

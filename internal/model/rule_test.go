@@ -87,8 +87,10 @@ func (w *world) settle() *violation {
 		return v
 	}
 	var names []string
-	for name := range w.accounts {
-		names = append(names, name)
+	for name, a := range w.accounts {
+		if name != notUTF8 || a.in { // else such a name was refused
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	if len(names) == 0 {
@@ -158,7 +160,7 @@ func (w *world) heals(p *process, o op) *violation {
 	var last error
 	for _, pause := range pauses {
 		time.Sleep(pause)
-		err, v := w.attempt(p, o)
+		v, err := w.attempt(p, o)
 		if v == nil {
 			v = w.nobodyRevoked(o)
 		}
@@ -176,12 +178,12 @@ func (w *world) heals(p *process, o op) *violation {
 }
 
 // attempt is one try of a call, and what a program does with the token.
-func (w *world) attempt(p *process, o op) (error, *violation) {
-	h, err, v := w.handle(p, o)
+func (w *world) attempt(p *process, o op) (*violation, error) {
+	h, v, err := w.handle(p, o)
 	if v != nil || h == nil && err != nil {
-		return err, v
+		return v, err
 	}
-	err, v = w.call(p, o, func(ctx context.Context) error {
+	v, err = w.call(p, o, func(ctx context.Context) error {
 		if o.Do == "id token" {
 			_, _, err := h.session.IDToken(ctx)
 			return err
@@ -203,12 +205,12 @@ func (w *world) attempt(p *process, o op) (error, *violation) {
 	})
 	var wrong *violationError
 	if errors.As(err, &wrong) {
-		return nil, wrong.violation
+		return wrong.violation, nil
 	}
 	if v == nil {
 		v = w.judge(p, o, h, err)
 	}
-	return err, v
+	return v, err
 }
 
 // healsBySignIn checks that the next sign-in prompts, and that the session
@@ -219,7 +221,7 @@ func (w *world) healsBySignIn(p *process, o op) *violation {
 	for _, pause := range pauses {
 		time.Sleep(pause)
 		p.told[o.Account] = true
-		err, v := w.signIn(p, signIn)
+		v, err := w.signIn(p, signIn)
 		if v == nil {
 			v = w.nobodyRevoked(signIn)
 		}
@@ -235,7 +237,7 @@ func (w *world) healsBySignIn(p *process, o op) *violation {
 	}
 	for _, pause := range pauses {
 		time.Sleep(pause)
-		err, v := w.attempt(p, o)
+		v, err := w.attempt(p, o)
 		if v != nil {
 			return v
 		}
