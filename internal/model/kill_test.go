@@ -55,7 +55,10 @@ func TestChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	remote := remote{e.Address}
-	w := &world{provider: newProvider(habits{}), transport: remote, keys: map[string]bool{}, over: make(chan struct{}), suicide: true}
+	w := &world{
+		provider: newProvider(habits{}), transport: remote, keys: map[string]bool{},
+		over: make(chan struct{}), suicide: true,
+	}
 	w.key, _ = tokenstore.ParseKey(storeKey)
 	w.store = &tokenstore.File{Dir: e.Dir, Key: w.key}
 	w.confirm = func(code string) { remote.confirm(code) }
@@ -167,7 +170,8 @@ func TestKilledProcesses(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d rounds in %v, %d processes killed", rounds.Load(), time.Since(begun).Round(time.Second), died.Load())
+	t.Logf("%d rounds in %v, %d processes killed",
+		rounds.Load(), time.Since(begun).Round(time.Second), died.Load())
 }
 
 // killRound plays one round, and reports whether a process was killed. One that
@@ -181,7 +185,8 @@ func killRound(t *testing.T, seed uint64) (died bool) {
 	p := newProvider(habits{Rotation: pick(r, rotations...)})
 	server := httptest.NewServer(serveChildren(p))
 	defer server.Close()
-	child := errand{Address: strings.TrimPrefix(server.URL, "http://"), Dir: filepath.Join(t.TempDir(), fmt.Sprint(seed))}
+	dir := filepath.Join(t.TempDir(), fmt.Sprint(seed))
+	child := errand{Address: strings.TrimPrefix(server.URL, "http://"), Dir: dir}
 	died, err := killOnce(t, p, child, pick(r, "refresh", "refresh", "login", "logout"), 1+r.IntN(25))
 	if err != nil {
 		t.Errorf("round %d, rotation %q: %v", seed, p.Rotation, err)

@@ -12,12 +12,57 @@ import (
 var open = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 19, 20}
 
 // known are sequences that show a fault, by its item in the list. Each must
-// pass once the item is mended, and fail without the mend.
+// pass once the item is mended, and fail without the mend. Item 0 has always
+// been right, and must stay so.
 var known = []struct {
 	item int
 	name string
 	sequence
 }{
+	{0, "a lost answer, and the grace that the provider gives", sequence{
+		Provider: habits{Rotation: "grace"},
+		Ops: []op{
+			{Do: "login"},
+			{Do: "wait", Wait: time.Minute},
+			{Do: "bend", At: "token", Answer: answer{Lost: "answer"}, Times: 2},
+			{Do: "refresh"},
+			{Do: "wait", Wait: 10 * time.Second},
+			{Do: "token"},
+			{Do: "wait", Wait: 10 * time.Second},
+			{Do: "token"},
+			{Do: "wait", Wait: life},
+			{Do: "refresh"},
+			{Do: "alive"},
+		},
+	}},
+	{0, "a lost answer, and the grace for a new process", sequence{
+		Provider: habits{Rotation: "grace"},
+		Ops: []op{
+			{Do: "login"},
+			{Do: "bend", At: "token", Answer: answer{Lost: "answer"}, Times: 2},
+			{Do: "refresh"},
+			{Do: "wait", Wait: 15 * time.Second},
+			{Do: "restart"},
+			{Do: "session"},
+			{Do: "wait", Wait: life},
+			{Do: "refresh"},
+			{Do: "alive"},
+		},
+	}},
+	{0, "an outage of two minutes with a lost answer in a non-rotating provider", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "bend", At: "all", Answer: answer{Lost: "answer"}},
+			{Do: "wait", Wait: life},
+			{Do: "call"},
+			{Do: "wait", Wait: 2 * time.Minute},
+			{Do: "call"},
+			{Do: "heal"},
+			{Do: "wait", Wait: 2 * time.Minute},
+			{Do: "refresh"},
+			{Do: "alive"},
+		},
+	}},
 	{1, "a forgotten client", sequence{
 		Provider: habits{Registers: true},
 		Ops: []op{
@@ -314,7 +359,8 @@ func meets(item int, seq sequence) bool {
 // ingredients are rather too wide than too narrow.
 var ingredients = map[int]func(sequence, habits) bool{
 	1: func(s sequence, h habits) bool {
-		return h.Registers && (s.does("forget") || s.bends(func(a answer) bool { return a.Code == "invalid_client" }))
+		return h.Registers && (s.does("forget") ||
+			s.bends(func(a answer) bool { return a.Code == "invalid_client" }))
 	},
 	2: func(s sequence, h habits) bool {
 		return h.Refreshed != "" || h.NoRefresh || s.does("fast clock", "slow clock") ||
@@ -323,8 +369,8 @@ var ingredients = map[int]func(sequence, habits) bool{
 			}) && (s.Browser || s.does("logout") || s.waits() >= idLife)
 	},
 	3: func(s sequence, h habits) bool {
-		return h.Refuses != "" ||
-			s.bends(func(a answer) bool { return a.counts(h.Registers) && a.Code != "invalid_grant" }, "token", "all")
+		counts := func(a answer) bool { return a.counts(h.Registers) && a.Code != "invalid_grant" }
+		return h.Refuses != "" || s.bends(counts, "token", "all")
 	},
 	4: func(s sequence, h habits) bool {
 		return h.TokenStatus != 0 ||
@@ -340,7 +386,9 @@ var ingredients = map[int]func(sequence, habits) bool{
 		return s.has(func(o op) bool { return o.Do == "logout" && o.Deadline > 0 })
 	},
 	8: func(s sequence, h habits) bool {
-		return h.RevokesUser && s.has(func(o op) bool { return o.Do == "logout" && (o.Deadline > 0 || o.Kill > 0) })
+		return h.RevokesUser && s.has(func(o op) bool {
+			return o.Do == "logout" && (o.Deadline > 0 || o.Kill > 0)
+		})
 	},
 	9:  func(s sequence, h habits) bool { return h.RevokesUser && s.does("login", "session or login") },
 	10: func(s sequence, _ habits) bool { return s.has(func(o op) bool { return o.User == "bob" }) },

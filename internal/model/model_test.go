@@ -198,7 +198,8 @@ func (g generator) habits() (h habits) {
 	h.Rotation = pick(g.Rand, "", "strict", "strict", "grace")
 	if g.one(4) {
 		h.Refuses = pick(g.Rand,
-			"invalid_request", "invalid_token", "access_denied", "interaction_required", "token_expired", "200", "empty 400", "empty 401")
+			"invalid_request", "invalid_token", "access_denied", "interaction_required", "token_expired",
+			"200", "empty 400", "empty 401")
 	}
 	if g.one(5) {
 		h.Refreshed = pick(g.Rand, "auth_time", "at_hash", "soon", "none", "sub", "iss")
@@ -230,7 +231,8 @@ func (g generator) op() op {
 			return op{Do: "new keys"}
 		}
 		return op{Do: pick(g.Rand,
-			"revoke", "revoke", "forget", "new keys", "new keys", "fast clock", "slow clock", "clock back", "restore")}
+			"revoke", "revoke", "forget", "new keys", "new keys", "fast clock", "slow clock",
+			"clock back", "restore")}
 	case n < 76:
 		return op{Do: "crowd"}
 	default:
@@ -254,7 +256,8 @@ func (g generator) op() op {
 
 // call returns a call of the SDK.
 func (g generator) call() (o op) {
-	o.Do = pick(g.Rand, "token", "token", "token", "refresh", "refresh", "call", "call", "id token", "narrow", "session",
+	o.Do = pick(g.Rand, "token", "token", "token", "refresh", "refresh", "call", "call",
+		"id token", "narrow", "session",
 		"session or login", "session or login", "login", "logout", "restart", "burst")
 	switch o.Do {
 	case "session or login", "login":
@@ -273,7 +276,8 @@ func (g generator) call() (o op) {
 
 // bend returns how an endpoint answers, and how often.
 func (g generator) bend() (at string, a answer, times int) {
-	at = pick(g.Rand, "token", "token", "token", "token", "all", "all", "keys", "metadata", "device", "revoke", "register", "api")
+	at = pick(g.Rand, "token", "token", "token", "token", "all", "all",
+		"keys", "metadata", "device", "revoke", "register", "api")
 	kinds := 8
 	if g.mild {
 		kinds = 3
@@ -294,9 +298,11 @@ func (g generator) bend() (at string, a answer, times int) {
 	case 3: // a refusal
 		a.Body, a.Status = "error", pick(g.Rand, 400, 400, 401, 403, 200)
 		a.Code = pick(g.Rand,
-			"invalid_grant", "invalid_request", "invalid_token", "access_denied", "invalid_client", "invalid_scope", "vendor_word")
+			"invalid_grant", "invalid_request", "invalid_token", "access_denied",
+			"invalid_client", "invalid_scope", "vendor_word")
 	case 4:
-		a.Body, a.Status = pick(g.Rand, "empty", "json", "truncated"), pick(g.Rand, 200, 201, 204, 400, 401, 403, 404, 405, 421)
+		a.Body = pick(g.Rand, "empty", "json", "truncated")
+		a.Status = pick(g.Rand, 200, 201, 204, 400, 401, 403, 404, 405, 421)
 		a.Done = a.Body == "truncated" && g.one(2)
 	case 5: // good, and late
 		a.Delay = pick(g.Rand, 3*time.Second, 25*time.Second)

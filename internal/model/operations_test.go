@@ -246,6 +246,11 @@ func (w *world) do(o op) *violation {
 	case "revoke", "forget", "new keys", "fast clock", "slow clock":
 		w.event(o.Do)
 		return nil
+	case "alive":
+		if a := w.account(o.Account); a.grant == nil || !a.grant.alive {
+			return broken("no reason", "the session has ended at the provider")
+		}
+		return nil
 	case "backup", "restore":
 		w.copies(o.Do)
 		return nil
@@ -421,7 +426,7 @@ func (w *world) signIn(p *process, o op) (*violation, error) {
 		return v, err
 	}
 	if prompted && o.Do != "login" && a.in && !a.unknown && w.cause == "" {
-		return broken("no reason", "SessionOrLogin prompted the user although nothing ended the session (%v)", err), err
+		return broken("no reason", "SessionOrLogin prompted although nothing ended the session (%v)", err), err
 	}
 	if errors.Is(err, oauthclient.ErrAccountMismatch) && a.unknown {
 		w.learn(p, o.Account)
@@ -487,7 +492,8 @@ func (w *world) unprompted(p *process, account string, s *oauthclient.Session) *
 	}
 	token, err := w.token(p, s)
 	if errors.Is(err, oauthclient.ErrLoginRequired) || err == nil && !w.provider.works(token) {
-		return broken("dead end", "after ErrLoginRequired, SessionOrLogin returned the same dead session without a prompt")
+		return broken("dead end",
+			"after ErrLoginRequired, SessionOrLogin returned the same dead session without a prompt")
 	}
 	return nil
 }

@@ -45,7 +45,8 @@ func (w *world) start() *process {
 	cfg := oauthclient.Config{
 		Issuer: issuer, ClientID: "cli", Origins: []string{api},
 		Scopes: []string{"openid", "offline_access", "read"},
-		Store:  store{p, w.store}, Transport: network{p}, UI: oauthclient.UI{Instruct: w.prompt, OpenURL: w.openURL},
+		Store:  store{p, w.store}, Transport: network{p},
+		UI: oauthclient.UI{Instruct: w.prompt, OpenURL: w.openURL},
 	}
 	if w.seq.Provider.Registers {
 		cfg.ClientID, cfg.Registration = "", &oauthclient.Registration{ClientName: "model", SoftwareID: "model"}

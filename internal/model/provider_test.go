@@ -94,7 +94,8 @@ func (a answer) counts(registered bool) bool {
 
 // loses reports whether a rotated refresh token may be lost with the answer.
 func (a answer) loses() bool {
-	return a.processed() && (a.Lost != "" || a.Body != "" || a.Delay > 0 || a.Status/100 > 2 || a.Type == "text/html")
+	return a.processed() &&
+		(a.Lost != "" || a.Body != "" || a.Delay > 0 || a.Status/100 > 2 || a.Type == "text/html")
 }
 
 type bend struct {
@@ -137,8 +138,9 @@ type provider struct {
 }
 
 type access struct {
-	grant  *grant
-	expiry time.Duration
+	grant     *grant
+	expiry    time.Duration
+	refreshed bool // by a refresh
 }
 
 // signingKeys are made once: making one costs more than a sequence.
@@ -372,8 +374,9 @@ func (p *provider) metadata() map[string]any {
 		"issuer": issuer, "jwks_uri": issuer + "/keys",
 		"authorization_endpoint": issuer + "/authorize", "token_endpoint": issuer + "/token",
 		"device_authorization_endpoint": issuer + "/device", "revocation_endpoint": issuer + "/revoke",
-		"id_token_signing_alg_values_supported": []string{"ES256"}, "code_challenge_methods_supported": []string{"S256"},
-		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
+		"id_token_signing_alg_values_supported": []string{"ES256"},
+		"code_challenge_methods_supported":      []string{"S256"},
+		"response_types_supported":              []string{"code"}, "subject_types_supported": []string{"public"},
 	}
 	if p.Registers {
 		m["registration_endpoint"] = issuer + "/register"
@@ -419,6 +422,14 @@ func (p *provider) accepts(token string) (user string) {
 	return t.grant.user
 }
 
+// stranger reports whether the ID token that came with an access token was for
+// another identity than that of the sign-in.
+func (p *provider) stranger(token string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.access[token].refreshed && (p.Refreshed == "sub" || p.Refreshed == "iss")
+}
+
 // user returns the user of an access token, dead or alive.
 func (p *provider) user(token string) string {
 	p.mu.Lock()
@@ -447,8 +458,11 @@ func (p *provider) confirmed(code, client string, a answer) *http.Response {
 		return refusal(400, "access_denied")
 	}
 	delete(p.codes, code)
-	g := &grant{user: user, client: client, alive: true, spent: map[string]time.Duration{}, access: map[string]bool{}}
-	g.authTime = p.wall().Unix()
+	g := &grant{
+		user: user, client: client, alive: true,
+		spent: map[string]time.Duration{}, access: map[string]bool{},
+		authTime: p.wall().Unix(),
+	}
 	if !p.NoRefresh {
 		g.refresh = p.next("refresh")
 	}
@@ -509,7 +523,7 @@ func (p *provider) dead() *http.Response {
 // issue answers with new tokens.
 func (p *provider) issue(g *grant, a answer, refresh bool, nonce string) *http.Response {
 	token := p.next("access")
-	p.access[token] = access{g, p.now() + life}
+	p.access[token] = access{g, p.now() + life, refresh}
 	g.access[token] = true
 	m := map[string]any{
 		"access_token": token, "token_type": "Bearer", "expires_in": int(life / time.Second),

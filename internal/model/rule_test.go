@@ -49,6 +49,9 @@ func (w *world) handedOut(p *process, account string, h *handle, token string) *
 	if user := w.provider.user(token); user != h.user {
 		return broken("user", "the session of %s returned a token of %s", h.user, user)
 	}
+	if w.provider.stranger(token) {
+		return broken("user", "a refresh brought another identity, and its token was handed out")
+	}
 	works := w.provider.works(token)
 	if p.refused[account] && !works {
 		return broken("dead end", "the session was refused with invalid_grant, and its token is handed out again")
@@ -77,7 +80,9 @@ func (w *world) nobodyRevoked(o op) *violation {
 }
 
 // pauses are between the tries of a call that must work in the end.
-var pauses = []time.Duration{0, 2 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute}
+var pauses = []time.Duration{
+	0, 2 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute,
+}
 
 // settle checks the rule: everything is healthy, so everything works, or works
 // after a prompt.
@@ -133,7 +138,8 @@ func (w *world) signedOut() *violation {
 			_, _ = w.token(p, h.session) // it may notice a logout elsewhere only now
 			time.Sleep(10 * time.Second)
 			if token, err := w.token(p, h.session); err == nil {
-				return broken("logout", "Token of process %d returns a token after Logout (it works: %t)", on, w.provider.works(token))
+				return broken("logout", "Token of process %d returns a token after Logout (it works: %t)",
+					on, w.provider.works(token))
 			}
 		}
 	}
@@ -189,11 +195,14 @@ func (w *world) attempt(p *process, o op) (*violation, error) {
 			return err
 		}
 		tok, err := h.session.Token(ctx)
-		if err != nil || w.provider.works(tok.AccessToken) && w.provider.user(tok.AccessToken) == h.user {
+		if err != nil {
 			return err
 		}
 		if v := w.handedOut(p, o.Account, h, tok.AccessToken); v != nil {
 			return &violationError{v}
+		}
+		if w.provider.works(tok.AccessToken) {
+			return nil
 		}
 		if err = h.session.Refresh(ctx); err != nil { // for the API refused it
 			return err

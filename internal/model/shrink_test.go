@@ -53,7 +53,7 @@ func simpler(seq sequence) (out []sequence) {
 	})
 	for n, o := range seq.Ops {
 		each(reflect.ValueOf(o), func(i int) {
-			if name := reflect.TypeOf(o).Field(i).Name; name == "Do" || name == "At" || name == "Answer" || name == "Wait" {
+			if slices.Contains([]string{"Do", "At", "Answer", "Wait"}, reflect.TypeOf(o).Field(i).Name) {
 				return
 			}
 			s := fresh()
@@ -62,7 +62,8 @@ func simpler(seq sequence) (out []sequence) {
 		})
 		each(reflect.ValueOf(o.Answer), func(i int) {
 			// A body belongs to a status, and an error to its code.
-			if name := reflect.TypeOf(o.Answer).Field(i).Name; name == "Status" && o.Answer.Body != "" || name == "Code" || name == "Lost" || name == "Body" {
+			name := reflect.TypeOf(o.Answer).Field(i).Name
+			if name == "Status" && o.Answer.Body != "" || slices.Contains([]string{"Code", "Lost", "Body"}, name) {
 				return
 			}
 			s := fresh()
@@ -123,5 +124,6 @@ func literal(v reflect.Value) string {
 
 // asTest is seq as a Go test.
 func (s sequence) asTest(v *violation) string {
-	return fmt.Sprintf("// %s\nfunc TestFound(t *testing.T) {\n\tcheck(t, %s)\n}\n", v, strings.ReplaceAll(s.source(), "\n", "\n\t"))
+	source := strings.ReplaceAll(s.source(), "\n", "\n\t")
+	return fmt.Sprintf("// %s\nfunc TestFound(t *testing.T) {\n\tcheck(t, %s)\n}\n", v, source)
 }
