@@ -365,7 +365,7 @@ var ingredients = map[int]func(sequence, habits) bool{
 	2: func(s sequence, h habits) bool {
 		return h.Refreshed != "" || h.NoRefresh || s.does("fast clock", "slow clock") ||
 			s.has(func(o op) bool {
-				return o.On == 1 || o.Do == "restart" || o.Kill > 0 || o.At == "keys" || o.At == "all"
+				return o.On == 1 || o.Do == "crowd" || o.Do == "restart" || o.Kill > 0 || o.At == "keys" || o.At == "all"
 			}) && (s.Browser || s.does("logout") || s.waits() >= idLife)
 	},
 	3: func(s sequence, h habits) bool {
@@ -423,8 +423,11 @@ func (s sequence) bends(f func(answer) bool, endpoints ...string) bool {
 
 // waits is how long the sequence waits at most.
 func (s sequence) waits() (sum time.Duration) {
-	for _, o := range s.Ops {
+	for i, o := range s.Ops {
 		sum += o.Wait + 30*time.Second
+		if i > 0 && (o.Do == "login" || o.Do == "session or login") {
+			sum += 5 * time.Minute // for a provider that does not answer
+		}
 	}
 	return sum
 }

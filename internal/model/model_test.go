@@ -242,7 +242,7 @@ func (g generator) op() op {
 	if g.one(4) {
 		o.On = 1
 	}
-	if g.one(8) {
+	if g.one(5) {
 		o.Account = secondOf
 	}
 	if g.one(20) && !g.mild {
@@ -261,7 +261,7 @@ func (g generator) call() (o op) {
 		"session or login", "session or login", "login", "logout", "restart", "burst")
 	switch o.Do {
 	case "session or login", "login":
-		if g.one(4) {
+		if g.one(3) {
 			o.User, o.Replace = pick(g.Rand, "bob", "bob", "nobody"), g.one(3)
 		}
 	case "logout":
