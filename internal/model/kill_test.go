@@ -60,7 +60,7 @@ func TestChild(t *testing.T) {
 		over: make(chan struct{}), suicide: true,
 	}
 	w.key, _ = tokenstore.ParseKey(storeKey)
-	w.store = &tokenstore.File{Dir: e.Dir, Key: w.key}
+	w.store = tokenstore.NewFile(e.Dir, w.key)
 	w.confirm = func(code string) { remote.confirm(code) }
 	p := w.start()
 	p.fuse = e.Kill

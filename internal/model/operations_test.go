@@ -166,7 +166,7 @@ func (w *world) open() {
 		if w.store == nil {
 			w.key, _ = tokenstore.ParseKey(storeKey)
 		}
-		w.store = &tokenstore.File{Dir: w.dir, Key: w.key}
+		w.store = tokenstore.NewFile(w.dir, w.key)
 		return
 	}
 	before := w.store
@@ -179,8 +179,8 @@ func (w *world) open() {
 		if data, err := before.Get(ctx, key); err == nil {
 			_ = w.store.Put(ctx, key, data)
 		}
-		if data, err := before.ReadRecord(ctx, key); err == nil {
-			_ = w.store.WriteRecord(ctx, key, data)
+		if data, err := before.ReadJournal(ctx, key); err == nil {
+			_ = w.store.WriteJournal(ctx, key, data)
 		}
 	}
 }

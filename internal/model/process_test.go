@@ -133,9 +133,8 @@ func (n network) RoundTrip(req *http.Request) (*http.Response, error) {
 type shared interface {
 	tokenstore.Store
 	tokenstore.Lister
-	tokenstore.Locker
+	tokenstore.Shared
 	tokenstore.Prober
-	tokenstore.Recorder
 }
 
 // store is the process's way to the store.
@@ -159,8 +158,8 @@ func (s store) Delete(ctx context.Context, key string) error {
 	return s.around(key, func() error { return s.inner.Delete(ctx, key) })
 }
 
-func (s store) WriteRecord(ctx context.Context, key string, data []byte) error {
-	return s.around(key, func() error { return s.inner.WriteRecord(ctx, key, data) })
+func (s store) WriteJournal(ctx context.Context, key string, data []byte) error {
+	return s.around(key, func() error { return s.inner.WriteJournal(ctx, key, data) })
 }
 
 func (s store) around(key string, change func() error) error {
@@ -175,11 +174,11 @@ func (s store) around(key string, change func() error) error {
 	return err
 }
 
-func (s store) ReadRecord(ctx context.Context, key string) ([]byte, error) {
+func (s store) ReadJournal(ctx context.Context, key string) ([]byte, error) {
 	if err := s.process.step(); err != nil {
 		return nil, err
 	}
-	return s.inner.ReadRecord(ctx, key)
+	return s.inner.ReadJournal(ctx, key)
 }
 
 func (s store) List(ctx context.Context, prefix string) ([]string, error) {
