@@ -349,6 +349,7 @@ func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, er
 		return nil, failure(err)
 	}
 	l.account.Stored(stored)
+	l.client.log.Info("a user signed in", "event", "login", "account", l.account.Name, "issuer", stored.Issuer)
 	if anotherUser(l.before, g) { // nobody will use the earlier session again
 		l.client.working.Go(func() { l.discard(context.WithoutCancel(ctx), l.before) })
 	}

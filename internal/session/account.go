@@ -62,6 +62,7 @@ type Account struct {
 	accounts  *Accounts
 	grant     atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
 	ended     atomic.Bool             // the whole session is known to have ended
+	rejected  atomic.Uint64           // the first generation with a rejected ID token
 	noIDToken atomic.Uint64           // the generation that has no ID token to hand out
 	doubted   atomic.Bool             // the provider has refused to renew it
 	flight    atomic.Pointer[flight]  // the refresh under way
@@ -106,6 +107,13 @@ func (a *Account) Ended() bool { return a.ended.Load() }
 // saying that it has ended.
 func (a *Account) Doubted() bool { return a.doubted.Load() }
 
+// FirstRejection reports whether generation is the first one whose ID token was
+// rejected. After one rejection a later refresh may bring a good one; after a second
+// one a login is needed.
+func (a *Account) FirstRejection(generation uint64) bool {
+	return a.rejected.CompareAndSwap(0, generation) || a.rejected.Load() == generation
+}
+
 // IDTokenEnded notes that the ID token has expired and the provider renews none: a
 // login is needed for another.
 func (a *Account) IDTokenEnded() {
@@ -138,6 +146,9 @@ func (a *Account) publish(seen Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if seen.Newest >= a.newest {
+		if seen.Dead && !a.ended.Swap(seen.Dead) { // once, and not on every call
+			a.accounts.Logger.Warn("the provider has ended the session", "event", "session_ended", "account", a.Name)
+		}
 		a.ended.Store(seen.Dead)
 		a.doubted.Store(seen.Doubted)
 		a.set(seen.Grant, seen.Newest)
@@ -357,7 +368,9 @@ func (a *Account) run(f *flight) error {
 		}
 	}
 	if err != nil {
-		a.accounts.Logger.Info("the session was not refreshed", "account", a.Name, "err", err)
+		if !a.ended.Load() {
+			a.accounts.Logger.Info("the session was not refreshed", "event", "refresh_failed", "account", a.Name, "err", err)
+		}
 		return err
 	}
 	a.Stored(g)

@@ -45,6 +45,9 @@ type Grant struct {
 	NewIDToken wire.Secret
 	// IDTokenFrom is the generation that brought IDToken; 0: the login's.
 	IDTokenFrom uint64
+	// IDTokenRejected means that this generation's refresh brought another ID token,
+	// which failed a check. It is not stored: the journal says it.
+	IDTokenRejected bool
 
 	DPoPKey      wire.Secret // RFC 9449; zero: bearer tokens
 	ClientSecret wire.Secret // of a client that registered itself (RFC 7591); zero: none
@@ -62,10 +65,11 @@ type Token struct {
 }
 
 // NewToken returns the access token of resp, obtained now. assume is its life if
-// resp has no expires_in; 0: an hour.
+// resp has no expires_in, or one that is not positive: providers write 0 for "I do
+// not say". 0: an hour.
 func NewToken(resp *oauth.TokenResponse, now time.Time, assume time.Duration) Token {
 	life := resp.ExpiresIn
-	if !resp.HasExpiry {
+	if !resp.HasExpiry || life <= 0 {
 		if life = assume; life == 0 {
 			life = time.Hour
 		}
@@ -78,7 +82,7 @@ func NewToken(resp *oauth.TokenResponse, now time.Time, assume time.Duration) To
 // are there while they live.
 func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant {
 	next := *g
-	next.NewIDToken = wire.Secret{}
+	next.NewIDToken, next.IDTokenRejected = wire.Secret{}, false
 	if !g.IDToken.IsZero() { // if none was asked for, there is nothing to check it against
 		next.NewIDToken = resp.IDToken
 	}
@@ -127,7 +131,7 @@ func (g *Grant) promote() *Grant {
 // keepIDToken returns g with its earlier ID token, since the new one was rejected.
 func (g *Grant) keepIDToken() *Grant {
 	p := *g
-	p.NewIDToken = wire.Secret{}
+	p.NewIDToken, p.IDTokenRejected = wire.Secret{}, true
 	return &p
 }
 

@@ -160,6 +160,7 @@ func (k *Keeper) adopt(ctx context.Context, j Journal, g *Grant, a Attempt) *Gra
 		return nil
 	}
 	if g, err := k.verify(ctx, g, &j); err == nil {
+		k.log().Debug("the tokens of another process are used", "event", "adopt", "account", g.Account)
 		return g
 	}
 	return nil
@@ -265,6 +266,7 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 	}
 	verified, verr := k.verify(ctx, next, j)
 	k.closeOperation(ctx, a.Key, j, next) // step 8
+	k.log().Info("the session was refreshed", "event", "refresh", "account", next.Account)
 	if sent != nil {
 		return nil, sent
 	}
