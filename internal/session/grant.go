@@ -64,15 +64,24 @@ type Token struct {
 	New         bool // it came with NewIDToken, whose at_hash is of it
 }
 
+// shortLife is the life of a token with an expires_in of 0 or less. Such a provider
+// means "I do not say", or its clock is wrong: a token that is never used would leave
+// no way on, and one that lives for long would be trusted too much (S53).
+const shortLife = time.Minute
+
 // NewToken returns the access token of resp, obtained now. assume is its life if
-// resp has no expires_in, or one that is not positive: providers write 0 for "I do
-// not say". 0: an hour.
+// resp has no positive expires_in; 0: an hour, or a minute if expires_in is 0 or
+// less.
 func NewToken(resp *oauth.TokenResponse, now time.Time, assume time.Duration) Token {
 	life := resp.ExpiresIn
-	if !resp.HasExpiry || life <= 0 {
-		if life = assume; life == 0 {
-			life = time.Hour
-		}
+	switch {
+	case life > 0:
+	case assume > 0:
+		life = assume
+	case resp.HasExpiry:
+		life = shortLife
+	default:
+		life = time.Hour
 	}
 	now = now.Truncate(time.Millisecond) // as it is stored
 	return Token{AccessToken: resp.AccessToken, Type: resp.TokenType, Obtained: now, Expiry: now.Add(life)}
