@@ -29,13 +29,13 @@
 // # A token
 //
 //  1. A token that is valid in memory is returned. Memory holds only tokens that
-//     are known to be stored. (account.go, cached.go)
+//     are known to be stored. (token.go, cached.go)
 //  2. One goroutine of a process refreshes. It reads journal and value without the
 //     lock, and adopts a newer valid token, unless an open refresh names the stored
 //     refresh token: then step 3 follows even if the access token is still valid,
 //     or the provider's grace period would pass while everyone goes on with the old
 //     token, and the next refresh would be a reuse. A process that lives long looks
-//     at the journal every few seconds. (refresh.go, early.go)
+//     at the journal every few seconds. (token.go, refresh.go, early.go)
 //  3. It takes the refresh lock. While another process holds it, the journal is
 //     watched, and what that process stores is adopted without the lock. At the
 //     deadline step 2 is done once more; the error is then [ErrBusy]. A refresh
