@@ -23,8 +23,8 @@
 //     exist.
 //
 // A read that failed, was locked or timed out is not "absent". A value below the
-// generation that the journal says was stored is an older copy, as from a backup, and
-// is: its refresh token is spent.
+// generation that the journal says was stored is an older copy, as from a backup. It
+// counts as absent, because its refresh token is spent.
 //
 // # A token
 //
@@ -34,15 +34,16 @@
 //     lock, and adopts a newer valid token, unless an open refresh names the stored
 //     refresh token: then step 3 follows even if the access token is still valid,
 //     or the provider's grace period would pass while everyone goes on with the old
-//     token, and the next refresh would be a reuse. A process that lives long looks
-//     at the journal every few seconds. (token.go, refresh.go, early.go)
+//     token, and the next refresh would be a reuse. While Token is called,
+//     a process reads the journal every five seconds. (token.go, refresh.go, backoff.go)
 //  3. It takes the refresh lock. While another process holds it, the journal is
 //     watched, and what that process stores is adopted without the lock. At the
 //     deadline step 2 is done once more; the error is then [ErrBusy]. A refresh
 //     without the lock never happens. An early refresh only tries the lock.
 //  4. It reads journal and value again, under the lock.
 //     a. There is no session, or the whole session is known to have ended: an error.
-//     An access token that has not expired is not handed out any more.
+//     An access token that has not expired is not handed out any more, once a process
+//     has read of it.
 //     b. The open operation's own generation is stored: it landed. It is closed.
 //     c. The value is newer than memory and valid, and no open refresh names it: it
 //     is adopted.
@@ -59,12 +60,12 @@
 //     c. invalid_grant: if less than the whole session was asked for, the whole is
 //     asked for once, and if that succeeds, only the narrower token is refused.
 //     Otherwise the value is read again. A newer generation is adopted or sent, once.
-//     Otherwise the token is marked dead. Nothing is deleted.
+//     Otherwise the token is marked dead in the journal, for every process. Nothing
+//     is deleted.
 //     d. Another refusal that may mean the token (send.go says which): the journal
 //     counts it. Two in a row, some seconds apart, mean that a login is needed. There
 //     is no dead mark: the token is tried again later, and a success clears the count.
-//  7. The new value is written with its generation, and the store reads it back. A
-//     missing refresh token is carried forward (RFC 6749 §6).
+//  7. The new value is written with its generation. A missing refresh token is carried forward (RFC 6749 §6).
 //  8. The operation is closed in the journal. Only then is the token published and
 //     the lock given back.
 //  9. If the write fails, the lock is kept, the token is not published, and the

@@ -20,7 +20,7 @@ func (a *Account) Token(ctx context.Context, s *Slot) (*CachedToken, error) {
 		case !t.early(now), a.paused(now): // a sibling may do better meanwhile, or sign out
 			a.recheck(t, now)
 			t.extend(now)
-		case a.flight.Load() == nil && now.Sub(t.receivedAt) >= t.settle:
+		case a.flight.Load() == nil && now.Sub(t.receivedAt) >= t.holdFor:
 			a.refresh(s, true, t.Generation)
 		}
 		return t, nil
@@ -102,7 +102,7 @@ func (a *Account) refresh(s *Slot, early bool, after uint64) *flight {
 		close(f.done)
 		return f
 	}
-	if err := a.failed(s, time.Now()); err != nil && !early {
+	if err := a.lastFailure(s, time.Now()); err != nil && !early {
 		return end(err) // as it was a moment ago: no storm of requests
 	}
 	if err := a.accounts.Begin(); err != nil {
