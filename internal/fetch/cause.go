@@ -41,7 +41,8 @@ func (e *Error) cause() string {
 	case errors.As(e.Err, &proxy):
 		return proxy.Error()
 	case isOp && op.Op == "proxyconnect": // before DNS and TLS: the proxy's own are meant
-		return "no connection to the proxy (" + reason(op.Err) + "); check the proxy's settings, then try again"
+		return "no connection to the proxy" + dialed(op.Err) + " (" + reason(op.Err) + "); " +
+			"check the proxy's settings (HTTPS_PROXY), then try again"
 	case errors.As(e.Err, &dns):
 		return "the host name cannot be resolved; check the network and the spelling"
 	case errors.As(e.Err, &record), errors.Is(e.Err, http.ErrSchemeMismatch):
@@ -94,6 +95,20 @@ func trustAuthority(goos string) string {
 	}
 	return "add its certificate to the system's store, or name its PEM file in SSL_CERT_FILE " +
 		"or the directory that holds it in SSL_CERT_DIR"
+}
+
+// dialed returns the name or address that could not be dialled, after a space,
+// or "". It is for a proxy: the provider's host is in every message.
+func dialed(err error) string {
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &dns):
+		return " " + dns.Name
+	case errors.As(err, &op) && op.Addr != nil:
+		return " " + op.Addr.String()
+	}
+	return ""
 }
 
 // reason returns the innermost error's text. For the network that is an

@@ -66,15 +66,20 @@ func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, 
 
 // If the proxy itself cannot be reached, the error is not about the provider.
 func TestUnreachableProxyIsNotTheProvider(t *testing.T) {
-	for name, inner := range map[string]error{
-		"its host name cannot be resolved": &net.OpError{Op: "dial", Err: &net.DNSError{Err: "canary", Name: "proxy.example"}},
-		"certificate signed by unknown authority": &tls.CertificateVerificationError{
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused"), Addr: &net.TCPAddr{
+		IP: net.IPv4(10, 0, 0, 9), Port: 3128,
+	}}
+	for want, inner := range map[string]error{
+		"the proxy proxy.example (its host name cannot be resolved)": &net.OpError{
+			Op: "dial", Err: &net.DNSError{Err: "canary", Name: "proxy.example"},
+		},
+		"the proxy 10.0.0.9:3128 (connection refused)": refused,
+		"the proxy (x509: certificate signed by unknown authority)": &tls.CertificateVerificationError{
 			Err: x509.UnknownAuthorityError{},
 		},
 	} {
 		_, err := get(t, failing{&net.OpError{Op: "proxyconnect", Err: inner}}, "https://op.example/")
-		require.ErrorContains(t, err, "no connection to the proxy (")
-		require.ErrorContains(t, err, name)
+		require.ErrorContains(t, err, "op.example: no connection to "+want+"; check the proxy's settings")
 		require.NotContains(t, err.Error(), "canary")
 	}
 }
