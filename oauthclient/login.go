@@ -327,7 +327,7 @@ func (l *login) identifyUser(ctx context.Context, t *transaction, resp *oauth.To
 	if resp.IDToken.IsZero() {
 		return invalid("openid was asked for and the token endpoint sent no id_token")
 	}
-	claims, err := l.provider.verifyIDToken(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
+	claims, err := l.provider.verifyAtLogin(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
 		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge,
 		Started: t.started, ACRValues: t.acrValues,
 	})

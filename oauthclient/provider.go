@@ -132,7 +132,7 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 		return claims, nil
 	case errors.Is(err, oidc.ErrStepUp):
 		return nil, fmt.Errorf("%w: %w", ErrStepUp, err)
-	case errors.Is(err, oidc.ErrIDToken):
+	case errors.Is(err, oidc.ErrIDToken), errors.Is(err, jose.ErrKeySet): // their messages say all
 		return nil, err
 	}
 	return nil, fmt.Errorf("the provider's keys: %w", err)
