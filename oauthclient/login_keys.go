@@ -27,6 +27,9 @@ func (p *provider) verifyAtLogin(
 	claims, err := p.verifyIDToken(ctx, id, raw, want)
 	ctx, cancel := context.WithTimeout(ctx, keysWait)
 	defer cancel()
+	if errors.Is(err, jose.ErrNotRenewed) && p.keys.Renew(ctx) == nil {
+		claims, err = p.verifyIDToken(ctx, id, raw, want)
+	}
 	for _, pause := range keyPauses {
 		if !keysUnavailable(err) {
 			break
