@@ -502,3 +502,16 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.w.Write(p)
 }
+
+// However often an account is signed out, the next login's tokens are handed out.
+func TestLoginAfterSeveralLogouts(t *testing.T) {
+	c, _ := signIn(t, oauthtest.NewServer(t, nil), nil)
+	for range 3 {
+		require.NoError(t, c.Logout(t.Context(), "", nil))
+	}
+	s, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = s.Token(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Claims(&struct{}{}))
+}

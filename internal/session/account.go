@@ -160,13 +160,15 @@ func (a *Account) publish(seen Snapshot) {
 // Stored publishes a grant that was just stored, or read under the lock.
 func (a *Account) Stored(g *Grant) { a.publish(Snapshot{Grant: g, Newest: g.Generation}) }
 
-// Drop forgets the session after a logout. Every generation so far is at or below
-// the tombstone.
-func (a *Account) Drop() {
+// Drop forgets the session after a logout, which tombstone is of. It is called under
+// the refresh lock, so that nothing newer is stored. What was read before and is
+// published later is at or below the tombstone, and what a login stores is above it.
+func (a *Account) Drop(tombstone uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended.Store(false)
-	a.set(nil, a.newest+1)
+	a.doubted.Store(false)
+	a.set(nil, tombstone)
 }
 
 func (a *Account) set(g *Grant, newest uint64) {
