@@ -515,3 +515,23 @@ func TestLoginAfterSeveralLogouts(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Claims(&struct{}{}))
 }
+
+// A provider that refuses one narrowed token in words of its own says nothing about
+// the session.
+func TestNarrowedRefusalInOtherWords(t *testing.T) {
+	var b bentRefresh
+	server := oauthtest.NewServer(t, b.options())
+	_, s := signIn(t, server, nil)
+	consent := bentAnswer(400, "application/json", `{"error":"interaction_required"}`)
+	b.set(func(w http.ResponseWriter, r *http.Request, scope string) bool {
+		return scope == "email" && consent(w, r, scope)
+	})
+	narrow := s.For("", "email")
+	for range 2 {
+		_, err := narrow.Token(t.Context())
+		require.Error(t, err)
+		require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
+		time.Sleep(3200 * time.Millisecond)
+	}
+	require.NoError(t, s.Refresh(t.Context()))
+}
