@@ -535,3 +535,19 @@ func TestNarrowedRefusalInOtherWords(t *testing.T) {
 	}
 	require.NoError(t, s.Refresh(t.Context()))
 }
+
+// The handle of a user whose account now belongs to another sends nothing.
+func TestOldHandleRefreshesNobodyElse(t *testing.T) {
+	as, cfg := authServer(t, authserver.Config{})
+	c := newClient(t, cfg)
+	alice, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	as.SetAutoUser("bob")
+	_, err = c.Login(t.Context(), &oauthclient.LoginOptions{ReplaceUser: true})
+	require.NoError(t, err)
+	before := as.Requests(authserver.Token)
+	require.ErrorIs(t, alice.Refresh(t.Context()), oauthclient.ErrAccountMismatch)
+	_, err = alice.For("", "openid").Token(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrAccountMismatch)
+	require.Equal(t, before, as.Requests(authserver.Token))
+}
