@@ -551,3 +551,43 @@ func TestOldHandleRefreshesNobodyElse(t *testing.T) {
 	require.ErrorIs(t, err, oauthclient.ErrAccountMismatch)
 	require.Equal(t, before, as.Requests(authserver.Token))
 }
+
+// A logout that goes on in the background does not delete what a later login stores.
+func TestBackgroundLogoutLeavesTheNextLogin(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	store := &lateLock{Memory: memoryOf(cfg), release: make(chan struct{})}
+	cfg.Store = store
+	c := newClient(t, cfg)
+	_, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	store.late.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.Logout(ctx, "", nil), context.DeadlineExceeded)
+	login := make(chan error, 1)
+	go func() {
+		_, err := c.Login(t.Context(), nil)
+		login <- err
+	}()
+	time.Sleep(300 * time.Millisecond) // long enough to sign in
+	close(store.release)
+	require.NoError(t, <-login)
+	time.Sleep(300 * time.Millisecond) // long enough to delete
+	_, err = newClient(t, cfg).Session(t.Context(), "")
+	require.NoError(t, err)
+}
+
+// lateLock is a store of which one Lock is late, as if another process were first.
+type lateLock struct {
+	*tokenstore.Memory
+	late    atomic.Bool
+	release chan struct{}
+}
+
+func (l *lateLock) Lock(ctx context.Context, key string) (context.Context, func() error, error) {
+	if l.late.CompareAndSwap(true, false) {
+		<-l.release
+	}
+	return l.Memory.Lock(ctx, key)
+}

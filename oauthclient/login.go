@@ -205,6 +205,9 @@ func (l *login) run(ctx context.Context) (*Session, error) {
 func (l *login) discover(ctx context.Context) error {
 	c := l.client
 	c.cfg.UI.progress(StepDiscover)
+	if err := c.logoutEnded(ctx, l.account); err != nil {
+		return err
+	}
 	t, err := c.providers.target(ctx, &l.opts)
 	if err != nil {
 		return err
