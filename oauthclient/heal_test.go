@@ -591,3 +591,31 @@ func (l *lateLock) Lock(ctx context.Context, key string) (context.Context, func(
 	}
 	return l.Memory.Lock(ctx, key)
 }
+
+// A long Retry-After does not keep a process from what another one has stored.
+func TestPauseAdoptsAnothersLogin(t *testing.T) {
+	var b bentRefresh
+	o := b.options()
+	o.TokenLifetime = 2 * time.Second
+	server := oauthtest.NewServer(t, o)
+	cfg := server.Config()
+	one, two := newClient(t, cfg), newClient(t, cfg)
+	s, err := one.Login(t.Context(), nil)
+	require.NoError(t, err)
+	b.set(func(w http.ResponseWriter, _ *http.Request, _ string) bool {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(429)
+		return true
+	})
+	time.Sleep(2100 * time.Millisecond)
+	for range 3 {
+		_, err = s.Token(t.Context())
+		require.Error(t, err)
+	}
+	require.EqualValues(t, 1, b.sent.Load())
+	time.Sleep(6 * time.Second)
+	_, err = two.Login(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = s.Token(t.Context())
+	require.NoError(t, err)
+}
