@@ -88,6 +88,8 @@ func (a *Account) Grant() *Grant { return a.grant.Load() }
 
 // GrantOf returns the stored grant as last seen, for s. ErrAbsent, or ErrOtherUser.
 func (a *Account) GrantOf(s *Slot) (*Grant, error) {
+	a.mu.Lock() // a grant and whose it is change together
+	defer a.mu.Unlock()
 	g := a.grant.Load()
 	switch {
 	case s.foreign.Load():
@@ -142,19 +144,24 @@ func (a *Account) Changed() <-chan struct{} {
 // known: a read that was overtaken by a login or a logout must not bring back what
 // was before.
 func (a *Account) publish(seen Snapshot) {
+	if a.show(seen) { // once, and not on every call
+		a.accounts.Logger.Warn("the provider has ended the session", "event", "session_ended", "account", a.Name)
+	}
+}
+
+// show is publish without its log, which may call back. ended means that the session
+// was not known to have ended.
+func (a *Account) show(seen Snapshot) (ended bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if seen.Newest >= a.newest {
-		if seen.Dead && !a.ended.Swap(seen.Dead) { // once, and not on every call
-			a.accounts.Logger.Warn("the provider has ended the session", "event", "session_ended", "account", a.Name)
-		}
-		a.ended.Store(seen.Dead)
-		if g := seen.Grant; g != nil && g.IDTokenFrom == g.Generation {
-			a.rejected.Store(0) // a refresh has brought a good one since
-		}
-		a.doubted.Store(seen.Doubted)
-		a.set(seen.Grant, seen.Newest)
+	if seen.Newest < a.newest {
+		return false
 	}
+	ended = seen.Dead && !a.ended.Load()
+	a.ended.Store(seen.Dead)
+	a.doubted.Store(seen.Doubted)
+	a.set(seen.Grant, seen.Newest)
+	return ended
 }
 
 // Stored publishes a grant that was just stored, or read under the lock.
