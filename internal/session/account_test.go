@@ -1,10 +1,16 @@
 package session
 
 import (
+	"context"
 	"strconv"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // A read that a logout overtook does not bring the session back, though this process
@@ -53,4 +59,55 @@ func TestGrantOfNobodyElse(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// A login that finishes a logout waits no longer than its user does, though the
+// deletion hangs.
+func TestFinishLogoutIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &hanging{land: make(chan bool)}, &provider{}
+		k, _ := start(t, store, p)
+		store.hang = true
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := k.Logout(ctx, ctx, key, func(uint64) {})
+		require.Error(t, err)
+		store.land <- false
+		synctest.Wait()
+		store.hang = true
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		require.ErrorIs(t, k.FinishLogout(ctx, key), tokenstore.ErrUnavailable)
+		require.Equal(t, time.Second, time.Since(began))
+		store.land <- true
+		synctest.Wait()
+		require.NoError(t, k.FinishLogout(t.Context(), key))
+	})
+}
+
+// single is a store for one process, which keeps the journal as a value. Its journals
+// are damaged.
+type single struct {
+	tokenstore.Store
+	damaged bool
+}
+
+func (s *single) Get(ctx context.Context, key string) ([]byte, error) {
+	if s.damaged && strings.HasSuffix(key, journalSuffix) {
+		return nil, tokenstore.ErrDamaged
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// A journal that the store calls damaged is lost, and no session with it.
+func TestDamagedJournalIsLost(t *testing.T) {
+	store, p := &single{Store: &tokenstore.Memory{}}, &provider{}
+	k, _ := start(t, store, p)
+	store.damaged = true
+	seen, err := k.Read(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, "r0", seen.Grant.RefreshToken.Reveal())
+	_, err = k.Save(t.Context(), key, again("next"), anyone, func() {})
+	require.NoError(t, err)
 }

@@ -62,12 +62,14 @@ func (k *Keeper) FinishLogout(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	j, _, err := k.read(held, key)
-	if err != nil || !j.leaving() {
-		return err
-	}
-	return k.finishLogout(held, key, &j, nil)
+	_, err = attend(ctx, unlock, func(hangs func(error)) (none struct{}, err error) {
+		j, _, err := k.read(held, key)
+		if err != nil || !j.leaving() {
+			return none, err
+		}
+		return none, k.finishLogout(held, key, &j, hangs)
+	})
+	return err
 }
 
 // remains finds what a logout that did not end left to revoke, or why nothing can
