@@ -619,3 +619,30 @@ func TestPauseAdoptsAnothersLogin(t *testing.T) {
 	_, err = s.Token(t.Context())
 	require.NoError(t, err)
 }
+
+// damagedRegistration is a store that calls the kept registration damaged.
+type damagedRegistration struct {
+	*tokenstore.Memory
+	damaged bool
+}
+
+func (d *damagedRegistration) Get(ctx context.Context, key string) ([]byte, error) {
+	if d.damaged && strings.HasPrefix(key, "c1.") {
+		return nil, tokenstore.ErrDamaged
+	}
+	return d.Memory.Get(ctx, key)
+}
+
+// A kept registration that cannot be read is made anew.
+func TestDamagedRegistrationIsMadeAnew(t *testing.T) {
+	cfg := oauthtest.NewServer(t, nil).Config()
+	cfg.ClientID, cfg.Registration = "", &oauthclient.Registration{ClientName: "One"}
+	store := &damagedRegistration{Memory: memoryOf(cfg)}
+	cfg.Store = store
+	c := newClient(t, cfg)
+	_, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	store.damaged = true
+	_, err = c.Login(t.Context(), nil)
+	require.NoError(t, err)
+}
