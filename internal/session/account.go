@@ -61,7 +61,6 @@ type Account struct {
 	accounts  *Accounts
 	grant     atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
 	ended     atomic.Bool             // the whole session is known to have ended
-	rejected  atomic.Uint64           // the first generation with a rejected ID token
 	noIDToken atomic.Uint64           // the generation that has no ID token to hand out
 	doubted   atomic.Bool             // the provider has refused to renew it
 	flight    atomic.Pointer[flight]  // the refresh under way
@@ -71,6 +70,8 @@ type Account struct {
 
 	mu    sync.Mutex
 	slots map[string]*Slot
+	// rejected is the first grant whose new ID token was rejected; nil: none was.
+	rejected *Grant
 	// newest is the generation up to which it is known what is stored. What is
 	// older is not believed any more.
 	newest uint64
@@ -108,11 +109,16 @@ func (a *Account) Ended() bool { return a.ended.Load() }
 // saying that it has ended.
 func (a *Account) Doubted() bool { return a.doubted.Load() }
 
-// FirstRejection reports whether generation is the first one whose ID token was
-// rejected. After one rejection a later refresh may bring a good one; after a second
-// one a login is needed.
-func (a *Account) FirstRejection(generation uint64) bool {
-	return a.rejected.CompareAndSwap(0, generation) || a.rejected.Load() == generation
+// FirstRejection reports whether g is the first grant whose new ID token was rejected,
+// with the ID token that it kept. After one rejection a later refresh may bring a
+// good one; after a second one a login is needed.
+func (a *Account) FirstRejection(g *Grant) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rejected == nil || a.rejected.IDToken.Reveal() != g.IDToken.Reveal() {
+		a.rejected = g
+	}
+	return a.rejected.Generation == g.Generation
 }
 
 // IDTokenEnded notes that the ID token has expired and the provider renews none: a
@@ -220,6 +226,20 @@ func (a *Account) Load(ctx context.Context) error {
 func (a *Account) Reload(ctx context.Context) error {
 	_, err := a.read(ctx)
 	return err
+}
+
+// Look reads the journal, and the stored session only if the journal says that it has
+// changed: a keychain may prompt the user at every read.
+func (a *Account) Look(ctx context.Context) error {
+	g := a.grant.Load()
+	if g == nil {
+		return nil
+	}
+	stale, _, err := a.accounts.Keeper.Stale(ctx, a.Key, g)
+	if err != nil || !stale {
+		return err
+	}
+	return a.Reload(ctx)
 }
 
 // read reads the stored session and publishes it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -110,4 +111,36 @@ func TestDamagedJournalIsLost(t *testing.T) {
 	require.Equal(t, "r0", seen.Grant.RefreshToken.Reveal())
 	_, err = k.Save(t.Context(), key, again("next"), anyone, func() {})
 	require.NoError(t, err)
+}
+
+// A rejection long ago says nothing once a good ID token has come.
+func TestRejectionIsForgotten(t *testing.T) {
+	a := newAccounts(t, nil).Account("", key)
+	rejected := func(generation uint64, kept string) *Grant {
+		return &Grant{Generation: generation, IDToken: wire.NewSecret(kept), IDTokenRejected: true}
+	}
+	require.True(t, a.FirstRejection(rejected(2, "one")))
+	require.True(t, a.FirstRejection(rejected(2, "one")))
+	require.False(t, a.FirstRejection(rejected(3, "one")))
+	require.True(t, a.FirstRejection(rejected(9, "two")))
+	require.False(t, a.FirstRejection(rejected(10, "two")))
+}
+
+// To notice another process's logout, the keychain is read once and not every few
+// seconds.
+func TestLookReadsTheJournal(t *testing.T) {
+	store, p := &counting{}, &provider{}
+	k, _ := start(t, store, p)
+	as := newAccounts(t, store)
+	a := as.Account("", key)
+	require.NoError(t, a.Reload(t.Context()))
+	before := store.gets
+	for range 5 {
+		require.NoError(t, a.Look(t.Context()))
+	}
+	require.Equal(t, before, store.gets)
+	_, err := k.Logout(t.Context(), t.Context(), key, func(uint64) {})
+	require.NoError(t, err)
+	require.ErrorIs(t, a.Look(t.Context()), ErrSignedOut)
+	require.Nil(t, a.Grant())
 }
