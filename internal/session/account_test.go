@@ -144,3 +144,20 @@ func TestLookReadsTheJournal(t *testing.T) {
 	require.ErrorIs(t, a.Look(t.Context()), ErrSignedOut)
 	require.Nil(t, a.Grant())
 }
+
+// The handle that a login returns is its user's, though the account has been signed
+// out or taken meanwhile.
+func TestSlotOfALogin(t *testing.T) {
+	a := newAccounts(t, nil).Account("", key)
+	alice, bob := again("alice"), again("bob")
+	alice.Generation, bob.Subject, bob.Generation = 1, "bob", 5
+	a.Stored(alice)
+	a.Drop(2)
+	signedOut := a.SlotOf(alice)
+	a.Stored(bob)
+	for _, s := range []*Slot{signedOut, a.SlotOf(alice)} {
+		_, err := a.GrantOf(s)
+		require.ErrorIs(t, err, ErrOtherUser)
+		require.Nil(t, s.Cached())
+	}
+}
