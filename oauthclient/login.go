@@ -197,7 +197,7 @@ func (l *login) run(ctx context.Context) (*Session, error) {
 		return nil, err
 	}
 	answer.tell(g.Username, nil) // only now does the page say "signed in"
-	return l.client.session(l.account, "", nil), nil
+	return &Session{client: l.client, account: l.account, slot: l.account.SlotOf(g)}, nil
 }
 
 // discover finds out everything that is known before the user is prompted: the
@@ -205,6 +205,9 @@ func (l *login) run(ctx context.Context) (*Session, error) {
 func (l *login) discover(ctx context.Context) error {
 	c := l.client
 	c.cfg.UI.progress(StepDiscover)
+	if err := c.logoutEnded(ctx, l.account); err != nil {
+		return err
+	}
 	t, err := c.providers.target(ctx, &l.opts)
 	if err != nil {
 		return err
@@ -350,7 +353,8 @@ func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, er
 	}
 	l.account.Stored(stored)
 	l.client.log.Info("a user signed in", "event", "login", "account", l.account.Name, "issuer", stored.Issuer)
-	if anotherUser(l.before, g) { // nobody will use the earlier session again
+	moved := l.before != nil && l.before.Subject != "" && g.Subject != "" && l.before.Issuer != g.Issuer
+	if moved || anotherUser(l.before, g) { // nobody will use the earlier session again
 		l.client.working.Go(func() { l.discard(context.WithoutCancel(ctx), l.before) })
 	}
 	return stored, nil
@@ -394,10 +398,11 @@ func (l *login) discard(ctx context.Context, g *session.Grant) {
 	l.provider.discard(ctx, g)
 }
 
-// anotherUser reports two grants of different users, if both are known.
+// anotherUser reports two grants of different users, if both are known. An issuer that
+// is learned from a resource may change: that is a new login, and no other user.
 func anotherUser(prev, g *session.Grant) bool {
 	return prev != nil && prev.Subject != "" && g.Subject != "" &&
-		(prev.Issuer != g.Issuer || prev.Subject != g.Subject)
+		prev.Issuer == g.Issuer && prev.Subject != g.Subject
 }
 
 func describeUser(g *session.Grant) string {

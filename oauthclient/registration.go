@@ -68,10 +68,13 @@ func (p *provider) keptClient(
 	ctx context.Context, store tokenstore.Store, req oauth.RegistrationRequest,
 ) (*oauth.RegisteredClient, error) {
 	data, err := store.Get(ctx, registrationKey(p.issuer, p.cfg.party()))
-	if errors.Is(err, tokenstore.ErrNotFound) {
+	switch {
+	case errors.Is(err, tokenstore.ErrNotFound):
 		return nil, nil
-	}
-	if err != nil {
+	case errors.Is(err, tokenstore.ErrDamaged): // or nobody could sign in any more
+		p.log.Warn("the kept registration cannot be read; the client registers anew", "issuer", p.issuer, "err", err)
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	kept, err := oauth.LoadClient(data, p.issuer, req)

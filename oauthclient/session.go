@@ -188,7 +188,7 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}
 		if idTokenIsLast(g, end) {
-			if g.IDTokenRejected && s.account.FirstRejection(g.Generation) {
+			if g.IDTokenRejected && s.account.FirstRejection(g) {
 				return "", time.Time{}, invalid("the provider's new ID token failed a check; " +
 					"check this machine's clock and try again in a minute")
 			}
