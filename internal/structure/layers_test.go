@@ -1,4 +1,4 @@
-package main
+package structure
 
 import (
 	"slices"
@@ -56,7 +56,7 @@ func violations(imports map[string][]string) []string {
 	var found []string
 	for from, list := range imports {
 		if rank(from) < 0 {
-			found = append(found, from+" is in no layer; add it to layers.go")
+			found = append(found, from+" is in no layer; add it to layers_test.go")
 			continue
 		}
 		for _, to := range list {
