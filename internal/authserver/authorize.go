@@ -252,7 +252,7 @@ func (s *Server) decide(r *request, req *authRequest) (*reply, *oauthError) {
 		return s.reject(r, &interaction{request: req}), nil
 	case auto != "":
 		if needLogin || sess.user != auto {
-			sess = s.signIn(r, auto, s.reachedACR(req))
+			sess = s.signIn(r, auto, reachedACR(req))
 		}
 		s.consent(sess.user, req)
 	case needLogin:
@@ -284,7 +284,7 @@ func (s *Server) needsLogin(sess *session, req *authRequest) bool {
 		req.hintSubject != "" && req.hintSubject != s.subject(sess.user):
 		return true
 	}
-	wanted := s.reachableACR(req)
+	wanted := reachableACR(req)
 	return len(wanted) > 0 && !slices.Contains(wanted, sess.acr)
 }
 
@@ -312,10 +312,14 @@ func (s *Server) consent(user string, req *authRequest) {
 
 func consentKey(user, client string) string { return hash(user) + hash(client) }
 
+// acrValues are the authentication context classes that a sign-in can reach. The
+// first is that of a usual sign-in.
+func acrValues() []string { return []string{"pwd", "mfa"} }
+
 // reachableACR returns the requested acr values that this server can reach, in
 // the client's order. A client requests them by acr_values or by the claims
 // parameter.
-func (s *Server) reachableACR(req *authRequest) []string {
+func reachableACR(req *authRequest) []string {
 	wanted := req.acrValues
 	if claim, ok := req.claims.IDToken["acr"].(map[string]any); ok {
 		if v, ok := claim["value"].(string); ok {
@@ -330,15 +334,12 @@ func (s *Server) reachableACR(req *authRequest) []string {
 			}
 		}
 	}
-	return intersect(wanted, s.cfg.ACRValues)
+	return intersect(wanted, acrValues())
 }
 
 // reachedACR is the acr of a sign-in for this request.
-func (s *Server) reachedACR(req *authRequest) string {
-	for _, acr := range slices.Concat(s.reachableACR(req), s.cfg.ACRValues) {
-		return acr
-	}
-	return ""
+func reachedACR(req *authRequest) string {
+	return slices.Concat(reachableACR(req), acrValues())[0]
 }
 
 // sendCode answers with an authorization code.

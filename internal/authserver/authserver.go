@@ -44,7 +44,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -78,10 +77,6 @@ const (
 	// RotateGrace accepts a consumed refresh token for Config.Grace after its
 	// use. Each time it answers with a new pair of tokens.
 	RotateGrace
-	// RotateGraceSame accepts a consumed refresh token for Config.Grace after
-	// its use, and until its successor is used. It answers with that same
-	// successor and a new access token.
-	RotateGraceSame
 	// RotateNever keeps the refresh token. A refresh response has none.
 	RotateNever
 )
@@ -108,9 +103,6 @@ type Config struct {
 	// Resources are the resource indicators that are accepted (RFC 8707). nil
 	// means every absolute URI without a fragment.
 	Resources []string
-	// ACRValues are the authentication context classes that a sign-in can
-	// reach. The first is that of a usual sign-in. nil means "pwd", "mfa".
-	ACRValues []string
 
 	// AccessTokenLifetime and IDTokenLifetime default to five minutes,
 	// RefreshTokenLifetime to thirty days.
@@ -120,7 +112,7 @@ type Config struct {
 	DeviceInterval time.Duration
 	// Rotation is RotateStrict by default.
 	Rotation Rotation
-	// Grace is for RotateGrace and RotateGraceSame. 0 means thirty seconds.
+	// Grace is for RotateGrace. 0 means thirty seconds.
 	Grace time.Duration
 
 	// SigningAlg signs ID tokens: ES256, RS256, PS256 or EdDSA. "" means ES256.
@@ -160,7 +152,6 @@ type Server struct {
 	endpoints map[string]*endpoint // by name
 
 	nonceKey []byte
-	nonces   atomic.Int64 // the number of calls of RotateNonces
 
 	mu           sync.Mutex // of everything below
 	clients      map[string]*Client
@@ -244,9 +235,6 @@ func (cfg *Config) setDefaults() {
 	cfg.DeviceInterval = max(cfg.DeviceInterval, time.Second).Round(time.Second)
 	if cfg.SigningAlg == "" {
 		cfg.SigningAlg = "ES256"
-	}
-	if cfg.ACRValues == nil {
-		cfg.ACRValues = []string{"pwd", "mfa"}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -50,8 +50,6 @@ type Client struct {
 	Grants []string
 	// RequirePAR and RequireDPoP are as in [Config], for this client only.
 	RequirePAR, RequireDPoP bool
-	// SignedUserinfo answers with a signed JWT (OpenID Connect Core §5.3.2).
-	SignedUserinfo bool
 }
 
 // check returns what is wrong with a client's own definition.

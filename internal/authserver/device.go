@@ -3,6 +3,7 @@ package authserver
 import (
 	"crypto/rand"
 	"errors"
+	"math/big"
 	"net/http"
 	"strings"
 	"time"
@@ -82,16 +83,8 @@ func (s *Server) serveDevice(r *request) (*reply, *oauthError) {
 func newUserCode() string {
 	var b [8]byte
 	for i := range b {
-		for {
-			var one [1]byte
-			_, _ = rand.Read(one[:]) // it never fails
-			// The highest values are dropped, so that all characters are
-			// equally likely.
-			if n := int(one[0]); n < 256-256%20 {
-				b[i] = userCodeChars[n%20]
-				break
-			}
-		}
+		n, _ := rand.Int(rand.Reader, big.NewInt(int64(len(userCodeChars)))) // it never fails
+		b[i] = userCodeChars[n.Int64()]
 	}
 	return string(b[:4]) + "-" + string(b[4:])
 }
@@ -158,9 +151,6 @@ func (s *Server) resolveDevice(d *device, sess *session, approve bool) bool {
 	return true
 }
 
-// errNoDevice is the error of ApproveDevice and DenyDevice.
-var errNoDevice = errors.New("authserver: no device waits under this code")
-
 // ApproveDevice approves the device that shows userCode, as user. It does what
 // the page at verification_uri does, without a browser. It fails if no device
 // waits under this code.
@@ -169,18 +159,9 @@ func (s *Server) ApproveDevice(userCode, user string) error {
 		return errors.New("authserver: there is no such user")
 	}
 	d := s.findDevice(userCode)
-	sess := &session{user: user, acr: s.reachedACR(&authRequest{}), authTime: s.now()}
+	sess := &session{user: user, acr: reachedACR(&authRequest{}), authTime: s.now()}
 	if d == nil || !s.resolveDevice(d, sess, true) {
-		return errNoDevice
-	}
-	return nil
-}
-
-// DenyDevice denies the device that shows userCode. It fails if no device waits
-// under this code.
-func (s *Server) DenyDevice(userCode string) error {
-	if d := s.findDevice(userCode); d == nil || !s.resolveDevice(d, nil, false) {
-		return errNoDevice
+		return errors.New("authserver: no device waits under this code")
 	}
 	return nil
 }

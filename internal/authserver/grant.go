@@ -45,7 +45,6 @@ type token struct {
 
 	refresh   bool      // it is a refresh token
 	consumed  time.Time // zero until it is used
-	successor string    // the token itself, with RotateGraceSame only
 	presented int       // how often
 }
 
@@ -148,7 +147,8 @@ func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauth
 	if !s.live(g) {
 		return nil, "", invalidGrant("the grant was revoked")
 	}
-	if again && !s.inGrace(found, now) {
+	inGrace := s.cfg.Rotation == RotateGrace && now.Sub(found.consumed) < s.cfg.Grace
+	if again && !inGrace {
 		s.revokeFamily(g)
 		return nil, "", invalidGrant(
 			"the refresh token was used before; all tokens of this sign-in are revoked")
@@ -160,34 +160,11 @@ func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauth
 	if s.cfg.Rotation == RotateNever {
 		return g, "", nil
 	}
-	if again && s.cfg.Rotation == RotateGraceSame {
-		return g, found.successor, nil
-	}
 	next = s.newRefreshToken(g)
 	if !again {
 		found.consumed = now
 	}
-	if s.cfg.Rotation == RotateGraceSame {
-		found.successor = next
-	}
 	return g, next, nil
-}
-
-// inGrace reports whether a consumed refresh token is still answered.
-func (s *Server) inGrace(t *token, now time.Time) bool {
-	if now.Sub(t.consumed) >= s.cfg.Grace {
-		return false
-	}
-	switch s.cfg.Rotation {
-	case RotateGrace:
-		return true
-	case RotateGraceSame:
-		// If the successor is in use, the program has received it. So another
-		// sender of the old token is not that program.
-		successor := s.find(t.successor)
-		return successor != nil && successor.consumed.IsZero()
-	}
-	return false
 }
 
 // narrow returns the scopes that are granted of those requested.

@@ -33,7 +33,6 @@ type registration struct {
 	Name                   string          `json:"client_name,omitempty"`
 	JWKS                   json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI                string          `json:"jwks_uri,omitempty"`
-	SignedUserinfo         string          `json:"userinfo_signed_response_alg,omitempty"`
 	// RFC 9449 §5.2
 	BoundTokens bool `json:"dpop_bound_access_tokens,omitempty"`
 	// RFC 9126 §6
@@ -123,7 +122,6 @@ func (a registration) client() (*Client, *oauthError) {
 		Grants:                 a.GrantTypes,
 		RequirePAR:             a.RequirePAR,
 		RequireDPoP:            a.BoundTokens,
-		SignedUserinfo:         a.SignedUserinfo != "",
 	}
 	if c.Auth == "" {
 		c.Auth = AuthBasic
@@ -160,12 +158,4 @@ func (a registration) client() (*Client, *oauthError) {
 			"a redirect URI that is not https needs application_type native")
 	}
 	return c, nil
-}
-
-// RemoveClient removes a client, as a provider does with registrations that it
-// no longer wants.
-func (s *Server) RemoveClient(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.clients, id)
 }

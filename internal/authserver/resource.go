@@ -29,12 +29,9 @@ type Resource struct {
 	RequireDPoP bool
 }
 
-// Grant is what a request to a protected API is allowed to do, and for which
-// user.
+// Grant says for which user, and by which client, a protected API is called.
 type Grant struct {
 	Subject, ClientID string
-	Scope             []string
-	DPoP              bool // the request came with a proof
 }
 
 type grantKey struct{}
@@ -58,10 +55,7 @@ func (s *Server) Protect(res Resource, h http.Handler) http.Handler {
 			s.challenge(res, e).send(w)
 			return
 		}
-		g := Grant{
-			Subject: s.subject(t.grant.user), ClientID: t.grant.client,
-			Scope: t.scope, DPoP: t.jkt != "",
-		}
+		g := Grant{Subject: s.subject(t.grant.user), ClientID: t.grant.client}
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), grantKey{}, g)))
 	})
 }

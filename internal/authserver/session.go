@@ -14,7 +14,7 @@ const (
 // session is a user signed in at this server in one browser.
 type session struct {
 	user     string
-	acr      string // how: one of Config.ACRValues
+	acr      string // how: one of acrValues
 	authTime time.Time
 }
 

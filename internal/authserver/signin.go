@@ -78,7 +78,7 @@ func (s *Server) approve(r *request, in *interaction, name string) (*reply, *oau
 		if req == nil {
 			req = &authRequest{}
 		}
-		in.session = s.signIn(r, name, s.reachedACR(req))
+		in.session = s.signIn(r, name, reachedACR(req))
 	}
 	if in.device == nil {
 		s.consent(in.session.user, in.request)
