@@ -88,7 +88,7 @@ var removals = []removal{
 	{37, "oauthclient/login.go", "l.scopes = union(l.scopes, l.before.Scopes)", "", ""},
 	{38, "internal/oauth/metadata.go", "if d.Issuer != issuer {", "if false {", ""},
 	{38, "internal/oauth/metadata.go", "if d.Issuer != issuer {", "if false {", "oauthclient"},
-	{39, "internal/oauth/metadata.go", "policy.Parse(endpoints[name]); err != nil {", "policy.Parse(endpoints[name]); false && err != nil {", ""},
+	{39, "internal/oauth/metadata.go", "policy.Parse(e.URL); err != nil {", "policy.Parse(e.URL); false && err != nil {", ""},
 	{40, "internal/fetch/fetch.go", "if n > MaxBody {", "if false && n > MaxBody {", ""},
 	{40, "internal/fetch/fetch.go", `if enc != "" &&`, `if false && enc != "" &&`, ""},
 	{41, "internal/oauth/discovery.go", "if o.OpenID && !o.Learned {", "if false {", ""},
