@@ -161,11 +161,7 @@ func (k DPoPKey) Proof(
 		sum := sha256.Sum256([]byte(accessToken.Reveal()))
 		c.Hash = b64(sum[:])
 	}
-	payload, err := json.Marshal(c)
-	if err != nil {
-		return "", fmt.Errorf("DPoP proof: %w", err)
-	}
-	input := k.k.header + "." + b64(payload)
+	input := k.k.header + "." + b64JSON(c)
 	digest := sha256.Sum256([]byte(input))
 	r, s, err := ecdsa.Sign(rand.Reader, k.k.private, digest[:])
 	if err != nil {
@@ -214,5 +210,12 @@ func (k DPoPKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil 
 
 // LogValue implements [slog.LogValuer].
 func (k DPoPKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// b64JSON encodes a part of a JWT. It holds texts and numbers only, so it cannot
+// fail.
+func b64JSON(part any) string {
+	data, _ := json.Marshal(part)
+	return b64(data)
+}
 
 func b64(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }

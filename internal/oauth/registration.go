@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -254,5 +253,5 @@ func (r RegistrationRequest) fingerprint() (string, error) {
 		return "", fmt.Errorf("registration request: %w", err)
 	}
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+	return b64(sum[:]), nil
 }
