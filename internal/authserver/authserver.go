@@ -34,6 +34,7 @@
 package authserver
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -217,25 +218,14 @@ func New(cfg Config) (*Server, error) {
 
 // setDefaults replaces the zero values, as the fields' comments say.
 func (cfg *Config) setDefaults() {
-	for _, d := range []struct {
-		value    *time.Duration
-		standard time.Duration
-	}{
-		{&cfg.AccessTokenLifetime, 5 * time.Minute},
-		{&cfg.IDTokenLifetime, 5 * time.Minute},
-		{&cfg.RefreshTokenLifetime, 30 * 24 * time.Hour},
-		{&cfg.DeviceInterval, 5 * time.Second},
-		{&cfg.Grace, 30 * time.Second},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.standard
-		}
-	}
+	cfg.AccessTokenLifetime = cmp.Or(cfg.AccessTokenLifetime, 5*time.Minute)
+	cfg.IDTokenLifetime = cmp.Or(cfg.IDTokenLifetime, 5*time.Minute)
+	cfg.RefreshTokenLifetime = cmp.Or(cfg.RefreshTokenLifetime, 30*24*time.Hour)
+	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
 	// Clients are told whole seconds.
-	cfg.DeviceInterval = max(cfg.DeviceInterval, time.Second).Round(time.Second)
-	if cfg.SigningAlg == "" {
-		cfg.SigningAlg = "ES256"
-	}
+	interval := cmp.Or(cfg.DeviceInterval, 5*time.Second)
+	cfg.DeviceInterval = max(interval, time.Second).Round(time.Second)
+	cfg.SigningAlg = cmp.Or(cfg.SigningAlg, "ES256")
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

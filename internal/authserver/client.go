@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -101,20 +102,10 @@ func checkRedirectURI(raw string) error {
 }
 
 // auth returns how the client authenticates itself.
-func (c *Client) auth() string {
-	if c.Auth == "" {
-		return AuthNone
-	}
-	return c.Auth
-}
+func (c *Client) auth() string { return cmp.Or(c.Auth, AuthNone) }
 
 // title returns what a user sees of the client.
-func (c *Client) title() string {
-	if c.Name == "" {
-		return c.ID
-	}
-	return c.Name
-}
+func (c *Client) title() string { return cmp.Or(c.Name, c.ID) }
 
 // may reports whether the client may use a grant type.
 func (c *Client) may(grant string) bool {

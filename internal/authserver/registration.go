@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -118,13 +119,10 @@ func (a registration) client() (*Client, *oauthError) {
 		Name:                   a.Name,
 		RedirectURIs:           a.RedirectURIs,
 		PostLogoutRedirectURIs: a.PostLogoutRedirectURIs,
-		Auth:                   a.AuthMethod,
+		Auth:                   cmp.Or(a.AuthMethod, AuthBasic),
 		Grants:                 a.GrantTypes,
 		RequirePAR:             a.RequirePAR,
 		RequireDPoP:            a.BoundTokens,
-	}
-	if c.Auth == "" {
-		c.Auth = AuthBasic
 	}
 	if c.Grants == nil {
 		c.Grants = []string{grantCode}

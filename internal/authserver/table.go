@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"container/list"
 	"crypto/rand"
 	"iter"
@@ -39,10 +40,7 @@ func (t *table[V]) put(key string, v V, now, until time.Time) {
 		t.entries = map[string]*list.Element{}
 	}
 	t.remove(key)
-	limit := t.max
-	if limit == 0 {
-		limit = manySmall
-	}
+	limit := cmp.Or(t.max, manySmall)
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
 		old := e.Value.(*entry[V])
 		if len(t.entries) < limit && now.Before(old.until) {

@@ -6,6 +6,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -103,10 +104,8 @@ func signAssertion(key crypto.Signer, alg string, input []byte) ([]byte, error) 
 	if alg == "EdDSA" {
 		return key.Sign(rand.Reader, input, crypto.Hash(0))
 	}
-	hash := map[string]crypto.Hash{"ES384": crypto.SHA384, "ES512": crypto.SHA512}[alg]
-	if hash == 0 {
-		hash = crypto.SHA256
-	}
+	hashes := map[string]crypto.Hash{"ES384": crypto.SHA384, "ES512": crypto.SHA512}
+	hash := cmp.Or(hashes[alg], crypto.SHA256)
 	h := hash.New()
 	h.Write(input)
 	var opts crypto.SignerOpts = hash

@@ -7,6 +7,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto"
 	"encoding/base64"
 	"errors"
@@ -102,10 +103,7 @@ func (m ClientAuth) Apply(
 		return fmt.Errorf("%w: the provider takes no private_key_jwt here; "+
 			"set up the authentication that it offers", errors.ErrUnsupported)
 	default:
-		audience := issuer
-		if audience == "" {
-			audience = endpoint
-		}
+		audience := cmp.Or(issuer, endpoint)
 		assertion, err := m.c.assertion(clientID, audience, signingAlgs)
 		if err != nil {
 			return err

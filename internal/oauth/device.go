@@ -9,6 +9,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,11 +93,8 @@ func parseDevice(resp *fetch.Response, policy wire.URLPolicy) (*DeviceAuthorizat
 	if err := decodeJSON(resp, &m); err != nil {
 		return nil, err
 	}
-	if m.VerificationURI == "" {
-		m.VerificationURI = m.VerificationURL
-	}
 	a := &DeviceAuthorization{
-		UserCode: m.UserCode, VerificationURI: m.VerificationURI,
+		UserCode: m.UserCode, VerificationURI: cmp.Or(m.VerificationURI, m.VerificationURL),
 		VerificationURIComplete: m.VerificationURIComplete, deviceCode: wire.NewSecret(m.DeviceCode),
 	}
 	if a.deviceCode.IsZero() {

@@ -13,6 +13,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -152,11 +153,10 @@ func (k DPoPKey) Proof(
 	if err != nil {
 		return "", err
 	}
-	if method == "" {
-		method = "GET"
+	c := proofClaims{
+		ID: rand.Text(), Method: cmp.Or(method, "GET"), URI: uri, // the ID has 130 bits
+		Issued: time.Now().Unix(), Nonce: nonce,
 	}
-	// rand.Text has 130 bits.
-	c := proofClaims{ID: rand.Text(), Method: method, URI: uri, Issued: time.Now().Unix(), Nonce: nonce}
 	if !accessToken.IsZero() {
 		sum := sha256.Sum256([]byte(accessToken.Reveal()))
 		c.Hash = b64(sum[:])
@@ -186,11 +186,7 @@ func targetURI(u *url.URL) (string, error) {
 				"which is what the server sees", ErrDPoPURL)
 		}
 	}
-	path := u.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	return wire.Origin(u) + path, nil
+	return wire.Origin(u) + cmp.Or(u.EscapedPath(), "/"), nil
 }
 
 // String implements [fmt.Stringer].

@@ -8,6 +8,7 @@ package oauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -81,12 +82,7 @@ func (r RegistrationRequest) members() map[string]any {
 	return m
 }
 
-func (r RegistrationRequest) authMethod() string {
-	if r.AuthMethod == "" {
-		return AuthNone
-	}
-	return r.AuthMethod
-}
+func (r RegistrationRequest) authMethod() string { return cmp.Or(r.AuthMethod, AuthNone) }
 
 // RegisteredClient is what the provider made of a request (§3.2.1).
 type RegisteredClient struct {
