@@ -134,7 +134,8 @@ func basicAuth(clientID, secret string) string {
 	return base64.StdEncoding.EncodeToString([]byte(pair))
 }
 
-func (m ClientAuth) text() string {
+// String implements [fmt.Stringer] without the secret.
+func (m ClientAuth) String() string {
 	switch {
 	case m.c == nil:
 		return "none"
@@ -144,15 +145,12 @@ func (m ClientAuth) text() string {
 	return "private key " + wire.Redacted
 }
 
-// String implements [fmt.Stringer] without the secret.
-func (m ClientAuth) String() string { return m.text() }
-
 // Format implements [fmt.Formatter]. Every verb prints the same.
-func (m ClientAuth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.text()) }
+func (m ClientAuth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
 
 // MarshalText implements [encoding.TextMarshaler], which encoding/json uses
 // too.
-func (m ClientAuth) MarshalText() ([]byte, error) { return []byte(m.text()), nil }
+func (m ClientAuth) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // LogValue implements [slog.LogValuer].
-func (m ClientAuth) LogValue() slog.Value { return slog.StringValue(m.text()) }
+func (m ClientAuth) LogValue() slog.Value { return slog.StringValue(m.String()) }
