@@ -208,8 +208,7 @@ func (s *Server) servePAR(r *request) (*reply, *oauthError) {
 	}
 	req.pushed = "urn:ietf:params:oauth:request_uri:" + newToken("")
 	s.mu.Lock()
-	now := s.now()
-	s.pushed.put(hash(req.pushed), req, now, now.Add(codeLifetime))
+	s.pushed.put(req.pushed, req, codeLifetime)
 	s.mu.Unlock()
 	return jsonReply(http.StatusCreated, map[string]any{
 		"request_uri": req.pushed, "expires_in": int(codeLifetime.Seconds()),
@@ -221,7 +220,7 @@ func (s *Server) servePAR(r *request) (*reply, *oauthError) {
 func (s *Server) pushedRequest(c *Client, uri string) (*authRequest, *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	req, ok := s.pushed.get(hash(uri), s.now())
+	req, ok := s.pushed.get(uri)
 	if !ok || req.client.ID != c.ID {
 		return nil, fail("invalid_request_uri",
 			"The request_uri is unknown, was used before, has expired, or belongs to another program.")
@@ -296,7 +295,7 @@ func (s *Server) needsConsent(user string, req *authRequest) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, _ := s.consents.get(consentKey(user, req.client.ID), s.now())
+	before, _ := s.consents.get(consentKey(user, req.client))
 	return !subset(s.narrow(req.scope), before)
 }
 
@@ -304,13 +303,15 @@ func (s *Server) needsConsent(user string, req *authRequest) bool {
 func (s *Server) consent(user string, req *authRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, key := s.now(), consentKey(user, req.client.ID)
-	before, _ := s.consents.get(key, now)
+	key := consentKey(user, req.client)
+	before, _ := s.consents.get(key)
 	all := unique(slices.Concat(before, s.narrow(req.scope)))
-	s.consents.put(key, all, now, now.Add(s.cfg.RefreshTokenLifetime))
+	s.consents.put(key, all, s.cfg.RefreshTokenLifetime)
 }
 
-func consentKey(user, client string) string { return hash(user) + hash(client) }
+// consentKey tells apart all pairs of user and client: a user's name has no line
+// break.
+func consentKey(user string, c *Client) string { return user + "\n" + c.ID }
 
 // acrValues are the authentication context classes that a sign-in can reach. The
 // first is that of a usual sign-in.
@@ -345,9 +346,8 @@ func reachedACR(req *authRequest) string {
 // sendCode answers with an authorization code.
 func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, *oauthError) {
 	s.mu.Lock()
-	now := s.now()
 	if req.pushed != "" {
-		if _, ok := s.pushed.take(hash(req.pushed), now); !ok {
+		if _, ok := s.pushed.take(req.pushed); !ok {
 			s.mu.Unlock()
 			return nil, invalidRequest(
 				"This request was answered before, or has expired. Start again in the program.")
@@ -367,10 +367,10 @@ func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, 
 	issued := newToken("ac_")
 	// The code is kept for longer than it is good, so that a late second use of
 	// it still revokes the tokens of the first.
-	s.codes.put(hash(issued), &code{
+	s.codes.put(issued, &code{
 		grant: g, redirectURI: req.redirectURI, challenge: req.challenge, jkt: req.jkt,
-		expires: now.Add(codeLifetime),
-	}, now, now.Add(s.cfg.AccessTokenLifetime+codeLifetime))
+		expires: s.now().Add(codeLifetime),
+	}, s.cfg.AccessTokenLifetime+codeLifetime)
 	s.mu.Unlock()
 	return s.sendResponse(r, req, url.Values{"code": {issued}}), nil
 }
@@ -379,7 +379,7 @@ func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, 
 func (s *Server) sendError(r *request, req *authRequest, e *oauthError) *reply {
 	if req.pushed != "" {
 		s.mu.Lock()
-		s.pushed.remove(hash(req.pushed))
+		s.pushed.remove(req.pushed)
 		s.mu.Unlock()
 	}
 	params := url.Values{"error": {e.code}, "error_description": {e.description}}

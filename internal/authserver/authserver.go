@@ -162,15 +162,15 @@ type Server struct {
 	denyNext     bool
 	epoch        int // grants of an earlier epoch were revoked together
 	expired      int // access tokens of an earlier epoch were expired together
-	codes        table[*code]
-	tokens       table[*token]
-	pushed       table[*authRequest]
-	devices      table[*device]
-	interactions table[*interaction]
-	sessions     table[*session]
-	consents     table[[]string]
-	seen         table[struct{}] // jti of proofs and assertions
-	wrongCodes   window
+	codes        *table[*code]
+	tokens       *table[*token]
+	pushed       *table[*authRequest]
+	devices      *table[*device]
+	interactions *table[*interaction]
+	sessions     *table[*session]
+	consents     *table[[]string]
+	seen         *table[struct{}] // jti of proofs and assertions
+	wrongCodes   *table[struct{}] // user codes that were typed wrong in the last minute
 	stats        Stats
 }
 
@@ -196,10 +196,15 @@ func New(cfg Config) (*Server, error) {
 		clients:  map[string]*Client{},
 		autoUser: cfg.AutoUser,
 
-		tokens:       table[*token]{max: 2 * manySmall}, // of both kinds
-		pushed:       table[*authRequest]{max: fewLarge},
-		devices:      table[*device]{max: fewLarge},
-		interactions: table[*interaction]{max: fewLarge},
+		codes:        newTable[*code](manySmall, cfg.Now),
+		tokens:       newTable[*token](2*manySmall, cfg.Now), // of both kinds
+		pushed:       newTable[*authRequest](fewLarge, cfg.Now),
+		devices:      newTable[*device](fewLarge, cfg.Now),
+		interactions: newTable[*interaction](fewLarge, cfg.Now),
+		sessions:     newTable[*session](manySmall, cfg.Now),
+		consents:     newTable[[]string](manySmall, cfg.Now),
+		seen:         newTable[struct{}](manySmall, cfg.Now),
+		wrongCodes:   newTable[struct{}](fewLarge, cfg.Now),
 	}
 	for _, c := range cfg.Clients {
 		if err := c.check(); err != nil {

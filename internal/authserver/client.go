@@ -328,12 +328,11 @@ func (s *Server) checkAssertion(c *Client, assertion string) string {
 func (s *Server) firstSight(id string, until time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, now := hash(id), s.now()
-	if _, again := s.seen.get(key, now); again {
-		return false
+	_, again := s.seen.get(id)
+	if !again {
+		s.seen.put(id, struct{}{}, until.Sub(s.now()))
 	}
-	s.seen.put(key, struct{}{}, now, until)
-	return true
+	return !again
 }
 
 // unixTime clamps f, because a client chooses it and a conversion that

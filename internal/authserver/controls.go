@@ -72,7 +72,7 @@ func (s *Server) Alive() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	grants := map[*grant]bool{}
-	for t := range s.tokens.all(s.now()) {
+	for t := range s.tokens.all() {
 		if s.good(t) {
 			grants[t.grant] = true
 		}

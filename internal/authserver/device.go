@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -63,10 +64,9 @@ func (s *Server) serveDevice(r *request) (*reply, *oauthError) {
 	}
 	deviceCode := newToken("dc_")
 	s.mu.Lock()
-	now := s.now()
 	// It is kept after it has expired, so that a late poll learns why it fails.
-	s.devices.put(hash(deviceCode), d, now, d.expires.Add(deviceLifetime))
-	s.devices.put(hash("user "+d.userCode), d, now, d.expires)
+	s.devices.put(deviceCode, d, 2*deviceLifetime)
+	s.devices.put("user "+d.userCode, d, deviceLifetime)
 	s.mu.Unlock()
 	return jsonReply(http.StatusOK, map[string]any{
 		"device_code":               deviceCode,
@@ -95,8 +95,7 @@ func newUserCode() string {
 func (s *Server) findDevice(typed string) *device {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	if s.wrongCodes.over(now, maxWrongCodes) {
+	if len(slices.Collect(s.wrongCodes.all())) > maxWrongCodes {
 		return nil
 	}
 	var b strings.Builder
@@ -106,12 +105,12 @@ func (s *Server) findDevice(typed string) *device {
 		}
 	}
 	if plain := b.String(); len(plain) == 8 {
-		d, ok := s.devices.get(hash("user "+plain[:4]+"-"+plain[4:]), now)
+		d, ok := s.devices.get("user " + plain[:4] + "-" + plain[4:])
 		if ok && d.state == devicePending {
 			return d
 		}
 	}
-	s.wrongCodes.add(now)
+	s.wrongCodes.put(newToken(""), struct{}{}, time.Minute)
 	return nil
 }
 
@@ -170,7 +169,7 @@ func (s *Server) ApproveDevice(userCode, user string) error {
 // §3.5). It is called with s.mu held.
 func (s *Server) poll(t *tokenRequest) (*grant, *oauthError) {
 	now := s.now()
-	d, ok := s.devices.get(hash(t.form.Get("device_code")), now)
+	d, ok := s.devices.get(t.form.Get("device_code"))
 	if !ok || d.client.ID != t.client.ID {
 		return nil, invalidGrant("the device code is unknown, or belongs to another client")
 	}

@@ -20,7 +20,7 @@ func (s *Server) Sessions() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
-	for range s.sessions.all(s.now()) {
+	for range s.sessions.all() {
 		n++
 	}
 	return n
@@ -30,7 +30,7 @@ func (s *Server) Sessions() int {
 func (s *Server) EndSessions() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sessions = table[*session]{}
+	s.sessions = newTable[*session](manySmall, s.now)
 }
 
 // RemoveClient removes a client, as a provider does with registrations that it

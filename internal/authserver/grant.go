@@ -64,7 +64,7 @@ func (s *Server) good(t *token) bool {
 
 // find returns a token that has not expired, or nil.
 func (s *Server) find(value string) *token {
-	t, _ := s.tokens.get(hash(value), s.now())
+	t, _ := s.tokens.get(value)
 	return t
 }
 
@@ -83,7 +83,7 @@ func (s *Server) issue(prefix string, t *token, life time.Duration) string {
 	value := newToken(prefix)
 	t.issued, t.epoch = s.now(), s.expired
 	t.expires = t.issued.Add(life)
-	s.tokens.put(hash(value), t, t.issued, t.expires)
+	s.tokens.put(value, t, life)
 	return value
 }
 
@@ -94,7 +94,7 @@ func (s *Server) newRefreshToken(g *grant) string {
 
 // redeemCode uses a code up and returns its grant (RFC 6749 §4.1.3).
 func (s *Server) redeemCode(t *tokenRequest) (*grant, *oauthError) {
-	found, ok := s.codes.get(hash(t.form.Get("code")), s.now())
+	found, ok := s.codes.get(t.form.Get("code"))
 	if !ok || found.grant.client != t.client.ID {
 		// Another client's attempt uses nothing up. Otherwise one client could
 		// end another's sign-in.
