@@ -46,11 +46,15 @@ func (a *app) demo(ctx context.Context) (err error) {
 	defer provider.close()
 	t.tell("Provider", "an OpenID provider made for this demo runs at %s", provider.issuer)
 
-	store, place, cleanup, err := demoStore(ctx)
+	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
 	if err != nil {
 		return err
 	}
-	defer cleanup()
+	defer os.RemoveAll(dir)
+	store, place, err := demoStore(ctx, dir)
+	if err != nil {
+		return err
+	}
 
 	user := &demoUser{
 		User: authserver.NewUser(provider.issuer, "alice"), tale: t, patience: demoPatience,
@@ -158,28 +162,20 @@ func demoUse(
 	return nil
 }
 
-// demoStore returns the keychain, with an entry of the demo's own, or else
-// memory. place says which it is, and why.
-func demoStore(ctx context.Context) (
-	store tokenstore.Store, place string, cleanup func(), err error,
-) {
-	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
-	if err != nil {
-		return nil, "", nil, err
-	}
-	cleanup = func() { _ = os.RemoveAll(dir) }
+// demoStore returns the keychain, with an entry of the demo's own and its files in
+// dir, or else memory. place says which it is, and why.
+func demoStore(ctx context.Context, dir string) (store tokenstore.Store, place string, err error) {
 	keyring := &tokenstore.Keyring{Service: demoClient, Dir: dir}
 	why := keyring.Probe(ctx)
 	switch {
 	case why == nil:
-		return keyring, "the system's keychain", cleanup, nil
+		return keyring, "the system's keychain", nil
 	case ctx.Err() != nil:
-		cleanup()
-		return nil, "", nil, ctx.Err()
+		return nil, "", ctx.Err()
 	}
 	reason := flagWords(wire.SafeText(strings.TrimPrefix(why.Error(), "tokenstore: "), 300))
 	place = "memory, for there is no keychain here (" + reason + ")"
-	return &tokenstore.Memory{}, place, cleanup, nil
+	return &tokenstore.Memory{}, place, nil
 }
 
 // demoProvider is the authorization server and the API behind it.
