@@ -55,9 +55,6 @@ func PrivateKeyJWT(key crypto.Signer, keyID string) ClientAuth {
 	return ClientAuth{&credential{key: &key, keyID: keyID}}
 }
 
-// IsPublic reports whether m is the zero ClientAuth.
-func (m ClientAuth) IsPublic() bool { return m.c == nil }
-
 // Check reports a key that cannot sign, without any I/O.
 func (m ClientAuth) Check() error {
 	if m.c == nil || m.c.key == nil {

@@ -45,8 +45,8 @@ var ErrNoMetadata = wire.Invalid("no metadata found")
 //
 // A redirect, a client error, or an answer without JSON means that a place is
 // empty, because web servers answer like that for paths that they do not know.
-// Anything else ends the search: a [fetch.Error], a [*MetadataStatusError], or
-// a document that is refused (wire.ErrInvalidResponse).
+// Anything else ends the search: a [fetch.Error], another status, which may pass,
+// or a document that is refused (wire.ErrInvalidResponse).
 func Discover(
 	ctx context.Context, c *fetch.Client, issuer string, o DiscoverOptions,
 ) (*Metadata, error) {
@@ -104,15 +104,8 @@ func fetchMetadata(
 	case absent(status):
 		return nil, fmt.Sprintf("%s: HTTP %d", path, status), nil
 	}
-	return nil, "", &MetadataStatusError{Status: resp.Status}
-}
-
-// MetadataStatusError is a server's failure, which may pass. It does not match
-// wire.ErrInvalidResponse.
-type MetadataStatusError struct{ Status int }
-
-func (e *MetadataStatusError) Error() string {
-	return fmt.Sprintf("the provider cannot give its metadata now (HTTP %d); try again later", e.Status)
+	return nil, "", fmt.Errorf(
+		"the provider cannot give its metadata now (HTTP %d); try again later", resp.Status)
 }
 
 // metadataLocations lists the places of an issuer's metadata in the order of S41:
