@@ -34,9 +34,7 @@ var layers = []layer{
 	{"OAuth 2.0", []string{"internal/oauth"}},
 	{"signatures", []string{"internal/jose"}},
 	{"HTTP", []string{"internal/fetch", "internal/authserver"}},
-	{"the system", []string{
-		"internal/browser", "internal/peer", "internal/securefile", "internal/qrterm",
-	}},
+	{"the system", []string{"internal/browser", "internal/peer", "internal/securefile"}},
 	{"bytes", []string{"internal/wire"}},
 }
 
