@@ -7,6 +7,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto"
 	"encoding/base64"
 	"errors"
@@ -54,9 +55,6 @@ func PrivateKeyJWT(key crypto.Signer, keyID string) ClientAuth {
 	return ClientAuth{&credential{key: &key, keyID: keyID}}
 }
 
-// IsPublic reports whether m is the zero ClientAuth.
-func (m ClientAuth) IsPublic() bool { return m.c == nil }
-
 // Check reports a key that cannot sign, without any I/O.
 func (m ClientAuth) Check() error {
 	if m.c == nil || m.c.key == nil {
@@ -102,10 +100,7 @@ func (m ClientAuth) Apply(
 		return fmt.Errorf("%w: the provider takes no private_key_jwt here; "+
 			"set up the authentication that it offers", errors.ErrUnsupported)
 	default:
-		audience := issuer
-		if audience == "" {
-			audience = endpoint
-		}
+		audience := cmp.Or(issuer, endpoint)
 		assertion, err := m.c.assertion(clientID, audience, signingAlgs)
 		if err != nil {
 			return err
@@ -136,7 +131,8 @@ func basicAuth(clientID, secret string) string {
 	return base64.StdEncoding.EncodeToString([]byte(pair))
 }
 
-func (m ClientAuth) text() string {
+// String implements [fmt.Stringer] without the secret.
+func (m ClientAuth) String() string {
 	switch {
 	case m.c == nil:
 		return "none"
@@ -146,15 +142,12 @@ func (m ClientAuth) text() string {
 	return "private key " + wire.Redacted
 }
 
-// String implements [fmt.Stringer] without the secret.
-func (m ClientAuth) String() string { return m.text() }
-
 // Format implements [fmt.Formatter]. Every verb prints the same.
-func (m ClientAuth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.text()) }
+func (m ClientAuth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
 
 // MarshalText implements [encoding.TextMarshaler], which encoding/json uses
 // too.
-func (m ClientAuth) MarshalText() ([]byte, error) { return []byte(m.text()), nil }
+func (m ClientAuth) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // LogValue implements [slog.LogValuer].
-func (m ClientAuth) LogValue() slog.Value { return slog.StringValue(m.text()) }
+func (m ClientAuth) LogValue() slog.Value { return slog.StringValue(m.String()) }

@@ -48,7 +48,7 @@ func TestS49PublicClientSendsItsIDOnly(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, url.Values{"grant_type": {"x"}, "client_id": {"my-cli"}}, form)
 			require.Empty(t, header)
-			require.True(t, m.IsPublic())
+			require.Equal(t, oauth.ClientAuth{}, m)
 			require.NoError(t, m.Check())
 		}
 	}
@@ -56,7 +56,7 @@ func TestS49PublicClientSendsItsIDOnly(t *testing.T) {
 
 func TestClientSecretGoesAsTheProviderSupports(t *testing.T) {
 	m := oauth.ClientSecret("p%: +ü&")
-	require.False(t, m.IsPublic())
+	require.NotEqual(t, oauth.ClientAuth{}, m)
 	require.NoError(t, m.Check())
 	for _, supported := range [][]string{nil, {"client_secret_basic"}, {"client_secret_post", "client_secret_basic"}} {
 		form, header, err := apply(m, "my:cli", supported, nil)

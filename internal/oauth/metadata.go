@@ -9,7 +9,6 @@ package oauth
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"reflect"
 	"slices"
@@ -27,8 +26,6 @@ import (
 // Treat it as read-only.
 //
 // The endpoints and jwks_uri are safe to call once [Metadata.Check] has passed.
-// The pages for people (ServiceDocumentation, OpPolicyURI, OpTosURI) are as the
-// provider wrote them.
 type Metadata struct {
 	// RFC 8414 §2, OpenID Connect Discovery §3.
 	Issuer                                     string   `json:"issuer,omitempty"`
@@ -42,12 +39,7 @@ type Metadata struct {
 	GrantTypesSupported                        []string `json:"grant_types_supported,omitempty"`
 	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 	TokenEndpointAuthSigningAlgValuesSupported []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
-	ServiceDocumentation                       string   `json:"service_documentation,omitempty"`
-	UILocalesSupported                         []string `json:"ui_locales_supported,omitempty"`
-	OpPolicyURI                                string   `json:"op_policy_uri,omitempty"`
-	OpTosURI                                   string   `json:"op_tos_uri,omitempty"`
 	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported,omitempty"`
-	SignedMetadata                             string   `json:"signed_metadata,omitempty"`
 
 	RevocationEndpoint                                 string   `json:"revocation_endpoint,omitempty"` // RFC 7009
 	RevocationEndpointAuthMethodsSupported             []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
@@ -61,7 +53,6 @@ type Metadata struct {
 	RequirePushedAuthorizationRequests         bool     `json:"require_pushed_authorization_requests,omitempty"`
 	AuthorizationResponseIssParameterSupported bool     `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207
 	DPoPSigningAlgValuesSupported              []string `json:"dpop_signing_alg_values_supported,omitempty"`              // RFC 9449
-	ProtectedResources                         []string `json:"protected_resources,omitempty"`                            // RFC 9728
 	ClientIDMetadataDocumentSupported          bool     `json:"client_id_metadata_document_supported,omitempty"`
 
 	UserinfoEndpoint                  string   `json:"userinfo_endpoint,omitempty"`
@@ -70,15 +61,6 @@ type Metadata struct {
 	SubjectTypesSupported             []string `json:"subject_types_supported,omitempty"`
 	IDTokenSigningAlgValuesSupported  []string `json:"id_token_signing_alg_values_supported,omitempty"`
 	UserinfoSigningAlgValuesSupported []string `json:"userinfo_signing_alg_values_supported,omitempty"`
-	DisplayValuesSupported            []string `json:"display_values_supported,omitempty"`
-	ClaimTypesSupported               []string `json:"claim_types_supported,omitempty"`
-	ClaimsSupported                   []string `json:"claims_supported,omitempty"`
-	ClaimsLocalesSupported            []string `json:"claims_locales_supported,omitempty"`
-	PromptValuesSupported             []string `json:"prompt_values_supported,omitempty"`
-	ClaimsParameterSupported          bool     `json:"claims_parameter_supported,omitempty"`
-	RequestParameterSupported         bool     `json:"request_parameter_supported,omitempty"`
-	RequestURIParameterSupported      *bool    `json:"request_uri_parameter_supported,omitempty"` // absent means true
-	RequireRequestURIRegistration     bool     `json:"require_request_uri_registration,omitempty"`
 
 	// Raw is the document as it came; nil for one made by hand.
 	Raw []byte `json:"-"`
@@ -137,13 +119,12 @@ func (d *Metadata) Check(issuer string) error {
 		return d.mismatch(issuer)
 	}
 	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(strings.ToLower(issuer), "http:")}
-	endpoints := d.endpoints()
-	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
-		if endpoints[name] == "" {
+	for _, e := range d.Endpoints() {
+		if e.URL == "" {
 			continue
 		}
-		if _, err := policy.Parse(endpoints[name]); err != nil {
-			return invalidMetadata("%s: %w", name, err)
+		if _, err := policy.Parse(e.URL); err != nil {
+			return invalidMetadata("%s: %w", e.Name, err)
 		}
 	}
 	if d.TokenEndpoint == "" {
@@ -152,20 +133,23 @@ func (d *Metadata) Check(issuer string) error {
 	return nil
 }
 
-// endpoints returns every URL that the SDK itself calls or opens, by its
-// member's name.
-func (d *Metadata) endpoints() map[string]string {
-	return map[string]string{
-		"authorization_endpoint":                d.AuthorizationEndpoint,
-		"token_endpoint":                        d.TokenEndpoint,
-		"jwks_uri":                              d.JWKSURI,
-		"registration_endpoint":                 d.RegistrationEndpoint,
-		"revocation_endpoint":                   d.RevocationEndpoint,
-		"introspection_endpoint":                d.IntrospectionEndpoint,
-		"device_authorization_endpoint":         d.DeviceAuthorizationEndpoint,
-		"pushed_authorization_request_endpoint": d.PushedAuthorizationRequestEndpoint,
-		"userinfo_endpoint":                     d.UserinfoEndpoint,
-		"end_session_endpoint":                  d.EndSessionEndpoint,
+// Endpoint is a URL of the metadata with the name of its member. An empty URL
+// means that the document has no such member.
+type Endpoint struct{ Name, URL string }
+
+// Endpoints returns every URL that the SDK itself calls or opens.
+func (d *Metadata) Endpoints() []Endpoint {
+	return []Endpoint{
+		{"authorization_endpoint", d.AuthorizationEndpoint},
+		{"token_endpoint", d.TokenEndpoint},
+		{"jwks_uri", d.JWKSURI},
+		{"userinfo_endpoint", d.UserinfoEndpoint},
+		{"revocation_endpoint", d.RevocationEndpoint},
+		{"introspection_endpoint", d.IntrospectionEndpoint},
+		{"device_authorization_endpoint", d.DeviceAuthorizationEndpoint},
+		{"pushed_authorization_request_endpoint", d.PushedAuthorizationRequestEndpoint},
+		{"end_session_endpoint", d.EndSessionEndpoint},
+		{"registration_endpoint", d.RegistrationEndpoint},
 	}
 }
 

@@ -8,9 +8,9 @@ package oauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,12 +82,7 @@ func (r RegistrationRequest) members() map[string]any {
 	return m
 }
 
-func (r RegistrationRequest) authMethod() string {
-	if r.AuthMethod == "" {
-		return AuthNone
-	}
-	return r.AuthMethod
-}
+func (r RegistrationRequest) authMethod() string { return cmp.Or(r.AuthMethod, AuthNone) }
 
 // RegisteredClient is what the provider made of a request (§3.2.1).
 type RegisteredClient struct {
@@ -254,5 +249,5 @@ func (r RegistrationRequest) fingerprint() (string, error) {
 		return "", fmt.Errorf("registration request: %w", err)
 	}
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+	return b64(sum[:]), nil
 }

@@ -83,6 +83,23 @@ func (r Request) post(ctx context.Context, c *fetch.Client) (*fetch.Response, er
 	return c.Do(ctx, req)
 }
 
+// getJSON fetches a document that is to be JSON. It returns whatever answer
+// arrives, for the caller to read.
+func getJSON(ctx context.Context, c *fetch.Client, location string) (*fetch.Response, error) {
+	req, err := fetch.NewRequest(http.MethodGet, location, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	return c.Do(ctx, req)
+}
+
+// absent reports whether a status says that there is no document. A server that
+// is busy does not say that.
+func absent(status int) bool {
+	return status >= 400 && status < 500 && status != http.StatusTooManyRequests
+}
+
 // with returns r with a Form of its own that holds the given values too. Empty
 // values are left out.
 func (r Request) with(values map[string]string) Request {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net/url"
 	"slices"
@@ -202,13 +203,11 @@ func (m members) response(want string) (*TokenResponse, error) {
 	if r.Scope, r.HasScope, err = m.scope("scope"); err != nil {
 		return nil, err
 	}
-	r.Extra = map[string]any{}
-	for name, value := range m {
-		switch name {
-		case "access_token", "refresh_token", "id_token", "token_type", "expires_in", "scope":
-		default:
-			r.Extra[name] = value
-		}
+	r.Extra = maps.Clone(m)
+	for _, name := range []string{
+		"access_token", "refresh_token", "id_token", "token_type", "expires_in", "scope",
+	} {
+		delete(r.Extra, name)
 	}
 	return r, nil
 }
