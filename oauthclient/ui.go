@@ -9,12 +9,12 @@ import (
 // does nothing else: a library does not print. [TerminalUI] returns a UI for
 // command-line programs. Every field may be nil.
 //
-// Instruct runs concurrently with OpenURL, Notice and Progress. Logins to several accounts
-// may call all of them at the same time.
+// Instruct runs concurrently with OpenURL, Notice and Progress. Logins to several
+// accounts may call all of them at the same time.
 type UI struct {
-	// OpenURL opens a page in the user's browser. The URL is a one-time ticket on
-	// the login's own listener, or the provider's logout page. OpenURL must not
-	// wait for the browser to end. An error is a failure to open it; the login
+	// OpenURL opens a page in the user's browser. The URL is a ticket on the
+	// login's own listener, or the provider's logout page. OpenURL must not wait
+	// for the browser to end. An error is a failure to open it; the login
 	// goes on if the user has another possibility. nil: the system's browser.
 	OpenURL func(ctx context.Context, url string) error
 	// Instruct tells the user what to do if a browser on this machine may not be
