@@ -185,7 +185,8 @@ func TestNoticeOfAnErrorWithoutState(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		resp, err := http.Get("http://" + u.Host + "/callback?error=access_denied&error_description=" + canary)
+		resp, err := http.Get("http://" + u.Host +
+			"/callback?error=access_denied&error_description=" + canary)
 		if err != nil {
 			return err
 		}

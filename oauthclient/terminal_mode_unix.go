@@ -97,23 +97,19 @@ func (m *terminalMode) enter() bool {
 	own := m.saved
 	own.Lflag &^= unix.ICANON | unix.ECHO
 	own.Cc[unix.VMIN], own.Cc[unix.VTIME] = 1, 0
-	return m.set(&own)
+	return m.set(&own, false)
 }
 
 // leave puts the terminal back as it was. If it is final, enter does nothing more.
-func (m *terminalMode) leave(final bool) {
-	m.set(&m.saved)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.over = m.over || final
-}
+func (m *terminalMode) leave(final bool) { m.set(&m.saved, final) }
 
-func (m *terminalMode) set(state *unix.Termios) bool {
+func (m *terminalMode) set(state *unix.Termios, final bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.over {
 		return false
 	}
+	m.over = final
 	return m.control(func(fd int) error {
 		// ENOTTY: it is not the controlling terminal, and nobody is stopped.
 		if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && group != unix.Getpgrp() {
