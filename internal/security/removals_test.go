@@ -92,7 +92,7 @@ var removals = []removal{
 	{40, "internal/fetch/fetch.go", "if n > MaxBody {", "if false && n > MaxBody {", ""},
 	{40, "internal/fetch/fetch.go", `if enc != "" &&`, `if false && enc != "" &&`, ""},
 	{41, "internal/oauth/discovery.go", "if o.OpenID && !o.Learned {", "if false {", ""},
-	{42, "internal/oauth/resource.go", "if !slices.Contains(names, d.Resource) {", "if false {", ""},
+	{42, "internal/oauth/resource.go", "if !slices.ContainsFunc(names, same) {", "if false {", ""},
 	{43, "internal/fetch/guard.go", "if !public(a) {\n\t\t\treturn nil, ErrAddress", "if false {\n\t\t\treturn nil, ErrAddress", ""},
 	{43, "internal/fetch/guard.go", "return public(netip.AddrFrom4([4]byte(b[12:16])))", "return true", ""},
 	{43, "internal/fetch/guard.go", "return public(netip.AddrFrom4([4]byte(b[2:6])))", "return true", ""},
