@@ -75,6 +75,7 @@ func Discover(
 		if o.Stated != "" && d.Issuer == o.Stated {
 			d.Issuer = issuer // Raw has it as it came
 		}
+		d.dropUnusable(issuer)
 		// The resource's spelling is not the provider's. What the provider writes
 		// counts from here on: iss must be exactly that.
 		if o.Learned && SameIdentifier(d.Issuer, issuer) {
@@ -99,14 +100,14 @@ func fetchMetadata(
 		return nil, "", invalidMetadata("issuer: %w", err)
 	}
 	req.Header.Set("Accept", "application/json")
-	resp, err := c.Do(ctx, req)
+	resp, err := c.Get(ctx, req)
 	if err != nil {
 		return nil, "", err
 	}
 	path := req.URL.EscapedPath()
 	switch status := resp.Status; {
-	case status == http.StatusOK && resp.IsJSON():
-		return resp.Body, "", nil
+	case status == http.StatusOK && looksJSON(resp):
+		return jsonText(resp), "", nil
 	case status == http.StatusOK:
 		return nil, path + ": no JSON", nil
 	case status >= 300 && status < 400:

@@ -138,7 +138,7 @@ func getResource(
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
-	resp, err := c.Do(ctx, req)
+	resp, err := c.Get(ctx, req)
 	if err != nil {
 		return nil, err
 	}
