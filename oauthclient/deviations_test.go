@@ -1,19 +1,23 @@
 package oauthclient_test
 
 import (
+	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // A 401 that may mean the token is answered with one refresh, whatever the API says
@@ -156,6 +160,71 @@ func TestRegistrationMethodIsUsed(t *testing.T) {
 		require.Equal(t, []string{"post", "post"}, secrets)
 	})
 }
+
+// What Entra says in the device flow for a user that declined, and for a code that
+// has expired.
+func TestDeviceFlowWords(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]error{
+		"authorization_declined": oauthclient.ErrAccessDenied, "code_expired": context.DeadlineExceeded,
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			h := newHostile(t, authserver.Config{DeviceInterval: time.Second})
+			h.cfg.UI.Instruct = func(context.Context, oauthclient.Instructions) (string, error) { return "", nil }
+			h.lie(authserver.Token, func(_ heardRequest, a *lyingReply) {
+				a.Status, a.Body = http.StatusBadRequest, []byte(`{"error":"`+code+`"}`)
+			})
+			_, err := loginOnce(t, h, oauthclient.FlowDevice)
+			require.ErrorIs(t, err, want)
+			require.Len(t, h.got(authserver.Token), 1)
+		})
+	}
+}
+
+// A provider bends its metadata, its key set and its token responses at once: a
+// login and a refresh work, and the log names what was ignored. With DPoP the same
+// token response is refused.
+func TestDeviationsAreLogged(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var log strings.Builder
+	h := newHostile(t, authserver.Config{})
+	h.cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return log.Write(p)
+	}), nil))
+	h.lie(authserver.Metadata, func(_ heardRequest, a *lyingReply) {
+		a.JSON(func(m map[string]any) {
+			m["claims_parameter_supported"], m["registration_endpoint"] = "true", "http://192.0.2.1/register"
+		})
+		a.Header.Set("Content-Type", "text/plain")
+	})
+	h.lie(authserver.JWKS, func(_ heardRequest, a *lyingReply) { a.Header.Set("Content-Type", "application/octet-stream") })
+	h.lie(authserver.Token, func(_ heardRequest, a *lyingReply) {
+		a.JSON(func(m map[string]any) {
+			delete(m, "token_type")
+			m["expires_in"], m["unknown"], m["not_sent"] = "3600", []any{nil}, nil
+		})
+		a.Body = append([]byte("\xef\xbb\xbf"), a.Body...)
+		a.Header.Set("Content-Type", "application/octet-stream")
+	})
+	_, s := h.login(t)
+	require.NoError(t, s.Refresh(t.Context()))
+	mu.Lock()
+	defer mu.Unlock()
+	for _, named := range []string{"claims_parameter_supported", "registration_endpoint is not an https URL", "token_type is missing", "the media type"} {
+		require.Contains(t, log.String(), named)
+	}
+	h.cfg.DPoP, h.cfg.Logger, h.cfg.Store = true, nil, &tokenstore.Memory{}
+	_, err := loginOnce(t, h, oauthclient.FlowAuto)
+	require.ErrorContains(t, err, "token_type")
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // A resource and an authorization server that are spelled with a slash after the
 // origin on one side only: what each publishes is what it is sent.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -254,6 +255,10 @@ func (p *poll) wait(ctx context.Context) error {
 	return nil
 }
 
+// expiredCodes say that the device code has expired: the RFC's (§3.5), and Entra's
+// older one.
+var expiredCodes = []string{"expired_token", "code_expired"}
+
 // judge returns nil if err allows another request, and else the error that ends
 // the poll.
 func (p *poll) judge(err error) error {
@@ -268,7 +273,7 @@ func (p *poll) judge(err error) error {
 	case errors.As(err, &refused) && refused.Code == "slow_down":
 		p.failures, p.trouble = 0, nil
 		p.interval += slowDown
-	case errors.As(err, &refused) && refused.Code == "expired_token":
+	case errors.As(err, &refused) && slices.Contains(expiredCodes, refused.Code):
 		return fmt.Errorf("%w: %w", ErrCodeExpired, err)
 	case errors.As(err, &refused) && refused.passing():
 		p.failures++
