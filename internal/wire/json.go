@@ -43,10 +43,7 @@ func UnmarshalJSON(data []byte, v any) error {
 	// A struct skips members that it does not name, and duplicates inside them.
 	// So all of it is decoded first.
 	var all any
-	if json.Unmarshal(data, &all) != nil {
-		return ErrJSON
-	}
-	if json.Unmarshal(data, v) != nil {
+	if json.Unmarshal(data, &all) != nil || json.Unmarshal(data, v) != nil {
 		return mistyped(data, all, v)
 	}
 	return nil
