@@ -131,11 +131,12 @@ type login struct {
 	started time.Time
 
 	// discover fills in these.
-	provider *provider
-	identity identity
-	scopes   []string
-	dpop     bool
-	before   *session.Grant // the session that the account has; nil: none
+	provider  *provider
+	identity  identity
+	scopes    []string
+	dpop      bool
+	resources []string       // as the transaction names them
+	before    *session.Grant // the session that the account has; nil: none
 }
 
 // alone runs the login under the login lock, unless another process's login has just
@@ -227,7 +228,7 @@ func (l *login) discover(ctx context.Context) error {
 			return failure(err)
 		}
 	}
-	l.before, l.dpop = seen.Grant, t.dpop
+	l.before, l.dpop, l.resources = seen.Grant, t.dpop, t.resources
 	if l.identity, err = l.provider.identify(ctx, c.store, t.dpop, seen.ForgottenClient); err != nil {
 		return err
 	}
@@ -292,6 +293,7 @@ func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
 // tokens are revoked on a best-effort basis.
 func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenResponse) (*session.Grant, error) {
 	cfg := &l.client.cfg
+	l.provider.logDeviations(l.provider.issuer, resp)
 	var key wire.Secret
 	if !t.key.IsZero() {
 		var err error
@@ -302,7 +304,8 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 	g := &session.Grant{
 		Realm: cfg.realm(), Party: cfg.party(), Account: l.account.Name,
 		Issuer: l.provider.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
-		Scopes: resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
+		ClientAuth: t.identity.method,
+		Scopes:     resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
 		Tokens:  []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
 		DPoPKey: key,
 	}

@@ -34,6 +34,7 @@ type ClientAuth struct{ c *credential }
 // interface.
 type credential struct {
 	secret wire.Secret
+	method string         // how the secret is sent; "": as the metadata say
 	key    *crypto.Signer // nil: the client has a secret
 	keyID  string
 }
@@ -45,6 +46,17 @@ func ClientSecret(text string) ClientAuth {
 		return ClientAuth{}
 	}
 	return ClientAuth{&credential{secret: wire.NewSecret(text)}}
+}
+
+// RegisteredSecret is [ClientSecret] for a client that registered itself. method
+// is what the registration answered, which decides even if the metadata say
+// otherwise (RFC 7591 §3.2.1): [AuthBasic] or [AuthPost]. "" leaves it to the
+// metadata.
+func RegisteredSecret(text, method string) ClientAuth {
+	if text == "" {
+		return ClientAuth{}
+	}
+	return ClientAuth{&credential{secret: wire.NewSecret(text), method: method}}
 }
 
 // PrivateKeyJWT authenticates with an assertion signed by key (RSA of 2048 bits
@@ -82,6 +94,9 @@ func (m ClientAuth) Apply(
 	clientID, issuer, endpoint string, supported, signingAlgs []string,
 	form url.Values, h http.Header,
 ) error {
+	if m.c != nil && m.c.method != "" {
+		supported = []string{m.c.method}
+	}
 	offers := func(method string) bool {
 		return supported == nil || slices.Contains(supported, method)
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -252,6 +253,10 @@ func (p *poll) wait(ctx context.Context) error {
 	return nil
 }
 
+// expiredCodes say that the device code has expired: the RFC's (§3.5), and Entra's
+// older one.
+var expiredCodes = []string{"expired_token", "code_expired"}
+
 // judge returns nil if err allows another request, and else the error that ends
 // the poll.
 func (p *poll) judge(err error) error {
@@ -270,7 +275,7 @@ func (p *poll) judge(err error) error {
 	case code == "slow_down":
 		p.failures, p.trouble = 0, nil
 		p.interval += slowDown
-	case code == "expired_token":
+	case slices.Contains(expiredCodes, code):
 		return fmt.Errorf("%w: %w", ErrCodeExpired, err)
 	case refused != nil && refused.passing():
 		p.failures++

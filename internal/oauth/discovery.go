@@ -41,7 +41,8 @@ type DiscoverOptions struct {
 var ErrNoMetadata = wire.Invalid("no metadata found")
 
 // Discover fetches the metadata of issuer from its well-known places, in the
-// order of S41, and checks it.
+// order of S41, and checks it. If the issuer was learned, the document's own may
+// differ from it by the slash after the origin.
 //
 // A redirect, a client error, or an answer without JSON means that a place is
 // empty, because web servers answer like that for paths that they do not know.
@@ -76,6 +77,12 @@ func Discover(
 		if o.Stated != "" && d.Issuer == o.Stated {
 			d.Issuer = issuer // Raw has it as it came
 		}
+		d.dropUnusable(issuer)
+		// The resource's spelling is not the provider's. What the provider writes
+		// counts from here on: iss must be exactly that.
+		if o.Learned && SameIdentifier(d.Issuer, issuer) {
+			issuer = d.Issuer
+		}
 		if err := d.Check(issuer); err != nil {
 			return nil, err
 		}
@@ -95,8 +102,8 @@ func fetchMetadata(
 		return nil, "", err
 	}
 	switch status := resp.Status; {
-	case status == http.StatusOK && resp.IsJSON():
-		return resp.Body, "", nil
+	case status == http.StatusOK && looksJSON(resp):
+		return jsonText(resp), "", nil
 	case status == http.StatusOK:
 		return nil, path + ": no JSON", nil
 	case status >= 300 && status < 400:

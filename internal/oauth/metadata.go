@@ -55,13 +55,15 @@ type Metadata struct {
 	DPoPSigningAlgValuesSupported              []string `json:"dpop_signing_alg_values_supported,omitempty"`              // RFC 9449
 	ClientIDMetadataDocumentSupported          bool     `json:"client_id_metadata_document_supported,omitempty"`
 
-	UserinfoEndpoint                  string   `json:"userinfo_endpoint,omitempty"`
-	EndSessionEndpoint                string   `json:"end_session_endpoint,omitempty"` // RP-Initiated Logout
-	ACRValuesSupported                []string `json:"acr_values_supported,omitempty"`
-	SubjectTypesSupported             []string `json:"subject_types_supported,omitempty"`
-	IDTokenSigningAlgValuesSupported  []string `json:"id_token_signing_alg_values_supported,omitempty"`
-	UserinfoSigningAlgValuesSupported []string `json:"userinfo_signing_alg_values_supported,omitempty"`
+	UserinfoEndpoint                  string          `json:"userinfo_endpoint,omitempty"`
+	EndSessionEndpoint                string          `json:"end_session_endpoint,omitempty"` // RP-Initiated Logout
+	ACRValuesSupported                []string        `json:"acr_values_supported,omitempty"`
+	SubjectTypesSupported             json.RawMessage `json:"subject_types_supported,omitempty"` // read by inspect alone
+	IDTokenSigningAlgValuesSupported  []string        `json:"id_token_signing_alg_values_supported,omitempty"`
+	UserinfoSigningAlgValuesSupported []string        `json:"userinfo_signing_alg_values_supported,omitempty"`
 
+	// Ignored says, for the log, which members are not used and why.
+	Ignored []string `json:"-"`
 	// Raw is the document as it came; nil for one made by hand.
 	Raw []byte `json:"-"`
 }
@@ -72,34 +74,87 @@ func invalidMetadata(format string, a ...any) error {
 }
 
 // ParseMetadata reads a document strictly: exact names, no duplicates, the
-// right types (S51). It is not checked yet. Errors match
-// wire.ErrInvalidResponse.
+// right types (S51). A member that no flow and no defence reads may have a wrong
+// type: it counts as absent, and is in Ignored. The document is not checked yet.
+// Errors match wire.ErrInvalidResponse.
 func ParseMetadata(data []byte) (*Metadata, error) {
 	d := &Metadata{Raw: data}
-	if err := wire.UnmarshalJSON(data, d); err != nil {
-		if name := mistypedMember(data); name != "" {
-			return nil, invalidMetadata("%s has a value of the wrong type", name)
-		}
+	var raw map[string]json.RawMessage
+	if err := wire.UnmarshalJSON(data, &raw); err != nil {
 		return nil, invalidMetadata("it is %w", err)
 	}
+	for _, name := range mistypedMembers(raw) {
+		return nil, invalidMetadata("%s has a value of the wrong type", name)
+	}
+	if err := wire.UnmarshalJSON(data, d); err != nil {
+		return nil, invalidMetadata("it is %w", err)
+	}
+	for name, example := range unread() {
+		value, ok := raw[name]
+		if ok && json.Unmarshal(value, reflect.New(reflect.TypeOf(example)).Interface()) != nil {
+			d.Ignored = append(d.Ignored, name+" has a value of the wrong type")
+		}
+	}
+	slices.Sort(d.Ignored)
 	return d, nil
 }
 
-// mistypedMember returns the name of the member that cannot be decoded, for the
-// error's text only. It is "" if that is not the fault.
-func mistypedMember(data []byte) string {
-	var raw map[string]json.RawMessage
-	if wire.UnmarshalJSON(data, &raw) != nil {
-		return ""
+// unread are members that neither a flow nor a defence reads, with a value of their
+// type. Every other member is read strictly or refused.
+func unread() map[string]any {
+	text, list, flag := "", []string{}, false
+	return map[string]any{
+		"service_documentation": text, "op_policy_uri": text, "op_tos_uri": text, "signed_metadata": text,
+		"ui_locales_supported": list, "subject_types_supported": list, "display_values_supported": list,
+		"claim_types_supported": list, "claims_supported": list, "claims_locales_supported": list,
+		"prompt_values_supported": list, "protected_resources": list,
+		"claims_parameter_supported": flag, "request_parameter_supported": flag,
+		"request_uri_parameter_supported": flag, "require_request_uri_registration": flag,
 	}
+}
+
+// mistypedMembers returns the members of raw that cannot be decoded.
+func mistypedMembers(raw map[string]json.RawMessage) (names []string) {
 	t := reflect.TypeFor[Metadata]()
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if value, ok := raw[name]; ok && json.Unmarshal(value, reflect.New(t.Field(i).Type).Interface()) != nil {
-			return name
+		if value, ok := raw[name]; ok && name != "-" && json.Unmarshal(value, reflect.New(t.Field(i).Type).Interface()) != nil {
+			names = append(names, name)
 		}
 	}
-	return ""
+	return names
+}
+
+// dropUnusable takes out the endpoints that are relative or plain http, so that
+// they count as absent and are never called (S39). Providers publish such an
+// endpoint for a feature that they do not offer outside their own network. Without
+// a token endpoint nothing works, so that one is left for [Metadata.Check] to
+// refuse. So are URLs that look like an attack.
+func (d *Metadata) dropUnusable(issuer string) {
+	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(strings.ToLower(issuer), "http:")}
+	for name, at := range map[string]*string{
+		"authorization_endpoint":                &d.AuthorizationEndpoint,
+		"jwks_uri":                              &d.JWKSURI,
+		"registration_endpoint":                 &d.RegistrationEndpoint,
+		"revocation_endpoint":                   &d.RevocationEndpoint,
+		"introspection_endpoint":                &d.IntrospectionEndpoint,
+		"device_authorization_endpoint":         &d.DeviceAuthorizationEndpoint,
+		"pushed_authorization_request_endpoint": &d.PushedAuthorizationRequestEndpoint,
+		"userinfo_endpoint":                     &d.UserinfoEndpoint,
+		"end_session_endpoint":                  &d.EndSessionEndpoint,
+	} {
+		u, err := url.Parse(*at)
+		if err != nil || *at == "" {
+			continue
+		}
+		plain := u.Scheme == "http" && u.Host != "" && u.User == nil && u.Fragment == ""
+		relative := u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/") && !strings.Contains(*at, `\`)
+		if _, err := policy.Parse(*at); err != nil && (plain || relative) {
+			*at = ""
+			d.Ignored = append(d.Ignored, name+" is not an https URL")
+		}
+	}
+	slices.Sort(d.Ignored)
 }
 
 // Check checks d against the issuer that it must have: the configured one or,

@@ -161,7 +161,8 @@ func invalidResource(format string, a ...any) error {
 // wire.ErrInvalidResponse.
 func (d *ResourceMetadata) check(policy wire.URLPolicy, names []string) error {
 	// §3.3: else any host could speak for another resource (S42).
-	if !slices.Contains(names, d.Resource) {
+	same := func(name string) bool { return SameIdentifier(name, d.Resource) }
+	if !slices.ContainsFunc(names, same) {
 		return invalidResource("it is about %q; if that is the resource you mean, configure it exactly so",
 			wire.SafeText(d.Resource, 0))
 	}
@@ -183,6 +184,21 @@ func (d *ResourceMetadata) check(policy wire.URLPolicy, names []string) error {
 		}
 	}
 	return nil
+}
+
+// SameIdentifier reports whether two identifiers of a resource or an issuer are
+// the same, or differ only by the slash after the origin. Software that
+// normalizes URLs adds that slash or takes it away, and nothing else can be
+// meant by either (RFC 3986 §6.2.3). Any other difference counts.
+func SameIdentifier(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if a == b {
+		return true
+	}
+	u, err := url.Parse(a)
+	return err == nil && b == a+"/" && u.Host != "" && a == u.Scheme+"://"+u.Host
 }
 
 // supported reports a resource that accepts tokens only in a form that this SDK

@@ -166,6 +166,9 @@ func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound b
 	if err == nil {
 		i.add("metadata", OK, "found at %s and checked: "+
 			"issuer and endpoints are in order", i.seen.place)
+		for _, what := range doc.Ignored {
+			i.add("metadata", Warning, "%s: a login ignores it", what)
+		}
 		if tenants := i.opts.TenantIssuer; tenants != "" {
 			i.add("tenants", OK, "for many: "+
 				"an ID token's issuer is %s, with the token's own tenant", tenants)
