@@ -173,6 +173,19 @@ func (a *Account) show(seen Snapshot) (ended bool) {
 // Stored publishes a grant that was just stored, or read under the lock.
 func (a *Account) Stored(g *Grant) { a.publish(Snapshot{Grant: g, Newest: g.Generation}) }
 
+// SignedIn publishes the grant of a login that was just stored. How refreshes of what
+// was before it failed says nothing about it.
+func (a *Account) SignedIn(g *Grant) {
+	a.Stored(g)
+	a.pause.Store(nil)
+	a.failing.Store(nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.slots {
+		s.failing.Store(nil)
+	}
+}
+
 // Drop forgets the session after a logout, which tombstone is of. It is called under
 // the refresh lock, so that nothing newer is stored. What was read before and is
 // published later is at or below the tombstone, and what a login stores is above it.
