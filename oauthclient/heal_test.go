@@ -649,7 +649,6 @@ func TestDamagedRegistrationIsMadeAnew(t *testing.T) {
 
 // A session without a refresh token that is said to need a login gets one.
 func TestNoRefreshTokenIsPrompted(t *testing.T) {
-	t.Skip("Refresh, and Token of For, say ErrLoginRequired while the login's own token is valid; " +
 		"SessionOrLogin is content with that token and prompts nobody. To be decided: another error, or a prompt")
 	server := oauthtest.NewServer(t, nil)
 	cfg := server.Config()
@@ -662,4 +661,26 @@ func TestNoRefreshTokenIsPrompted(t *testing.T) {
 	_, err = c.SessionOrLogin(t.Context(), nil)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, opened.Load())
+}
+
+// A login that a refused token called for is tried at once, and not after the pause
+// that the refusal brought.
+func TestLoginEndsPauses(t *testing.T) {
+	var b bentRefresh
+	server := oauthtest.NewServer(t, b.options())
+	c, s := signIn(t, server, nil)
+	consent := bentAnswer(400, "application/json", `{"error":"invalid_grant"}`)
+	b.set(func(w http.ResponseWriter, r *http.Request, scope string) bool {
+		return scope == "email" && consent(w, r, scope)
+	})
+	_, err := s.For("", "email").Token(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrStepUp)
+	b.set(bentAnswer(403, "text/html", "<html>Please pay</html>"))
+	require.Error(t, s.Refresh(t.Context()))
+	b.set(func(http.ResponseWriter, *http.Request, string) bool { return false })
+	s, err = c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Refresh(t.Context()))
+	_, err = s.For("", "email").Token(t.Context())
+	require.NoError(t, err)
 }

@@ -354,7 +354,7 @@ func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, er
 		}
 		return nil, failure(err)
 	}
-	l.account.Stored(stored)
+	l.account.SignedIn(stored)
 	l.client.log.Info("a user signed in", "event", "login", "account", l.account.Name, "issuer", stored.Issuer)
 	moved := l.before != nil && l.before.Subject != "" && g.Subject != "" && l.before.Issuer != g.Issuer
 	if moved || anotherUser(l.before, g) { // nobody will use the earlier session again

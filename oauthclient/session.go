@@ -51,7 +51,7 @@ func (s *Session) Account() Account {
 		}
 	}
 	a := s.client.describe(g.Row())
-	a.LoginRequired = a.LoginRequired || s.account.Ended()
+	a.LoginRequired = a.LoginRequired || s.account.Ended() || s.account.Doubted()
 	return a
 }
 
@@ -121,7 +121,11 @@ func (s *Session) Refresh(ctx context.Context) error {
 
 // refreshAfter returns when there is a token of a generation above after.
 func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
-	return failure(s.account.Refresh(ctx, s.slot, after))
+	err := s.account.Refresh(ctx, s.slot, after)
+	if errors.Is(err, session.ErrNoRefreshToken) {
+		s.account.NeedLogin() // though the access token may be good for a while
+	}
+	return failure(err)
 }
 
 // For returns the same login's session with tokens for one of Config.Resources (RFC
@@ -198,12 +202,12 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		whole := s.like("", nil) // a token for less may come without one
 		if err := whole.refreshAfter(ctx, g.Generation); err != nil {
 			if errors.Is(err, ErrLoginRequired) {
-				s.account.IDTokenEnded()
+				s.account.NeedLogin()
 			}
 			return "", time.Time{}, err
 		}
 	}
-	s.account.IDTokenEnded()
+	s.account.NeedLogin()
 	return "", time.Time{}, &loginRequired{
 		why: "the ID token has expired, and the provider gives none at a refresh", kind: ErrSessionExpired,
 	}

@@ -58,15 +58,15 @@ type Account struct {
 	Name string
 	Key  string
 
-	accounts  *Accounts
-	grant     atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
-	ended     atomic.Bool             // the whole session is known to have ended
-	noIDToken atomic.Uint64           // the generation that has no ID token to hand out
-	doubted   atomic.Bool             // the provider has refused to renew it
-	flight    atomic.Pointer[flight]  // the refresh under way
-	pause     atomic.Pointer[backoff] // no early refresh for a while
-	failing   atomic.Pointer[backoff] // after a refresh that failed: none at all for a while
-	changed   chan struct{}           // closed at the next change of what is known; guarded by mu
+	accounts    *Accounts
+	grant       atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
+	ended       atomic.Bool             // the whole session is known to have ended
+	loginNeeded atomic.Uint64           // the generation of which a caller was told that it needs a login
+	doubted     atomic.Bool             // the provider has refused to renew it
+	flight      atomic.Pointer[flight]  // the refresh under way
+	pause       atomic.Pointer[backoff] // no early refresh for a while
+	failing     atomic.Pointer[backoff] // after a refresh that failed: none at all for a while
+	changed     chan struct{}           // closed at the next change of what is known; guarded by mu
 
 	mu    sync.Mutex
 	slots map[string]*Slot
@@ -121,18 +121,18 @@ func (a *Account) FirstRejection(g *Grant) bool {
 	return a.rejected.Generation == g.Generation
 }
 
-// IDTokenEnded notes that the ID token has expired and the provider renews none: a
-// login is needed for another.
-func (a *Account) IDTokenEnded() {
+// NeedLogin notes that a caller was told that a login is needed, though an access
+// token may be valid: nothing can renew the session, or its ID token.
+func (a *Account) NeedLogin() {
 	if g := a.grant.Load(); g != nil {
-		a.noIDToken.Store(g.Generation)
+		a.loginNeeded.Store(g.Generation)
 	}
 }
 
-// NeedsIDToken reports whether IDTokenEnded was said of what is still stored.
-func (a *Account) NeedsIDToken() bool {
+// NeedsLogin reports whether NeedLogin was said of what is still stored.
+func (a *Account) NeedsLogin() bool {
 	g := a.grant.Load()
-	return g != nil && a.noIDToken.Load() == g.Generation
+	return g != nil && a.loginNeeded.Load() == g.Generation
 }
 
 // Changed returns a channel that is closed when what is known of the session
@@ -172,6 +172,19 @@ func (a *Account) show(seen Snapshot) (ended bool) {
 
 // Stored publishes a grant that was just stored, or read under the lock.
 func (a *Account) Stored(g *Grant) { a.publish(Snapshot{Grant: g, Newest: g.Generation}) }
+
+// SignedIn publishes the grant of a login that was just stored. How refreshes of what
+// was before it failed says nothing about it.
+func (a *Account) SignedIn(g *Grant) {
+	a.Stored(g)
+	a.pause.Store(nil)
+	a.failing.Store(nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.slots {
+		s.failing.Store(nil)
+	}
+}
 
 // Drop forgets the session after a logout, which tombstone is of. It is called under
 // the refresh lock, so that nothing newer is stored. What was read before and is
