@@ -1,0 +1,54 @@
+//go:build linux
+
+package realparts_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
+)
+
+// A program that is not ours finds KeePassXC as the settings promise: locked or
+// open, and with the dialogs that the test answers.
+func TestKeePassXC(t *testing.T) {
+	tool := realparts.Need(t, "secret-tool")[0]
+	run := func(k *realparts.KeePassXC, stdin string, args ...string) (string, error) {
+		cmd := exec.Command(tool, append(args, "service", "s", "username", "u")...)
+		cmd.Env = k.Environ()
+		cmd.Stdin = strings.NewReader(stdin)
+		out, err := cmd.Output()
+		return string(out), err
+	}
+	play := func(answers ...func() error) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			for _, answer := range answers {
+				if err := answer(); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+		return done
+	}
+	k := realparts.StartKeePassXC(t, realparts.KeePassXCSettings{Locked: true, ConfirmAccess: true})
+	answered := play(k.Unlock)
+	_, err := run(k, "one", "store", "--label=x")
+	require.NoError(t, err)
+	require.NoError(t, <-answered)
+	answered = play(k.DismissAccess)
+	_, err = run(k, "two", "store", "--label=x")
+	require.NoError(t, <-answered)
+	t.Log(err)
+	answered = play(func() error { return k.AllowAccess(false) })
+	got, err := run(k, "", "lookup")
+	require.NoError(t, err)
+	require.NoError(t, <-answered)
+	require.Equal(t, "one", got)
+	require.Zero(t, k.Dialogs())
+}
