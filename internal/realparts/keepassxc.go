@@ -176,7 +176,7 @@ func (k *KeePassXC) DismissAccess() error { return k.answer(accessDialog, "key",
 
 // Unlock waits for the dialog that asks for the database's password, and types it.
 func (k *KeePassXC) Unlock() error {
-	return k.answer(unlockDialog, "type", "--delay", "5", KeyringPassword+"\n")
+	return k.answer(unlockDialog, "type", "--delay", "20", "--args", "1", KeyringPassword, "key", "Return")
 }
 
 // DismissUnlock waits for the same dialog and closes it.
@@ -202,10 +202,11 @@ func (k *KeePassXC) answer(title string, action ...string) error {
 		return err
 	}
 	window := strings.Fields(out)[0]
-	time.Sleep(200 * time.Millisecond) // until the dialog has its focus in order
-	if _, err := k.xdotool("windowfocus", "--sync", window); err != nil {
+	time.Sleep(500 * time.Millisecond) // until the dialog has its focus in order
+	if _, err := k.xdotool("windowfocus", window); err != nil {
 		return err
 	}
+	time.Sleep(200 * time.Millisecond) // a focus is not confirmed without a window manager
 	if _, err := k.xdotool(action...); err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (k *KeePassXC) answer(title string, action ...string) error {
 }
 
 func (k *KeePassXC) xdotool(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "xdotool", args...)
 	cmd.Env = append(os.Environ(), "DISPLAY="+k.display)
