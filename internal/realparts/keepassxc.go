@@ -163,16 +163,8 @@ func (k *KeePassXC) ready(ctx context.Context, conn *dbus.Conn) bool {
 }
 
 // AllowAccess waits for the dialog that asks whether the program may use an item,
-// and allows it. With remember, the same program is not asked again for this item.
-func (k *KeePassXC) AllowAccess(remember bool) error {
-	if remember {
-		return k.answer(accessDialog, "key", "Return")
-	}
-	return k.answer(accessDialog, "key", "--delay", "100", "shift+Tab", "space", "Return")
-}
-
-// DismissAccess waits for the same dialog and closes it.
-func (k *KeePassXC) DismissAccess() error { return k.answer(accessDialog, "key", "Escape") }
+// and allows it. The same program is not asked again for this item.
+func (k *KeePassXC) AllowAccess() error { return k.answer(accessDialog, "key", "Return") }
 
 // Unlock waits for the dialog that asks for the database's password, and types it.
 func (k *KeePassXC) Unlock() error {
@@ -186,12 +178,6 @@ func (k *KeePassXC) DismissUnlock() error { return k.answer(unlockDialog, "key",
 func (k *KeePassXC) Dialogs() int {
 	out, _ := k.xdotool("search", "--onlyvisible", "--name", accessDialog+"|"+unlockDialog)
 	return len(strings.Fields(out))
-}
-
-// WaitForDialog waits until a dialog is open.
-func (k *KeePassXC) WaitForDialog() error {
-	_, err := k.xdotool("search", "--sync", "--onlyvisible", "--name", accessDialog+"|"+unlockDialog)
-	return err
 }
 
 // answer waits for a dialog, gives it the keyboard, does what action says and

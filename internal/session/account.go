@@ -32,6 +32,8 @@ type Accounts struct {
 	// Logger gets what happens, without secrets.
 	Logger *slog.Logger
 
+	dismissed atomic.Pointer[backoff] // no prompt of the keychain for a while
+
 	mu     sync.Mutex
 	byName map[string]*Account
 }
