@@ -95,7 +95,9 @@ func TestConsentComesBeforeTheRotation(t *testing.T) {
 		k, g := start(t, store, p)
 		store.set(func() { store.confirms = true })
 		a := Attempt{Key: key, Serves: newer(g.Generation), Send: p.send}
-		_, err := k.Refresh(t.Context(), a)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err := k.Refresh(ctx, a)
 		require.ErrorIs(t, err, tokenstore.ErrDismissed)
 		require.Empty(t, p.sent, "nothing is lost")
 		require.Equal(t, []string{"Put"}, store.prompts())
