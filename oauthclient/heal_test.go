@@ -649,7 +649,6 @@ func TestDamagedRegistrationIsMadeAnew(t *testing.T) {
 
 // A session without a refresh token that is said to need a login gets one.
 func TestNoRefreshTokenIsPrompted(t *testing.T) {
-		"SessionOrLogin is content with that token and prompts nobody. To be decided: another error, or a prompt")
 	server := oauthtest.NewServer(t, nil)
 	cfg := server.Config()
 	cfg.Scopes = []string{"openid"}

@@ -13,6 +13,11 @@ var (
 	ErrUnavailable = errors.New("tokenstore: the store is unavailable")
 	// ErrLocked means that the store is there and the user has to unlock it.
 	ErrLocked = errors.New("tokenstore: the store is locked")
+	// ErrDismissed means that the user was prompted to unlock or to confirm, and
+	// dismissed the prompt or did not answer it. A caller that has not been told
+	// to try again waits a while before it prompts again. It also matches
+	// ErrLocked.
+	ErrDismissed error = dismissedError{}
 	// ErrBusy means that an earlier call on the same store has not returned.
 	// Nothing was sent. The call may be repeated later.
 	ErrBusy = errors.New("tokenstore: the store is busy")
@@ -32,6 +37,12 @@ type damagedError struct{}
 func (damagedError) Error() string { return "tokenstore: the value is damaged" }
 
 func (damagedError) Is(target error) bool { return target == ErrWrongKey }
+
+type dismissedError struct{}
+
+func (dismissedError) Error() string { return ErrLocked.Error() }
+
+func (dismissedError) Is(target error) bool { return target == ErrLocked }
 
 // Pending is the error of a Put or Delete that ended while a request that it
 // made is still running. A keychain that hangs cannot be interrupted. Until Done

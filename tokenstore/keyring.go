@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/zalando/go-keyring"
@@ -51,21 +52,30 @@ type Keyring struct {
 	Dir string
 
 	// Timeout is the longest time for one call. If it is zero or negative, it is 3
-	// seconds, or 60 seconds if the keychain may prompt the user. Before that, a
-	// call waits for earlier calls on the same Keyring, as long as its ctx allows.
+	// seconds, or 60 seconds if the keychain prompts the user: if it is locked, or
+	// if a Secret Service still answers after 3 seconds while the call goes on.
+	// Before that, a call waits for earlier calls on the same Keyring, as long as
+	// its ctx allows.
 	Timeout time.Duration
 
-	queue queue
+	// OnPrompt is called if a call waits for the user to answer a prompt of the
+	// keychain. The program can then say so. It is called at most once in a call,
+	// from any goroutine, and must return soon. If it is nil, nothing is called.
+	OnPrompt func()
+
+	queue    queue
+	prompted atomic.Bool // a write has waited for the user before
 
 	limit        int    // of an item's text, in bytes; 0: that of the system
 	beforeChange func() // nil outside of tests, which stop the daemon here
 }
 
 var (
-	_ Store  = (*Keyring)(nil)
-	_ Lister = (*Keyring)(nil)
-	_ Prober = (*Keyring)(nil)
-	_ Shared = (*Keyring)(nil)
+	_ Store    = (*Keyring)(nil)
+	_ Lister   = (*Keyring)(nil)
+	_ Prober   = (*Keyring)(nil)
+	_ Prompter = (*Keyring)(nil)
+	_ Shared   = (*Keyring)(nil)
 )
 
 const (
@@ -97,7 +107,7 @@ func (k *Keyring) Get(ctx context.Context, key string) ([]byte, error) {
 	return data, nil
 }
 
-// Put implements [Store]. It returns ErrLocked if the user dismissed a prompt,
+// Put implements [Store]. It returns ErrDismissed if the user dismissed a prompt,
 // and a [*Pending] if the keychain did not answer in time.
 func (k *Keyring) Put(ctx context.Context, key string, data []byte) error {
 	if err := checkCall(ctx, key); err != nil {
@@ -136,8 +146,8 @@ func (k *Keyring) Put(ctx context.Context, key string, data []byte) error {
 	return nil
 }
 
-// Delete implements [Store]. It returns ErrLocked if the user dismissed a prompt,
-// and a [*Pending] if the keychain did not answer in time.
+// Delete implements [Store]. It returns ErrDismissed if the user dismissed a
+// prompt, and a [*Pending] if the keychain did not answer in time.
 func (k *Keyring) Delete(ctx context.Context, key string) error {
 	if err := checkCall(ctx, key); err != nil {
 		return err
@@ -166,7 +176,7 @@ func (k *Keyring) Delete(ctx context.Context, key string) error {
 		}
 	}
 	return fmt.Errorf("%w: the keychain did not delete the item; "+
-		"if it shows a prompt, try again and confirm it", ErrLocked)
+		"if it shows a prompt, try again and confirm it", ErrDismissed)
 }
 
 // List implements [Lister] with the index in Dir. It does not call the keychain.
@@ -204,7 +214,7 @@ func (k *Keyring) Probe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-	} else if !op.prompts {
+	} else if !op.locked {
 		return nil
 	}
 	// Reading unlocks a Secret Service, even if there is no such item.
@@ -215,6 +225,34 @@ func (k *Keyring) Probe(ctx context.Context) error {
 		return op.change(func() error { return keyring.Delete(op.service, probeKey) })
 	}
 	return nil
+}
+
+// Prompts implements [Prompter]. A locked Secret Service prompts for its password.
+// KeePassXC may also prompt before an item is replaced, whatever its settings are
+// (version 2.7.4 always does, once for each item and program), and so may any
+// service at which an earlier write of this Keyring had to wait for the user. On
+// macOS nothing tells, so Prompts returns false.
+func (k *Keyring) Prompts(ctx context.Context) (get, put bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, false, err
+	}
+	op, err := k.begin(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	defer op.end()
+	if op.locked {
+		return true, true, nil
+	}
+	if k.prompted.Load() {
+		return false, true, nil
+	}
+	opened, asking := op.keychain, op.ctx
+	err = op.brief(func() (err error) { put, err = opened.confirmsWrites(asking); return err })
+	if err != nil {
+		return false, false, err
+	}
+	return false, put, nil
 }
 
 // probeKey cannot be the key of a caller, because it has an underscore.

@@ -44,7 +44,7 @@ func keychainError(err error) error {
 		return fmt.Errorf("%w: the keychain's password was wrong; try again", ErrLocked)
 	case 128: // errSecUserCanceled
 		return fmt.Errorf("%w: the keychain's prompt was dismissed; "+
-			"try again and allow it", ErrLocked)
+			"try again and allow it", ErrDismissed)
 	case 37, 50: // errSecNoDefaultKeychain, errSecNoSuchKeychain
 		return fmt.Errorf("%w: there is no default keychain; "+
 			"choose one in Keychain Access"+elsewhere, ErrUnavailable)

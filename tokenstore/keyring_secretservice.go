@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/zalando/go-keyring"
@@ -32,6 +33,7 @@ const (
 	secretsItem       = "org.freedesktop.Secret.Item"
 	loginCollection   = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
 	noObject          = dbus.ObjectPath("/")
+	keepassxcName     = "org.keepassxc.KeePassXC.MainWindow"
 )
 
 // keychain is a connection to a session bus that has a secret service.
@@ -39,7 +41,8 @@ type keychain struct {
 	conn       *dbus.Conn
 	service    dbus.BusObject
 	collection dbus.ObjectPath // the one that go-keyring uses
-	prompts    bool            // go-keyring will prompt for the keyring's password
+	locked     bool            // go-keyring will prompt for the keyring's password
+	prompts    bool            // the same: only a locked keyring surely prompts
 }
 
 // openKeychain returns a keychain on which go-keyring works without a surprise.
@@ -64,7 +67,7 @@ func openKeychain(ctx context.Context) (k keychain, err error) {
 			return k, err
 		}
 	}
-	locked, err := k.locked(ctx)
+	locked, err := k.isLocked(ctx)
 	if err != nil {
 		return k, err
 	}
@@ -74,7 +77,7 @@ func openKeychain(ctx context.Context) (k keychain, err error) {
 			"gnome-keyring-daemon --unlock (the password on its standard input)"+elsewhere,
 			ErrLocked)
 	}
-	k.prompts = locked
+	k.locked, k.prompts = locked, locked
 	return k, nil
 }
 
@@ -136,11 +139,11 @@ func (k keychain) collections(ctx context.Context) ([]dbus.ObjectPath, error) {
 	return collections, nil
 }
 
-// locked reports whether the user has to unlock the collection. It does not read
+// isLocked reports whether the user has to unlock the collection. It does not read
 // the property Locked: gnome-keyring aborts if a client reads it and is gone
 // before the answer, as after a kill (GLib asserts that a getter that fails says
 // why). Unlock shows nothing by itself; it returns the prompt that would.
-func (k keychain) locked(ctx context.Context) (bool, error) {
+func (k keychain) isLocked(ctx context.Context) (bool, error) {
 	var (
 		open   []dbus.ObjectPath
 		prompt dbus.ObjectPath
@@ -152,11 +155,43 @@ func (k keychain) locked(ctx context.Context) (bool, error) {
 	return !slices.Contains(open, k.collection), nil
 }
 
+// answers reports whether the service answers requests. If it does while a call
+// of go-keyring goes on, it most likely shows a prompt: a service that hangs
+// answers nothing. It is not asked with a Ping, which D-Bus libraries answer
+// without the program.
+func (k keychain) answers(ctx context.Context) bool {
+	if k.conn == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var collection dbus.ObjectPath
+	reply := send(ctx, k.service, secretsService+".ReadAlias", "default")
+	return receive(reply, &collection) == nil
+}
+
+// confirmsWrites reports whether the service is KeePassXC. Nothing in the
+// protocol tells that a service prompts before it replaces an item.
+func (k keychain) confirmsWrites(ctx context.Context) (bool, error) {
+	bus, owners := k.conn.BusObject(), [2]string{}
+	for i, name := range []string{secretsName, keepassxcName} {
+		reply := send(ctx, bus, "org.freedesktop.DBus.GetNameOwner", name)
+		err := receive(reply, &owners[i])
+		if errors.As(err, new(dbus.Error)) {
+			return false, nil // nobody owns the name
+		}
+		if err != nil {
+			return false, busError("does not answer", err)
+		}
+	}
+	return owners[0] == owners[1], nil
+}
+
 // get does what go-keyring's Get does, on the open connection and with a third of
 // the requests. If a prompt may be needed, such as for an item with its own lock,
 // it uses go-keyring, which shows the prompt.
 func (k keychain) get(ctx context.Context, service, key string) (string, error) {
-	if k.prompts {
+	if k.locked {
 		return keyring.Get(service, key)
 	}
 	found := send(ctx, k.conn.Object(secretsName, k.collection), secretsCollection+".SearchItems",
@@ -279,7 +314,7 @@ func keychainError(err error) error {
 	// go-keyring has no typed error for this.
 	case strings.Contains(text, "failed to unlock correct collection"):
 		return fmt.Errorf("%w: the keyring stayed locked; "+
-			"its prompt was dismissed or cannot be shown; unlock it and try again", ErrLocked)
+			"its prompt was dismissed or cannot be shown; unlock it and try again", ErrDismissed)
 	case errors.As(err, &fault) && fault.Name == "org.freedesktop.Secret.Error.IsLocked":
 		return fmt.Errorf("%w: the secret service says so; "+
 			"unlock the keyring and try again", ErrLocked)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"github.com/zalando/go-keyring"
@@ -17,12 +18,16 @@ import (
 type operation struct {
 	*turn
 	ctx     context.Context // ends if the caller's does or the time is up
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	service string
 	files   folder
-	bound   time.Duration
 	keychain
-	beforeChange func()
+	keyring *Keyring
+	patient bool         // the time is up later if the keychain shows a prompt
+	bound   atomic.Int64 // the time.Duration after which the time is up
+	calling atomic.Bool  // a call to go-keyring goes on, which may prompt
+	prompt  atomic.Bool  // the call waits, or may wait, for the user
+	told    atomic.Bool  // OnPrompt was called
 }
 
 // errTimeUp is the cause of the end of an operation's ctx if the caller's ctx
@@ -43,31 +48,73 @@ func (k *Keyring) begin(ctx context.Context) (*operation, error) {
 		return nil, err
 	}
 	op := &operation{
-		turn: turn, service: service, files: files,
-		bound: k.Timeout, beforeChange: k.beforeChange,
+		turn: turn, service: service, files: files, keyring: k, patient: k.Timeout <= 0,
 	}
-	if op.bound <= 0 {
-		op.bound = unattended
+	bound := k.Timeout
+	if op.patient {
+		bound = unattended
 	}
+	op.bound.Store(int64(bound))
+	op.ctx, op.cancel = context.WithCancelCause(ctx)
+	limit := time.AfterFunc(bound, func() { op.cancel(errTimeUp) })
 	started := time.Now()
-	op.ctx, op.cancel = context.WithTimeoutCause(ctx, op.bound, errTimeUp)
 	if err := op.open(); err != nil {
+		limit.Stop()
 		op.end()
 		return nil, err
 	}
-	if op.prompts && k.Timeout <= 0 {
-		op.cancel()
-		op.bound = attended
-		op.ctx, op.cancel = context.WithDeadlineCause(ctx, started.Add(op.bound), errTimeUp)
+	op.prompt.Store(op.prompts)
+	if op.patient && limit.Stop() {
+		go op.keepTime(started)
+	} else {
+		context.AfterFunc(op.ctx, func() { limit.Stop() })
 	}
 	return op, nil
+}
+
+// keepTime ends op when its time is up: after the time of an unattended call, or
+// after the time that a user needs if the keychain shows a prompt. A call that is
+// given up while the user reads the prompt loses what it was to store.
+func (op *operation) keepTime(started time.Time) {
+	wait := func(bound time.Duration) (over bool) {
+		op.bound.Store(int64(bound))
+		timer := time.NewTimer(time.Until(started.Add(bound)))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return true
+		case <-op.ctx.Done():
+			return false
+		}
+	}
+	if !op.prompt.Load() {
+		if !wait(unattended) {
+			return
+		}
+		if !op.calling.Load() || !op.answers(op.ctx) {
+			op.cancel(errTimeUp)
+			return
+		}
+		op.prompt.Store(true)
+		op.tell()
+	}
+	if wait(attended) {
+		op.cancel(errTimeUp)
+	}
+}
+
+// tell tells the program that the call waits for the user.
+func (op *operation) tell() {
+	if op.keyring.OnPrompt != nil && !op.told.Swap(true) {
+		op.keyring.OnPrompt()
+	}
 }
 
 // end closes the keychain and ends the turn. If a call is still running, the turn
 // ends after it.
 func (op *operation) end() {
+	op.cancel(context.Canceled)
 	op.close()
-	op.cancel()
 	op.leave()
 }
 
@@ -104,10 +151,18 @@ func (op *operation) brief(f func() error) error {
 // change runs a call that changes the keychain. Its error is a Pending if the
 // call may still have an effect after op gave it up.
 func (op *operation) change(f func() error) error {
-	if op.beforeChange != nil {
-		op.beforeChange()
+	if before := op.keyring.beforeChange; before != nil {
+		before()
 	}
+	if op.locked {
+		op.tell()
+	}
+	op.calling.Store(true)
+	defer op.calling.Store(false)
 	done, err := op.attempt(op.ctx, f)
+	if op.prompt.Load() && !op.prompts {
+		op.keyring.prompted.Store(true)
+	}
 	if done != nil {
 		return &Pending{Err: err, Done: done}
 	}
@@ -140,17 +195,24 @@ func (op *operation) timeUp() error {
 	switch {
 	case context.Cause(op.ctx) != errTimeUp:
 		return fmt.Errorf("tokenstore: keychain: %w", op.ctx.Err())
-	case op.prompts:
+	case op.prompt.Load():
 		return fmt.Errorf("%w: nobody answered the keychain's prompt within %v; "+
-			"unlock it and try again", ErrLocked, op.bound)
+			"unlock it and try again", ErrDismissed, op.limit())
 	}
 	return fmt.Errorf("%w: the keychain did not answer within %v; "+
-		"look for a prompt to answer, or restart the keychain", ErrUnavailable, op.bound)
+		"look for a prompt to answer, or restart the keychain", ErrUnavailable, op.limit())
 }
+
+func (op *operation) limit() time.Duration { return time.Duration(op.bound.Load()) }
 
 // item returns the text of the item. ErrNotFound means that there is none.
 func (op *operation) item(key string) (string, error) {
 	var text string
+	if op.locked {
+		op.tell()
+	}
+	op.calling.Store(true)
+	defer op.calling.Store(false)
 	reading, found := op.ctx, op.keychain
 	err := op.brief(func() (err error) {
 		text, err = found.get(reading, op.service, key)
@@ -170,7 +232,7 @@ func (op *operation) readBack(key, text string) error {
 		return fmt.Errorf("tokenstore: reading back what was stored: %w", err)
 	case back != text:
 		return fmt.Errorf("%w: the keychain did not keep the value; "+
-			"if it shows a prompt, try again and confirm it", ErrLocked)
+			"if it shows a prompt, try again and confirm it", ErrDismissed)
 	}
 	return nil
 }
@@ -186,7 +248,7 @@ func (op *operation) lockWrites(key string) error {
 		return unavailable(err)
 	case err != nil && context.Cause(op.ctx) == errTimeUp:
 		return fmt.Errorf("%w: another process has been writing this value for %v; "+
-			"see whether the keychain shows a prompt there or hangs", ErrBusy, op.bound)
+			"see whether the keychain shows a prompt there or hangs", ErrBusy, op.limit())
 	case err != nil:
 		return fmt.Errorf("tokenstore: %w", op.ctx.Err())
 	}

@@ -28,6 +28,18 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// Prompter is a Store that may prompt the user, as a keychain does. Without it, a
+// caller assumes that the store never does.
+type Prompter interface {
+	// Prompts reports whether a Get, and whether a Put, would prompt the user now.
+	// It shows no prompt itself. If it cannot tell, it returns false.
+	//
+	// Work that nobody waits for uses it, so that no prompt appears while the user
+	// does something else. Work that cannot be repeated uses it to get the
+	// user's consent first.
+	Prompts(ctx context.Context) (get, put bool, err error)
+}
+
 // Shared is a Store that several clients can use at once, in one process or in
 // many. They take turns on a key under its lock, and tell each other through its
 // journal what they are doing. Without both, two clients refresh one session at
@@ -65,7 +77,7 @@ type Shared interface {
 	WriteJournal(ctx context.Context, key string, data []byte) error
 }
 
-// list, probe, lock, readJournal and writeJournal call the optional methods of
+// list, probe, prompts, lock, readJournal and writeJournal call the optional methods of
 // any Store, for wrappers.
 
 func list(ctx context.Context, s Store, prefix string) ([]string, error) {
@@ -80,6 +92,13 @@ func probe(ctx context.Context, s Store) error {
 		return s.Probe(ctx)
 	}
 	return unsupported(s, "be probed")
+}
+
+func prompts(ctx context.Context, s Store) (get, put bool, err error) {
+	if s, ok := s.(Prompter); ok {
+		return s.Prompts(ctx)
+	}
+	return false, false, unsupported(s, "tell whether it prompts")
 }
 
 func lock(

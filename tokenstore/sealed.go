@@ -138,6 +138,15 @@ func (s *Sealed) Probe(ctx context.Context) error {
 	return probed
 }
 
+// Prompts implements [Prompter] for the prompts of the inner store. The prompt for
+// the passphrase is the program's own.
+func (s *Sealed) Prompts(ctx context.Context) (get, put bool, err error) {
+	if err := s.ready(); err != nil {
+		return false, false, err
+	}
+	return prompts(ctx, s.inner)
+}
+
 // Lock implements [Shared] with the lock of the inner store.
 func (s *Sealed) Lock(
 	ctx context.Context, key string,

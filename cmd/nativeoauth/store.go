@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -27,7 +28,7 @@ func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 	}
 	switch s.Store {
 	case "", storeKeychain: // never a silent fallback to a file
-		return &tokenstore.Keyring{}, nil
+		return a.keychain(), nil
 	case storeMemory:
 		return &tokenstore.Memory{}, nil
 	case storeFile:
@@ -42,6 +43,14 @@ func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 		return tokenstore.NewFile("", key), nil
 	}
 	return nil, usage("--store %q is not one of keychain, file, memory", s.Store)
+}
+
+// keychain returns the system's keychain. The user may not see its prompt, such as
+// behind another window, so the command says what it waits for, once.
+func (a *app) keychain() *tokenstore.Keyring {
+	return &tokenstore.Keyring{OnPrompt: sync.OnceFunc(func() {
+		a.console.say("Waiting for the keychain: answer its prompt within a minute.")
+	})}
 }
 
 // minPassphrase is the minimum length of a new passphrase, in bytes. A thief of the

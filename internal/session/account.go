@@ -31,6 +31,8 @@ type Accounts struct {
 	// Logger gets what happens, without secrets.
 	Logger *slog.Logger
 
+	dismissed atomic.Pointer[backoff] // no prompt of the keychain for a while
+
 	mu     sync.Mutex
 	byName map[string]*Account
 }
@@ -177,13 +179,9 @@ func (a *Account) Stored(g *Grant) { a.publish(Snapshot{Grant: g, Newest: g.Gene
 // was before it failed says nothing about it.
 func (a *Account) SignedIn(g *Grant) {
 	a.Stored(g)
-	a.pause.Store(nil)
-	a.failing.Store(nil)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, s := range a.slots {
-		s.failing.Store(nil)
-	}
+	a.forgetFailures()
 }
 
 // Drop forgets the session after a logout, which tombstone is of. It is called under
@@ -194,7 +192,18 @@ func (a *Account) Drop(tombstone uint64) {
 	defer a.mu.Unlock()
 	a.ended.Store(false)
 	a.doubted.Store(false)
+	a.forgetFailures()
 	a.set(nil, tombstone)
+}
+
+// forgetFailures ends every pause: what failed was the session of before. a.mu is
+// held.
+func (a *Account) forgetFailures() {
+	a.pause.Store(nil)
+	a.failing.Store(nil)
+	for _, s := range a.slots {
+		s.failing.Store(nil)
+	}
 }
 
 func (a *Account) set(g *Grant, newest uint64) {

@@ -3,10 +3,16 @@ package session
 import (
 	"errors"
 	"time"
+
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // maxBackoff bounds the pause between early refreshes in a long outage.
 const maxBackoff = 2 * time.Minute
+
+// dismissedPause is how long the user is not prompted again after a prompt of the
+// keychain was dismissed.
+const dismissedPause = time.Minute
 
 // backoff is a time without refreshes. It grows while they fail.
 type backoff struct {
@@ -21,7 +27,9 @@ func (b *backoff) over(now time.Time) bool { return b == nil || now.Sub(b.since)
 // lastFailure returns how the last refresh of s, or of the whole account, failed, if that
 // was so short a time ago that another would fail too.
 func (a *Account) lastFailure(s *Slot, now time.Time) error {
-	for _, b := range []*backoff{a.failing.Load(), s.failing.Load()} {
+	for _, b := range []*backoff{
+		a.accounts.dismissed.Load(), a.failing.Load(), s.failing.Load(),
+	} {
 		if !b.over(now) {
 			return b.err
 		}
@@ -35,6 +43,11 @@ func (a *Account) failAfter(s *Slot, err error) {
 	if err == nil {
 		a.failing.Store(nil)
 		s.failing.Store(nil)
+		a.accounts.dismissed.Store(nil)
+		return
+	}
+	if errors.Is(err, tokenstore.ErrDismissed) { // the keychain is one for all accounts
+		a.accounts.dismissed.Store(&backoff{since: time.Now(), length: dismissedPause, err: err})
 		return
 	}
 	first, longest := time.Duration(0), time.Duration(0)
@@ -118,6 +131,9 @@ func (a *Account) recheck(t *CachedToken, now time.Time) {
 		stale, open, err := a.accounts.Keeper.Stale(life, a.Key, g)
 		switch {
 		case err == nil && stale:
+			if locked, _, perr := a.accounts.Keeper.prompts(life); locked || perr != nil {
+				return // no prompt for what nobody waits for; an expired token is read by a caller
+			}
 			err = a.Load(life)
 		case err == nil && open && !a.paused(time.Now()):
 			a.refresh(a.Slot("", nil), true, 0)

@@ -39,7 +39,8 @@
 //  3. It takes the refresh lock. While another process holds it, the journal is
 //     watched, and what that process stores is adopted without the lock. At the
 //     deadline step 2 is done once more; the error is then [ErrBusy]. A refresh
-//     without the lock never happens. An early refresh only tries the lock.
+//     without the lock never happens. An early refresh only tries the lock,
+//     and does nothing on a store that would prompt the user.
 //  4. It reads journal and value again, under the lock.
 //     a. There is no session, or the whole session is known to have ended: an error.
 //     An access token that has not expired is not handed out any more, once a process
@@ -49,8 +50,9 @@
 //     is adopted.
 //     d. Otherwise this refresh token is sent. If an open refresh names it, this is
 //     the recovery attempt: what became of the first request is unknown.
-//  5. It makes sure that the store can be written, and opens the operation in the
-//     journal, durably, before anything is sent.
+//  5. It makes sure that the store can be written. A store that prompts does so
+//     now, before anything can be lost. It opens the operation in the journal,
+//     durably, before anything is sent.
 //  6. It sends the refresh token, bounded by a deadline and not by the caller.
 //     a. Nothing left this machine, or the provider refused the request but not the
 //     token: the operation is closed. In a recovery attempt it stays open, settled.

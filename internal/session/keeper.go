@@ -33,6 +33,9 @@ var (
 	// ErrMismatch means that the refreshed ID token is not about the session's user,
 	// or is not the issuer's. It ends the session.
 	ErrMismatch = errors.New("the refreshed ID token is not about the session's user")
+	// errWouldPrompt means that an early refresh was left undone because the store
+	// would have prompted the user.
+	errWouldPrompt = errors.New("the store would prompt the user, and nobody waits for the refresh")
 	// ErrBusy means that another process held the session's lock to the deadline.
 	ErrBusy error = lockHeld{}
 )
@@ -181,6 +184,20 @@ func (k *Keeper) Probe(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// prompts reports whether the store would prompt the user now, for a Get and for a
+// Put. It prompts nobody.
+func (k *Keeper) prompts(ctx context.Context) (get, put bool, err error) {
+	p, ok := k.Store.(tokenstore.Prompter)
+	if !ok {
+		return false, false, nil
+	}
+	get, put, err = p.Prompts(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return false, false, nil
+	}
+	return get, put, err
 }
 
 func (k *Keeper) log() *slog.Logger {

@@ -55,6 +55,11 @@ func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
 	}
 
 	// Step 2.
+	if a.Early {
+		if err := k.quiet(starting, a); err != nil {
+			return nil, err
+		}
+	}
 	adopted, j, err := k.adoptStored(starting, a)
 	if adopted != nil || err != nil {
 		return adopted, err
@@ -71,6 +76,20 @@ func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
 	}
 	defer unlock()
 	return k.refreshLocked(held, a, false)
+}
+
+// quiet returns an error if an early refresh would prompt the user, who is doing
+// something else. An operation that another process left open is finished even so:
+// its provider's grace period may be about to pass.
+func (k *Keeper) quiet(ctx context.Context, a Attempt) error {
+	_, prompts, err := k.prompts(ctx)
+	if err != nil || !prompts {
+		return err
+	}
+	if j, err := k.readJournal(ctx, a.Key); err == nil && a.Known != nil && j.names(a.Known) {
+		return nil
+	}
+	return errWouldPrompt
 }
 
 // adoptStored is step 2: the stored grant is adopted if it serves. ErrAbsent means
@@ -192,7 +211,7 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 	}
 
 	// Step 5.
-	if err := k.Probe(ctx); err != nil {
+	if err := k.ready(ctx, a, g); err != nil {
 		return nil, err
 	}
 	j.Open = &Operation{
@@ -222,6 +241,25 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		return k.failed(ctx, a, &j, g, err, recovery, again)
 	}
 	return k.land(ctx, a, &j, g, next, err)
+}
+
+// ready is the beginning of step 5: the store can be written. A store that prompts
+// before it replaces a value does so now, for the value that it has. If the user
+// says no, the refresh token has not been sent and the session goes on. A store
+// that remembers the answer then takes the new value without another prompt.
+func (k *Keeper) ready(ctx context.Context, a Attempt, g *Grant) error {
+	if err := k.Probe(ctx); err != nil {
+		return err
+	}
+	_, prompts, err := k.prompts(ctx)
+	if err != nil || !prompts {
+		return err
+	}
+	data, err := g.encode()
+	if err != nil {
+		return err
+	}
+	return k.put(ctx, a.Key, data, a.Stalled)
 }
 
 // current is step 4, a and b: what is true now, under the lock. A logout that was

@@ -25,20 +25,42 @@ func (k *Keeper) save(ctx context.Context, key string, g *Grant, stalled func(er
 	if err != nil {
 		return err
 	}
+	dismissed := false
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := k.put(ctx, key, data, stalled)
 		if err == nil {
 			return nil
 		}
+		if errors.Is(err, tokenstore.ErrDismissed) {
+			// A program that is told may exit, and the new tokens are then lost. So a
+			// prompt that was dismissed by mistake is shown once more before that.
+			pause = max(pause, time.Second)
+			if !dismissed {
+				dismissed = true
+				k.log().Warn("the user dismissed the keychain's prompt; prompting once more", "key", key)
+				if !rest(ctx, pause) {
+					return err
+				}
+				continue
+			}
+		}
 		k.log().Warn("the session cannot be stored; trying again", "key", key, "err", err)
 		if stalled != nil {
 			stalled(err)
 		}
-		select {
-		case <-ctx.Done():
+		if !rest(ctx, pause) {
 			return err
-		case <-time.After(pause):
 		}
+	}
+}
+
+// rest waits for d. It returns false if ctx ends before.
+func rest(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 
