@@ -167,8 +167,10 @@ func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, err
 	// the provider did not accept its redirect URI. That is the first one on
 	// nearly every machine. Some software writes out http's own port.
 	for i, asked := range r.RedirectURIs {
-		kept := func(uri string) bool { return strings.Replace(uri, ":80/", "/", 1) == asked }
-		if m.RedirectURIs == nil || slices.Contains(m.RedirectURIs, asked) || slices.ContainsFunc(m.RedirectURIs, kept) {
+		kept := func(uri string) bool {
+			return uri == asked || strings.Replace(uri, ":80/", "/", 1) == asked
+		}
+		if m.RedirectURIs == nil || slices.ContainsFunc(m.RedirectURIs, kept) {
 			continue
 		}
 		if i == 0 {
