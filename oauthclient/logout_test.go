@@ -112,8 +112,9 @@ func TestS69Endpoint(t *testing.T) {
 	cfg = server.Config()
 	says(t, &cfg, map[string]any{"end_session_endpoint": "http://login.example.com/end"})
 	opened := counted(&cfg)
-	_, err = newClient(t, cfg).Login(t.Context(), nil)
-	require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)
-	require.ErrorContains(t, err, "end_session_endpoint")
-	require.Zero(t, opened.Load())
+	c = newClient(t, cfg)
+	_, err = c.Login(t.Context(), nil)
+	require.NoError(t, err, "an endpoint over http counts as absent")
+	require.ErrorIs(t, c.Logout(t.Context(), "", &oauthclient.LogoutOptions{EndSession: true}), errors.ErrUnsupported)
+	require.EqualValues(t, 1, opened.Load(), "the login's; nothing is opened over http")
 }

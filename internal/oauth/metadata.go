@@ -127,13 +127,13 @@ func mistypedMembers(raw map[string]json.RawMessage) (names []string) {
 
 // dropUnusable takes out the endpoints that are relative or plain http, so that
 // they count as absent and are never called (S39). Providers publish such an
-// endpoint for a feature that they do not offer outside their own network. Without
-// a token endpoint nothing works, so that one is left for [Metadata.Check] to
-// refuse. So are URLs that look like an attack.
+// endpoint for a feature that they do not offer outside their own network. Every
+// login needs the token endpoint and nearly every one the authorization endpoint,
+// so these are left for [Metadata.Check] to refuse, with the reason. So are URLs
+// that look like an attack.
 func (d *Metadata) dropUnusable(issuer string) {
 	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(strings.ToLower(issuer), "http:")}
 	for name, at := range map[string]*string{
-		"authorization_endpoint":                &d.AuthorizationEndpoint,
 		"jwks_uri":                              &d.JWKSURI,
 		"registration_endpoint":                 &d.RegistrationEndpoint,
 		"revocation_endpoint":                   &d.RevocationEndpoint,

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
@@ -159,9 +160,12 @@ func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, err
 	out := &RegisteredClient{ID: m.ID}
 	// A provider may change the request (§3.2.1). But a login ends nowhere if
 	// the provider did not accept its redirect URI. That is the first one on
-	// nearly every machine.
+	// nearly every machine. Some software writes out http's own port.
 	for i, asked := range r.RedirectURIs {
-		if m.RedirectURIs == nil || slices.Contains(m.RedirectURIs, asked) {
+		kept := func(uri string) bool {
+			return uri == asked || strings.Replace(uri, ":80/", "/", 1) == asked
+		}
+		if m.RedirectURIs == nil || slices.ContainsFunc(m.RedirectURIs, kept) {
 			continue
 		}
 		if i == 0 {

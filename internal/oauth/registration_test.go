@@ -88,6 +88,10 @@ func TestRegistrationAnswersAsTheyAre(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, &oauth.RegisteredClient{ID: "c", AuthMethod: "none", Dropped: redirects[1:]}, got)
 
+	got, err = register(&oneAnswer{status: 201, body: `{"client_id":"c","redirect_uris":["http://127.0.0.1:80/callback","http://[::1]:80/callback"]}`}, oauth.RegistrationRequest{RedirectURIs: redirects}, "")
+	require.NoError(t, err)
+	require.Empty(t, got.Dropped)
+
 	for want, offered := range map[string][]string{
 		"none": {"none"}, "client_secret_post": {"none", "client_secret_post"}, "client_secret_basic": {"none", "client_secret_post", "client_secret_basic"},
 	} {

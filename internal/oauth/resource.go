@@ -161,8 +161,7 @@ func invalidResource(format string, a ...any) error {
 // wire.ErrInvalidResponse.
 func (d *ResourceMetadata) check(policy wire.URLPolicy, names []string) error {
 	// §3.3: else any host could speak for another resource (S42).
-	same := func(name string) bool { return SameIdentifier(name, d.Resource) }
-	if !slices.ContainsFunc(names, same) {
+	if !slices.ContainsFunc(names, d.isAbout) {
 		return invalidResource("it is about %q; if that is the resource you mean, configure it exactly so",
 			wire.SafeText(d.Resource, 0))
 	}
@@ -185,6 +184,8 @@ func (d *ResourceMetadata) check(policy wire.URLPolicy, names []string) error {
 	}
 	return nil
 }
+
+func (d *ResourceMetadata) isAbout(name string) bool { return SameIdentifier(name, d.Resource) }
 
 // SameIdentifier reports whether two identifiers of a resource or an issuer are
 // the same, or differ only by the slash after the origin. Software that
