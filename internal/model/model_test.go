@@ -182,6 +182,11 @@ func random(seed uint64) sequence {
 		}
 		seq.Ops = append(seq.Ops, o)
 	}
+	// A login that waits before it fetches the keys again holds the browser's request
+	// meanwhile, and a bubble's clock stands still while a connection is read.
+	if slices.ContainsFunc(seq.Ops, func(o op) bool { return o.Do == "bend" && (o.At == "keys" || o.At == "all") }) {
+		seq.Browser = false
+	}
 	return seq
 }
 
