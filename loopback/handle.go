@@ -89,6 +89,8 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	usable := s.started && !s.ticketUsed() && !s.over
 	if usable {
 		close(s.visited)
+		s.redirecting.Add(1)
+		defer s.redirecting.Done()
 	}
 	location := s.authURL
 	s.mu.Unlock()
@@ -98,7 +100,7 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	}
 	s.headers(w)
 	w.Header().Set("Location", location)
-	w.WriteHeader(http.StatusFound)
+	s.write(w, http.StatusFound, nil)
 }
 
 const (

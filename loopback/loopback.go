@@ -66,9 +66,10 @@ type Server struct {
 	theme       *theme
 	patience    time.Duration // the constant, except in tests
 
-	limit *connLimit
-	http  *http.Server
-	done  sync.WaitGroup // of listeners and connections
+	limit       *connLimit
+	http        *http.Server
+	done        sync.WaitGroup // of listeners and connections
+	redirecting sync.WaitGroup // of the response to the ticket, which Close does not cut off
 
 	visited  chan struct{} // closed when the ticket has been used
 	decided  chan struct{} // closed when response or err is set
@@ -327,6 +328,7 @@ func (s *Server) close() error {
 		}
 		timer.Stop()
 	}
+	s.redirecting.Wait() // the deadline of write bounds it; nothing begins after end
 	close(s.closing)
 	err := s.http.Close()
 	s.limit.close()
