@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/securefile"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -208,8 +208,9 @@ func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	}
 	if l.traceFile != "" {
 		// Only the user may read it: masking protects secrets, but not the names of
-		// providers and clients.
-		f, err := os.OpenFile(l.traceFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		// providers and clients. In /tmp another user may have put a link, or a file
+		// of their own, in its place (S94).
+		f, err := securefile.CreateGiven(l.traceFile)
 		if err != nil {
 			return nil, fmt.Errorf("--trace-file: %w", err)
 		}

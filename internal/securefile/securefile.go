@@ -128,33 +128,11 @@ func read(path string, max int, open func(dir string) (*os.Root, error)) ([]byte
 }
 
 func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
-	// Check before opening too: opening a device or a FIFO can have effects.
-	before, err := root.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkFile(path, before, nil); err != nil {
-		return nil, err
-	}
-	f, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	f, err := openChecked(root, name, path, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	// The opened file is what counts: the name may have changed since. It may
-	// name another file by now, which is no fault: a writer replaced it, and this
-	// reads the old contents, whole. It must not name a link, which a root
-	// follows, though never out of its directory.
-	if err := checkFile(path, info, f); err != nil {
-		return nil, err
-	}
-	if after, err := root.Lstat(name); err == nil && after.Mode()&fs.ModeSymlink != 0 {
-		return nil, symlink(path)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, int64(max)+1))
 	if err != nil {
 		return nil, err
@@ -164,6 +142,67 @@ func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
 			"it was not written by this program; move it away", ErrTooLarge}
 	}
 	return data, nil
+}
+
+// openChecked opens a file of root that passes checkFile. path is for errors.
+func openChecked(root *os.Root, name, path string, flag int) (*os.File, error) {
+	// Check before opening too: opening a device or a FIFO can have effects.
+	before, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFile(path, before, nil); err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile(name, flag|nonblock, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		// The opened file is what counts: the name may have changed since. It may
+		// name another file by now, which is no fault: a writer replaced it, and this
+		// has the old contents, whole. It must not name a link, which a root
+		// follows, though never out of its directory.
+		err = checkFile(path, info, f)
+	}
+	if err == nil {
+		if after, e := root.Lstat(name); e == nil && after.Mode()&fs.ModeSymlink != 0 {
+			err = symlink(path)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// CreateGiven opens the file at path for writing, empty, for a file that the user
+// chose, such as a trace. It makes a missing file with mode 0600. A file that is
+// there must be as [ReadFile] requires it: in a directory that others may write to,
+// such as /tmp, another user may have put a link or a file of theirs in its place.
+// The directory must exist, and may belong to others.
+func CreateGiven(path string) (*os.File, error) {
+	root, name, err := openParent(path, os.OpenRoot)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	// O_EXCL follows no link and opens nothing that is there.
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	if f, err = openChecked(root, name, path, os.O_WRONLY); err != nil {
+		return nil, err
+	}
+	// Only now, when it is known to be this user's own.
+	if err := f.Truncate(0); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // WriteFile replaces the file at path with one that contains data. It creates the

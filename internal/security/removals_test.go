@@ -174,6 +174,11 @@ var removals = []removal{
 	{89, "internal/oauth/device.go", "policy.Parse(raw); err != nil {", "policy.Parse(raw); false && err != nil {", "oauthclient"},
 	{90, "loopback/handle.go", "return peer.Owner(local.AddrPort(), remote.AddrPort()) == peer.OtherUser", "return false && peer.Owner(local.AddrPort(), remote.AddrPort()) == peer.OtherUser", ""},
 	{90, "internal/peer/peer_linux.go", "if s.inode == 0 {", "if false {", ""},
+	{91, "oauthclient/logout.go", "opened, err := s.open(ctx, ticket, pending.URL())", "_ = ticket\n\topened, err := s.open(ctx, pending.URL(), pending.URL())", ""},
+	{92, "cmd/nativeoauth/gitcredential.go", "if strings.ContainsFunc(line, unicode.IsControl) {", "if false && strings.ContainsFunc(line, unicode.IsControl) {", ""},
+	{92, "cmd/nativeoauth/gitcredential.go", "\tlines.Split(rawLines)\n", "", ""},
+	{93, "cmd/nativeoauth/gitcredential.go", "if err == nil && limited.N == 0 {", "if false {", ""},
+	{94, "internal/securefile/securefile.go", "f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)\n\tif !errors.Is(", "f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)\n\tif !errors.Is(", ""},
 }
 
 // Without flags, each removal must fit the source. With -removals, the defences
