@@ -40,7 +40,6 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -103,18 +102,7 @@ func EnsureDir(dir string) error {
 // bytes, the error matches [ErrTooLarge]. If the file or its directory does not
 // exist, it matches [fs.ErrNotExist].
 func ReadFile(path string, max int) ([]byte, error) {
-	return read(path, max, openDir)
-}
-
-// ReadGiven is like [ReadFile], for a file that the user chose, such as a key. Its
-// directory may belong to others or be open to them. They can take the file away,
-// but cannot replace it with one that this user owns and only this user may read.
-func ReadGiven(path string, max int) ([]byte, error) {
-	return read(path, max, os.OpenRoot)
-}
-
-func read(path string, max int, open func(dir string) (*os.Root, error)) ([]byte, error) {
-	root, name, err := openParent(path, open)
+	root, name, err := openParent(path, openDir)
 	if err != nil {
 		return nil, err
 	}
@@ -133,15 +121,7 @@ func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, int64(max)+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > max {
-		return nil, &Error{path, fmt.Sprintf("larger than %d bytes", max),
-			"it was not written by this program; move it away", ErrTooLarge}
-	}
-	return data, nil
+	return readMax(f, path, max)
 }
 
 // openChecked opens a file of root that passes checkFile. path is for errors.
@@ -209,9 +189,11 @@ func CreateGiven(path string) (*os.File, error) {
 // directory as [EnsureDir] does. If it returns nil, the new contents survive a
 // power failure. If it returns an error, the file has its old contents, or the new
 // ones if only the directory could not be flushed.
-func WriteFile(path string, data []byte) error {
+func WriteFile(path string, data []byte) error { return writeIn(path, data, ensureDir) }
+
+func writeIn(path string, data []byte, open func(dir string) (*os.Root, error)) error {
 	for try := 0; ; try++ {
-		err := write(path, data)
+		err := write(path, data, open)
 		if try == 2 || !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -220,8 +202,8 @@ func WriteFile(path string, data []byte) error {
 	}
 }
 
-func write(path string, data []byte) error {
-	root, name, err := openParent(path, ensureDir)
+func write(path string, data []byte, open func(dir string) (*os.Root, error)) error {
+	root, name, err := openParent(path, open)
 	if err != nil {
 		return err
 	}

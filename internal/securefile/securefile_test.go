@@ -474,7 +474,7 @@ func TestADeletedLockFileIsNotTrusted(t *testing.T) {
 	old, err := Lock(t.Context(), path)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
-	fresh, err := attempt(path)
+	fresh, err := attempt(path, ensureDir)
 	require.NoError(t, err)
 	require.NotNil(t, fresh)
 	require.NoError(t, old())
