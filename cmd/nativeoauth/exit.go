@@ -125,6 +125,12 @@ func (a *app) explain(err error) string {
 		text += "; give another with --port that the provider knows, or leave --port out"
 	case errors.Is(err, tokenstore.ErrUnavailable) && a.storeName() == storeKeychain:
 		text += "; or keep sessions in a sealed file: --store file --key-file FILE"
+	case errors.Is(err, tokenstore.ErrDamaged) && !a.runs("logout"):
+		text += "; sign in again: " + a.loginCommand()
+	case errors.Is(err, tokenstore.ErrWrongKey) && !a.runs("logout"):
+		// Signing in again would lose the session that the right key opens.
+		text += "; give the key that the login used, with --key-file; if it is lost: " +
+			strings.Replace(a.loginCommand(), "login", "logout", 1) + ", and then login"
 	case errors.Is(err, context.DeadlineExceeded): // of a login, or of a slow provider
 		text += "; try again, or wait longer with --timeout"
 	case errors.Is(err, fs.ErrPermission):

@@ -182,10 +182,17 @@ func (a *app) signedIn(
 		}
 		s.ClientSecretFile, s.ClientSecretStored = "", true
 	}
+	keyGoes := isStream(s.KeyFile)
+	if keyGoes {
+		s.KeyFile = ""
+	}
 	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
 	a.console.tell("The session is in the %s%s.", acc.Store, profileNote(s))
+	if keyGoes {
+		a.console.tell("The profile does not keep the key: give --key-file to every command.")
+	}
 	if acc.Refreshable {
 		a.console.tell("It is refreshed automatically. Try: nativeoauth token%s", profileFlag(s))
 	} else {

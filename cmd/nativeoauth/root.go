@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // app is one run of the command.
@@ -26,9 +27,10 @@ type app struct {
 	flags   choices              // what the flags of the settings were set to
 	bound   map[*pflag.Flag]bool // the flags of the settings
 
-	used    *settings      // what resolve returned; nil: nothing yet
-	command *cobra.Command // the command that runs
-	helpErr error          // of writing a help page, which cobra does not return
+	keys    map[string]tokenstore.Key // those that were read, by the path of their file
+	used    *settings                 // what resolve returned; nil: nothing yet
+	command *cobra.Command            // the command that runs
+	helpErr error                     // of writing a help page, which cobra does not return
 }
 
 // output writes to stdout.

@@ -25,7 +25,7 @@ import (
 // Symbolic links are followed if this user or root owns them. On Windows they are
 // refused. The errors are those of ReadFile.
 func ReadGiven(path string, max int) ([]byte, error) {
-	if inherited(path) {
+	if Inherited(path) {
 		return readInherited(path, max)
 	}
 	return readFollowed(path, max, checkSecret)
@@ -164,8 +164,9 @@ func ReadOpened(f *os.File, name string, max int) ([]byte, error) {
 	return readMax(f, name, max)
 }
 
-// inherited reports whether path names a descriptor of this process.
-func inherited(path string) bool {
+// Inherited reports whether path names a descriptor of this process, which another
+// process has not.
+func Inherited(path string) bool {
 	path = filepath.ToSlash(filepath.Clean(path))
 	if path == "/dev/stdin" {
 		return true
