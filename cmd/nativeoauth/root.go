@@ -41,6 +41,7 @@ func (a *app) output(text string) error {
 
 // root returns the whole command.
 func (a *app) root() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "nativeoauth",
 		Short: "Sign in with OAuth 2.0 and OpenID Connect, and use the session",
@@ -58,8 +59,13 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
   nativeoauth token
   curl -H "$(nativeoauth token --format header)" https://api.example.com/me
   nativeoauth logout`,
-		Args:             noSuchCommand,
-		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return a.output(versionText())
+			}
+			return cmd.Help()
+		},
 		SilenceErrors:    true, // exit reports them, in one line
 		SilenceUsage:     true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { a.command = cmd },
@@ -72,6 +78,7 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
 		a.command = cmd
 		return usageError{err}
 	})
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	a.everyFlag(root)
 	root.AddCommand(
 		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(),

@@ -95,7 +95,10 @@ func (a *app) loginRequired(shown, meant []statusRow) error {
 	default:
 		why = "nobody is signed in"
 	}
-	return fmt.Errorf("%s: %w", why, oauthclient.ErrLoginRequired)
+	if len(meant) == 0 {
+		return loginError{why + ": sign in"}
+	}
+	return loginError{why + ": sign in again"}
 }
 
 // status returns the sessions to show: that of the profile that the user named, those

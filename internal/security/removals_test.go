@@ -129,7 +129,7 @@ var removals = []removal{
 	{65, "internal/securefile/securefile.go", "case !info.Mode().IsRegular():", "case false:", ""},
 	{65, "internal/securefile/securefile.go", "if named.Mode()&fs.ModeSymlink != 0 {", "if false {", ""},
 	{65, "internal/securefile/given.go", "if err := checkLink(path, info); err != nil {", "if err := checkLink(path, info); false && err != nil {", ""},
-	{65, "internal/securefile/os_unix.go", "if ok && st.Uid == 0 && file.Mode()", "if ok && file.Mode()", ""},
+	{65, "internal/securefile/os_unix.go", "if ok && st.Uid == 0 && file.Mode()", "if ok && st != nil && file.Mode()", ""},
 	{65, "internal/securefile/os_unix.go", "if mode := info.Mode(); mode.Perm()&0o022 != 0 {", "if mode := info.Mode(); false {", ""},
 	{66, "internal/wire/secret.go", "io.WriteString(f, s.text())", "io.WriteString(f, s.Reveal())", ""},
 	{66, "internal/wire/secret.go", "return slog.StringValue(s.text())", "return slog.StringValue(s.Reveal())", ""},
