@@ -69,9 +69,9 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 	case len(args) == 1 && cmd.Flags().Changed("issuer"):
 		return "", usage("give ISSUER or --issuer, not both")
 	case len(args) == 1:
-		return args[0], checkScheme("ISSUER", args[0])
+		return args[0], nil
 	case cmd.Flags().Changed("issuer"):
-		return a.flags.Issuer, checkScheme("--issuer", a.flags.Issuer)
+		return a.flags.Issuer, nil
 	}
 	// Neither ISSUER nor --issuer: the profile, with its client and its concessions.
 	s, err := a.resolve(cmd)

@@ -126,7 +126,7 @@ func (s *settings) complete(c config) error {
 	case s.ClientID == "" && !s.Register:
 		return usage("--client-id is missing: give the client ID that the provider registered")
 	}
-	if err := checkScheme("--issuer", s.Issuer); err != nil {
+	if err := checkScheme(s.Issuer); err != nil {
 		return err
 	}
 	if s.Register && s.ClientID != "" {
@@ -139,13 +139,13 @@ func (s *settings) complete(c config) error {
 	return nil
 }
 
-// checkScheme tells a user that an address lacks its scheme, which is easily left out.
-func checkScheme(name, address string) error {
-	if address == "" || strings.Contains(address, "//") {
+// checkScheme tells a user that an issuer lacks its scheme, which is easily left out.
+func checkScheme(issuer string) error {
+	if issuer == "" || strings.Contains(issuer, "//") {
 		return nil
 	}
-	return usage("%s %q has no scheme: add https://, as in https://%s",
-		name, address, wire.SafeText(address, 200))
+	return usage("--issuer %q has no scheme: add https://, as in https://%s",
+		issuer, wire.SafeText(issuer, 200))
 }
 
 // check reports the first setting that cannot be used for a login.
