@@ -122,6 +122,12 @@ func (a *app) explain(err error) string {
 			text = strings.Replace(text, field.Error(), flag+": "+member+field.Err.Error(), 1)
 		}
 	}
+	// The text may quote a server or a file, so it must be safe to show (S5).
+	return wire.SafeText(flagWords(a.withNextStep(text, err)), 2000)
+}
+
+// withNextStep adds to the text of err what the user can do.
+func (a *app) withNextStep(text string, err error) string {
 	var use usageError
 	switch {
 	case errors.As(err, &use):
@@ -155,8 +161,7 @@ func (a *app) explain(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
-	// The text may quote a server or a file, so it must be safe to show (S5).
-	return wire.SafeText(flagWords(text), 2000)
+	return text
 }
 
 // runs reports whether this is a run of the command with this name.

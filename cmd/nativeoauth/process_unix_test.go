@@ -276,29 +276,3 @@ func TestDemoLeavesNothing(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(p.home, ".local"))
 	require.NoDirExists(t, filepath.Join(p.home, ".config"))
 }
-
-// Without a refresh token a session ends with its access token. token and status say
-// the same about it.
-func TestStatusOfAnExpiredSession(t *testing.T) {
-	t.Parallel()
-	p := newPlace(t, authserver.Config{AccessTokenLifetime: 2 * time.Second})
-	run := func(want int, args ...string) *process {
-		cmd := p.start(nil, args...)
-		require.Equal(t, want, cmd.code(), "%s: %s", args, cmd.text())
-		return cmd
-	}
-	run(exitOK, "login", "--scope", "openid")
-	deadline := time.Now().Add(20 * time.Second)
-	for p.start(nil, "status").code() != exitLoginRequired {
-		require.True(t, time.Now().Before(deadline), "the token does not expire")
-		time.Sleep(100 * time.Millisecond)
-	}
-	run(exitLoginRequired, "token")
-	for _, args := range [][]string{{"status"}, {"status", "--profile", "default"}} {
-		cmd := run(exitLoginRequired, args...)
-		require.Contains(t, cmd.stdout.String(), "expired; sign in again")
-		require.Contains(t, cmd.text(), "run: nativeoauth login")
-	}
-	require.Contains(t, run(exitLoginRequired, "status", "--json").stdout.String(),
-		`"login_required": true`)
-}
