@@ -148,7 +148,7 @@ func TestEndpointsAreChecked(t *testing.T) {
 		"Config.Endpoints.Token":      func(c *oauthclient.Config) { c.Endpoints.Token = "" },
 		"Config.Endpoints.EndSession": func(c *oauthclient.Config) { c.Endpoints.EndSession = "http://github.com/e" },
 		"Config.Endpoints.JWKS":       func(c *oauthclient.Config) { c.Endpoints.JWKS = "file:///etc/passwd" },
-		"Config.Issuer is missing":    func(c *oauthclient.Config) { c.Endpoints.Issuer = "" },
+		"Config.Issuer: it is missing": func(c *oauthclient.Config) { c.Endpoints.Issuer = "" },
 		"differ":                      func(c *oauthclient.Config) { c.Issuer = "https://gitlab.com" },
 	} {
 		e := good

@@ -228,7 +228,7 @@ func failure(err error) error {
 	case errors.Is(err, session.ErrDoubted):
 		return &loginRequired{why: "the provider refuses to renew the session", kind: ErrSessionRefused, cause: err}
 	case errors.Is(err, session.ErrMismatch):
-		return &loginRequired{why: "the provider renewed the session for another user", kind: ErrSessionRefused, cause: err}
+		return &loginRequired{why: "the provider's answer does not prove whose session it renewed", kind: ErrSessionRefused, cause: err}
 	case errors.Is(err, session.ErrNoRefreshToken):
 		return &loginRequired{why: "the access token has expired, and the provider gave no refresh token " +
 			"(the scope offline_access, or a login with prompt=consent, may bring one)", kind: ErrSessionExpired, cause: err}

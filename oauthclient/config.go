@@ -93,7 +93,10 @@ type Config struct {
 	// redirects, limits and deadlines. nil: proxies come from the environment,
 	// and TLS 1.2 or later is required.
 	Transport http.RoundTripper
-	// Logger receives events, without secrets. nil: nothing is logged.
+	// Logger receives what happens, without secrets. nil: nothing is logged. These
+	// records have an attribute "event": "login", "refresh", "adopt" (the tokens of
+	// another process are used), "refresh_failed", "session_ended" (once, and not on
+	// every call), and "logout". They have "account", too. Other records may change.
 	Logger *slog.Logger
 	// RefreshBefore is how long before its expiry a token is refreshed in the
 	// background; a random part of it is subtracted, so that processes do not

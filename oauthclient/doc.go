@@ -41,7 +41,9 @@
 // pass LoginOptions.Scopes to obtain more.
 //
 // A login by another user than the one that the account belongs to is
-// [ErrAccountMismatch].
+// [ErrAccountMismatch]. A Session is bound to its user, too: if another user takes the
+// account, the old Session fails with that error, and [Client.Session] returns the new
+// user's. Without OpenID Connect there is no subject to bind to.
 //
 // # What is stored
 //
@@ -64,15 +66,18 @@
 // Test errors with [errors.Is] and [errors.As]. No error holds a token, a code or the
 // body of a response, so that all may be logged and shown.
 //
-//	ErrLoginRequired          call Login, or tell the user to sign in
+//	ErrLoginRequired          call Login, or tell the user to sign in. Why is
+//	                          ErrNoSession, ErrSignedOut, ErrSessionExpired
+//	                          or ErrSessionRefused
 //	ErrAccessDenied           stop; the user or the provider said no
 //	ErrNoBrowser              set Config.UI to a TerminalUI
-//	ErrAccountMismatch        use another account name, or set ReplaceUser
+//	ErrAccountMismatch        use another account name, or set ReplaceUser; from
+//	                          a Session: get the new one with Client.Session
 //	ErrStepUp                 tell the user that the login was not strong enough
 //	ErrInvalidResponse        report it: the provider, or an attacker, is at fault
 //	ErrNotRevoked             warn the user; the session is deleted here
 //	*Error                    show it; Code and RetryAfter tell more
-//	errors.ErrUnsupported     the provider lacks the feature; nothing was sent
+//	errors.ErrUnsupported     the provider lacks the feature
 //	tokenstore.ErrUnavailable unlock the keychain, or use another Store
 //	context.Canceled, context.DeadlineExceeded
 //	                          the program's own ctx, or five minutes of Login
@@ -86,15 +91,17 @@
 // code (RFC 8628) if the provider offers one. LoginOptions.Flow chooses one of these.
 //
 // A daemon has no user. It calls [Client.Session], which uses the session that a
-// user's login stored, and reports ErrLoginRequired. On a machine without a keychain,
-// keep sessions in a [tokenstore.File].
+// user's login stored, and reports ErrLoginRequired. [Session.Done] tells it when the
+// user signs out, or when the provider ends the session. On a machine without a
+// keychain, keep sessions in a [tokenstore.File].
 //
 // # Several processes
 //
 // Any number of processes, and of goroutines with one [Client], may use a session at
 // once. Refreshes take a lock that all processes share. A rotated refresh token is
 // stored before the new access token is returned, so that neither a race nor a crash
-// signs the user out. If several processes call [Client.SessionOrLogin] at once, one
+// signs the user out. After a failure, callers get the same error for some seconds
+// without another request. If several processes call [Client.SessionOrLogin] at once, one
 // of them reaches the user. The others wait, and use the session that it stored.
 //
 // # Testing

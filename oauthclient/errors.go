@@ -18,7 +18,7 @@ import (
 // Errors of the package documentation says what to do with each.
 var (
 	// ErrLoginRequired means that there is no session, or that the provider has
-	// ended it. It is the only error that a new login cures.
+	// ended it. Only a new login helps.
 	ErrLoginRequired = errors.New("sign in again")
 	// ErrNoSession, ErrSignedOut, ErrSessionExpired and ErrSessionRefused say why a
 	// login is required. Each of them matches ErrLoginRequired.

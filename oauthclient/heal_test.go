@@ -3,11 +3,14 @@ package oauthclient_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -359,6 +362,9 @@ func TestForgottenClientRegistersAnew(t *testing.T) {
 	s, err := c.Login(t.Context(), nil)
 	require.NoError(t, err)
 	restart() // it has forgotten every client
+	c = newClient(t, cfg)
+	s, err = c.Session(t.Context(), "")
+	require.NoError(t, err)
 	require.Error(t, s.Refresh(t.Context()))
 	time.Sleep(3200 * time.Millisecond)
 	require.ErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired)
@@ -370,6 +376,7 @@ func TestForgottenClientRegistersAnew(t *testing.T) {
 	// Without a session to learn it from, the login that times out is the sign.
 	_ = c.Logout(t.Context(), "", nil)
 	restart()
+	c = newClient(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err = c.Login(ctx, nil)
@@ -450,4 +457,48 @@ func (d *deleteFails) Delete(ctx context.Context, key string) error {
 		return errors.New("the disk is read-only")
 	}
 	return d.Memory.Delete(ctx, key)
+}
+
+// The events that Config.Logger documents are logged, and the end of a session once.
+func TestEventsAreLogged(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	var mu sync.Mutex
+	var buf bytes.Buffer
+	cfg.Logger = slog.New(slog.NewJSONHandler(&lockedWriter{mu: &mu, w: &buf}, nil))
+	c := newClient(t, cfg)
+	s, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Refresh(t.Context()))
+	require.NoError(t, c.Logout(t.Context(), "", nil))
+	s, err = c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	server.Revoke()
+	for range 20 {
+		require.ErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	count := map[string]int{}
+	for line := range strings.Lines(buf.String()) {
+		var record struct{ Event string }
+		require.NoError(t, json.Unmarshal([]byte(line), &record))
+		count[record.Event]++
+	}
+	require.Equal(t, 2, count["login"])
+	require.Equal(t, 1, count["refresh"])
+	require.Equal(t, 1, count["logout"])
+	require.Equal(t, 1, count["session_ended"])
+	require.LessOrEqual(t, count["refresh_failed"], 1)
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }

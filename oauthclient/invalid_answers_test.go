@@ -317,8 +317,8 @@ func TestInvalidKeySetAtRefreshIsPassing(t *testing.T) {
 	}
 }
 
-// An ID token that itself fails a check at a refresh is rejected for good: the next
-// refresh is a new one.
+// An ID token at a refresh that does not prove the session's user ends the session:
+// nothing more is sent, and the next SessionOrLogin prompts.
 func TestInvalidIDTokenAtRefreshIsFinal(t *testing.T) {
 	t.Parallel()
 	for kind, change := range map[string]func(h *hostile, t *testing.T, raw any) string{
@@ -336,7 +336,7 @@ func TestInvalidIDTokenAtRefreshIsFinal(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			h := newHostile(t, authserver.Config{})
-			_, s := h.login(t)
+			c, s := h.login(t)
 			var refused string
 			h.lie(authserver.Token, func(_ heardRequest, a *lyingReply) {
 				a.JSON(func(m map[string]any) {
@@ -344,11 +344,15 @@ func TestInvalidIDTokenAtRefreshIsFinal(t *testing.T) {
 					m["id_token"] = refused
 				})
 			})
-			requireInvalid(t, s.Refresh(t.Context()))
+			err := s.Refresh(t.Context())
+			require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)
+			require.ErrorIs(t, err, oauthclient.ErrSessionRefused)
 			sent := len(h.got(authserver.Token))
 			h.lie(authserver.Token, nil)
-			require.NoError(t, s.Refresh(t.Context()))
-			require.Len(t, h.got(authserver.Token), sent+1)
+			require.ErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired)
+			require.Len(t, h.got(authserver.Token), sent, "it is not asked again")
+			s, err = c.SessionOrLogin(t.Context(), nil)
+			require.NoError(t, err)
 			raw, _, err := s.IDToken(t.Context())
 			require.NoError(t, err)
 			require.NotEqual(t, refused, raw)

@@ -327,7 +327,7 @@ func (l *login) identifyUser(ctx context.Context, t *transaction, resp *oauth.To
 	if resp.IDToken.IsZero() {
 		return invalid("openid was asked for and the token endpoint sent no id_token")
 	}
-	claims, err := l.provider.verifyIDToken(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
+	claims, err := l.provider.verifyAtLogin(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
 		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge,
 		Started: t.started, ACRValues: t.acrValues,
 	})
@@ -349,6 +349,7 @@ func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, er
 		return nil, failure(err)
 	}
 	l.account.Stored(stored)
+	l.client.log.Info("a user signed in", "event", "login", "account", l.account.Name, "issuer", stored.Issuer)
 	if anotherUser(l.before, g) { // nobody will use the earlier session again
 		l.client.working.Go(func() { l.discard(context.WithoutCancel(ctx), l.before) })
 	}

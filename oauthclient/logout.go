@@ -103,6 +103,7 @@ func (c *Client) deleteSession(ctx context.Context, a *session.Account) (notRevo
 		return nil, fmt.Errorf("the session%s was not deleted: %w", quoted(a.Name), e.err)
 	}
 	a.Drop()
+	c.log.Info("the session was signed out", "event", "logout", "account", a.Name, "revoked", e.notRevoked == nil)
 	return e.notRevoked, nil
 }
 

@@ -132,7 +132,7 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 		return claims, nil
 	case errors.Is(err, oidc.ErrStepUp):
 		return nil, fmt.Errorf("%w: %w", ErrStepUp, err)
-	case errors.Is(err, oidc.ErrIDToken):
+	case errors.Is(err, oidc.ErrIDToken), errors.Is(err, jose.ErrKeySet): // their messages say all
 		return nil, err
 	}
 	return nil, fmt.Errorf("the provider's keys: %w", err)
@@ -160,6 +160,8 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
 		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before})
 	switch {
+	case errors.Is(err, jose.ErrNotRenewed): // checked again later, without another refresh
+		return fmt.Errorf("the provider's keys may have changed: %w", jose.ErrNotRenewed)
 	case errors.Is(err, oidc.ErrIdentity):
 		return fmt.Errorf("%w: %w", session.ErrMismatch, err)
 	case errors.Is(err, oidc.ErrIDToken):

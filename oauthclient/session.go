@@ -84,6 +84,10 @@ func (s *Session) current(ctx context.Context) (*session.CachedToken, error) {
 // context: a refresh is bounded by its own deadline and by [Client.Close]. Under
 // DPoP its Token is an error that names HTTPClient, because an API refuses a token
 // without a proof (RFC 9449).
+//
+// For Google's API clients, option.WithHTTPClient with [Session.HTTPClient] is the
+// better choice: their WithTokenSource keeps a token by itself, and its error does
+// not match [ErrLoginRequired].
 func (s *Session) TokenSource() oauth2.TokenSource { return tokenSource{s} }
 
 type tokenSource struct{ session *Session }
@@ -170,10 +174,10 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 	if s.err != nil {
 		return "", time.Time{}, s.err
 	}
-	for attempt := range 2 {
-		g, err := s.account.GrantOf(s.slot)
+	for range 3 { // a newer one may be adopted first, and be as old
+		g, err := s.loaded(ctx)
 		if err != nil {
-			return "", time.Time{}, failure(err)
+			return "", time.Time{}, err
 		}
 		claims, err := claimsOf(g)
 		if err != nil {
@@ -183,11 +187,18 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		if !g.Pending() && time.Now().Before(end) {
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}
-		if attempt > 0 || !g.Pending() && g.IDTokenFrom != g.Generation && g.Tokens[0].Obtained.After(end) {
-			break // the last refresh brought none, and the next would not either
+		if idTokenIsLast(g, end) {
+			if g.IDTokenRejected && s.account.FirstRejection(g.Generation) {
+				return "", time.Time{}, invalid("the provider's new ID token failed a check; " +
+					"check this machine's clock and try again in a minute")
+			}
+			break
 		}
 		whole := s.like("", nil) // a token for less may come without one
 		if err := whole.refreshAfter(ctx, g.Generation); err != nil {
+			if errors.Is(err, ErrLoginRequired) {
+				s.account.IDTokenEnded()
+			}
 			return "", time.Time{}, err
 		}
 	}
@@ -195,6 +206,34 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 	return "", time.Time{}, &loginRequired{
 		why: "the ID token has expired, and the provider gives none at a refresh", kind: ErrSessionExpired,
 	}
+}
+
+// idTokenRetry is how often a refresh may bring another ID token in place of one
+// that failed a check: this machine's clock may be right by then.
+const idTokenRetry = time.Minute
+
+// idTokenIsLast reports whether another refresh would bring no newer ID token: the
+// last one came after the ID token's end, and brought none.
+func idTokenIsLast(g *session.Grant, end time.Time) bool {
+	switch obtained := g.Tokens[0].Obtained; {
+	case g.Pending(), g.IDTokenFrom == g.Generation, !obtained.After(end):
+		return false
+	case g.IDTokenRejected:
+		return time.Since(obtained) < idTokenRetry
+	}
+	return true
+}
+
+// loaded returns the stored grant, and reads the store if memory has none: another
+// process may have signed in.
+func (s *Session) loaded(ctx context.Context) (*session.Grant, error) {
+	g, err := s.account.GrantOf(s.slot)
+	if errors.Is(err, session.ErrAbsent) {
+		if err = s.account.Reload(ctx); err == nil {
+			g, err = s.account.GrantOf(s.slot)
+		}
+	}
+	return g, failure(err)
 }
 
 // Claims decodes the latest verified ID token into v, a pointer to a struct or map.

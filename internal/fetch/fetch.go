@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +45,8 @@ type Client struct {
 }
 
 // NewTransport returns the transport for a program that configures none:
-// proxies from the environment, TLS 1.2 or later.
+// proxies from the environment, TLS 1.2 or later, and pings on HTTP/2
+// connections.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -57,6 +57,8 @@ func NewTransport() *http.Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
+		OnProxyConnectResponse: proxyAnswered,
 		// A provider drops idle connections while the user is in the browser.
 		// With its session, the next one is made without certificates and
 		// signatures.
@@ -136,62 +138,6 @@ var (
 	ErrEncoding = wire.Invalid("the answer is compressed, though that was not asked for")
 )
 
-const checkNetwork = "check the network, a proxy, or the provider's status, then try again"
-
-// cause puts e.Err into words. net/http's own words may hold a URL, and so a
-// code.
-func (e *Error) cause() string {
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	var hostname x509.HostnameError
-	var record tls.RecordHeaderError
-	var alert tls.AlertError
-	var op *net.OpError
-	switch {
-	case errors.Is(e.Err, wire.ErrInvalidResponse):
-		return e.Err.Error()
-	case errors.Is(e.Err, ErrAddress):
-		return ErrAddress.Error() + "; allow private addresses if that is meant"
-	case errors.Is(e.Err, context.Canceled):
-		return "the call was cancelled"
-	case errors.Is(e.Err, context.DeadlineExceeded):
-		return "no answer in time; " + checkNetwork
-	case errors.As(e.Err, &dns):
-		return "the host name cannot be resolved; check the network and the spelling"
-	case errors.As(e.Err, &hostname):
-		return "the server's certificate is for another name"
-	case errors.As(e.Err, &cert):
-		return "the server's certificate is not trusted; check the clock, or whether something intercepts TLS"
-	case errors.As(e.Err, &record), errors.Is(e.Err, http.ErrSchemeMismatch):
-		return "the server does not speak TLS on this port"
-	case errors.As(e.Err, &alert):
-		return "no TLS connection (" + alert.Error() + ")"
-	case errors.As(e.Err, &op) && op.Op == "proxyconnect":
-		return "no connection to the proxy (" + reason(op.Err) + "); check the proxy's settings, then try again"
-	case errors.As(e.Err, &op) && (op.Op == "remote error" || op.Op == "local error"):
-		return "no TLS connection (" + reason(op.Err) + ")"
-	case errors.As(e.Err, &op) && op.Op == "dial":
-		return "no connection (" + reason(op.Err) + "); " + checkNetwork
-	case errors.Is(e.Err, io.EOF), errors.Is(e.Err, io.ErrUnexpectedEOF):
-		return "the connection was closed before the whole answer arrived; try again"
-	case errors.As(e.Err, &op):
-		return "the connection broke (" + reason(op.Err) + "); try again"
-	}
-	return "the call failed"
-}
-
-// reason returns the innermost error's text. For the network that is an
-// errno's, which names no address.
-func reason(err error) string {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err.Error()
-		}
-		err = next
-	}
-}
-
 // NewRequest makes a request to https, or to http on a loopback address. Which
 // of these a provider may name is decided by oauth.Metadata.Check. A refusal
 // matches [wire.ErrUnsafeURL] and does not hold the URL, as net/http's would.
@@ -236,6 +182,9 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 		e := &Error{Sent: sent.Load() || !traced.Load() && !before(err), Err: err, host: req.URL.Host}
 		if ctx.Err() != nil && !errors.Is(err, context.Canceled) {
 			e.Err = ctx.Err()
+		}
+		if _, guarded := c.Transport.(*Guard); e.Sent && !guarded && timedOut(ctx) {
+			closeIdle(c.transport()) // a Guard sees to that itself
 		}
 		return e
 	}
@@ -285,8 +234,9 @@ func before(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
+	var proxy *proxyError
 	switch {
-	case errors.Is(err, ErrAddress), errors.As(err, &dns), errors.As(err, &cert):
+	case errors.Is(err, ErrAddress), errors.As(err, &dns), errors.As(err, &cert), errors.As(err, &proxy):
 		return true
 	}
 	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")

@@ -42,7 +42,7 @@ type Guard struct {
 	home        string // lower case; "": there is none, everything is checked
 	homePrivate atomic.Bool
 
-	direct, proxied *http.Transport
+	direct, proxied *pool
 	proxy           func(*http.Request) (*url.URL, error)
 	opaque          http.RoundTripper // instead of the three above
 	lookup          func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -70,13 +70,14 @@ func NewGuard(base http.RoundTripper, home string) *Guard {
 		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
 	g.proxy = t.Proxy
-	g.proxied = t.Clone()
-	g.direct = t.Clone()
-	g.direct.Proxy = nil
-	g.direct.ForceAttemptHTTP2 = true // net/http drops HTTP/2 if it sees a foreign dialer
-	g.direct.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	g.proxied = newPool(t.Clone())
+	direct := t.Clone()
+	direct.Proxy = nil
+	direct.ForceAttemptHTTP2 = true // net/http drops HTTP/2 if it sees a foreign dialer
+	direct.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return g.dial(ctx, dial, network, addr)
 	}
+	g.direct = newPool(direct)
 	return g
 }
 
@@ -99,7 +100,11 @@ func (g *Guard) RoundTrip(req *http.Request) (*http.Response, error) {
 				return nil, refuse(req, err)
 			}
 		}
-		return g.opaque.RoundTrip(req)
+		resp, err := g.opaque.RoundTrip(req)
+		if err != nil && timedOut(req.Context()) {
+			closeIdle(g.opaque)
+		}
+		return resp, err
 	}
 	if g.proxy != nil {
 		if via, err := g.proxy(req); err != nil || via != nil {
@@ -199,22 +204,11 @@ func (g *Guard) dial(ctx context.Context, dial dialFunc, network, addr string) (
 	if err != nil {
 		return nil, err
 	}
-	// The checked address is dialled, not the name: a second look-up could
-	// bring another.
-	for i, a := range addrs {
-		try, cancel := ctx, context.CancelFunc(func() {})
-		if i < len(addrs)-1 {
-			// A dead IPv6 route must not use up the whole deadline.
-			try, cancel = context.WithTimeout(ctx, 3*time.Second)
-		}
-		var conn net.Conn
-		conn, err = dial(try, network, net.JoinHostPort(a.String(), port))
-		cancel()
-		if err == nil {
-			return conn, nil
-		}
-	}
-	return nil, err
+	// The checked addresses are dialled, not the name: a second look-up could
+	// bring others.
+	return race(ctx, addrs, func(ctx context.Context, a netip.Addr) (net.Conn, error) {
+		return dial(ctx, network, net.JoinHostPort(a.String(), port))
+	})
 }
 
 // public returns the addresses of host, all of them public. A single private

@@ -127,6 +127,31 @@ func (c *KeySet) renewed(ctx context.Context) (keys []key, ok bool, err error) {
 	return c.keys, true, nil
 }
 
+// Renew fetches the keys now, whatever the time. It is for a login whose token
+// failed with ErrNotRenewed; a login does so once, so tokens with random key IDs cost
+// no more than logins.
+func (c *KeySet) Renew(ctx context.Context) error {
+	c.mu.Lock()
+	if c.flight == nil {
+		c.refetched = time.Now()
+	}
+	return c.fetch(ctx) // unlocks
+}
+
+// Retry fetches the keys now if the last fetch brought none, whatever the time.
+// It is for a login, whose tokens are lost if they cannot be verified soon; the
+// caller bounds how often it retries. A fetch that brought keys is not
+// repeated, so tokens with random key IDs gain nothing by it (S81).
+func (c *KeySet) Retry(ctx context.Context) error {
+	c.mu.Lock()
+	if !c.failed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.mu.Unlock()
+	return c.Renew(ctx)
+}
+
 // mayRefetch takes the one fetch of this minute. It is called with mu held.
 func (c *KeySet) mayRefetch() bool {
 	now := time.Now()

@@ -344,6 +344,41 @@ func TestTokenIsNotRejectedAfterAFailedFetch(t *testing.T) {
 	}
 }
 
+// A retry fetches again within the minute, but only after a fetch that failed
+// (S81). Its answer is final.
+func TestS81RetryOnlyAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, next, forged := josetest.New(t, "ES256", "k1"), josetest.New(t, "ES256", "k2"), josetest.New(t, "ES256", "k3")
+		var fetches atomic.Int32
+		var handler atomic.Value
+		handler.Store(josetest.Handler(old))
+		c := jose.NewKeySet(fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
+			fetches.Add(1)
+			handler.Load().(http.HandlerFunc)(w, r)
+		}), uri)
+		require.NoError(t, verify(t, c, old.Sign(claims)))
+		for range 10 {
+			require.NoError(t, c.Retry(t.Context()))
+			require.ErrorIs(t, verify(t, c, forged.Sign(claims)), jose.ErrToken)
+		}
+		require.EqualValues(t, 2, fetches.Load(), "the refetch brought keys: nothing to retry")
+
+		time.Sleep(time.Minute)
+		handler.Store(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+		require.ErrorIs(t, verify(t, c, next.Sign(claims)), jose.ErrKeySet)
+		require.ErrorIs(t, c.Retry(t.Context()), jose.ErrKeySet)
+		require.EqualValues(t, 4, fetches.Load())
+		time.Sleep(30 * time.Second)
+		handler.Store(josetest.Handler(next))
+		require.NoError(t, c.Retry(t.Context()))
+		require.NoError(t, verify(t, c, next.Sign(claims)))
+		require.ErrorIs(t, verify(t, c, forged.Sign(claims)), jose.ErrToken, "the keys are new: that is a verdict")
+		time.Sleep(59 * time.Second)
+		require.ErrorIs(t, verify(t, c, forged.Sign(claims)), jose.ErrToken)
+		require.EqualValues(t, 5, fetches.Load(), "the minute begins with the retry")
+	})
+}
+
 func TestOldKeysServeForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := josetest.New(t, "ES256", "k1")

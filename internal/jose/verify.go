@@ -29,6 +29,11 @@ const (
 	maxHeader = 8 << 10
 )
 
+// ErrNotRenewed comes with ErrToken if the keys were not fetched anew for the token,
+// because they were fetched less than a minute ago (S81). The provider may have
+// changed them since: a caller that can wait verifies the token again later.
+var ErrNotRenewed = errors.New("the keys were fetched a moment ago; try again in a minute")
+
 // ErrToken is matched by every refusal of a token, together with
 // wire.ErrInvalidResponse. The message names the check and holds nothing of the
 // token.
@@ -106,6 +111,9 @@ func (c *KeySet) VerifyBy(
 	}
 	if ok && signedByOne(token, h.Alg, suitable(keys)) {
 		return payload, h.Alg, nil
+	}
+	if !ok {
+		return nil, "", refused(fmt.Errorf("no key of the provider's verifies its signature, and %w", ErrNotRenewed))
 	}
 	return nil, "", refused(errors.New("no key of the provider's verifies its signature"))
 }

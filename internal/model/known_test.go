@@ -9,7 +9,7 @@ import (
 
 // open are the items of the list of faults that are not mended yet. Take an
 // item out with its mend.
-var open = []int{2, 12}
+var open = []int{}
 
 // known are sequences that show a fault, by its item in the list. Each must
 // pass once the item is mended, and fail without the mend. Item 0 has always

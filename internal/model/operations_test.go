@@ -425,7 +425,9 @@ func (w *world) signIn(p *process, o op) (*violation, error) {
 	if v != nil {
 		return v, err
 	}
-	if prompted && o.Do != "login" && a.in && !a.unknown && w.cause == "" {
+	// After IDToken has said ErrLoginRequired, the next SessionOrLogin prompts.
+	noIDToken := p.told[o.Account] && (w.seq.Provider.Refreshed != "" || w.seq.Provider.NoRefresh)
+	if prompted && o.Do != "login" && a.in && !a.unknown && w.cause == "" && !noIDToken {
 		return broken("no reason", "SessionOrLogin prompted although nothing ended the session (%v)", err), err
 	}
 	if errors.Is(err, oauthclient.ErrAccountMismatch) && a.unknown {

@@ -153,7 +153,7 @@ func (w *world) signedOut() *violation {
 	}
 	keys, err := w.store.List(context.Background(), "")
 	for _, key := range keys {
-		if !w.seq.Provider.Registers && !strings.Contains(key, ".login") && !strings.Contains(key, ".record") {
+		if !w.seq.Provider.Registers && !strings.Contains(key, ".login") && !strings.Contains(key, ".journal") {
 			return broken("logout", "the store still holds the session that was signed out (%v)", err)
 		}
 	}

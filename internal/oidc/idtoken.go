@@ -101,8 +101,7 @@ func VerifyIDToken(
 	return c, nil
 }
 
-// check runs the checks in the order of §3.1.3.7. A token that is somebody
-// else's is named as that, and not as expired or too weak.
+// check runs the checks that follow identify, in the order of §3.1.3.7.
 func (want Expected) check(c *IDToken, alg string) error {
 	if want.Now.IsZero() {
 		want.Now = time.Now()
@@ -191,8 +190,8 @@ func (want Expected) checkNonce(c *IDToken) error {
 	return nil
 }
 
-// continues checks that next is about the same sign-in as c (§12.2, S82). A
-// session must not pass to another user without a login.
+// continues checks that next is about the same sign-in as c (§12.2, S82). That it is
+// about the same user, identify has checked.
 func (c *IDToken) continues(next *IDToken) error {
 	missing := func(aud string) bool { return !slices.Contains(next.Audience, aud) }
 	switch {

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -62,6 +61,7 @@ type Account struct {
 	accounts  *Accounts
 	grant     atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
 	ended     atomic.Bool             // the whole session is known to have ended
+	rejected  atomic.Uint64           // the first generation with a rejected ID token
 	noIDToken atomic.Uint64           // the generation that has no ID token to hand out
 	doubted   atomic.Bool             // the provider has refused to renew it
 	flight    atomic.Pointer[flight]  // the refresh under way
@@ -106,6 +106,13 @@ func (a *Account) Ended() bool { return a.ended.Load() }
 // saying that it has ended.
 func (a *Account) Doubted() bool { return a.doubted.Load() }
 
+// FirstRejection reports whether generation is the first one whose ID token was
+// rejected. After one rejection a later refresh may bring a good one; after a second
+// one a login is needed.
+func (a *Account) FirstRejection(generation uint64) bool {
+	return a.rejected.CompareAndSwap(0, generation) || a.rejected.Load() == generation
+}
+
 // IDTokenEnded notes that the ID token has expired and the provider renews none: a
 // login is needed for another.
 func (a *Account) IDTokenEnded() {
@@ -138,7 +145,13 @@ func (a *Account) publish(seen Snapshot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if seen.Newest >= a.newest {
+		if seen.Dead && !a.ended.Swap(seen.Dead) { // once, and not on every call
+			a.accounts.Logger.Warn("the provider has ended the session", "event", "session_ended", "account", a.Name)
+		}
 		a.ended.Store(seen.Dead)
+		if g := seen.Grant; g != nil && g.IDTokenFrom == g.Generation {
+			a.rejected.Store(0) // a refresh has brought a good one since
+		}
 		a.doubted.Store(seen.Doubted)
 		a.set(seen.Grant, seen.Newest)
 	}
@@ -208,172 +221,4 @@ func (a *Account) read(ctx context.Context) (Snapshot, error) {
 	}
 	a.publish(seen)
 	return seen, seen.Absent
-}
-
-// Token returns a valid token for s: from memory, from the store, or refreshed.
-func (a *Account) Token(ctx context.Context, s *Slot) (*CachedToken, error) {
-	t := s.token.Load()
-	if t != nil && t.Fresh() {
-		return t, nil
-	}
-	now := time.Now()
-	if t != nil && t.Valid(now) { // nobody waits
-		switch {
-		case !t.early(now), a.paused(now): // a sibling may do better meanwhile, or sign out
-			a.recheck(t, now)
-			t.extend(now)
-		case a.flight.Load() == nil && now.Sub(t.receivedAt) >= t.settle:
-			a.refresh(s, true, t.Generation)
-		}
-		return t, nil
-	}
-	if s.foreign.Load() {
-		return nil, ErrOtherUser
-	}
-	t, err := a.await(ctx, s, 0)
-	if t == nil && err == nil {
-		err = errors.New("the provider issues tokens that have expired already; check this machine's clock")
-	}
-	return t, err
-}
-
-// Refresh returns when there is a token for s of a generation above after.
-func (a *Account) Refresh(ctx context.Context, s *Slot, after uint64) error {
-	t, err := a.await(ctx, s, after)
-	if t == nil && err == nil {
-		err = errors.New("the session could not be refreshed; try again")
-	}
-	return err
-}
-
-// await returns a valid token of a generation above after. nil, nil: refreshes
-// succeed and bring none.
-func (a *Account) await(ctx context.Context, s *Slot, after uint64) (*CachedToken, error) {
-	for own := 0; own < 2; {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		f := a.refresh(s, false, after)
-		select {
-		case <-f.done:
-		case <-f.stalled:
-			return nil, fmt.Errorf("the refreshed session cannot be stored, and is not used before it is: %w", f.stall)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		if t := s.token.Load(); t != nil && t.Generation > after && t.Valid(time.Now()) {
-			return t, nil
-		}
-		if s.foreign.Load() {
-			return nil, ErrOtherUser
-		}
-		if f.slot == s && !f.early { // otherwise it was another slot's, or an early one that gave way
-			if f.err != nil {
-				return nil, f.err
-			}
-			own++
-		}
-	}
-	return nil, nil
-}
-
-// flight is one refresh, shared by everybody who wants one.
-type flight struct {
-	slot    *Slot
-	early   bool
-	after   uint64 // the generation that is not good enough any more
-	done    chan struct{}
-	err     error         // after done
-	stalled chan struct{} // closed if the new tokens cannot be stored at present
-	stall   error         // after stalled
-	once    sync.Once
-}
-
-// refresh joins the refresh under way, or starts one in the background. It outlives
-// its callers: once the refresh token was sent, the answer must not be lost.
-func (a *Account) refresh(s *Slot, early bool, after uint64) *flight {
-	f := &flight{slot: s, early: early, after: after, done: make(chan struct{}), stalled: make(chan struct{})}
-	for !a.flight.CompareAndSwap(nil, f) {
-		if now := a.flight.Load(); now != nil {
-			return now
-		}
-	}
-	end := func(err error) *flight {
-		f.err = err
-		a.flight.Store(nil)
-		close(f.done)
-		return f
-	}
-	if err := a.failed(s, time.Now()); err != nil && !early {
-		return end(err) // as it was a moment ago: no storm of requests
-	}
-	if err := a.accounts.Begin(); err != nil {
-		return end(err)
-	}
-	go func() {
-		defer a.accounts.Done()
-		err := a.run(f)
-		// What a caller asks for may fail for a reason of its own, such as a
-		// resource that the provider does not know.
-		if early || err == nil {
-			a.pauseAfter(err)
-		}
-		a.failAfter(s, err)
-		end(err)
-	}()
-	return f
-}
-
-// run is one refresh by the protocol, and publishes what it brought.
-func (a *Account) run(f *flight) error {
-	keeper, life := a.accounts.Keeper, a.accounts.Life
-	known := a.grant.Load()
-	attempt := Attempt{
-		Key: a.Key, Early: f.early, Known: known, Starting: a.accounts.Starting,
-		Serves: func(g *Grant) bool { return a.serves(f, g) },
-		Send: func(ctx context.Context, g *Grant) (*Grant, error) {
-			return a.accounts.Send(ctx, g, f.slot)
-		},
-		Stalled: func(err error) {
-			f.once.Do(func() {
-				f.stall = err
-				close(f.stalled)
-			})
-		},
-	}
-	if !f.slot.Main() {
-		main := a.Slot("", nil)
-		attempt.SendWhole = func(ctx context.Context, g *Grant) (*Grant, error) {
-			return a.accounts.Send(ctx, g, main)
-		}
-	}
-	g, err := keeper.Refresh(life, attempt)
-	var narrow *NarrowError
-	switch {
-	case errors.Is(err, ErrAbsent), errors.Is(err, ErrDead), errors.Is(err, ErrMismatch),
-		errors.Is(err, ErrDoubted), errors.As(err, &narrow):
-		if seen, serr := keeper.Read(life, a.Key); serr == nil {
-			a.publish(seen)
-		}
-	}
-	if err != nil {
-		a.accounts.Logger.Info("the session was not refreshed", "account", a.Name, "err", err)
-		return err
-	}
-	a.Stored(g)
-	return nil
-}
-
-// serves reports whether the stored grant g holds what f is for.
-func (a *Account) serves(f *flight, g *Grant) bool {
-	t := g.Token(f.slot.Resource, f.slot.Scopes)
-	if _, err := g.ProofKey(); err != nil || t == nil || t.AccessToken.IsZero() {
-		return false
-	}
-	if c := f.slot.token.Load(); c != nil && c.Generation <= f.after && c.is(t) {
-		return false // the generation is newer, this token is not
-	}
-	now := time.Now()
-	c := newCached(t, g.Generation, now, a.accounts.RefreshBefore)
-	return g.Generation > f.after && c.Valid(now) && (!f.early || !c.early(now))
 }

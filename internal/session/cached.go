@@ -21,9 +21,9 @@ const (
 	// the refresh token of everyone. It is well within the shortest grace that
 	// providers give, 30 seconds.
 	recheckEvery = 5 * time.Second
-	// settleAfter is how long a process holds a session before it refreshes early.
+	// minHold is how long a process holds a session before it refreshes early.
 	// One that exits a second later would leave a rotation half done.
-	settleAfter = 10 * time.Second
+	minHold = 10 * time.Second
 	// maxSkew is how far in the future a token may have been obtained: machines
 	// that share a store differ.
 	maxSkew = time.Minute
@@ -62,7 +62,7 @@ type CachedToken struct {
 	issuedAt   time.Time     // when whichever process got it
 	refreshAt  moment        // from here on it is refreshed early
 	expiresAt  moment        // from here on it is not handed out
-	settle     time.Duration // how long this process holds it before an early refresh
+	holdFor    time.Duration // how long this process holds it before an early refresh
 
 	validUntil atomic.Int64 // nanoseconds from receivedAt: until then nothing is checked
 	recheckAt  atomic.Int64 // nanoseconds from receivedAt: from then on the journal is read
@@ -128,7 +128,7 @@ func newCached(t *Token, generation uint64, now time.Time, before time.Duration)
 		issuedAt:   t.Obtained,
 		refreshAt:  until(max(before, travel)),
 		expiresAt:  until(travel),
-		settle:     min(settleAfter, life/2),
+		holdFor:    min(minHold, life/2),
 	}
 	if t.Obtained.After(now.Add(maxSkew)) {
 		// This machine's clock was set back: nobody knows how old the token is.

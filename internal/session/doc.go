@@ -22,24 +22,28 @@
 //   - A tombstone is the generation of a logout. A value at or below it does not
 //     exist.
 //
-// A read that failed, was locked or timed out is not "absent".
+// A read that failed, was locked or timed out is not "absent". A value below the
+// generation that the journal says was stored is an older copy, as from a backup. It
+// counts as absent, because its refresh token is spent.
 //
 // # A token
 //
 //  1. A token that is valid in memory is returned. Memory holds only tokens that
-//     are known to be stored. (account.go, cached.go)
+//     are known to be stored. (token.go, cached.go)
 //  2. One goroutine of a process refreshes. It reads journal and value without the
 //     lock, and adopts a newer valid token, unless an open refresh names the stored
 //     refresh token: then step 3 follows even if the access token is still valid,
 //     or the provider's grace period would pass while everyone goes on with the old
-//     token, and the next refresh would be a reuse. A process that lives long looks
-//     at the journal every few seconds. (refresh.go, early.go)
+//     token, and the next refresh would be a reuse. While Token is called,
+//     a process reads the journal every five seconds. (token.go, refresh.go, backoff.go)
 //  3. It takes the refresh lock. While another process holds it, the journal is
 //     watched, and what that process stores is adopted without the lock. At the
 //     deadline step 2 is done once more; the error is then [ErrBusy]. A refresh
 //     without the lock never happens. An early refresh only tries the lock.
 //  4. It reads journal and value again, under the lock.
-//     a. There is no session, or its refresh token is marked dead: an error.
+//     a. There is no session, or the whole session is known to have ended: an error.
+//     An access token that has not expired is not handed out any more, once a process
+//     has read of it.
 //     b. The open operation's own generation is stored: it landed. It is closed.
 //     c. The value is newer than memory and valid, and no open refresh names it: it
 //     is adopted.
@@ -53,21 +57,40 @@
 //     b. Nobody knows what became of it (reset, timeout, 5xx): one more attempt under
 //     the lock; then it stays open, settled. After 429 or 503 the journal says until
 //     when everybody waits.
-//     c. invalid_grant: the value is read again. A newer generation is adopted or
-//     sent, once. Otherwise the token is marked dead. Nothing is deleted.
-//  7. The new value is written with its generation, and the store reads it back. A
-//     missing refresh token is carried forward (RFC 6749 §6).
+//     c. invalid_grant: if less than the whole session was asked for, the whole is
+//     asked for once, and if that succeeds, only the narrower token is refused.
+//     Otherwise the value is read again. A newer generation is adopted or sent, once.
+//     Otherwise the token is marked dead in the journal, for every process. Nothing
+//     is deleted.
+//     d. Another refusal that may mean the token (send.go says which): the journal
+//     counts it. Two in a row, some seconds apart, mean that a login is needed. There
+//     is no dead mark: the token is tried again later, and a success clears the count.
+//  7. The new value is written with its generation. A missing refresh token is carried forward (RFC 6749 §6).
 //  8. The operation is closed in the journal. Only then is the token published and
 //     the lock given back.
 //  9. If the write fails, the lock is kept, the token is not published, and the
 //     write is tried again. The old refresh token is never sent, and the lock is
 //     never given back while a call of the store is outstanding.
 //
+// After a failure nothing is sent for a while, and callers get the last error at
+// once. What the provider said (429, 5xx) is in the journal, for everyone. What never
+// left this machine pauses this process, and what concerns one narrower token pauses
+// that one. While an operation is open the pauses are short, so that the retries stay
+// inside the 30 seconds of grace that providers give.
+//
+// # A refreshed ID token
+//
+// It is verified after step 7, and the journal says how that ended. If it is not the
+// issuer's, not for this client or about another user, the session has ended. If it
+// fails any other check, it is dropped, and the earlier ID token is kept. If it cannot
+// be checked now, its tokens wait for a later check, without another refresh.
+//
 // # A login (signin.go)
 //
 //  10. It takes the login lock, so that one process at a time prompts the user. A
 //     stored session that satisfies the caller is adopted. The failure of another
 //     login is adopted only if it is later than this call's start.
+//     A logout that was left half done is finished before the user is prompted.
 //  11. After all checks it takes the refresh lock, reads again, opens the operation
 //     with a generation allotted now, and follows steps 7 to 9.
 //
@@ -75,7 +98,10 @@
 //
 //  12. Under the refresh lock, one write of the journal sets the tombstone and opens
 //     the operation: from here on the session is gone for everyone. Then the tokens
-//     are revoked and the value is deleted. After a crash the next holder finishes.
+//     are revoked and the value is deleted. The caller's deadline bounds the
+//     revocation and not the deletion. After a crash the next holder finishes, but a
+//     login that finds it in step 11 deletes without revoking: the revocation could
+//     end the session that has just begun.
 //
 // # Listing (list.go)
 //

@@ -45,6 +45,9 @@ type Grant struct {
 	NewIDToken wire.Secret
 	// IDTokenFrom is the generation that brought IDToken; 0: the login's.
 	IDTokenFrom uint64
+	// IDTokenRejected means that this generation's refresh brought another ID token,
+	// which failed a check. It is not stored: the journal says it.
+	IDTokenRejected bool
 
 	DPoPKey      wire.Secret // RFC 9449; zero: bearer tokens
 	ClientSecret wire.Secret // of a client that registered itself (RFC 7591); zero: none
@@ -61,14 +64,24 @@ type Token struct {
 	New         bool // it came with NewIDToken, whose at_hash is of it
 }
 
+// shortLife is the life of a token with an expires_in of 0 or less. Such a provider
+// means "I do not say", or its clock is wrong: a token that is never used would leave
+// no way on, and one that lives for long would be trusted too much (S53).
+const shortLife = time.Minute
+
 // NewToken returns the access token of resp, obtained now. assume is its life if
-// resp has no expires_in; 0: an hour.
+// resp has no positive expires_in; 0: an hour, or a minute if expires_in is 0 or
+// less.
 func NewToken(resp *oauth.TokenResponse, now time.Time, assume time.Duration) Token {
 	life := resp.ExpiresIn
-	if !resp.HasExpiry {
-		if life = assume; life == 0 {
-			life = time.Hour
-		}
+	switch {
+	case life > 0:
+	case assume > 0:
+		life = assume
+	case resp.HasExpiry:
+		life = shortLife
+	default:
+		life = time.Hour
 	}
 	now = now.Truncate(time.Millisecond) // as it is stored
 	return Token{AccessToken: resp.AccessToken, Type: resp.TokenType, Obtained: now, Expiry: now.Add(life)}
@@ -78,7 +91,7 @@ func NewToken(resp *oauth.TokenResponse, now time.Time, assume time.Duration) To
 // are there while they live.
 func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant {
 	next := *g
-	next.NewIDToken = wire.Secret{}
+	next.NewIDToken, next.IDTokenRejected = wire.Secret{}, false
 	if !g.IDToken.IsZero() { // if none was asked for, there is nothing to check it against
 		next.NewIDToken = resp.IDToken
 	}
@@ -127,7 +140,7 @@ func (g *Grant) promote() *Grant {
 // keepIDToken returns g with its earlier ID token, since the new one was rejected.
 func (g *Grant) keepIDToken() *Grant {
 	p := *g
-	p.NewIDToken = wire.Secret{}
+	p.NewIDToken, p.IDTokenRejected = wire.Secret{}, true
 	return &p
 }
 

@@ -127,9 +127,9 @@ func (j *Journal) names(g *Grant) bool {
 	return j.Open != nil && j.Open.Hash != "" && j.Open.Hash == g.hash()
 }
 
-// settledOn reports whether g, once read, is still what is stored: nothing is newer
+// upToDate reports whether g, once read, is still what is stored: nothing is newer
 // or under way. A journal that was lost says nothing.
-func (j *Journal) settledOn(g *Grant) bool {
+func (j *Journal) upToDate(g *Grant) bool {
 	return j.Open == nil && j.Newest == g.Generation && j.Tombstone < g.Generation
 }
 
@@ -149,8 +149,8 @@ func (j *Journal) dead(g *Grant) bool {
 	return j.Dead != "" && j.Dead == g.hash() || j.Mismatch == g.Generation
 }
 
-// settle clears what was known of an earlier refresh token: g is stored.
-func (j *Journal) settle(g *Grant) {
+// stored clears what was known of an earlier refresh token: g is stored.
+func (j *Journal) stored(g *Grant) {
 	j.Dead, j.Doubt, j.Failures = "", nil, 0
 	j.Stored = max(j.Stored, g.Generation)
 }

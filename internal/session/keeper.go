@@ -105,11 +105,11 @@ func (k *Keeper) Read(ctx context.Context, key string) (Snapshot, error) {
 	return s, nil
 }
 
-// Stale reports what the journal tells that g does not: a newer generation or a
-// logout (stale), or a refresh of g's token that has not ended (open). An open
-// refresh of another token belongs to a newer grant than g, which has to be seen
-// through as soon. A store that keeps the journal beside the value reads no secret
-// for this, so it may be called every few seconds.
+// Stale reports what the journal tells that g does not. stale: there is a newer
+// generation, or a logout, or the session has ended. open: a refresh that sent g's
+// token has not ended. A refresh that sent another token belongs to a grant newer
+// than g, so g is stale. A store that keeps the journal beside the value reads no
+// secret for this, so it may be called every few seconds.
 func (k *Keeper) Stale(ctx context.Context, key string, g *Grant) (stale, open bool, err error) {
 	j, err := k.readJournal(ctx, key)
 	if err != nil {

@@ -78,7 +78,7 @@ func (k *Keeper) Refresh(ctx context.Context, a Attempt) (*Grant, error) {
 func (k *Keeper) adoptStored(ctx context.Context, a Attempt) (*Grant, Journal, error) {
 	j, err := k.readJournal(ctx, a.Key)
 	g := a.Known
-	if err == nil && (g == nil || !j.settledOn(g)) {
+	if err == nil && (g == nil || !j.upToDate(g)) {
 		j, g, err = k.read(ctx, a.Key)
 	}
 	if err != nil {
@@ -160,6 +160,7 @@ func (k *Keeper) adopt(ctx context.Context, j Journal, g *Grant, a Attempt) *Gra
 		return nil
 	}
 	if g, err := k.verify(ctx, g, &j); err == nil {
+		k.log().Debug("the tokens of another process are used", "event", "adopt", "account", g.Account)
 		return g
 	}
 	return nil
@@ -239,7 +240,7 @@ func (k *Keeper) current(ctx context.Context, a Attempt) (j Journal, g *Grant, e
 	}
 	if j.Open != nil && j.Open.Generation == g.Generation {
 		j.Open, j.Row = nil, rowOf(g)
-		j.settle(g)
+		j.stored(g)
 		verified, verr := k.verify(ctx, g, &j)
 		if err := k.writeJournal(ctx, a.Key, j); err != nil {
 			return j, nil, err
@@ -265,6 +266,7 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 	}
 	verified, verr := k.verify(ctx, next, j)
 	k.closeOperation(ctx, a.Key, j, next) // step 8
+	k.log().Info("the session was refreshed", "event", "refresh", "account", next.Account)
 	if sent != nil {
 		return nil, sent
 	}
@@ -276,7 +278,7 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 func (k *Keeper) failed(
 	ctx context.Context, a Attempt, j *Journal, g *Grant, err error, recovery, again bool,
 ) (*Grant, error) {
-	settle := func() {
+	end := func() {
 		j.Open.Settled = true
 		if !recovery {
 			j.Newest = j.Open.Generation - 1 // nothing was stored, so nobody shall look for it
@@ -286,12 +288,12 @@ func (k *Keeper) failed(
 	}
 	switch failureOf(err) {
 	case NotSent, LockLost, Refused:
-		settle()
+		end()
 	case Doubtful:
 		var se *SendError
 		errors.As(err, &se)
 		d := j.addDoubt(g, se.ClientID, time.Now())
-		settle()
+		end()
 		if d.confirmed() {
 			return nil, fmt.Errorf("%w: %w", ErrDoubted, err)
 		}
@@ -299,22 +301,22 @@ func (k *Keeper) failed(
 		var se *SendError
 		errors.As(err, &se)
 		j.NotBefore, j.Status = time.Now().Add(se.After).UnixMilli(), se.Status
-		settle()
+		end()
 	case Dead:
 		// A sibling without our lock (another machine, an older program) may have
 		// been first.
 		_, now, rerr := k.read(ctx, a.Key)
 		if rerr == nil && now != nil && now.Generation > g.Generation && !again {
-			settle()
+			end()
 			return k.refreshLocked(ctx, a, true)
 		}
 		j.Dead, recovery = g.hash(), false
-		settle()
+		end()
 		return nil, fmt.Errorf("%w: %w", ErrDead, err)
 	default:
 		recovery = true
 		j.backOff(err, time.Now())
-		settle()
+		end()
 	}
 	return nil, err
 }

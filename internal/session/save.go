@@ -76,7 +76,7 @@ func (k *Keeper) wait(err error, stalled func(error)) bool {
 // written, the operation stays open, and its generation says that it landed (4b).
 func (k *Keeper) closeOperation(ctx context.Context, key string, j *Journal, g *Grant) {
 	j.Open, j.Row = nil, rowOf(g)
-	j.settle(g)
+	j.stored(g)
 	k.note(ctx, key, *j)
 }
 

@@ -18,9 +18,9 @@ type backoff struct {
 
 func (b *backoff) over(now time.Time) bool { return b == nil || now.Sub(b.since) >= b.length }
 
-// failed returns how the last refresh of s, or of the whole account, failed, if that
+// lastFailure returns how the last refresh of s, or of the whole account, failed, if that
 // was so short a time ago that another would fail too.
-func (a *Account) failed(s *Slot, now time.Time) error {
+func (a *Account) lastFailure(s *Slot, now time.Time) error {
 	for _, b := range []*backoff{a.failing.Load(), s.failing.Load()} {
 		if !b.over(now) {
 			return b.err
