@@ -61,7 +61,8 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 	f.BoolVar(&l.demo, "demo", false,
 		"show a complete sign-in on this machine, at a provider made for it")
 	f.BoolVar(&l.ifNeeded, "if-needed", false,
-		"do nothing if there is a session that works; several at once make one login")
+		"do nothing if there is a session that works and has every --add-scope; several "+
+			"at once make one login")
 	f.BoolVar(&l.noBrowser, "no-browser", false,
 		"show the address, and read the address at which a browser on another machine ends")
 	f.BoolVar(&l.browser, "browser", false,

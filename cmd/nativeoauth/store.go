@@ -57,7 +57,8 @@ func (a *app) readKey(s *settings) (tokenstore.Key, error) {
 			return tokenstore.Key{}, usage(
 				"--key-file and --client-secret-file cannot both read standard input")
 		case interactive(a.stdin): // the terminal would show the key
-			return tokenstore.Key{}, usage("--key-file %s is a terminal; give a file or a pipe", path)
+			return tokenstore.Key{}, usage(
+				"--key-file %s is a terminal; give a file or a pipe", path)
 		}
 	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		// Only a missing file: the command would replace the key of a session that is there.

@@ -78,7 +78,8 @@ func follow(path string) (string, error) {
 		}
 		path = target
 	}
-	return "", insecure(path, "is a symbolic link that leads nowhere", "put the real file in its place")
+	return "", insecure(path, "is a symbolic link that leads nowhere",
+		"put the real file in its place")
 }
 
 // readFollowed reads a file that passes check. check gets the opened file, and its

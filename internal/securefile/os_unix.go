@@ -56,7 +56,8 @@ func checkLink(path string, info fs.FileInfo) error {
 	if ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid()) {
 		return nil
 	}
-	return insecure(path, "is a symbolic link of another user", "put the real file or directory in its place")
+	return insecure(path, "is a symbolic link of another user",
+		"put the real file or directory in its place")
 }
 
 // checkUnchangeable refuses a file or directory that another user than root can
