@@ -82,22 +82,83 @@ func TestS17AHeldBrowserIsNotEvicted(t *testing.T) {
 	require.Equal(t, 303, resp.StatusCode)
 }
 
-// S17: what is too large is refused.
+// S17: what is too large is refused. Cookies are not: they are other servers' and
+// are thrown away as they come.
 func TestS17LargeHeadersAreRefused(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
 	big := strings.Repeat("x", 17<<10)
 	require.Contains(t,
 		raw(t, addr(t, s), "GET /callback?"+big+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n"), "431")
+	huge := strings.Repeat(big, 61) // more than 1 MiB
+	for _, header := range []string{
+		"X: " + huge, "Cookie: " + huge, huge + ": x", strings.Repeat("X: y\r\n", 4<<10) + "X: y",
+		"X: y" + strings.Repeat("\r\n y", 32<<10),
+	} {
+		require.Contains(t,
+			raw(t, addr(t, s),
+				"GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n"+header+"\r\n\r\n"),
+			"431", "%.20q", header)
+	}
+	require.Contains(t, loopback.LastRefused(s), "headers were too large")
+	require.Len(t, notices(s), 1)
 	require.Contains(t,
 		raw(t, addr(t, s), "GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big+"\r\n\r\n"),
-		"431")
+		"400")
 	require.Contains(t,
 		raw(t, addr(t, s),
 			"GET /callback HTTP/1.1\r\nHost: "+addr(t, s)+"\r\nX: "+big[:14<<10]+"\r\n\r\n"),
 		"400", "a browser with many cookies is fine")
 	pending(t, s)
 	complete(t, s)
+}
+
+// S17: cookies ignore ports, so the browser sends those of every other server on
+// 127.0.0.1, up to 180 of 4 KiB. The sign-in works all the same, and they are not
+// kept in memory.
+func TestS17CookiesOfOtherServers(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	cookie := strings.Repeat("session.0="+strings.Repeat("x", 4000)+"; ", 180)
+	require.Greater(t, len(cookie), 256<<10)
+	require.Equal(t, 302, send(t, "GET", ticket, "", "Cookie", cookie).StatusCode)
+	require.Equal(t, 400, send(t, "GET", s.RedirectURI(), "", "Cookie", cookie).StatusCode)
+	require.Equal(t, 403, send(t, "GET", ticket, "", "Cookie", cookie, "Sec-Fetch-Dest", "image",
+		"Sec-Purpose", "prefetch").StatusCode, "what follows the cookies counts")
+	require.Equal(t, 302, send(t, "GET", ticket, "", "X", cookie).StatusCode)
+
+	go func() {
+		if r, err := s.Wait(t.Context()); err == nil {
+			r.Finish("alice", nil)
+		}
+	}()
+	answer := send(t, "GET", good(s), "", "Cookie", cookie, "Cookie", cookie[:200<<10])
+	require.Equal(t, 303, answer.StatusCode)
+	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
+	require.Contains(t, text(t, send(t, "GET", page, "", "Cookie", cookie)), "alice")
+}
+
+// S17: what is left of a request, in whatever pieces it arrives.
+func TestS17HeadersAreShortened(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 600)
+	for request, want := range map[string]string{
+		"GET /" + long + " HTTP/1.1\r\nHost: a\r\n\r\n":       "GET /" + long + " HTTP/1.1\r\nHost: a\r\n\r\n",
+		"G\r\nCookie: a=b\r\nHost: a\r\n\r\nCookie: body":     "G\r\nCookie:\nHost: a\r\n\r\nCookie: body",
+		"G\ncOOKIE: a\nA: b\n\nCookie: body":                  "G\ncOOKIE:\nA: b\n\nCookie: body",
+		"G\r\nCookies: a\r\nCooki: b\r\nXCookie: c\r\n\r\n":   "G\r\nCookies: a\r\nCooki: b\r\nXCookie: c\r\n\r\n",
+		"G\r\nCookie: a\r\n b\r\n\tc\r\nA: b\r\n\r\n":         "G\r\nCookie:\n \n\t\nA: b\r\n\r\n",
+		"G\r\nA:" + long + "\r\nB:" + long[:500] + "\r\n\r\n": "G\r\nA:" + long[:512] + "\nB:" + long[:500] + "\r\n\r\n",
+		"G\r\nA: b\r\n" + long + "\r\n\r\n" + long:            "G\r\nA: b\r\n" + long + "\r\n\r\n" + long,
+		"G\r\nCookie : a\r\nCookie\x1a: b\r\n\r\n":            "G\r\nCookie : a\r\nCookie\x1a: b\r\n\r\n",
+		"\x16\x03\x01" + long:                                 "\x16\x03\x01" + long,
+	} {
+		for _, size := range []int{1, 2, 7, 1 << 20} {
+			got, ok := loopback.Filter(request, size)
+			require.True(t, ok)
+			require.Equal(t, want, got)
+		}
+	}
 }
 
 // S17: another process sends more than 10,000 junk requests a second, and a

@@ -12,21 +12,27 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nativeoauth/nativeoauth/internal/peer"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
 // S4: the URL that is opened contains nothing of the authorization request,
 // works once, and leads nowhere else.
+//
+// That is so if the system does not say which user requests it.
 func TestS4TheTicketWorksOnce(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
+	loopback.SetOwner(s, peer.Unknown)
 	require.NotContains(t, ticket, state)
 	require.NotContains(t, ticket, "as.example")
 
@@ -54,12 +60,65 @@ func TestS4TheTicketWorksOnce(t *testing.T) {
 	complete(t, s)
 }
 
+// S4: a launcher or a link scanner requests the ticket before the browser does.
+// The same user may repeat it a few times, until the first callback. A user that
+// is not known may not, whoever came first, and another user never.
+func TestS4TheSameUserMayRepeatTheTicket(t *testing.T) {
+	t.Parallel()
+	var sender atomic.Int64
+	begin := func(cfg loopback.Config, first peer.User) (*loopback.Server, func(peer.User) int) {
+		s, ticket := start(t, cfg)
+		loopback.SetOwners(s, func() peer.User { return peer.User(sender.Load()) })
+		get := func(u peer.User) int {
+			sender.Store(int64(u))
+			resp := send(t, "GET", ticket, "")
+			require.Equal(t, resp.StatusCode == 302, resp.Header.Get("Location") == authURL)
+			return resp.StatusCode
+		}
+		require.Equal(t, 302, get(first))
+		<-s.Visited()
+		return s, get
+	}
+
+	s, get := begin(loopback.Config{}, peer.SameUser)
+	for range 4 {
+		require.Equal(t, 403, get(peer.OtherUser))
+		require.Equal(t, 410, get(peer.Unknown))
+		require.Equal(t, 302, get(peer.SameUser))
+	}
+	require.Equal(t, 410, get(peer.SameUser), "five times are enough")
+	complete(t, s)
+
+	s, get = begin(loopback.Config{}, peer.Unknown)
+	require.Equal(t, 302, get(peer.SameUser), "an unknown scanner came first")
+	complete(t, s)
+	require.Equal(t, 410, get(peer.SameUser), "the sign-in has its callback")
+
+	// AllowOtherUsers lets others use the ticket, as ever, but not repeat it.
+	_, get = begin(loopback.Config{AllowOtherUsers: true}, peer.OtherUser)
+	require.Equal(t, 410, get(peer.OtherUser))
+}
+
+// S4: the real system says that this process's own requests are the same user's.
+func TestS4AScannerDoesNotUseUpTheTicket(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("skipped: other systems do not say which user sent a request")
+	}
+	s, ticket := start(t, loopback.Config{})
+	require.Equal(t, 405, send(t, "HEAD", ticket, "").StatusCode)
+	require.Equal(t, 302, send(t, "GET", ticket, "", "User-Agent", "scanner").StatusCode)
+	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode, "the browser")
+	complete(t, s)
+}
+
 // Renew replaces a pushed request that the provider has forgotten (RFC 9126
 // §2.2). The ticket still works once, and its URL is checked as strictly.
 func TestRenewReplacesTheURL(t *testing.T) {
 	t.Parallel()
 	require.Error(t, listen(t, loopback.Config{}).Renew(authURL), "before Start")
 	s, ticket := start(t, loopback.Config{})
+	loopback.SetOwner(s, peer.Unknown)
 	require.Error(t, s.Renew("javascript:alert(1)"))
 	require.NoError(t, s.Renew(authURL+"&second=1"))
 	select {
@@ -348,6 +407,7 @@ func TestS21ThePageFollowsFinish(t *testing.T) {
 func TestS19EveryAnswerHasTheHeaders(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
+	loopback.SetOwner(s, peer.Unknown)
 	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
 	all := map[string]*http.Response{
 		"404":    send(t, "GET", s.RedirectURI()+"x", ""),
@@ -597,6 +657,100 @@ func TestPasteIsCheckedLikeARequest(t *testing.T) {
 		require.NoError(t, s.Close())
 		require.Less(t, time.Since(started), soon, "no browser waits for a page")
 	}
+}
+
+// A browser may show the address without its scheme, or with https. A user
+// copies what the browser shows.
+func TestPasteAcceptsAnyScheme(t *testing.T) {
+	t.Parallel()
+	for _, localhost := range []bool{false, true} {
+		for _, scheme := range []string{"http://", "https://", "", "HTTPS://"} {
+			s, _ := start(t, loopback.Config{Localhost: localhost})
+			answer := strings.TrimPrefix(good(s), "http://")
+			for _, bad := range []string{
+				"ftp://" + answer, "https://https://" + answer, "evil.example/" + answer,
+				"https://evil.example@" + answer, "javascript:" + answer, "://" + answer,
+				strings.Replace(scheme+answer, "/callback", "/other", 1),
+				strings.Replace(scheme+answer, state, "another", 1),
+			} {
+				require.Error(t, s.Paste(bad), bad)
+				pending(t, s)
+			}
+			require.NoError(t, s.Paste(scheme+answer))
+			r, err := s.Wait(t.Context())
+			require.NoError(t, err)
+			got, err := r.Code()
+			require.NoError(t, err)
+			require.Equal(t, code, got)
+		}
+	}
+}
+
+// notices returns the messages that were sent so far.
+func notices(s *loopback.Server) (all []string) {
+	for {
+		select {
+		case text := <-s.Notices():
+			all = append(all, text)
+		default:
+			return all
+		}
+	}
+}
+
+// A provider that forgets the state sends an error that may be anybody's. It ends
+// nothing, and the user learns of it in our words, not in the provider's.
+func TestAnErrorWithoutStateIsRecognised(t *testing.T) {
+	t.Parallel()
+	const canary = "text-of-the-server"
+	for _, form := range []string{"", "state=&"} {
+		s, _ := start(t, loopback.Config{FormPost: true})
+		require.Empty(t, notices(s))
+		query := form + "error=access_denied&error_description=" + canary
+		resp := send(t, "GET", s.RedirectURI()+"?"+query, "", "Accept", "text/html")
+		require.Equal(t, 400, resp.StatusCode)
+		body := text(t, resp)
+		require.Contains(t, body, "An error came back")
+		require.Equal(t, 400, send(t, "POST", s.RedirectURI(), query, "Content-Type",
+			"application/x-www-form-urlencoded").StatusCode)
+		said := notices(s)
+		require.Len(t, said, 1, "once, however often it comes")
+		require.Contains(t, said[0], "without the state")
+		pasted := s.Paste(s.RedirectURI() + "?" + query)
+		require.ErrorContains(t, pasted, "an error but no state")
+		pending(t, s)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		other, _ := start(t, loopback.Config{})
+		send(t, "GET", other.RedirectURI()+"?"+query, "")
+		_, err := other.Wait(ctx)
+		require.ErrorContains(t, err, "an error but no state")
+		for _, shown := range []string{body, said[0], pasted.Error(), err.Error()} {
+			require.NotContains(t, shown, canary)
+			require.NotContains(t, shown, "access_denied")
+		}
+		complete(t, s)
+	}
+}
+
+// A browser that insists on https greets with TLS. It gets its answer at once, so
+// that it can try http, and the user learns why nothing loads.
+func TestATLSGreetingIsRecognised(t *testing.T) {
+	t.Parallel()
+	s, ticket := start(t, loopback.Config{})
+	for range 2 {
+		begun := time.Now()
+		_, err := try("GET", strings.Replace(ticket, "http:", "https:", 1), "")
+		require.Error(t, err)
+		require.Less(t, time.Since(begun), soon)
+	}
+	said := notices(s)
+	require.Len(t, said, 1)
+	require.Contains(t, said[0], "HTTPS-only")
+	require.Contains(t, loopback.LastRefused(s), "https")
+	pending(t, s)
+	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
+	complete(t, s)
 }
 
 // A response before Start is refused.

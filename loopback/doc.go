@@ -44,9 +44,17 @@
 //
 // The authorization URL contains the state, and on most systems every user can
 // read the arguments of a browser's launcher. So a program opens a ticket
-// instead: a URL of the listener that works once and redirects to the
-// authorization URL. Requests of another user of the computer are refused on
-// Linux and Windows; other systems do not say which user sent a request.
+// instead: a URL of the listener that redirects to the authorization URL.
+// Requests of another user of the computer are refused on Linux and Windows, and
+// the same user may repeat the ticket a few times, because a launcher or a link
+// scanner may request it before the browser does. Other systems do not say which
+// user sent a request; the ticket works once there.
+//
+// # The browser gets no further
+//
+// Some refusals are about the browser's settings or the provider, and the user
+// can do something about them. [Server.Notices] tells of these while the sign-in
+// waits.
 //
 // # The page
 //

@@ -2,7 +2,10 @@ package loopback
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/peer"
 )
 
 // Decided is closed when a response was accepted, or the sign-in is over.
@@ -27,6 +30,21 @@ func LanguageFor(accept string) string { return textsFor(accept).lang }
 func Check(query string, want Expect) (ok, wrongIssuer bool) {
 	_, wrongIssuer, rej := check(query, want)
 	return rej.status == 0, wrongIssuer
+}
+
+// Filter passes a request through a headerFilter in pieces of size bytes.
+func Filter(request string, size int) (kept string, ok bool) {
+	var f headerFilter
+	for len(request) > 0 {
+		piece := []byte(request[:min(size, len(request))])
+		request = request[len(piece):]
+		n, ok := f.filter(piece)
+		if !ok {
+			return kept, false
+		}
+		kept += string(piece[:n])
+	}
+	return kept, true
 }
 
 const (
@@ -70,6 +88,7 @@ func Pages(t interface{ Fatal(...any) }, p Page, lang, user string) map[string]s
 		pageWaiting: "waiting",
 		pageUsed:    "used",
 		pageRefused: "refused",
+		pageStray:   "stray error",
 	} {
 		var b bytes.Buffer
 		th.render(&b, lang, pageContent{kind: kind, user: user, reload: "/again"})
@@ -83,6 +102,15 @@ func LastRefused(s *Server) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lastRejected.reason
+}
+
+// SetOwner changes which user every request comes from. Call it before the Server
+// is used.
+func SetOwner(s *Server, u peer.User) { SetOwners(s, func() peer.User { return u }) }
+
+// SetOwners is SetOwner with a function that is called for each request.
+func SetOwners(s *Server, owner func() peer.User) {
+	s.owner = func(netip.AddrPort, netip.AddrPort) peer.User { return owner() }
 }
 
 // SetPatience changes patience. Call it before the Server is used.

@@ -101,3 +101,41 @@ func FuzzLanguage(f *testing.F) {
 		require.Contains(t, loopback.Languages(), loopback.LanguageFor(accept))
 	})
 }
+
+// What headerFilter leaves of a request that net/http accepts is the same request
+// without cookies, with values that may be cut.
+func FuzzHeaderFilter(f *testing.F) {
+	f.Add("GET /callback?a HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\nSec-Fetch-Mode: cors\r\n\r\nbody", 3)
+	f.Add("GET / HTTP/1.1\nHost: a\nCookie: a\n b\n\tc\nX:"+strings.Repeat("y", 600)+"\n z\nA: b\n\n", 1)
+	f.Add("GET / HTTP/1.1\r\nHost: a\r\nA:\r\n\r\r\n\rCookie: b\r\n\r\n", 100)
+	f.Fuzz(func(t *testing.T, request string, size int) {
+		parse := func(s string) (*http.Request, error) {
+			return http.ReadRequest(bufio.NewReader(strings.NewReader(s)))
+		}
+		whole, err := parse(request)
+		if err != nil || len(request) > 16<<10 {
+			return
+		}
+		kept, ok := loopback.Filter(request, max(size, 1))
+		require.True(t, ok)
+		got, err := parse(kept)
+		require.NoError(t, err)
+		require.Equal(t, whole.Method, got.Method)
+		require.Equal(t, whole.RequestURI, got.RequestURI)
+		require.True(t, strings.HasPrefix(whole.Host, got.Host))
+		require.Len(t, got.Header, len(whole.Header))
+		for name, values := range whole.Header {
+			require.Len(t, got.Header[name], len(values))
+			for i, v := range values {
+				short := strings.TrimRight(got.Header[name][i], " ")
+				require.True(t, strings.HasPrefix(v, short), name)
+				switch {
+				case name == "Cookie":
+					require.Empty(t, short)
+				case len(v) <= 400:
+					require.Equal(t, strings.TrimRight(v, " "), short)
+				}
+			}
+		}
+	})
+}

@@ -67,9 +67,19 @@ func absentOr(h http.Header, name, want string) bool {
 	return len(values) == 0 || len(values) == 1 && values[0] == want
 }
 
-// handleTicket redirects to the authorization URL, once. Other users can see the
-// ticket in the arguments of the browser's launcher. So it is worthless after the
-// browser has used it, and a request that is refused does not use it up.
+// maxTickets is how often the ticket redirects the user of this process. It is
+// enough for a launcher and a link scanner that check the URL, the browser, and a
+// reload.
+const maxTickets = 5
+
+// handleTicket redirects to the authorization URL. Other users can see the ticket
+// in the arguments of the browser's launcher (S4). Another user's request is
+// refused if the system can tell. If it cannot, the ticket is worthless after it
+// has been used once. A request that is refused does not use it up.
+//
+// Requests of this process's own user may repeat it, because something else may
+// request the ticket before the browser does. That gives nothing away: such a
+// requester can read this process's memory, and the state in it.
 func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method != http.MethodGet:
@@ -81,14 +91,20 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, rejection{http.StatusForbidden,
 			"the ticket was not requested by a user opening a page", atCallback})
 		return
-	case s.foreign(r):
+	}
+	sender := s.sender(r)
+	if s.foreign(sender) {
 		s.refuse(w, r, rejection{http.StatusForbidden, foreignTicket, withState})
 		return
 	}
 	s.mu.Lock()
-	usable := s.started && !s.ticketUsed() && !s.over
+	usable := s.started && !s.over &&
+		(s.tickets == 0 || sender == peer.SameUser && s.tickets < maxTickets)
 	if usable {
-		close(s.visited)
+		if s.tickets == 0 {
+			close(s.visited)
+		}
+		s.tickets++
 		s.redirecting.Add(1)
 		defer s.redirecting.Done()
 	}
@@ -134,7 +150,7 @@ func (s *Server) handleCallback(w http.ResponseWriter, r *http.Request, query st
 	}
 	// The owner of a connection takes a system call to find. Junk does not get
 	// that far.
-	if s.foreign(r) {
+	if s.foreign(s.sender(r)) {
 		s.refuse(w, r, rejection{http.StatusForbidden, foreignAnswer, withState})
 		return
 	}
@@ -202,22 +218,24 @@ func (s *Server) form(
 	return string(body), rejection{}
 }
 
-// foreign reports whether another user of this computer sent the request (S90).
-// A connection from another computer has no owner here, and package peer does
-// not know the owner of every local one. Both are accepted.
-func (s *Server) foreign(r *http.Request) bool {
-	if s.cfg.AllowOtherUsers {
-		return false
-	}
+// sender returns which user of this computer sent the request. A connection from
+// another computer has no owner here, and package peer does not know the owner of
+// every local one. Both are [peer.Unknown].
+func (s *Server) sender(r *http.Request) peer.User {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok {
-		return false
+		return peer.Unknown
 	}
 	remote, err := net.ResolveTCPAddr("tcp", r.RemoteAddr) // an IP address: nothing is looked up
 	if err != nil {
-		return false
+		return peer.Unknown
 	}
-	return peer.Owner(local.AddrPort(), remote.AddrPort()) == peer.OtherUser
+	return s.owner(local.AddrPort(), remote.AddrPort())
+}
+
+// foreign reports whether requests of sender are refused (S90).
+func (s *Server) foreign(sender peer.User) bool {
+	return sender == peer.OtherUser && !s.cfg.AllowOtherUsers
 }
 
 // take accepts a response, and reports false if the sign-in is over already: the
@@ -252,6 +270,9 @@ func (s *Server) take(params url.Values, wrongIssuer, browser bool) bool {
 // text was refused, without repeating it, and the sign-in goes on. There are two
 // exceptions: the sign-in is over if the error matches [ErrIssuer], or
 // [os.ErrClosed]. Paste fails before [Server.Start].
+//
+// The scheme of the address may be http or https, or missing: a browser may hide
+// it, or upgrade it to https. The state protects the sign-in all the same.
 func (s *Server) Paste(text string) error {
 	s.mu.Lock()
 	started, want := s.started, s.want
@@ -260,13 +281,13 @@ func (s *Server) Paste(text string) error {
 		return errors.New("loopback: Paste before Start")
 	}
 	text = strings.TrimSpace(text)
-	if len(text) > maxHeader {
+	if len(text) > maxPaste {
 		return errors.New("loopback: the pasted text is too long; " +
 			"paste the address at which the browser ended")
 	}
 	query := text
 	if before, after, found := strings.Cut(text, "?"); found {
-		if before != "" && before != s.redirectURI {
+		if before != "" && schemeless(before) != schemeless(s.redirectURI) {
 			return errors.New("loopback: the pasted address is not the redirect URI " +
 				"of this sign-in; paste the address at which the browser ended")
 		}
@@ -284,6 +305,19 @@ func (s *Server) Paste(text string) error {
 		return s.err
 	}
 	return nil
+}
+
+// maxPaste is the number of bytes of a pasted text. It is what TerminalUI reads of
+// a line, and more than a browser's address bar holds in practice.
+const maxPaste = 64 << 10
+
+// schemeless returns a URL without http:// or https://, in any case.
+func schemeless(u string) string {
+	scheme, rest, found := strings.Cut(u, "://")
+	if found && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")) {
+		return rest
+	}
+	return u
 }
 
 // finish sets how the sign-in ended. Only the first call has an effect.
@@ -359,15 +393,15 @@ func (s *Server) handlePage(w http.ResponseWriter, r *http.Request) {
 // repeats nothing of the request. A user gets a page only for mistakes that a
 // user can make; the rest, such as a flood of junk, gets a line of text.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, rej rejection) {
-	s.mu.Lock()
-	if rej.relevance >= s.lastRejected.relevance {
-		s.lastRejected = rej
-	}
-	s.mu.Unlock()
+	s.note(rej)
 	switch rej.status {
 	case http.StatusBadRequest, http.StatusForbidden:
 		if rej.relevance > stray && strings.Contains(r.Header.Get("Accept"), "text/html") {
-			s.show(w, r, rej.status, pageContent{kind: pageRefused})
+			content := pageContent{kind: pageRefused}
+			if rej.reason == errorWithoutState {
+				content.kind = pageStray
+			}
+			s.show(w, r, rej.status, content)
 			return
 		}
 	case http.StatusGone:
@@ -377,6 +411,22 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, rej rejection) {
 	s.headers(w)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	s.write(w, rej.status, []byte(http.StatusText(rej.status)+"\n"))
+}
+
+// note remembers why a request was refused, and sends the message to Notices that
+// goes with it.
+func (s *Server) note(rej rejection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rej.relevance >= s.lastRejected.relevance {
+		s.lastRejected = rej
+	}
+	text := notice(rej.reason)
+	if text == "" || s.over || s.noticed[text] {
+		return
+	}
+	s.noticed[text] = true
+	s.notices <- text
 }
 
 func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, content pageContent) {

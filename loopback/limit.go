@@ -3,7 +3,10 @@ package loopback
 import (
 	"container/list"
 	"context"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +33,10 @@ type connLimit struct {
 	open   list.List // of *conn, the oldest first; without the pinned ones
 	closed bool
 	left   chan struct{} // wakes admit when a connection has left
+
+	// note is told about connections that end before net/http has a request.
+	// It may not be nil.
+	note func(rejection)
 }
 
 const (
@@ -45,7 +52,9 @@ const (
 	examined = 16
 )
 
-func newConnLimit(max int) *connLimit { return &connLimit{max: max, left: make(chan struct{}, 1)} }
+func newConnLimit(max int, note func(rejection)) *connLimit {
+	return &connLimit{max: max, left: make(chan struct{}, 1), note: note}
+}
 
 // wrap returns l with the limit. Several listeners may share one limit.
 func (l *connLimit) wrap(inner net.Listener) net.Listener { return &limitedListener{inner, l} }
@@ -70,14 +79,47 @@ type conn struct {
 	entry     *list.Element // in limit.open; nil if the connection is pinned or closed
 	since     time.Time
 	firstRead atomic.Int64 // nanoseconds after since; 0 until the first bytes are read
+	header    headerFilter // used by Read only, which net/http does not call concurrently
 }
 
+// tlsHandshake is the first byte of a TLS connection (RFC 8446 §5.1). No HTTP
+// request begins with it.
+const tlsHandshake = 0x16
+
+// Read reads what headerFilter lets through. It goes on reading while that is
+// nothing; the deadline of the connection ends it.
 func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.firstRead.CompareAndSwap(0, int64(time.Since(c.since)))
+	for {
+		n, err := c.Conn.Read(b)
+		if n > 0 && c.firstRead.CompareAndSwap(0, max(1, int64(time.Since(c.since)))) &&
+			b[0] == tlsHandshake {
+			c.limit.note(rejection{http.StatusBadRequest, triedTLS, atCallback})
+		}
+		kept, ok := c.header.filter(b[:n])
+		if !ok {
+			return 0, c.tooLarge()
+		}
+		if kept > 0 || n == 0 || err != nil {
+			return kept, err
+		}
 	}
-	return n, err
+}
+
+// tooLarge answers a request that headerFilter refuses. net/http would call it
+// malformed. The rest of the request is read for a moment, because a browser that
+// is still sending would otherwise get a reset instead of the answer.
+func (c *conn) tooLarge() error {
+	status := http.StatusRequestHeaderFieldsTooLarge
+	c.limit.note(rejection{status, headersTooLarge, atCallback})
+	_ = c.Conn.SetDeadline(time.Now().Add(serving))
+	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"Connection: close\r\n\r\n%[2]s: %s\n", status, http.StatusText(status), noticeTooLarge)
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 8*maxSent))
+	// net/http says nothing more after such an error.
+	return &net.OpError{Op: "read", Net: "tcp", Err: net.ErrClosed}
 }
 
 // busy reports whether c may be about to get its answer. Bytes that have arrived

@@ -9,12 +9,14 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/peer"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -38,8 +40,9 @@ var (
 const (
 	// maxConns is the number of open connections.
 	maxConns = 512
-	// maxHeader is the number of bytes in the request line and the headers, and
-	// in a posted form.
+	// maxHeader is the number of bytes that are kept of the request line and the
+	// headers (see headerFilter), and of a posted form. All connections together
+	// hold at most maxConns × maxHeader = 8 MiB of headers.
 	maxHeader = 16 << 10
 	// readTimeout is the time for a request to arrive, and for a response to be
 	// written.
@@ -64,13 +67,15 @@ type Server struct {
 	ticket      string   // path of the ticket; unguessable
 	page        string   // path of the final page; unguessable
 	theme       *theme
-	patience    time.Duration // the constant, except in tests
+	patience    time.Duration                                // the constant, except in tests
+	owner       func(local, remote netip.AddrPort) peer.User // peer.Owner, except in tests
 
 	limit       *connLimit
 	http        *http.Server
 	done        sync.WaitGroup // of listeners and connections
 	redirecting sync.WaitGroup // of the response to the ticket, which Close does not cut off
 
+	notices  chan string   // one of each text, so that a sender never waits
 	visited  chan struct{} // closed when the ticket has been used
 	decided  chan struct{} // closed when response or err is set
 	finished chan struct{} // closed when ending is set
@@ -90,6 +95,8 @@ type Server struct {
 	err          error
 	ending       pageContent
 	lastRejected rejection
+	tickets      int             // how often the ticket has redirected
+	noticed      map[string]bool // the texts that were sent to notices
 }
 
 // Listen binds the listener and begins to serve. Until [Server.Start], every
@@ -105,6 +112,9 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:      cfg,
 		patience: patience,
+		owner:    peer.Owner,
+		noticed:  map[string]bool{},
+		notices:  make(chan string, maxNotices),
 		ticket:   "/" + rand.Text(),
 		page:     "/" + rand.Text(),
 		visited:  make(chan struct{}),
@@ -157,13 +167,13 @@ func (s *Server) setAddress(bound *net.TCPAddr, public *url.URL) {
 
 // serve answers requests on the listeners until Close.
 func (s *Server) serve(listeners []net.Listener) {
-	s.limit = newConnLimit(maxConns)
+	s.limit = newConnLimit(maxConns, s.note)
 	s.http = &http.Server{
 		Handler:                      http.HandlerFunc(s.handle),
 		DisableGeneralOptionsHandler: true, // so that handle also sees "OPTIONS *"
 		ReadHeaderTimeout:            readTimeout,
 		WriteTimeout:                 readTimeout,
-		MaxHeaderBytes:               maxHeader - 4096, // net/http allows 4096 more
+		MaxHeaderBytes:               maxHeader, // headerFilter refuses more, and says so
 		ErrorLog:                     log.New(io.Discard, "", 0),
 		ConnContext:                  withConn,
 		ConnState: func(_ net.Conn, state http.ConnState) {
@@ -186,8 +196,13 @@ func (s *Server) serve(listeners []net.Listener) {
 func (s *Server) RedirectURI() string { return s.redirectURI }
 
 // Start begins the sign-in and returns the ticket, the URL to open in the
-// browser. The ticket redirects once to authURL, which must be https, or http on
-// a loopback address. want says which response is accepted.
+// browser. The ticket redirects to authURL, which must be https, or http on a
+// loopback address. want says which response is accepted.
+//
+// The ticket works once. If the system says that the requests come from the user
+// of this process (Linux, Windows), it works five times, until a response is
+// accepted: a launcher or a link scanner may check the URL before the browser
+// gets it.
 //
 // If you print a URL for the user to open by hand, print authURL, which can be
 // opened more than once.
@@ -248,6 +263,16 @@ func (s *Server) Renew(authURL string) error {
 	s.authURL = u.String()
 	return nil
 }
+
+// Notices returns a channel of messages that the user should see while the
+// sign-in goes on. Each says, in one or two English sentences, why the browser may
+// not get any further and what to do: it tried https, its cookies are too large,
+// or an error came back without the state. A message contains nothing that was
+// received. Anyone on this computer can cause one, so it never ends the sign-in.
+//
+// Each message is sent once. The channel is never closed. Messages that nobody
+// receives are dropped with the Server.
+func (s *Server) Notices() <-chan string { return s.notices }
 
 // Visited returns a channel that is closed when a browser has used the ticket.
 // [Server.Renew] has no effect after that.

@@ -54,6 +54,7 @@ const (
 	pageWaiting                 // the tokens are still being requested
 	pageUsed                    // the ticket, or a response, for the second time
 	pageRefused                 // a request that was not accepted
+	pageStray                   // an error without the state
 )
 
 // pageContent is what one page says.
@@ -137,6 +138,7 @@ var icons = [...]string{
 	pageWaiting: `<path pathLength="1" d="M12 7v5.2l3.2 2"/>`,
 	pageUsed:    `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
 	pageRefused: `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
+	pageStray:   `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
 }
 
 // bodyClasses are the classes of page.css, by kind of page.
@@ -148,6 +150,7 @@ var bodyClasses = [...]string{
 	pageWaiting: "calm wait",
 	pageUsed:    "calm",
 	pageRefused: "calm",
+	pageStray:   "calm",
 }
 
 // render writes a page in the language that accept, an Accept-Language header,

@@ -149,6 +149,38 @@ const (
 	withState             // a request with the right state
 )
 
+// Reasons that a user can do something about while the sign-in waits.
+const (
+	errorWithoutState = "it has an error but no state, so that anyone could have sent it"
+	headersTooLarge   = "its headers were too large; " +
+		"delete the browser's cookies for 127.0.0.1 and localhost"
+	triedTLS = "it was https, and the listener has only http; " +
+		"turn off the browser's HTTPS-only mode for this address"
+)
+
+const noticeTooLarge = "The browser sends more cookies than a sign-in accepts. " +
+	"Delete its cookies for 127.0.0.1 and localhost, and try again."
+
+// maxNotices is the number of different messages that notice returns.
+const maxNotices = 3
+
+// notice returns the message for [Server.Notices] that goes with the reason of a
+// rejection, or "" if there is none.
+func notice(reason string) string {
+	switch reason {
+	case errorWithoutState:
+		return "An error came back without the state that ties it to this sign-in, " +
+			"so it was ignored. If the provider's page showed an error, cancel and sign in again; " +
+			"otherwise go on in the browser."
+	case headersTooLarge:
+		return noticeTooLarge
+	case triedTLS:
+		return "A browser tried https, but the sign-in's own page on this computer has only http. " +
+			"Turn off the browser's HTTPS-only mode for this address, or use another browser."
+	}
+	return ""
+}
+
 func bad(relevance int, reason string) rejection {
 	return rejection{http.StatusBadRequest, reason, relevance}
 }
@@ -166,6 +198,9 @@ func check(query string, want Expect) (params url.Values, wrongIssuer bool, rej 
 		return nil, false, bad(atCallback, "its parameters are malformed")
 	}
 	if rej := checkState(params["state"], want.State); rej.status != 0 {
+		if params.Get("state") == "" && params.Has("error") {
+			rej.reason = errorWithoutState
+		}
 		return nil, false, rej
 	}
 	if rej := checkForm(params); rej.status != 0 {

@@ -13,7 +13,7 @@ type texts struct {
 	app    string // stands for {app} if the program has no name
 	doneAs string // replaces said of pageDone if the user's name is known
 	foot   string
-	page   [pageRefused + 1]message
+	page   [pageStray + 1]message
 }
 
 // message is a heading, what happened, and what to do next.
@@ -43,6 +43,10 @@ var languages = [...]texts{
 			pageRefused: {"This request was not expected", "Nothing was changed.",
 				"If you are signing in, go on in the window of your provider, or start again " +
 					"from {app}."},
+			pageStray: {"An error came back",
+				"It does not say which sign-in it belongs to, so nothing was changed.",
+				"If your provider showed an error, return to {app}, cancel there, and sign in " +
+					"again. Otherwise go on in the window of your provider."},
 		},
 	},
 	{
@@ -69,6 +73,11 @@ var languages = [...]texts{
 			pageRefused: {"Diese Anfrage wurde nicht erwartet", "Es wurde nichts geändert.",
 				"Falls Sie sich gerade anmelden, fahren Sie im Fenster Ihres Anbieters fort, " +
 					"oder beginnen Sie in {app} von vorn."},
+			pageStray: {"Ein Fehler wurde gemeldet",
+				"Er nennt nicht die Anmeldung, zu der er gehört. Es wurde nichts geändert.",
+				"Falls Ihr Anbieter einen Fehler gezeigt hat, kehren Sie zu {app} zurück, brechen " +
+					"Sie dort ab und melden Sie sich erneut an. Fahren Sie sonst im Fenster Ihres " +
+					"Anbieters fort."},
 		},
 	},
 	{
@@ -93,6 +102,10 @@ var languages = [...]texts{
 			pageRefused: {"Solicitud inesperada", "No se ha cambiado nada.",
 				"Si está iniciando sesión, continúe en la ventana de su proveedor o empiece de " +
 					"nuevo desde {app}."},
+			pageStray: {"Se ha recibido un error",
+				"No indica a qué inicio de sesión pertenece. No se ha cambiado nada.",
+				"Si su proveedor mostró un error, vuelva a {app}, cancele allí e inicie sesión de " +
+					"nuevo. Si no, continúe en la ventana de su proveedor."},
 		},
 	},
 	{
@@ -116,6 +129,10 @@ var languages = [...]texts{
 			pageRefused: {"Cette requête n’était pas attendue", "Rien n’a été modifié.",
 				"Si vous êtes en train de vous connecter, continuez dans la fenêtre de votre " +
 					"fournisseur, ou recommencez à partir de {app}."},
+			pageStray: {"Une erreur a été reçue",
+				"Elle n’indique pas à quelle connexion elle appartient. Rien n’a été modifié.",
+				"Si votre fournisseur a affiché une erreur, revenez à {app}, annulez et " +
+					"connectez-vous de nouveau. Sinon, continuez dans la fenêtre de votre fournisseur."},
 		},
 	},
 	{
@@ -134,6 +151,9 @@ var languages = [...]texts{
 				"{app}に戻ってください。サインインできていない場合は、最初からやり直してください。"},
 			pageRefused: {"予期しないリクエストです", "何も変更されていません。",
 				"サインイン中の場合は、プロバイダーのウィンドウで続けるか、{app}からやり直してください。"},
+			pageStray: {"エラーが返されました", "どのサインインのエラーか示されていないため、何も変更されていません。",
+				"プロバイダーがエラーを表示した場合は、{app}に戻って中止し、もう一度サインインしてください。" +
+					"それ以外の場合は、プロバイダーのウィンドウで続けてください。"},
 		},
 	},
 	{
@@ -148,6 +168,8 @@ var languages = [...]texts{
 			pageWaiting: {"请稍候", "正在完成{app}的登录。", "此页面会自动更新。"},
 			pageUsed:    {"此链接已使用过", "登录链接只能使用一次。", "请返回{app}。如果尚未登录，请重新开始。"},
 			pageRefused: {"意外的请求", "未作任何更改。", "如果您正在登录，请在提供方的窗口中继续，或从{app}重新开始。"},
+			pageStray: {"收到了一个错误", "该错误未注明属于哪次登录，因此未作任何更改。",
+				"如果提供方显示了错误，请返回{app}，取消后重新登录。否则请在提供方的窗口中继续。"},
 		},
 	},
 }

@@ -28,7 +28,7 @@ func (l *login) satisfying(ctx context.Context, started time.Time) (*Session, er
 	}
 	s := l.client.session(l.account, "", nil)
 	g := l.account.Grant()
-	if g == nil || l.account.Ended() || l.account.NeedsIDToken() || !l.opts.satisfiedBy(g, started) {
+	if g == nil || l.account.Ended() || l.account.NeedsLogin() || !l.opts.satisfiedBy(g, started) {
 		return nil, nil
 	}
 	if l.account.Doubted() { // perhaps the provider has come to its senses

@@ -145,11 +145,11 @@ func TestEndpointsAreChecked(t *testing.T) {
 		Token:         "https://github.com/t",
 	}
 	for want, change := range map[string]func(*oauthclient.Config){
-		"Config.Endpoints.Token":      func(c *oauthclient.Config) { c.Endpoints.Token = "" },
-		"Config.Endpoints.EndSession": func(c *oauthclient.Config) { c.Endpoints.EndSession = "http://github.com/e" },
-		"Config.Endpoints.JWKS":       func(c *oauthclient.Config) { c.Endpoints.JWKS = "file:///etc/passwd" },
+		"Config.Endpoints.Token":       func(c *oauthclient.Config) { c.Endpoints.Token = "" },
+		"Config.Endpoints.EndSession":  func(c *oauthclient.Config) { c.Endpoints.EndSession = "http://github.com/e" },
+		"Config.Endpoints.JWKS":        func(c *oauthclient.Config) { c.Endpoints.JWKS = "file:///etc/passwd" },
 		"Config.Issuer: it is missing": func(c *oauthclient.Config) { c.Endpoints.Issuer = "" },
-		"differ":                      func(c *oauthclient.Config) { c.Issuer = "https://gitlab.com" },
+		"differ":                       func(c *oauthclient.Config) { c.Issuer = "https://gitlab.com" },
 	} {
 		e := good
 		cfg := oauthclient.Config{ClientID: "cli", Endpoints: &e, Store: &tokenstore.Memory{}}

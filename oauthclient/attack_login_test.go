@@ -105,7 +105,7 @@ func TestS1S4S67Launcher(t *testing.T) {
 	require.Equal(t, "127.0.0.1", u.Hostname())
 }
 
-// S4, S20, S21: the way of a browser through a whole login. The ticket works once; the last page has no parameters; it says what
+// S4, S20, S21: the way of a browser through a whole login. The ticket works a few times; the last page has no parameters; it says what
 // came of the login, which is known only after the exchange and its checks.
 func TestS4S20S21TheWayOfTheBrowser(t *testing.T) {
 	for name, fails := range map[string]bool{"signed in": false, "token endpoint refuses": true} {
@@ -133,9 +133,11 @@ func TestS4S20S21TheWayOfTheBrowser(t *testing.T) {
 						return
 					}
 					resp.Body.Close()
-					if again, err := once.Get(ticket); err == nil {
-						v.second = again.StatusCode
-						again.Body.Close()
+					for range 5 { // the same user may repeat it a few times
+						if again, err := once.Get(ticket); err == nil {
+							v.second = again.StatusCode
+							again.Body.Close()
+						}
 					}
 					v.way, v.page = visit(t, resp.Header.Get("Location"))
 					seen <- v
@@ -145,7 +147,7 @@ func TestS4S20S21TheWayOfTheBrowser(t *testing.T) {
 			c := newClient(t, h.cfg)
 			_, err := c.Login(t.Context(), nil)
 			v := <-seen
-			require.Equal(t, http.StatusGone, v.second, "the ticket, used twice")
+			require.Equal(t, http.StatusGone, v.second, "the ticket, used too often")
 			last, perr := url.Parse(v.way[len(v.way)-1])
 			require.NoError(t, perr)
 			require.Empty(t, last.RawQuery, "S20")

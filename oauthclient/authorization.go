@@ -43,7 +43,7 @@ func (l *login) newTransaction(redirectURI string) (*transaction, error) {
 	t := &transaction{
 		provider: l.provider, identity: l.identity, redirectURI: redirectURI,
 		state: random(), verifier: pkce.New(), formPost: cfg.Loopback.FormPost,
-		openID: slices.Contains(l.scopes, "openid"), scopes: l.scopes, resources: cfg.Resources,
+		openID: slices.Contains(l.scopes, "openid"), scopes: l.scopes, resources: l.resources,
 		acrValues: slices.Clone(opts.ACRValues), maxAge: max(opts.MaxAge, 0), hasMaxAge: opts.MaxAge != 0,
 		params: url.Values{}, started: time.Now(),
 	}

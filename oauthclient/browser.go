@@ -149,6 +149,7 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 	c.working.Go(func() { b.login.provider.warm(ctx) })
 	c.cfg.UI.progress(StepUser)
 	c.working.Go(func() { b.show(prompting, cancel) })
+	c.working.Go(func() { b.pass(prompting) })
 	confirmed := make(chan *oauth.TokenResponse, 1)
 	if b.device != nil {
 		c.working.Go(func() { b.pollBeside(prompting, cancel, confirmed) })
@@ -205,6 +206,22 @@ func (b *browserPrompt) show(prompting context.Context, cancel context.CancelCau
 	}
 	if c.cfg.UI.Instruct != nil && prompting.Err() == nil {
 		b.instruct(prompting, cancel, do)
+	}
+}
+
+// pass passes the listener's messages on to the log and to the user.
+func (b *browserPrompt) pass(prompting context.Context) {
+	c := b.login.client
+	for {
+		select {
+		case <-prompting.Done():
+			return
+		case message := <-b.server.Notices():
+			c.log.Warn("a request of the browser was refused", "why", message)
+			if c.cfg.UI.Notice != nil {
+				c.cfg.UI.Notice(message)
+			}
+		}
 	}
 }
 

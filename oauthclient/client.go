@@ -32,7 +32,8 @@ type Client struct {
 	rejected  rejections // tokens that an API rejected when they were new
 
 	mu        sync.Mutex
-	listeners []chan struct{} // see release
+	listeners []chan struct{}                      // see release
+	leaving   map[*session.Account][]chan struct{} // see logoutEnded
 	closed    bool
 
 	life      context.Context // ends a while after Close, with whatever still waits

@@ -96,7 +96,7 @@ func (e *Error) Error() string {
 // hint returns what the user can do next. "": nothing in particular.
 func (e *Error) hint() string {
 	switch e.Code {
-	case "access_denied":
+	case "access_denied", "authorization_declined":
 		return "the sign-in was refused; " +
 			"try again and allow it, or ask the provider's administrator"
 	case "invalid_grant", "bad_refresh_token", "login_required", "interaction_required",
@@ -139,7 +139,8 @@ func (e *Error) Is(target error) bool {
 			return e.Endpoint != "token"
 		}
 	case ErrAccessDenied:
-		return e.Code == "access_denied"
+		// The second is Entra's and ForgeRock's, in the device flow.
+		return e.Code == "access_denied" || e.Code == "authorization_declined"
 	case ErrStepUp:
 		return e.Code == "insufficient_user_authentication" || // RFC 9470 §3
 			e.Code == "unmet_authentication_requirements" // OpenID Connect

@@ -64,7 +64,7 @@ func TestKeychainPromptDismissed(t *testing.T) {
 	s.StopKeyring()
 	s.StartKeyring(realparts.Locked)
 	prompts := make(chan struct{}, 100)
-	s.DismissPrompts(func() { prompts <- struct{}{} })
+	dismissPrompts(t, s, func() { prompts <- struct{}{} })
 	harmed(t, as, c, session, tokenstore.ErrLocked)
 	require.NotEmpty(t, prompts)
 	s.StopKeyring()
@@ -80,7 +80,7 @@ func TestBusKilledUnderThePrompt(t *testing.T) {
 	s.StartKeyring(realparts.Locked)
 	shown, away := make(chan struct{}, 100), make(chan struct{})
 	defer close(away)
-	s.DismissPrompts(func() {
+	dismissPrompts(t, s, func() {
 		shown <- struct{}{}
 		<-away
 	})

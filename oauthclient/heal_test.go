@@ -502,3 +502,184 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	return l.w.Write(p)
 }
+
+// However often an account is signed out, the next login's tokens are handed out.
+func TestLoginAfterSeveralLogouts(t *testing.T) {
+	c, _ := signIn(t, oauthtest.NewServer(t, nil), nil)
+	for range 3 {
+		require.NoError(t, c.Logout(t.Context(), "", nil))
+	}
+	s, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = s.Token(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Claims(&struct{}{}))
+}
+
+// A provider that refuses one narrowed token in words of its own says nothing about
+// the session.
+func TestNarrowedRefusalInOtherWords(t *testing.T) {
+	var b bentRefresh
+	server := oauthtest.NewServer(t, b.options())
+	_, s := signIn(t, server, nil)
+	consent := bentAnswer(400, "application/json", `{"error":"interaction_required"}`)
+	b.set(func(w http.ResponseWriter, r *http.Request, scope string) bool {
+		return scope == "email" && consent(w, r, scope)
+	})
+	narrow := s.For("", "email")
+	for range 2 {
+		_, err := narrow.Token(t.Context())
+		require.Error(t, err)
+		require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
+		time.Sleep(3200 * time.Millisecond)
+	}
+	require.NoError(t, s.Refresh(t.Context()))
+}
+
+// The handle of a user whose account now belongs to another sends nothing.
+func TestOldHandleRefreshesNobodyElse(t *testing.T) {
+	as, cfg := authServer(t, authserver.Config{})
+	c := newClient(t, cfg)
+	alice, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	as.SetAutoUser("bob")
+	_, err = c.Login(t.Context(), &oauthclient.LoginOptions{ReplaceUser: true})
+	require.NoError(t, err)
+	before := as.Requests(authserver.Token)
+	require.ErrorIs(t, alice.Refresh(t.Context()), oauthclient.ErrAccountMismatch)
+	_, err = alice.For("", "openid").Token(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrAccountMismatch)
+	require.Equal(t, before, as.Requests(authserver.Token))
+}
+
+// A logout that goes on in the background does not delete what a later login stores.
+func TestBackgroundLogoutLeavesTheNextLogin(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	store := &lateLock{Memory: memoryOf(cfg), release: make(chan struct{})}
+	cfg.Store = store
+	c := newClient(t, cfg)
+	_, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	store.late.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.Logout(ctx, "", nil), context.DeadlineExceeded)
+	login := make(chan error, 1)
+	go func() {
+		_, err := c.Login(t.Context(), nil)
+		login <- err
+	}()
+	time.Sleep(300 * time.Millisecond) // long enough to sign in
+	close(store.release)
+	require.NoError(t, <-login)
+	time.Sleep(300 * time.Millisecond) // long enough to delete
+	_, err = newClient(t, cfg).Session(t.Context(), "")
+	require.NoError(t, err)
+}
+
+// lateLock is a store of which one Lock is late, as if another process were first.
+type lateLock struct {
+	*tokenstore.Memory
+	late    atomic.Bool
+	release chan struct{}
+}
+
+func (l *lateLock) Lock(ctx context.Context, key string) (context.Context, func() error, error) {
+	if l.late.CompareAndSwap(true, false) {
+		<-l.release
+	}
+	return l.Memory.Lock(ctx, key)
+}
+
+// A long Retry-After does not keep a process from what another one has stored.
+func TestPauseAdoptsAnothersLogin(t *testing.T) {
+	var b bentRefresh
+	o := b.options()
+	o.TokenLifetime = 2 * time.Second
+	server := oauthtest.NewServer(t, o)
+	cfg := server.Config()
+	one, two := newClient(t, cfg), newClient(t, cfg)
+	s, err := one.Login(t.Context(), nil)
+	require.NoError(t, err)
+	b.set(func(w http.ResponseWriter, _ *http.Request, _ string) bool {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(429)
+		return true
+	})
+	time.Sleep(2100 * time.Millisecond)
+	for range 3 {
+		_, err = s.Token(t.Context())
+		require.Error(t, err)
+	}
+	require.EqualValues(t, 1, b.sent.Load())
+	time.Sleep(6 * time.Second)
+	_, err = two.Login(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = s.Token(t.Context())
+	require.NoError(t, err)
+}
+
+// damagedRegistration is a store that calls the kept registration damaged.
+type damagedRegistration struct {
+	*tokenstore.Memory
+	damaged bool
+}
+
+func (d *damagedRegistration) Get(ctx context.Context, key string) ([]byte, error) {
+	if d.damaged && strings.HasPrefix(key, "c1.") {
+		return nil, tokenstore.ErrDamaged
+	}
+	return d.Memory.Get(ctx, key)
+}
+
+// A kept registration that cannot be read is made anew.
+func TestDamagedRegistrationIsMadeAnew(t *testing.T) {
+	cfg := oauthtest.NewServer(t, nil).Config()
+	cfg.ClientID, cfg.Registration = "", &oauthclient.Registration{ClientName: "One"}
+	store := &damagedRegistration{Memory: memoryOf(cfg)}
+	cfg.Store = store
+	c := newClient(t, cfg)
+	_, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	store.damaged = true
+	_, err = c.Login(t.Context(), nil)
+	require.NoError(t, err)
+}
+
+// A session without a refresh token that is said to need a login gets one.
+func TestNoRefreshTokenIsPrompted(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	cfg.Scopes = []string{"openid"}
+	opened := counted(&cfg)
+	c := newClient(t, cfg)
+	s, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired)
+	_, err = c.SessionOrLogin(t.Context(), nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, opened.Load())
+}
+
+// A login that a refused token called for is tried at once, and not after the pause
+// that the refusal brought.
+func TestLoginEndsPauses(t *testing.T) {
+	var b bentRefresh
+	server := oauthtest.NewServer(t, b.options())
+	c, s := signIn(t, server, nil)
+	consent := bentAnswer(400, "application/json", `{"error":"invalid_grant"}`)
+	b.set(func(w http.ResponseWriter, r *http.Request, scope string) bool {
+		return scope == "email" && consent(w, r, scope)
+	})
+	_, err := s.For("", "email").Token(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrStepUp)
+	b.set(bentAnswer(403, "text/html", "<html>Please pay</html>"))
+	require.Error(t, s.Refresh(t.Context()))
+	b.set(func(http.ResponseWriter, *http.Request, string) bool { return false })
+	s, err = c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Refresh(t.Context()))
+	_, err = s.For("", "email").Token(t.Context())
+	require.NoError(t, err)
+}

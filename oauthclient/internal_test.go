@@ -77,3 +77,11 @@ func TestYesterdaysMetadata(t *testing.T) {
 		require.NoError(t, c.Close())
 	})
 }
+
+// A resource that names another issuer than before wants a new login, and no other
+// account.
+func TestAnotherIssuerIsNoOtherUser(t *testing.T) {
+	before := &session.Grant{Issuer: "https://one.example", Subject: "1"}
+	require.False(t, anotherUser(before, &session.Grant{Issuer: "https://two.example", Subject: "a"}))
+	require.True(t, anotherUser(before, &session.Grant{Issuer: "https://one.example", Subject: "2"}))
+}

@@ -84,7 +84,10 @@ func faults(sets ...map[string]fault) map[string]fault {
 }
 
 func tokenFaults() map[string]fault {
-	return faults(jsonFaults(), memberFaults([]string{"access_token", "token_type"}, map[string]any{
+	twice := func(a *lyingReply) {
+		a.Body = append([]byte(`{"token_type":"Bearer",`), bytes.TrimSpace(a.Body)[1:]...)
+	}
+	return faults(jsonFaults(), map[string]fault{"token_type twice": twice}, memberFaults([]string{"access_token"}, map[string]any{
 		"access_token": 7, "token_type": []string{"Bearer"}, "refresh_token": map[string]any{}, "id_token": 7,
 		"expires_in": "soon", "scope": 7,
 	}))

@@ -131,11 +131,12 @@ type login struct {
 	started time.Time
 
 	// discover fills in these.
-	provider *provider
-	identity identity
-	scopes   []string
-	dpop     bool
-	before   *session.Grant // the session that the account has; nil: none
+	provider  *provider
+	identity  identity
+	scopes    []string
+	dpop      bool
+	resources []string       // as the transaction names them
+	before    *session.Grant // the session that the account has; nil: none
 }
 
 // alone runs the login under the login lock, unless another process's login has just
@@ -197,7 +198,7 @@ func (l *login) run(ctx context.Context) (*Session, error) {
 		return nil, err
 	}
 	answer.tell(g.Username, nil) // only now does the page say "signed in"
-	return l.client.session(l.account, "", nil), nil
+	return &Session{client: l.client, account: l.account, slot: l.account.SlotOf(g)}, nil
 }
 
 // discover finds out everything that is known before the user is prompted: the
@@ -205,6 +206,9 @@ func (l *login) run(ctx context.Context) (*Session, error) {
 func (l *login) discover(ctx context.Context) error {
 	c := l.client
 	c.cfg.UI.progress(StepDiscover)
+	if err := c.logoutEnded(ctx, l.account); err != nil {
+		return err
+	}
 	t, err := c.providers.target(ctx, &l.opts)
 	if err != nil {
 		return err
@@ -224,7 +228,7 @@ func (l *login) discover(ctx context.Context) error {
 			return failure(err)
 		}
 	}
-	l.before, l.dpop = seen.Grant, t.dpop
+	l.before, l.dpop, l.resources = seen.Grant, t.dpop, t.resources
 	if l.identity, err = l.provider.identify(ctx, c.store, t.dpop, seen.ForgottenClient); err != nil {
 		return err
 	}
@@ -289,6 +293,7 @@ func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
 // tokens are revoked on a best-effort basis.
 func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenResponse) (*session.Grant, error) {
 	cfg := &l.client.cfg
+	l.provider.logDeviations(l.provider.issuer, resp)
 	var key wire.Secret
 	if !t.key.IsZero() {
 		var err error
@@ -299,7 +304,8 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 	g := &session.Grant{
 		Realm: cfg.realm(), Party: cfg.party(), Account: l.account.Name,
 		Issuer: l.provider.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
-		Scopes: resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
+		ClientAuth: t.identity.method,
+		Scopes:     resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
 		Tokens:  []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
 		DPoPKey: key,
 	}
@@ -348,9 +354,10 @@ func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, er
 		}
 		return nil, failure(err)
 	}
-	l.account.Stored(stored)
+	l.account.SignedIn(stored)
 	l.client.log.Info("a user signed in", "event", "login", "account", l.account.Name, "issuer", stored.Issuer)
-	if anotherUser(l.before, g) { // nobody will use the earlier session again
+	moved := l.before != nil && l.before.Subject != "" && g.Subject != "" && l.before.Issuer != g.Issuer
+	if moved || anotherUser(l.before, g) { // nobody will use the earlier session again
 		l.client.working.Go(func() { l.discard(context.WithoutCancel(ctx), l.before) })
 	}
 	return stored, nil
@@ -394,10 +401,11 @@ func (l *login) discard(ctx context.Context, g *session.Grant) {
 	l.provider.discard(ctx, g)
 }
 
-// anotherUser reports two grants of different users, if both are known.
+// anotherUser reports two grants of different users, if both are known. An issuer that
+// is learned from a resource may change: that is a new login, and no other user.
 func anotherUser(prev, g *session.Grant) bool {
 	return prev != nil && prev.Subject != "" && g.Subject != "" &&
-		(prev.Issuer != g.Issuer || prev.Subject != g.Subject)
+		prev.Issuer == g.Issuer && prev.Subject != g.Subject
 }
 
 func describeUser(g *session.Grant) string {

@@ -286,9 +286,9 @@ func TestS79NothingBeforeTheChecks(t *testing.T) {
 			raw := m["id_token"].(string)
 			m["id_token"] = raw[:len(raw)-8] + "AAAAAAAA"
 		},
-		"no access_token": func(m map[string]any) { delete(m, "access_token") },
-		"no token_type":   func(m map[string]any) { delete(m, "token_type") },
-		"mac token":       func(m map[string]any) { m["token_type"] = "mac" },
+		"no access_token":   func(m map[string]any) { delete(m, "access_token") },
+		"token_type a list": func(m map[string]any) { m["token_type"] = []string{"Bearer"} },
+		"mac token":         func(m map[string]any) { m["token_type"] = "mac" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := oauthtest.NewServer(t, &oauthtest.Options{Misbehave: func(endpoint string, next http.Handler) http.Handler {

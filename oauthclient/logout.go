@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
@@ -82,8 +83,20 @@ const deleteWait = 2 * time.Second
 // on in the background, under the lock, and the error says so.
 func (c *Client) deleteSession(ctx context.Context, a *session.Account) (notRevoked, err error) {
 	type ended struct{ notRevoked, err error }
-	done := make(chan ended, 1)
+	done, gone := make(chan ended, 1), make(chan struct{})
+	c.mu.Lock()
+	if c.leaving == nil {
+		c.leaving = map[*session.Account][]chan struct{}{}
+	}
+	c.leaving[a] = append(c.leaving[a], gone)
+	c.mu.Unlock()
 	c.working.Go(func() {
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.leaving[a] = slices.DeleteFunc(c.leaving[a], func(g chan struct{}) bool { return g == gone })
+			close(gone)
+		}()
 		var e ended
 		e.notRevoked, e.err = c.keeper.Logout(c.life, ctx, a.Key, a.Drop)
 		done <- e
@@ -102,9 +115,25 @@ func (c *Client) deleteSession(ctx context.Context, a *session.Account) (notRevo
 	if e.err != nil {
 		return nil, fmt.Errorf("the session%s was not deleted: %w", quoted(a.Name), e.err)
 	}
-	a.Drop()
 	c.log.Info("the session was signed out", "event", "logout", "account", a.Name, "revoked", e.notRevoked == nil)
 	return e.notRevoked, nil
+}
+
+// logoutEnded waits until every logout of a that has begun in this client has ended:
+// one that still waits for the refresh lock would delete what a login stores
+// meanwhile.
+func (c *Client) logoutEnded(ctx context.Context, a *session.Account) error {
+	c.mu.Lock()
+	begun := slices.Clone(c.leaving[a])
+	c.mu.Unlock()
+	for _, gone := range begun {
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return fmt.Errorf("the session%s is still being signed out: %w", quoted(a.Name), ctx.Err())
+		}
+	}
+	return nil
 }
 
 // signOut is the browser's part of a logout.

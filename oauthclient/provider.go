@@ -67,6 +67,13 @@ func (p *provider) redeem(ctx context.Context, t *transaction, code string) (*oa
 	return resp, nil
 }
 
+// logDeviations logs how a token response bends the specification.
+func (ps *providers) logDeviations(issuer string, resp *oauth.TokenResponse) {
+	for _, d := range resp.Deviations {
+		ps.log.Info("the token response deviates from the specification", "issuer", issuer, "deviation", d)
+	}
+}
+
 // refresh sends g's refresh token for s (RFC 6749 §6), and returns the grant to
 // store. It is session.Accounts.Send.
 func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.Slot) (*session.Grant, error) {
@@ -91,6 +98,11 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	switch {
 	case s.Resource != "":
 		form.Set("resource", s.Resource)
+		for _, r := range g.Resources { // as the login spelled it
+			if oauth.SameIdentifier(r, s.Resource) {
+				form.Set("resource", r)
+			}
+		}
 	case len(g.Resources) > 0:
 		form["resource"] = g.Resources
 	}
@@ -104,6 +116,7 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	}
 	resp, err := oauth.RequestToken(ctx, p.fetch, p.request(ps.cfg.identityOf(g), p.doc.TokenEndpoint, form, key))
 	if err == nil {
+		ps.logDeviations(g.Issuer, resp)
 		return g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime)), nil
 	}
 	failed := session.Classify(err, g.ClientID, ps.cfg.registered(g.ClientID))

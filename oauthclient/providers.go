@@ -110,7 +110,14 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 		if err != nil {
 			return nil, fmt.Errorf("the provider's metadata: %w", err)
 		}
-		next.doc = doc
+		next.doc, next.issuer = doc, doc.Issuer
+		for _, what := range doc.Ignored {
+			ps.log.Warn("a member of the provider's metadata is ignored", "issuer", issuer, "member", what)
+		}
+		if doc.Issuer != issuer {
+			ps.log.Info("the resource spells its authorization server otherwise than that does itself",
+				"resource", issuer, "issuer", doc.Issuer)
+		}
 	}
 	switch {
 	case before != nil && before.doc.JWKSURI == next.doc.JWKSURI:

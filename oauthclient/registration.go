@@ -21,12 +21,14 @@ type identity struct {
 	id     string
 	auth   oauth.ClientAuth
 	secret wire.Secret // of a client that registered itself; zero: none
+	method string      // how secret is sent; "": as the metadata say
 }
 
 // identityOf is the client as which g was obtained.
 func (c *Config) identityOf(g *session.Grant) identity {
 	if !g.ClientSecret.IsZero() {
-		return identity{g.ClientID, oauth.ClientSecret(g.ClientSecret.Reveal()), g.ClientSecret}
+		auth := oauth.RegisteredSecret(g.ClientSecret.Reveal(), g.ClientAuth)
+		return identity{g.ClientID, auth, g.ClientSecret, g.ClientAuth}
 	}
 	return identity{id: g.ClientID, auth: c.ClientAuth.method}
 }
@@ -68,10 +70,13 @@ func (p *provider) keptClient(
 	ctx context.Context, store tokenstore.Store, req oauth.RegistrationRequest,
 ) (*oauth.RegisteredClient, error) {
 	data, err := store.Get(ctx, registrationKey(p.issuer, p.cfg.party()))
-	if errors.Is(err, tokenstore.ErrNotFound) {
+	switch {
+	case errors.Is(err, tokenstore.ErrNotFound):
 		return nil, nil
-	}
-	if err != nil {
+	case errors.Is(err, tokenstore.ErrDamaged): // or nobody could sign in any more
+		p.log.Warn("the kept registration cannot be read; the client registers anew", "issuer", p.issuer, "err", err)
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	kept, err := oauth.LoadClient(data, p.issuer, req)
@@ -165,11 +170,21 @@ func (c *Client) ForgetRegistration(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key := registrationKey(t.issuer, c.cfg.party())
-	if err := c.store.Delete(ctx, key); err != nil {
-		return fmt.Errorf("the registration was not deleted: %w", err)
+	// A resource may spell the issuer with a slash that the provider does not write.
+	bare := strings.TrimSuffix(t.issuer, "/")
+	for _, issuer := range []string{t.issuer, bare, bare + "/"} {
+		if !oauth.SameIdentifier(issuer, t.issuer) {
+			continue
+		}
+		key := registrationKey(issuer, c.cfg.party())
+		if err := c.store.Delete(ctx, key); err != nil {
+			return fmt.Errorf("the registration was not deleted: %w", err)
+		}
+		if err := c.store.Delete(ctx, key+doubtSuffix); err != nil {
+			return err
+		}
 	}
-	return c.store.Delete(ctx, key+doubtSuffix)
+	return nil
 }
 
 // registrationRequest describes the program to the provider.
@@ -177,6 +192,7 @@ func (p *provider) registrationRequest(dpop bool) oauth.RegistrationRequest {
 	r := p.cfg.Registration
 	req := oauth.RegistrationRequest{
 		RedirectURIs: p.cfg.redirectURIs(), Scope: strings.Join(p.cfg.Scopes, " "), DPoP: dpop,
+		Offered:    p.doc.TokenEndpointAuthMethodsSupported,
 		ClientName: r.ClientName, ClientURI: r.ClientURI, LogoURI: r.LogoURI,
 		SoftwareID: r.SoftwareID, SoftwareVersion: r.SoftwareVersion, Extra: r.Extra,
 		GrantTypes: []string{"authorization_code", "refresh_token"},
@@ -200,13 +216,22 @@ func (p *provider) register(ctx context.Context, req oauth.RegistrationRequest) 
 	if err != nil {
 		return nil, fromEndpoint("registration", err)
 	}
+	if len(client.Dropped) > 0 {
+		p.log.Warn("the provider registered only some of the redirect URIs",
+			"issuer", p.issuer, "missing", client.Dropped)
+	}
+	if client.AuthMethod != oauth.AuthNone {
+		p.log.Info("the provider registered the program with an authentication that was not asked for",
+			"issuer", p.issuer, "token_endpoint_auth_method", client.AuthMethod)
+	}
 	return client, nil
 }
 
 func registered(client *oauth.RegisteredClient) identity {
 	id := identity{id: client.ID}
 	if !client.Secret.IsZero() {
-		id.secret, id.auth = client.Secret, oauth.ClientSecret(client.Secret.Reveal())
+		id.secret, id.method = client.Secret, client.AuthMethod
+		id.auth = oauth.RegisteredSecret(client.Secret.Reveal(), client.AuthMethod)
 	}
 	return id
 }

@@ -12,14 +12,16 @@ import (
 // target is what a login is for.
 type target struct {
 	issuer string
-	scopes []string // as the program asks, or as the resource names them
-	dpop   bool
+	// resources are Config.Resources. The first one is spelled as it names itself.
+	resources []string
+	scopes    []string // as the program asks, or as the resource names them
+	dpop      bool
 }
 
 // target finds out which issuer a new login goes to, and what the resource wants of
 // it (RFC 9728).
 func (ps *providers) target(ctx context.Context, o *LoginOptions) (target, error) {
-	t := target{issuer: ps.cfg.issuer(), scopes: ps.cfg.Scopes, dpop: ps.cfg.DPoP}
+	t := target{issuer: ps.cfg.issuer(), scopes: ps.cfg.Scopes, dpop: ps.cfg.DPoP, resources: ps.cfg.Resources}
 	if len(ps.cfg.Resources) == 0 {
 		return t, nil
 	}
@@ -31,6 +33,10 @@ func (ps *providers) target(ctx context.Context, o *LoginOptions) (target, error
 		}
 		return t, err
 	}
+	if own := doc.Resource; own != t.resources[0] && oauth.SameIdentifier(own, t.resources[0]) {
+		ps.log.Info("the resource names itself otherwise than the program does", "resource", own)
+		t.resources = append([]string{own}, t.resources[1:]...)
+	}
 	t.dpop = t.dpop || doc.DPoPBoundAccessTokensRequired
 	if t.issuer == "" {
 		if len(doc.AuthorizationServers) == 0 {
@@ -38,7 +44,8 @@ func (ps *providers) target(ctx context.Context, o *LoginOptions) (target, error
 		}
 		t.issuer = doc.AuthorizationServers[0]
 	}
-	if t.scopes == nil && len(o.Scopes) == 0 && slices.Contains(doc.AuthorizationServers, t.issuer) {
+	ours := func(issuer string) bool { return oauth.SameIdentifier(issuer, t.issuer) }
+	if t.scopes == nil && len(o.Scopes) == 0 && slices.ContainsFunc(doc.AuthorizationServers, ours) {
 		t.scopes = doc.ScopesSupported
 	}
 	return t, nil

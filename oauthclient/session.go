@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/oidc"
 	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -50,7 +51,7 @@ func (s *Session) Account() Account {
 		}
 	}
 	a := s.client.describe(g.Row())
-	a.LoginRequired = a.LoginRequired || s.account.Ended()
+	a.LoginRequired = a.LoginRequired || s.account.Ended() || s.account.Doubted()
 	return a
 }
 
@@ -120,7 +121,11 @@ func (s *Session) Refresh(ctx context.Context) error {
 
 // refreshAfter returns when there is a token of a generation above after.
 func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
-	return failure(s.account.Refresh(ctx, s.slot, after))
+	err := s.account.Refresh(ctx, s.slot, after)
+	if errors.Is(err, session.ErrNoRefreshToken) {
+		s.account.NeedLogin() // though the access token may be good for a while
+	}
+	return failure(err)
 }
 
 // For returns the same login's session with tokens for one of Config.Resources (RFC
@@ -144,7 +149,7 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 			return impossible(notGranted("scope", sc))
 		}
 	}
-	if g := a.Grant(); g != nil && slices.Equal(g.Resources, []string{resource}) {
+	if g := a.Grant(); g != nil && len(g.Resources) == 1 && oauth.SameIdentifier(g.Resources[0], resource) {
 		resource = "" // the login's own tokens are for it, and no refresh is needed to get one
 	}
 	scopes = slices.Clone(scopes)
@@ -188,7 +193,7 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}
 		if idTokenIsLast(g, end) {
-			if g.IDTokenRejected && s.account.FirstRejection(g.Generation) {
+			if g.IDTokenRejected && s.account.FirstRejection(g) {
 				return "", time.Time{}, invalid("the provider's new ID token failed a check; " +
 					"check this machine's clock and try again in a minute")
 			}
@@ -197,12 +202,12 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		whole := s.like("", nil) // a token for less may come without one
 		if err := whole.refreshAfter(ctx, g.Generation); err != nil {
 			if errors.Is(err, ErrLoginRequired) {
-				s.account.IDTokenEnded()
+				s.account.NeedLogin()
 			}
 			return "", time.Time{}, err
 		}
 	}
-	s.account.IDTokenEnded()
+	s.account.NeedLogin()
 	return "", time.Time{}, &loginRequired{
 		why: "the ID token has expired, and the provider gives none at a refresh", kind: ErrSessionExpired,
 	}

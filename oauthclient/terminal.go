@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -21,16 +22,24 @@ import (
 // nothing is read. A read that still waits when the login ends consumes one more
 // line of r.
 //
+// If r is an *os.File that is a terminal (on Unix), lines longer than the terminal
+// itself can hold are read whole. The terminal's mode is changed during a read and
+// restored after it, also if a signal ends the process.
+//
 // The returned functions may be wrapped, to add a line or to change the
 // instructions. They are safe for concurrent use.
 func TerminalUI(w io.Writer, r io.Reader) UI {
 	t := &terminal{w: w, r: r}
-	return UI{Instruct: t.instruct}
+	return UI{Instruct: t.instruct, Notice: t.notice}
 }
 
 type terminal struct {
 	w io.Writer
 	r io.Reader // nil: nothing is read
+
+	// editor edits the line that is being read; nil: the terminal does, or r is
+	// none.
+	editor atomic.Pointer[lineEditor]
 
 	mu      sync.Mutex
 	pending chan line // a read that an earlier login left behind; the next login takes its result
@@ -86,6 +95,9 @@ func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error
 	return t.read(ctx)
 }
 
+// notice shows a message of the login.
+func (t *terminal) notice(message string) { t.print("%s\n", message) }
+
 // print ignores errors: a terminal that has gone away does not end a login that
 // goes on in the browser.
 func (t *terminal) print(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format, args...) }
@@ -96,6 +108,12 @@ func (t *terminal) print(format string, args ...any) { _, _ = fmt.Fprintf(t.w, f
 func (t *terminal) read(ctx context.Context) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	editor, restore := longLines(ctx, t.r)
+	t.editor.Store(editor)
+	defer func() {
+		restore()
+		t.editor.Store(nil)
+	}()
 	if t.pending == nil {
 		t.pending = make(chan line, 1)
 		go func(got chan<- line) {
@@ -122,12 +140,20 @@ func (t *terminal) read(ctx context.Context) (string, error) {
 func (t *terminal) line() line {
 	var text []byte
 	one := make([]byte, 1)
-	for len(text) < 64<<10 {
+	for end := false; !end && len(text) < 64<<10; {
 		n, err := t.r.Read(one)
-		if n == 1 && one[0] == '\n' {
-			break
+		switch editor := t.editor.Load(); {
+		case n == 0:
+		case editor != nil:
+			var typed error
+			if text, end, typed = editor.key(text, one[0]); typed != nil {
+				err = typed
+			}
+		case one[0] == '\n':
+			end = true
+		default:
+			text = append(text, one[0])
 		}
-		text = append(text, one[:n]...)
 		if err != nil {
 			return line{strings.TrimSpace(string(text)), err}
 		}

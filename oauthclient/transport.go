@@ -37,6 +37,10 @@ func (s *Session) HTTPClient() *http.Client {
 // 401 is returned. If an API rejects a token that has just been issued, its 401s are
 // returned for 10 seconds without another refresh.
 //
+// A 401 without a challenge, or with one that gives no reason, is treated alike, but
+// only once for each token and origin. A challenge that demands more (a scope, a
+// stronger sign-in) or another scheme is returned.
+//
 // Besides those of base, errors are those of [Session.Token]: [ErrLoginRequired] if
 // the session has ended.
 func (s *Session) Transport(base http.RoundTripper) http.RoundTripper {
@@ -76,7 +80,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.send(req, req.Body, h)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || !tokenRefused(resp) {
+	if err != nil || refusalOf(resp) == refusedNot {
 		return resp, err
 	}
 	return t.sendAgain(req, resp, s, h)
@@ -98,7 +102,8 @@ func (t *transport) sendAgain(
 	req *http.Request, resp *http.Response, s *Session, h *session.CachedToken,
 ) (*http.Response, error) {
 	at := api{s.slot, wire.Origin(req.URL)}
-	if s.client.rejected.inVain(at, h) {
+	why := refusalOf(resp)
+	if s.client.rejected.inVain(at, h, why) {
 		return resp, nil
 	}
 	body, err := replay(req)
@@ -108,11 +113,14 @@ func (t *transport) sendAgain(
 	fresh, err := s.replace(req.Context(), h)
 	if err != nil {
 		_ = body.Close()
+		if why == refusedVaguely && req.Context().Err() == nil {
+			s.client.rejected.add(at, h) // the API may mean something else
+		}
 		return resp, nil
 	}
 	drain(resp) // it will not be returned
 	resp, err = t.send(req, body, fresh)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized && tokenRefused(resp) {
+	if err == nil && refusalOf(resp) != refusedNot {
 		s.client.rejected.add(at, fresh)
 	}
 	return resp, err
@@ -129,6 +137,15 @@ type api struct {
 // refreshed for the API that rejected it: another would be rejected too.
 const rejectedPause = 10 * time.Second
 
+// refusal is what a response says about the token that it was sent.
+type refusal int
+
+const (
+	refusedNot     refusal = iota // it says something else
+	refusedVaguely                // a 401 that does not say why
+	refusedPlainly                // invalid_token (RFC 6750 §3.1)
+)
+
 // rejections are the APIs that rejected a token although it had just been issued.
 // The zero value is empty. It is safe for concurrent use.
 type rejections struct{ last sync.Map } // api → rejection
@@ -142,11 +159,13 @@ func (r *rejections) add(a api, t *session.CachedToken) {
 	r.last.Store(a, rejection{t.Generation, time.Now()})
 }
 
-// inVain reports whether refreshing t would not help a.
-func (r *rejections) inVain(a api, t *session.CachedToken) bool {
+// inVain reports whether refreshing t would not help a. A 401 without a reason may
+// have nothing to do with the token, so it is tried once for each token.
+func (r *rejections) inVain(a api, t *session.CachedToken, why refusal) bool {
 	v, _ := r.last.Load(a)
 	last, ok := v.(rejection)
-	return ok && last.generation == t.Generation && time.Since(last.at) < rejectedPause
+	recent := why == refusedVaguely || time.Since(last.at) < rejectedPause
+	return ok && last.generation == t.Generation && recent
 }
 
 // send sends req with the token of h. With DPoP it sends req once more if the server
@@ -216,11 +235,33 @@ func (s *Session) replace(ctx context.Context, refused *session.CachedToken) (*s
 	return h, err
 }
 
-// tokenRefused reports whether resp says that the token is invalid (RFC 6750 §3.1). A
-// 401 for another reason is not cured by a refresh.
-func tokenRefused(resp *http.Response) bool {
-	demand, ok := oauth.PickChallenge(oauth.ParseChallenges(resp.Header), "")
-	return ok && demand.Error == "invalid_token"
+// refusalOf reports what resp says about the token. Many APIs send a 401 without a
+// challenge (GitHub, Spotify) or without an error, or with one of their own making
+// (Hydra's request_unauthorized). That may mean the token. A demand for more, or for
+// another scheme, is not cured by a refresh.
+func refusalOf(resp *http.Response) refusal {
+	if resp.StatusCode != http.StatusUnauthorized {
+		return refusedNot
+	}
+	challenges := oauth.ParseChallenges(resp.Header)
+	if demand, ok := oauth.PickChallenge(challenges, ""); ok && demand.Error == "invalid_token" {
+		return refusedPlainly
+	}
+	ours := len(resp.Header.Values("WWW-Authenticate")) == 0
+	for _, c := range challenges {
+		switch c.Scheme {
+		case oauth.BearerScheme, oauth.DPoPScheme, "token": // Salesforce's name for Bearer
+			ours = true
+		}
+		switch code := c.Params["error"]; {
+		case strings.HasPrefix(code, "insufficient_"), code == "use_dpop_nonce", code == "invalid_dpop_proof":
+			return refusedNot
+		}
+	}
+	if !ours {
+		return refusedNot
+	}
+	return refusedVaguely
 }
 
 // replay returns the body of req from its beginning, or an error if it cannot be

@@ -9,12 +9,12 @@ import (
 // does nothing else: a library does not print. [TerminalUI] returns a UI for
 // command-line programs. Every field may be nil.
 //
-// Instruct runs concurrently with OpenURL and Progress. Logins to several accounts
-// may call all of them at the same time.
+// Instruct runs concurrently with OpenURL, Notice and Progress. Logins to several
+// accounts may call all of them at the same time.
 type UI struct {
-	// OpenURL opens a page in the user's browser. The URL is a one-time ticket on
-	// the login's own listener, or the provider's logout page. OpenURL must not
-	// wait for the browser to end. An error is a failure to open it; the login
+	// OpenURL opens a page in the user's browser. The URL is a ticket on the
+	// login's own listener, or the provider's logout page. OpenURL must not wait
+	// for the browser to end. An error is a failure to open it; the login
 	// goes on if the user has another possibility. nil: the system's browser.
 	OpenURL func(ctx context.Context, url string) error
 	// Instruct tells the user what to do if a browser on this machine may not be
@@ -29,6 +29,11 @@ type UI struct {
 	// Progress is called when a step begins, in the order of the steps. It must
 	// return soon. nil: not called.
 	Progress func(Step)
+	// Notice shows the user one or two English sentences, such as why the browser
+	// may not get any further. It may be called at any time while the login waits
+	// for the user, and must return soon. The message contains nothing that a
+	// server sent. nil: it is only logged.
+	Notice func(message string)
 }
 
 // Instructions are the possibilities that a login offers the user. Any one of them

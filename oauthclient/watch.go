@@ -8,7 +8,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/session"
 )
 
-// watchEvery is how often a watched session is read again, to notice a logout or a
+// watchEvery is how often a watched session's journal is read, to notice a logout or a
 // login in another process.
 const watchEvery = 5 * time.Second
 
@@ -66,7 +66,7 @@ func (s *Session) watchUntilEnd() {
 		case <-changed:
 		case <-tick.C:
 			// A store that cannot be read now says nothing about the session.
-			_ = s.account.Reload(s.client.prompting)
+			_ = s.account.Look(s.client.prompting)
 		}
 	}
 }

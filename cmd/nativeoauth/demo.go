@@ -46,11 +46,15 @@ func (a *app) demo(ctx context.Context) (err error) {
 	defer provider.close()
 	t.tell("Provider", "an OpenID provider made for this demo runs at %s", provider.issuer)
 
-	store, place, cleanup, err := demoStore(ctx)
+	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
 	if err != nil {
 		return err
 	}
-	defer cleanup()
+	defer os.RemoveAll(dir)
+	store, place, err := demoStore(ctx, dir)
+	if err != nil {
+		return err
+	}
 
 	user := &demoUser{
 		User: authserver.NewUser(provider.issuer, "alice"), tale: t, patience: demoPatience,
@@ -74,7 +78,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 	}()
 
 	session, err := c.Login(ctx, nil)
-	user.done()
+	user.playing.Wait()
 	if err != nil {
 		return err
 	}
@@ -158,28 +162,20 @@ func demoUse(
 	return nil
 }
 
-// demoStore returns the keychain, with an entry of the demo's own, or else
-// memory. place says which it is, and why.
-func demoStore(ctx context.Context) (
-	store tokenstore.Store, place string, cleanup func(), err error,
-) {
-	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
-	if err != nil {
-		return nil, "", nil, err
-	}
-	cleanup = func() { _ = os.RemoveAll(dir) }
+// demoStore returns the keychain, with an entry of the demo's own and its files in
+// dir, or else memory. place says which it is, and why.
+func demoStore(ctx context.Context, dir string) (store tokenstore.Store, place string, err error) {
 	keyring := &tokenstore.Keyring{Service: demoClient, Dir: dir}
 	why := keyring.Probe(ctx)
 	switch {
 	case why == nil:
-		return keyring, "the system's keychain", cleanup, nil
+		return keyring, "the system's keychain", nil
 	case ctx.Err() != nil:
-		cleanup()
-		return nil, "", nil, ctx.Err()
+		return nil, "", ctx.Err()
 	}
 	reason := flagWords(wire.SafeText(strings.TrimPrefix(why.Error(), "tokenstore: "), 300))
 	place = "memory, for there is no keychain here (" + reason + ")"
-	return &tokenstore.Memory{}, place, cleanup, nil
+	return &tokenstore.Memory{}, place, nil
 }
 
 // demoProvider is the authorization server and the API behind it.
@@ -289,12 +285,7 @@ type demoUser struct {
 	*authserver.User
 	tale     *tale
 	patience time.Duration
-
-	mu      sync.Mutex
-	stop    func()      // of the line that counts down
-	timer   *time.Timer // for a browser in which nothing happens
-	playing sync.WaitGroup
-	cancel  context.CancelFunc // of the played user; nil before
+	playing  sync.WaitGroup // until the played user has seen the last page
 }
 
 // config is the configuration of a client that signs this user in.
@@ -332,17 +323,18 @@ func (d *demoUser) openURL(ctx context.Context, ticket string) error {
 
 // instruct waits for the user, and plays one if nobody acts in the browser.
 func (d *demoUser) instruct(ctx context.Context, do oauthclient.Instructions) (string, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.cancel != nil || !do.Opened { // the user is being played
+	if !do.Opened { // the user is being played
 		return "", nil
 	}
 	d.tale.note("if none appears, open %s", do.URL)
-	d.stop = d.tale.console.wait("Waiting for you in the browser", time.Now().Add(d.patience))
-	d.timer = time.AfterFunc(d.patience, func() {
-		d.came()
+	stop := d.tale.console.wait("Waiting for you in the browser", time.Now().Add(d.patience))
+	defer stop()
+	select {
+	case <-ctx.Done(): // the browser came back
+	case <-time.After(d.patience):
+		stop()
 		d.play(ctx, do.URL, "nobody came:")
-	})
+	}
 	return "", nil
 }
 
@@ -351,7 +343,6 @@ func (d *demoUser) progress(step oauthclient.Step) {
 	case oauthclient.StepDiscover:
 		d.tale.tell("Metadata", "asking the provider for its endpoints")
 	case oauthclient.StepExchange:
-		d.came()
 		d.tale.tell("Code", "the browser came back to the listener with a code; "+
 			"its state and issuer are the expected ones")
 		d.tale.tell("Exchange", "the code and the PKCE verifier are traded for tokens, once")
@@ -360,26 +351,12 @@ func (d *demoUser) progress(step oauthclient.Step) {
 	}
 }
 
-// came ends the waiting.
-func (d *demoUser) came() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-	}
-	if d.stop != nil {
-		d.stop()
-		d.stop = nil
-	}
-}
-
 // play signs in at url, beside the login.
 func (d *demoUser) play(ctx context.Context, url, why string) {
 	d.tale.note("%s the demo plays the user, over HTTP: signs in as alice and presses Allow", why)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	ctx, d.cancel = context.WithTimeout(ctx, time.Minute)
 	d.playing.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
 		transport := &http.Transport{} // no proxy: everything is on this machine
 		defer transport.CloseIdleConnections()
 		d.Client.Transport = transport
@@ -387,16 +364,4 @@ func (d *demoUser) play(ctx context.Context, url, why string) {
 			d.tale.note("the demo could not play the user: %s", wire.SafeText(err.Error(), 200))
 		}
 	})
-}
-
-// done ends the waiting, and waits until the played user has seen the last
-// page.
-func (d *demoUser) done() {
-	d.came()
-	d.playing.Wait()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.cancel != nil {
-		d.cancel()
-	}
 }

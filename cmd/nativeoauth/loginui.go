@@ -40,7 +40,9 @@ func newLoginUI(p *console, stdin io.Reader, trace *tracer) *loginUI {
 
 // ui returns the functions for the SDK. OpenURL stays nil: the system's browser.
 func (u *loginUI) ui() oauthclient.UI {
-	return oauthclient.UI{Instruct: u.instruct, Progress: u.progress}
+	return oauthclient.UI{
+		Instruct: u.instruct, Progress: u.progress, Notice: u.terminal.Notice,
+	}
 }
 
 // prose is a writer for TerminalUI that breaks long lines between words.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -158,10 +159,7 @@ client secret that a login stored: no command would find them afterwards. Sign o
 				return err
 			}
 			delete(c.Profiles, name) // from this copy, so that the others remain
-			var others []profile
-			for _, other := range c.Profiles {
-				others = append(others, other)
-			}
+			others := slices.Collect(maps.Values(c.Profiles))
 			if err := a.leftBehind(cmd.Context(), name, p, others); err != nil {
 				return err
 			}

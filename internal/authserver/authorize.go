@@ -208,8 +208,7 @@ func (s *Server) servePAR(r *request) (*reply, *oauthError) {
 	}
 	req.pushed = "urn:ietf:params:oauth:request_uri:" + newToken("")
 	s.mu.Lock()
-	now := s.now()
-	s.pushed.put(hash(req.pushed), req, now, now.Add(codeLifetime))
+	s.pushed.put(req.pushed, req, codeLifetime)
 	s.mu.Unlock()
 	return jsonReply(http.StatusCreated, map[string]any{
 		"request_uri": req.pushed, "expires_in": int(codeLifetime.Seconds()),
@@ -221,7 +220,7 @@ func (s *Server) servePAR(r *request) (*reply, *oauthError) {
 func (s *Server) pushedRequest(c *Client, uri string) (*authRequest, *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	req, ok := s.pushed.get(hash(uri), s.now())
+	req, ok := s.pushed.get(uri)
 	if !ok || req.client.ID != c.ID {
 		return nil, fail("invalid_request_uri",
 			"The request_uri is unknown, was used before, has expired, or belongs to another program.")
@@ -252,7 +251,7 @@ func (s *Server) decide(r *request, req *authRequest) (*reply, *oauthError) {
 		return s.reject(r, &interaction{request: req}), nil
 	case auto != "":
 		if needLogin || sess.user != auto {
-			sess = s.signIn(r, auto, s.reachedACR(req))
+			sess = s.signIn(r, auto, reachedACR(req))
 		}
 		s.consent(sess.user, req)
 	case needLogin:
@@ -284,7 +283,7 @@ func (s *Server) needsLogin(sess *session, req *authRequest) bool {
 		req.hintSubject != "" && req.hintSubject != s.subject(sess.user):
 		return true
 	}
-	wanted := s.reachableACR(req)
+	wanted := reachableACR(req)
 	return len(wanted) > 0 && !slices.Contains(wanted, sess.acr)
 }
 
@@ -296,7 +295,7 @@ func (s *Server) needsConsent(user string, req *authRequest) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, _ := s.consents.get(consentKey(user, req.client.ID), s.now())
+	before, _ := s.consents.get(consentKey(user, req.client))
 	return !subset(s.narrow(req.scope), before)
 }
 
@@ -304,18 +303,24 @@ func (s *Server) needsConsent(user string, req *authRequest) bool {
 func (s *Server) consent(user string, req *authRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, key := s.now(), consentKey(user, req.client.ID)
-	before, _ := s.consents.get(key, now)
+	key := consentKey(user, req.client)
+	before, _ := s.consents.get(key)
 	all := unique(slices.Concat(before, s.narrow(req.scope)))
-	s.consents.put(key, all, now, now.Add(s.cfg.RefreshTokenLifetime))
+	s.consents.put(key, all, s.cfg.RefreshTokenLifetime)
 }
 
-func consentKey(user, client string) string { return hash(user) + hash(client) }
+// consentKey tells apart all pairs of user and client: a user's name has no line
+// break.
+func consentKey(user string, c *Client) string { return user + "\n" + c.ID }
+
+// acrValues are the authentication context classes that a sign-in can reach. The
+// first is that of a usual sign-in.
+func acrValues() []string { return []string{"pwd", "mfa"} }
 
 // reachableACR returns the requested acr values that this server can reach, in
 // the client's order. A client requests them by acr_values or by the claims
 // parameter.
-func (s *Server) reachableACR(req *authRequest) []string {
+func reachableACR(req *authRequest) []string {
 	wanted := req.acrValues
 	if claim, ok := req.claims.IDToken["acr"].(map[string]any); ok {
 		if v, ok := claim["value"].(string); ok {
@@ -330,23 +335,19 @@ func (s *Server) reachableACR(req *authRequest) []string {
 			}
 		}
 	}
-	return intersect(wanted, s.cfg.ACRValues)
+	return intersect(wanted, acrValues())
 }
 
 // reachedACR is the acr of a sign-in for this request.
-func (s *Server) reachedACR(req *authRequest) string {
-	for _, acr := range slices.Concat(s.reachableACR(req), s.cfg.ACRValues) {
-		return acr
-	}
-	return ""
+func reachedACR(req *authRequest) string {
+	return slices.Concat(reachableACR(req), acrValues())[0]
 }
 
 // sendCode answers with an authorization code.
 func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, *oauthError) {
 	s.mu.Lock()
-	now := s.now()
 	if req.pushed != "" {
-		if _, ok := s.pushed.take(hash(req.pushed), now); !ok {
+		if _, ok := s.pushed.take(req.pushed); !ok {
 			s.mu.Unlock()
 			return nil, invalidRequest(
 				"This request was answered before, or has expired. Start again in the program.")
@@ -366,10 +367,10 @@ func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, 
 	issued := newToken("ac_")
 	// The code is kept for longer than it is good, so that a late second use of
 	// it still revokes the tokens of the first.
-	s.codes.put(hash(issued), &code{
+	s.codes.put(issued, &code{
 		grant: g, redirectURI: req.redirectURI, challenge: req.challenge, jkt: req.jkt,
-		expires: now.Add(codeLifetime),
-	}, now, now.Add(s.cfg.AccessTokenLifetime+codeLifetime))
+		expires: s.now().Add(codeLifetime),
+	}, s.cfg.AccessTokenLifetime+codeLifetime)
 	s.mu.Unlock()
 	return s.sendResponse(r, req, url.Values{"code": {issued}}), nil
 }
@@ -378,7 +379,7 @@ func (s *Server) sendCode(r *request, req *authRequest, sess *session) (*reply, 
 func (s *Server) sendError(r *request, req *authRequest, e *oauthError) *reply {
 	if req.pushed != "" {
 		s.mu.Lock()
-		s.pushed.remove(hash(req.pushed))
+		s.pushed.remove(req.pushed)
 		s.mu.Unlock()
 	}
 	params := url.Values{"error": {e.code}, "error_description": {e.description}}

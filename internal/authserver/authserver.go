@@ -34,6 +34,7 @@
 package authserver
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -44,7 +45,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -78,10 +78,6 @@ const (
 	// RotateGrace accepts a consumed refresh token for Config.Grace after its
 	// use. Each time it answers with a new pair of tokens.
 	RotateGrace
-	// RotateGraceSame accepts a consumed refresh token for Config.Grace after
-	// its use, and until its successor is used. It answers with that same
-	// successor and a new access token.
-	RotateGraceSame
 	// RotateNever keeps the refresh token. A refresh response has none.
 	RotateNever
 )
@@ -108,9 +104,6 @@ type Config struct {
 	// Resources are the resource indicators that are accepted (RFC 8707). nil
 	// means every absolute URI without a fragment.
 	Resources []string
-	// ACRValues are the authentication context classes that a sign-in can
-	// reach. The first is that of a usual sign-in. nil means "pwd", "mfa".
-	ACRValues []string
 
 	// AccessTokenLifetime and IDTokenLifetime default to five minutes,
 	// RefreshTokenLifetime to thirty days.
@@ -120,7 +113,7 @@ type Config struct {
 	DeviceInterval time.Duration
 	// Rotation is RotateStrict by default.
 	Rotation Rotation
-	// Grace is for RotateGrace and RotateGraceSame. 0 means thirty seconds.
+	// Grace is for RotateGrace. 0 means thirty seconds.
 	Grace time.Duration
 
 	// SigningAlg signs ID tokens: ES256, RS256, PS256 or EdDSA. "" means ES256.
@@ -160,7 +153,6 @@ type Server struct {
 	endpoints map[string]*endpoint // by name
 
 	nonceKey []byte
-	nonces   atomic.Int64 // the number of calls of RotateNonces
 
 	mu           sync.Mutex // of everything below
 	clients      map[string]*Client
@@ -170,15 +162,15 @@ type Server struct {
 	denyNext     bool
 	epoch        int // grants of an earlier epoch were revoked together
 	expired      int // access tokens of an earlier epoch were expired together
-	codes        table[*code]
-	tokens       table[*token]
-	pushed       table[*authRequest]
-	devices      table[*device]
-	interactions table[*interaction]
-	sessions     table[*session]
-	consents     table[[]string]
-	seen         table[struct{}] // jti of proofs and assertions
-	wrongCodes   window
+	codes        *table[*code]
+	tokens       *table[*token]
+	pushed       *table[*authRequest]
+	devices      *table[*device]
+	interactions *table[*interaction]
+	sessions     *table[*session]
+	consents     *table[[]string]
+	seen         *table[struct{}] // jti of proofs and assertions
+	wrongCodes   *table[struct{}] // user codes that were typed wrong in the last minute
 	stats        Stats
 }
 
@@ -204,10 +196,15 @@ func New(cfg Config) (*Server, error) {
 		clients:  map[string]*Client{},
 		autoUser: cfg.AutoUser,
 
-		tokens:       table[*token]{max: 2 * manySmall}, // of both kinds
-		pushed:       table[*authRequest]{max: fewLarge},
-		devices:      table[*device]{max: fewLarge},
-		interactions: table[*interaction]{max: fewLarge},
+		codes:        newTable[*code](manySmall, cfg.Now),
+		tokens:       newTable[*token](2*manySmall, cfg.Now), // of both kinds
+		pushed:       newTable[*authRequest](fewLarge, cfg.Now),
+		devices:      newTable[*device](fewLarge, cfg.Now),
+		interactions: newTable[*interaction](fewLarge, cfg.Now),
+		sessions:     newTable[*session](manySmall, cfg.Now),
+		consents:     newTable[[]string](manySmall, cfg.Now),
+		seen:         newTable[struct{}](manySmall, cfg.Now),
+		wrongCodes:   newTable[struct{}](fewLarge, cfg.Now),
 	}
 	for _, c := range cfg.Clients {
 		if err := c.check(); err != nil {
@@ -226,28 +223,14 @@ func New(cfg Config) (*Server, error) {
 
 // setDefaults replaces the zero values, as the fields' comments say.
 func (cfg *Config) setDefaults() {
-	for _, d := range []struct {
-		value    *time.Duration
-		standard time.Duration
-	}{
-		{&cfg.AccessTokenLifetime, 5 * time.Minute},
-		{&cfg.IDTokenLifetime, 5 * time.Minute},
-		{&cfg.RefreshTokenLifetime, 30 * 24 * time.Hour},
-		{&cfg.DeviceInterval, 5 * time.Second},
-		{&cfg.Grace, 30 * time.Second},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.standard
-		}
-	}
+	cfg.AccessTokenLifetime = cmp.Or(cfg.AccessTokenLifetime, 5*time.Minute)
+	cfg.IDTokenLifetime = cmp.Or(cfg.IDTokenLifetime, 5*time.Minute)
+	cfg.RefreshTokenLifetime = cmp.Or(cfg.RefreshTokenLifetime, 30*24*time.Hour)
+	cfg.Grace = cmp.Or(cfg.Grace, 30*time.Second)
 	// Clients are told whole seconds.
-	cfg.DeviceInterval = max(cfg.DeviceInterval, time.Second).Round(time.Second)
-	if cfg.SigningAlg == "" {
-		cfg.SigningAlg = "ES256"
-	}
-	if cfg.ACRValues == nil {
-		cfg.ACRValues = []string{"pwd", "mfa"}
-	}
+	interval := cmp.Or(cfg.DeviceInterval, 5*time.Second)
+	cfg.DeviceInterval = max(interval, time.Second).Round(time.Second)
+	cfg.SigningAlg = cmp.Or(cfg.SigningAlg, "ES256")
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -50,8 +51,6 @@ type Client struct {
 	Grants []string
 	// RequirePAR and RequireDPoP are as in [Config], for this client only.
 	RequirePAR, RequireDPoP bool
-	// SignedUserinfo answers with a signed JWT (OpenID Connect Core §5.3.2).
-	SignedUserinfo bool
 }
 
 // check returns what is wrong with a client's own definition.
@@ -103,20 +102,10 @@ func checkRedirectURI(raw string) error {
 }
 
 // auth returns how the client authenticates itself.
-func (c *Client) auth() string {
-	if c.Auth == "" {
-		return AuthNone
-	}
-	return c.Auth
-}
+func (c *Client) auth() string { return cmp.Or(c.Auth, AuthNone) }
 
 // title returns what a user sees of the client.
-func (c *Client) title() string {
-	if c.Name == "" {
-		return c.ID
-	}
-	return c.Name
-}
+func (c *Client) title() string { return cmp.Or(c.Name, c.ID) }
 
 // may reports whether the client may use a grant type.
 func (c *Client) may(grant string) bool {
@@ -339,12 +328,11 @@ func (s *Server) checkAssertion(c *Client, assertion string) string {
 func (s *Server) firstSight(id string, until time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, now := hash(id), s.now()
-	if _, again := s.seen.get(key, now); again {
-		return false
+	_, again := s.seen.get(id)
+	if !again {
+		s.seen.put(id, struct{}{}, until.Sub(s.now()))
 	}
-	s.seen.put(key, struct{}{}, now, until)
-	return true
+	return !again
 }
 
 // unixTime clamps f, because a client chooses it and a conversion that

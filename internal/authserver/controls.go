@@ -57,17 +57,6 @@ func (s *Server) Stats() Stats {
 	return s.stats
 }
 
-// Presented returns how often a refresh token was presented at the token
-// endpoint.
-func (s *Server) Presented(refreshToken string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.find(refreshToken); t != nil {
-		return t.presented
-	}
-	return 0
-}
-
 // Active reports whether an access token or a refresh token would be accepted
 // now.
 func (s *Server) Active(token string) bool {
@@ -83,23 +72,12 @@ func (s *Server) Alive() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	grants := map[*grant]bool{}
-	for t := range s.tokens.all(s.now()) {
+	for t := range s.tokens.all() {
 		if s.good(t) {
 			grants[t.grant] = true
 		}
 	}
 	return len(grants)
-}
-
-// Sessions returns the number of browsers in which a user is signed in.
-func (s *Server) Sessions() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for range s.sessions.all(s.now()) {
-		n++
-	}
-	return n
 }
 
 // Deny makes AutoUser say no at the next sign-in, once.
@@ -129,13 +107,3 @@ func (s *Server) Revoke() {
 	defer s.mu.Unlock()
 	s.epoch++
 }
-
-// EndSessions signs every browser out. The grants stay.
-func (s *Server) EndSessions() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sessions = table[*session]{}
-}
-
-// RotateNonces makes every DPoP nonce handed out so far too old.
-func (s *Server) RotateNonces() { s.nonces.Add(1) }

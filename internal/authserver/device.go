@@ -3,7 +3,9 @@ package authserver
 import (
 	"crypto/rand"
 	"errors"
+	"math/big"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -62,10 +64,9 @@ func (s *Server) serveDevice(r *request) (*reply, *oauthError) {
 	}
 	deviceCode := newToken("dc_")
 	s.mu.Lock()
-	now := s.now()
 	// It is kept after it has expired, so that a late poll learns why it fails.
-	s.devices.put(hash(deviceCode), d, now, d.expires.Add(deviceLifetime))
-	s.devices.put(hash("user "+d.userCode), d, now, d.expires)
+	s.devices.put(deviceCode, d, 2*deviceLifetime)
+	s.devices.put("user "+d.userCode, d, deviceLifetime)
 	s.mu.Unlock()
 	return jsonReply(http.StatusOK, map[string]any{
 		"device_code":               deviceCode,
@@ -82,16 +83,8 @@ func (s *Server) serveDevice(r *request) (*reply, *oauthError) {
 func newUserCode() string {
 	var b [8]byte
 	for i := range b {
-		for {
-			var one [1]byte
-			_, _ = rand.Read(one[:]) // it never fails
-			// The highest values are dropped, so that all characters are
-			// equally likely.
-			if n := int(one[0]); n < 256-256%20 {
-				b[i] = userCodeChars[n%20]
-				break
-			}
-		}
+		n, _ := rand.Int(rand.Reader, big.NewInt(int64(len(userCodeChars)))) // it never fails
+		b[i] = userCodeChars[n.Int64()]
 	}
 	return string(b[:4]) + "-" + string(b[4:])
 }
@@ -102,8 +95,7 @@ func newUserCode() string {
 func (s *Server) findDevice(typed string) *device {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	if s.wrongCodes.over(now, maxWrongCodes) {
+	if len(slices.Collect(s.wrongCodes.all())) > maxWrongCodes {
 		return nil
 	}
 	var b strings.Builder
@@ -113,12 +105,12 @@ func (s *Server) findDevice(typed string) *device {
 		}
 	}
 	if plain := b.String(); len(plain) == 8 {
-		d, ok := s.devices.get(hash("user "+plain[:4]+"-"+plain[4:]), now)
+		d, ok := s.devices.get("user " + plain[:4] + "-" + plain[4:])
 		if ok && d.state == devicePending {
 			return d
 		}
 	}
-	s.wrongCodes.add(now)
+	s.wrongCodes.put(newToken(""), struct{}{}, time.Minute)
 	return nil
 }
 
@@ -158,9 +150,6 @@ func (s *Server) resolveDevice(d *device, sess *session, approve bool) bool {
 	return true
 }
 
-// errNoDevice is the error of ApproveDevice and DenyDevice.
-var errNoDevice = errors.New("authserver: no device waits under this code")
-
 // ApproveDevice approves the device that shows userCode, as user. It does what
 // the page at verification_uri does, without a browser. It fails if no device
 // waits under this code.
@@ -169,18 +158,9 @@ func (s *Server) ApproveDevice(userCode, user string) error {
 		return errors.New("authserver: there is no such user")
 	}
 	d := s.findDevice(userCode)
-	sess := &session{user: user, acr: s.reachedACR(&authRequest{}), authTime: s.now()}
+	sess := &session{user: user, acr: reachedACR(&authRequest{}), authTime: s.now()}
 	if d == nil || !s.resolveDevice(d, sess, true) {
-		return errNoDevice
-	}
-	return nil
-}
-
-// DenyDevice denies the device that shows userCode. It fails if no device waits
-// under this code.
-func (s *Server) DenyDevice(userCode string) error {
-	if d := s.findDevice(userCode); d == nil || !s.resolveDevice(d, nil, false) {
-		return errNoDevice
+		return errors.New("authserver: no device waits under this code")
 	}
 	return nil
 }
@@ -189,7 +169,7 @@ func (s *Server) DenyDevice(userCode string) error {
 // §3.5). It is called with s.mu held.
 func (s *Server) poll(t *tokenRequest) (*grant, *oauthError) {
 	now := s.now()
-	d, ok := s.devices.get(hash(t.form.Get("device_code")), now)
+	d, ok := s.devices.get(t.form.Get("device_code"))
 	if !ok || d.client.ID != t.client.ID {
 		return nil, invalidGrant("the device code is unknown, or belongs to another client")
 	}

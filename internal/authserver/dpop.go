@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -35,7 +36,7 @@ const (
 // nonces take no memory.
 func (s *Server) nonce(role nonceRole, at time.Time) string {
 	mac := hmac.New(sha256.New, s.nonceKey)
-	fmt.Fprintf(mac, "%s %d %d", role, at.UnixNano()/int64(nonceSpan), s.nonces.Load())
+	fmt.Fprintf(mac, "%s %d", role, at.UnixNano()/int64(nonceSpan))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
 }
 
@@ -172,15 +173,9 @@ func sameTarget(htu, target string) bool {
 	if err != nil {
 		return false
 	}
-	return wire.Origin(a) == wire.Origin(b) && rooted(a.EscapedPath()) == rooted(b.EscapedPath())
-}
-
-// rooted returns the path of a URL that may have none (RFC 3986 §6.2.3).
-func rooted(path string) string {
-	if path == "" {
-		return "/"
-	}
-	return path
+	// A URL may have no path (RFC 3986 §6.2.3).
+	return wire.Origin(a) == wire.Origin(b) &&
+		cmp.Or(a.EscapedPath(), "/") == cmp.Or(b.EscapedPath(), "/")
 }
 
 // tokenHash returns the base64url of a SHA-256: the ath of an access token, or

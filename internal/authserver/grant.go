@@ -45,7 +45,6 @@ type token struct {
 
 	refresh   bool      // it is a refresh token
 	consumed  time.Time // zero until it is used
-	successor string    // the token itself, with RotateGraceSame only
 	presented int       // how often
 }
 
@@ -65,7 +64,7 @@ func (s *Server) good(t *token) bool {
 
 // find returns a token that has not expired, or nil.
 func (s *Server) find(value string) *token {
-	t, _ := s.tokens.get(hash(value), s.now())
+	t, _ := s.tokens.get(value)
 	return t
 }
 
@@ -84,7 +83,7 @@ func (s *Server) issue(prefix string, t *token, life time.Duration) string {
 	value := newToken(prefix)
 	t.issued, t.epoch = s.now(), s.expired
 	t.expires = t.issued.Add(life)
-	s.tokens.put(hash(value), t, t.issued, t.expires)
+	s.tokens.put(value, t, life)
 	return value
 }
 
@@ -95,7 +94,7 @@ func (s *Server) newRefreshToken(g *grant) string {
 
 // redeemCode uses a code up and returns its grant (RFC 6749 §4.1.3).
 func (s *Server) redeemCode(t *tokenRequest) (*grant, *oauthError) {
-	found, ok := s.codes.get(hash(t.form.Get("code")), s.now())
+	found, ok := s.codes.get(t.form.Get("code"))
 	if !ok || found.grant.client != t.client.ID {
 		// Another client's attempt uses nothing up. Otherwise one client could
 		// end another's sign-in.
@@ -148,7 +147,8 @@ func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauth
 	if !s.live(g) {
 		return nil, "", invalidGrant("the grant was revoked")
 	}
-	if again && !s.inGrace(found, now) {
+	inGrace := s.cfg.Rotation == RotateGrace && now.Sub(found.consumed) < s.cfg.Grace
+	if again && !inGrace {
 		s.revokeFamily(g)
 		return nil, "", invalidGrant(
 			"the refresh token was used before; all tokens of this sign-in are revoked")
@@ -160,34 +160,11 @@ func (s *Server) redeemRefresh(t *tokenRequest) (g *grant, next string, e *oauth
 	if s.cfg.Rotation == RotateNever {
 		return g, "", nil
 	}
-	if again && s.cfg.Rotation == RotateGraceSame {
-		return g, found.successor, nil
-	}
 	next = s.newRefreshToken(g)
 	if !again {
 		found.consumed = now
 	}
-	if s.cfg.Rotation == RotateGraceSame {
-		found.successor = next
-	}
 	return g, next, nil
-}
-
-// inGrace reports whether a consumed refresh token is still answered.
-func (s *Server) inGrace(t *token, now time.Time) bool {
-	if now.Sub(t.consumed) >= s.cfg.Grace {
-		return false
-	}
-	switch s.cfg.Rotation {
-	case RotateGrace:
-		return true
-	case RotateGraceSame:
-		// If the successor is in use, the program has received it. So another
-		// sender of the old token is not that program.
-		successor := s.find(t.successor)
-		return successor != nil && successor.consumed.IsZero()
-	}
-	return false
 }
 
 // narrow returns the scopes that are granted of those requested.

@@ -42,11 +42,10 @@ func (s *Server) serveMetadata(*request) (*reply, *oauthError) {
 		"response_modes_supported":              []string{"query", "form_post"},
 		"grant_types_supported":                 []string{grantCode, grantRefresh, grantDevice},
 		"subject_types_supported":               []string{"public"},
-		"acr_values_supported":                  s.cfg.ACRValues,
+		"acr_values_supported":                  acrValues(),
 		"prompt_values_supported":               []string{"none", "login", "consent"},
 		"code_challenge_methods_supported":      []string{"S256"},
 		"id_token_signing_alg_values_supported": signs,
-		"userinfo_signing_alg_values_supported": signs,
 		"dpop_signing_alg_values_supported":     algs, // RFC 9449 §5.1
 	}
 	for _, name := range []string{"token", "revocation", "introspection"} {

@@ -117,9 +117,7 @@ func TestSigningAlgorithmsAndRotation(t *testing.T) {
 }
 
 func TestUserinfo(t *testing.T) {
-	f := start(t, func(c *authserver.Config) {
-		c.Clients = append(c.Clients, authserver.Client{ID: "signed", SignedUserinfo: true, RedirectURIs: []string{callback}})
-	})
+	f := start(t)
 	got := f.login("scope", "openid email")
 	want := map[string]any{"sub": "u1", "email": "alice@example.com", "team": "blue"}
 	require.Equal(t, want, f.get("/userinfo", "Authorization", "Bearer "+got.Access).json(t))
@@ -131,13 +129,6 @@ func TestUserinfo(t *testing.T) {
 	byName := f.login("scope", "openid", "claims", `{"userinfo":{"name":null},"id_token":{"email":{"essential":true}}}`)
 	require.Equal(t, map[string]any{"sub": "u1", "name": "Alice", "team": "blue"}, f.get("/userinfo", "Authorization", "Bearer "+byName.Access).json(t))
 	require.Equal(t, "alice@example.com", f.claims(byName.ID)["email"])
-
-	signed := f.post("/token", codeForm(f.code("client_id", "signed"), "client_id", "signed")).tokens(t)
-	a := f.get("/userinfo", "Authorization", "Bearer "+signed.Access)
-	require.Equal(t, "application/jwt", a.Header.Get("Content-Type"))
-	claims := f.claims(a.Body)
-	require.Equal(t, f.as.Issuer(), claims["iss"])
-	require.Equal(t, "signed", claims["aud"])
 }
 
 func TestPrivateKeyJWT(t *testing.T) {

@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -33,7 +34,6 @@ type registration struct {
 	Name                   string          `json:"client_name,omitempty"`
 	JWKS                   json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI                string          `json:"jwks_uri,omitempty"`
-	SignedUserinfo         string          `json:"userinfo_signed_response_alg,omitempty"`
 	// RFC 9449 §5.2
 	BoundTokens bool `json:"dpop_bound_access_tokens,omitempty"`
 	// RFC 9126 §6
@@ -119,14 +119,10 @@ func (a registration) client() (*Client, *oauthError) {
 		Name:                   a.Name,
 		RedirectURIs:           a.RedirectURIs,
 		PostLogoutRedirectURIs: a.PostLogoutRedirectURIs,
-		Auth:                   a.AuthMethod,
+		Auth:                   cmp.Or(a.AuthMethod, AuthBasic),
 		Grants:                 a.GrantTypes,
 		RequirePAR:             a.RequirePAR,
 		RequireDPoP:            a.BoundTokens,
-		SignedUserinfo:         a.SignedUserinfo != "",
-	}
-	if c.Auth == "" {
-		c.Auth = AuthBasic
 	}
 	if c.Grants == nil {
 		c.Grants = []string{grantCode}
@@ -160,12 +156,4 @@ func (a registration) client() (*Client, *oauthError) {
 			"a redirect URI that is not https needs application_type native")
 	}
 	return c, nil
-}
-
-// RemoveClient removes a client, as a provider does with registrations that it
-// no longer wants.
-func (s *Server) RemoveClient(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.clients, id)
 }

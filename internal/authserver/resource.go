@@ -29,12 +29,9 @@ type Resource struct {
 	RequireDPoP bool
 }
 
-// Grant is what a request to a protected API is allowed to do, and for which
-// user.
+// Grant says for which user, and by which client, a protected API is called.
 type Grant struct {
 	Subject, ClientID string
-	Scope             []string
-	DPoP              bool // the request came with a proof
 }
 
 type grantKey struct{}
@@ -58,10 +55,7 @@ func (s *Server) Protect(res Resource, h http.Handler) http.Handler {
 			s.challenge(res, e).send(w)
 			return
 		}
-		g := Grant{
-			Subject: s.subject(t.grant.user), ClientID: t.grant.client,
-			Scope: t.scope, DPoP: t.jkt != "",
-		}
+		g := Grant{Subject: s.subject(t.grant.user), ClientID: t.grant.client}
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), grantKey{}, g)))
 	})
 }
@@ -167,10 +161,9 @@ func (s *Server) challenge(res Resource, e *oauthError) *reply {
 	if res.Scope != "" {
 		params = append(params, "scope", res.Scope)
 	}
-	if res.URL != "" {
-		if meta, err := resourceMetadataURL(res.URL); err == nil {
-			params = append(params, "resource_metadata", meta) // RFC 9728 §5.1
-		}
+	if u, err := url.Parse(res.URL); err == nil && res.URL != "" { // RFC 9728 §5.1
+		meta := u.Scheme + "://" + u.Host + resourceMetadataPath(u)
+		params = append(params, "resource_metadata", meta)
 	}
 	if e.code == needsSignIn && res.ACR != "" {
 		params = append(params, "acr_values", res.ACR)
@@ -219,9 +212,6 @@ func (s *Server) ResourceMetadata(res Resource) http.Handler {
 	return s.adapt(&endpoint{methods: []string{http.MethodGet}, handle: handle})
 }
 
-// resourceWellKnown is the well-known part of RFC 9728 §3.
-const resourceWellKnown = "/.well-known/oauth-protected-resource"
-
 // ResourceMetadataPath returns the path of a resource's metadata on its host.
 // The well-known part comes before the resource's own path (RFC 9728 §3.1).
 func ResourceMetadataPath(resource string) (string, error) {
@@ -229,17 +219,9 @@ func ResourceMetadataPath(resource string) (string, error) {
 	if err != nil {
 		return "", errors.New("authserver: the resource is no URL")
 	}
-	return resourceWellKnown + strings.TrimSuffix(u.EscapedPath(), "/"), nil
+	return resourceMetadataPath(u), nil
 }
 
-func resourceMetadataURL(resource string) (string, error) {
-	path, err := ResourceMetadataPath(resource)
-	if err != nil {
-		return "", err
-	}
-	u, err := url.Parse(resource)
-	if err != nil {
-		return "", err
-	}
-	return u.Scheme + "://" + u.Host + path, nil
+func resourceMetadataPath(resource *url.URL) string {
+	return "/.well-known/oauth-protected-resource" + strings.TrimSuffix(resource.EscapedPath(), "/")
 }

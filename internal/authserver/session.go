@@ -14,7 +14,7 @@ const (
 // session is a user signed in at this server in one browser.
 type session struct {
 	user     string
-	acr      string // how: one of Config.ACRValues
+	acr      string // how: one of acrValues
 	authTime time.Time
 }
 
@@ -56,18 +56,17 @@ func (s *Server) cookie(r *request, purpose string) string {
 func (s *Server) session(r *request) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sess, _ := s.sessions.get(hash(s.cookie(r, "session")), s.now())
+	sess, _ := s.sessions.get(s.cookie(r, "session"))
 	return sess
 }
 
 // signIn makes a session. Its id is always new: one that an attacker planted in
 // the browser beforehand must not become the user's.
 func (s *Server) signIn(r *request, user, acr string) *session {
-	id, now := newToken("sess_"), s.now()
-	sess := &session{user: user, acr: acr, authTime: now}
+	id, sess := newToken("sess_"), &session{user: user, acr: acr, authTime: s.now()}
 	s.mu.Lock()
-	s.sessions.remove(hash(s.cookie(r, "session")))
-	s.sessions.put(hash(id), sess, now, now.Add(sessionLifetime))
+	s.sessions.remove(s.cookie(r, "session"))
+	s.sessions.put(id, sess, sessionLifetime)
 	s.stats.Logins++
 	s.mu.Unlock()
 	s.setCookie(r, "session", id, sessionLifetime)
@@ -77,7 +76,7 @@ func (s *Server) signIn(r *request, user, acr string) *session {
 // signOut ends the session of the browser that sent r. The grants stay.
 func (s *Server) signOut(r *request) {
 	s.mu.Lock()
-	s.sessions.remove(hash(s.cookie(r, "session")))
+	s.sessions.remove(s.cookie(r, "session"))
 	s.mu.Unlock()
 	s.setCookie(r, "session", "", 0)
 }

@@ -28,8 +28,7 @@ func (s *Server) remember(r *request, in *interaction) (id string) {
 	id = newToken("")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	s.interactions.put(hash(id), in, now, now.Add(interactionLifetime))
+	s.interactions.put(id, in, interactionLifetime)
 	return id
 }
 
@@ -41,7 +40,7 @@ func (s *Server) serveDecide(r *request) (*reply, *oauthError) {
 	}
 	s.mu.Lock()
 	// It is taken and not only read, so that a second click finds nothing.
-	in, ok := s.interactions.take(hash(r.params.Get("interaction")), s.now())
+	in, ok := s.interactions.take(r.params.Get("interaction"))
 	s.mu.Unlock()
 	if !ok || !equal(in.browser, hash(s.cookie(r, "browser"))) {
 		return nil, invalidRequest("This page is too old, was answered before, " +
@@ -78,7 +77,7 @@ func (s *Server) approve(r *request, in *interaction, name string) (*reply, *oau
 		if req == nil {
 			req = &authRequest{}
 		}
-		in.session = s.signIn(r, name, s.reachedACR(req))
+		in.session = s.signIn(r, name, reachedACR(req))
 	}
 	if in.device == nil {
 		s.consent(in.session.user, in.request)

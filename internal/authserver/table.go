@@ -17,46 +17,47 @@ const (
 )
 
 // table is a map with bounds. Each entry expires at its own time, and the
-// oldest one is dropped if there are too many. The zero table is empty. The
+// oldest one is dropped if there are too many. Keys are kept as hashes. The
 // caller holds a lock.
 type table[V any] struct {
-	max     int // entries; 0 means manySmall
+	max     int // entries
+	now     func() time.Time
 	entries map[string]*list.Element
 	order   list.List // of *entry[V], the oldest first
 }
 
+func newTable[V any](max int, now func() time.Time) *table[V] {
+	return &table[V]{max: max, now: now, entries: map[string]*list.Element{}}
+}
+
 // entry is an entry of a table. It counts as gone from until on.
 type entry[V any] struct {
-	key   string
+	key   string // hashed
 	value V
 	until time.Time
 }
 
-// put adds an entry. It first drops the oldest entries: those that have
-// expired, and as many as it takes to keep the table within its bound.
-func (t *table[V]) put(key string, v V, now, until time.Time) {
-	if t.entries == nil {
-		t.entries = map[string]*list.Element{}
-	}
+// put adds an entry, which expires after life. It first drops the oldest
+// entries: those that have expired, and as many as it takes to keep the table
+// within its bound.
+func (t *table[V]) put(key string, v V, life time.Duration) {
+	now := t.now()
 	t.remove(key)
-	limit := t.max
-	if limit == 0 {
-		limit = manySmall
-	}
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
 		old := e.Value.(*entry[V])
-		if len(t.entries) < limit && now.Before(old.until) {
+		if len(t.entries) < t.max && now.Before(old.until) {
 			break
 		}
-		t.remove(old.key)
+		t.drop(e)
 	}
-	t.entries[key] = t.order.PushBack(&entry[V]{key, v, until})
+	hashed := hash(key)
+	t.entries[hashed] = t.order.PushBack(&entry[V]{hashed, v, now.Add(life)})
 }
 
 // get returns an entry that has not expired.
-func (t *table[V]) get(key string, now time.Time) (V, bool) {
-	if e := t.entries[key]; e != nil {
-		if found := e.Value.(*entry[V]); now.Before(found.until) {
+func (t *table[V]) get(key string) (V, bool) {
+	if e := t.entries[hash(key)]; e != nil {
+		if found := e.Value.(*entry[V]); t.now().Before(found.until) {
 			return found.value, true
 		}
 	}
@@ -65,47 +66,32 @@ func (t *table[V]) get(key string, now time.Time) (V, bool) {
 }
 
 // take returns an entry and removes it.
-func (t *table[V]) take(key string, now time.Time) (V, bool) {
-	v, ok := t.get(key, now)
+func (t *table[V]) take(key string) (V, bool) {
+	v, ok := t.get(key)
 	t.remove(key)
 	return v, ok
 }
 
 func (t *table[V]) remove(key string) {
-	if e := t.entries[key]; e != nil {
-		t.order.Remove(e)
-		delete(t.entries, key)
+	if e := t.entries[hash(key)]; e != nil {
+		t.drop(e)
 	}
 }
 
+func (t *table[V]) drop(e *list.Element) {
+	delete(t.entries, t.order.Remove(e).(*entry[V]).key)
+}
+
 // all returns the entries that have not expired, the oldest first.
-func (t *table[V]) all(now time.Time) iter.Seq[V] {
+func (t *table[V]) all() iter.Seq[V] {
 	return func(yield func(V) bool) {
+		now := t.now()
 		for e := t.order.Front(); e != nil; e = e.Next() {
 			if found := e.Value.(*entry[V]); now.Before(found.until) && !yield(found.value) {
 				return
 			}
 		}
 	}
-}
-
-// window counts the events of roughly the last minute.
-type window struct {
-	began time.Time
-	n     int
-}
-
-// add counts one more event.
-func (w *window) add(now time.Time) {
-	if now.Sub(w.began) >= time.Minute {
-		*w = window{began: now}
-	}
-	w.n++
-}
-
-// over reports whether there were more than limit.
-func (w *window) over(now time.Time, limit int) bool {
-	return now.Sub(w.began) < time.Minute && w.n > limit
 }
 
 // newToken returns a text that nobody can guess, of about 160 bits. The prefix

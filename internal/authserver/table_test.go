@@ -9,44 +9,50 @@ import (
 )
 
 func TestTable(t *testing.T) {
-	tab := table[int]{max: fewLarge}
 	now := time.Unix(1000, 0)
-	_, ok := tab.get("a", now)
+	tab := newTable[int](fewLarge, func() time.Time { return now })
+	_, ok := tab.get("a")
 	require.False(t, ok)
 	for i := range fewLarge + 10 {
-		tab.put(strconv.Itoa(i), i, now, now.Add(time.Minute))
+		tab.put(strconv.Itoa(i), i, time.Minute)
 	}
 	require.Len(t, tab.entries, fewLarge)
 	require.Equal(t, fewLarge, tab.order.Len())
-	_, ok = tab.get("9", now)
+	_, ok = tab.get("9")
 	require.False(t, ok, "the oldest went")
-	v, ok := tab.get("10", now)
+	v, ok := tab.get("10")
 	require.True(t, ok)
 	require.Equal(t, 10, v)
 
-	v, ok = tab.take("10", now)
+	v, ok = tab.take("10")
 	require.True(t, ok)
 	require.Equal(t, 10, v)
-	_, ok = tab.take("10", now)
+	_, ok = tab.take("10")
 	require.False(t, ok)
 
-	later := now.Add(time.Minute)
-	_, ok = tab.get("11", later)
+	now = now.Add(time.Minute)
+	_, ok = tab.get("11")
 	require.False(t, ok, "it has ended")
-	for range tab.all(later) {
+	for range tab.all() {
 		t.Fatal("all have ended")
 	}
-	tab.put("x", 1, later, later.Add(time.Second))
+	tab.put("x", 1, time.Second)
 	require.Len(t, tab.entries, 1, "what has ended gives its place back")
 }
 
-func TestZeroTableIsBoundedToo(t *testing.T) {
-	var tab table[struct{}]
-	now := time.Unix(1000, 0)
+func TestEveryTableIsBounded(t *testing.T) {
+	s, err := New(Config{Issuer: "https://as.example"})
+	require.NoError(t, err)
 	for i := range manySmall + 1 {
-		tab.put(strconv.Itoa(i), struct{}{}, now, now.Add(time.Minute))
+		s.codes.put(strconv.Itoa(i), nil, time.Minute)
 	}
-	require.Len(t, tab.entries, manySmall)
+	require.Len(t, s.codes.entries, manySmall)
+	for _, bound := range []int{
+		s.tokens.max, s.pushed.max, s.devices.max, s.interactions.max, s.sessions.max,
+		s.consents.max, s.seen.max,
+	} {
+		require.Positive(t, bound)
+	}
 }
 
 func TestUserCodesAreEvenAndReadable(t *testing.T) {

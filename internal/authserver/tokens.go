@@ -36,23 +36,7 @@ func (s *Server) revokeToken(c *Client, token string) bool {
 	return true
 }
 
-// introspection is the response of RFC 7662 §2.2.
-type introspection struct {
-	Active    bool              `json:"active"`
-	Scope     string            `json:"scope,omitempty"`
-	ClientID  string            `json:"client_id,omitempty"`
-	Username  string            `json:"username,omitempty"`
-	TokenType string            `json:"token_type,omitempty"`
-	Subject   string            `json:"sub,omitempty"`
-	Issuer    string            `json:"iss,omitempty"`
-	Audience  []string          `json:"aud,omitempty"`
-	Expiry    int64             `json:"exp,omitempty"`
-	IssuedAt  int64             `json:"iat,omitempty"`
-	Confirm   map[string]string `json:"cnf,omitempty"` // RFC 9449 §6.2
-	ACR       string            `json:"acr,omitempty"` // RFC 9470 §6.2
-	AuthTime  int64             `json:"auth_time,omitempty"`
-}
-
+// serveIntrospection is RFC 7662.
 func (s *Server) serveIntrospection(r *request) (*reply, *oauthError) {
 	if e := missing(r.params, "token"); e != nil {
 		return nil, e
@@ -60,27 +44,30 @@ func (s *Server) serveIntrospection(r *request) (*reply, *oauthError) {
 	return jsonReply(http.StatusOK, s.introspect(r.client, r.params.Get("token")))
 }
 
-// introspect describes a token. Anybody can claim to be a public client, so
-// such a client learns about its own tokens only.
-func (s *Server) introspect(c *Client, token string) introspection {
+// introspect describes a token (RFC 7662 §2.2). Anybody can claim to be a public
+// client, so such a client learns about its own tokens only.
+func (s *Server) introspect(c *Client, token string) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.find(token)
 	if t == nil || !s.good(t) || c.auth() == AuthNone && t.grant.client != c.ID {
-		return introspection{}
+		return map[string]any{"active": false}
 	}
 	g := t.grant
-	out := introspection{
-		Active: true, Issuer: s.cfg.Issuer, ClientID: g.client,
-		Username: g.user, Subject: s.subject(g.user), ACR: g.acr, AuthTime: g.authTime.Unix(),
-		Scope: strings.Join(t.scope, " "), Audience: t.audience,
-		Expiry: t.expires.Unix(), IssuedAt: t.issued.Unix(),
+	out := map[string]any{
+		"active": true, "iss": s.cfg.Issuer, "client_id": g.client,
+		"username": g.user, "sub": s.subject(g.user), "scope": strings.Join(t.scope, " "),
+		"exp": t.expires.Unix(), "iat": t.issued.Unix(),
+		"acr": g.acr, "auth_time": g.authTime.Unix(), // RFC 9470 §6.2
+	}
+	if t.audience != nil {
+		out["aud"] = t.audience
 	}
 	if !t.refresh {
-		out.TokenType = tokenType(t.jkt)
+		out["token_type"] = tokenType(t.jkt)
 	}
 	if t.jkt != "" {
-		out.Confirm = map[string]string{"jkt": t.jkt}
+		out["cnf"] = map[string]string{"jkt": t.jkt} // RFC 9449 §6.2
 	}
 	return out
 }

@@ -103,7 +103,7 @@ func stores(b *bench) (section, error) {
 
 		accounts := table{head: []string{"Accounts, sealed file", "list all, ms", "load one, ms", "heap of the list, KiB"}}
 		growth := plot{file: "bench-accounts.svg", title: "Accounts: list all, load one (logarithmic)", unit: "ms", lines: []line{{name: "list all", ours: true}, {name: "load one", ours: true}}}
-		many := tokenstore.NewFile(dir + "-accounts", key)
+		many := tokenstore.NewFile(dir+"-accounts", key)
 		const issuer = "https://login.example.com"
 		stored := 0
 		for _, n := range []int{1, 100, 1000} {

@@ -8,6 +8,8 @@ package fetch
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -156,13 +158,58 @@ func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
 // Do sends req once and reads the whole answer, of at most [MaxBody] bytes. A
 // redirect is an answer and is not followed. Every error is an [*Error].
 func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = Timeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
+	return c.do(ctx, req, false)
+}
 
+// Get is [Client.Do] for public documents: metadata and key sets, which providers
+// serve as any other file. req is a GET without secrets. A redirect to the same
+// origin is followed once (django-oauth-toolkit adds a slash), never one to
+// another origin. An answer that is compressed with gzip is unpacked, up to
+// [MaxBody] bytes.
+func (c *Client) Get(ctx context.Context, req *http.Request) (*Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	resp, err := c.do(ctx, req, true)
+	if err != nil {
+		return nil, err
+	}
+	to := redirectWithin(req.URL, resp)
+	if to == nil {
+		return resp, nil
+	}
+	again := req.Clone(ctx)
+	again.URL = to
+	return c.do(ctx, again, true)
+}
+
+// redirectWithin returns the place in the origin of from that resp redirects to;
+// nil: it redirects elsewhere or not at all.
+func redirectWithin(from *url.URL, resp *Response) *url.URL {
+	switch resp.Status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil
+	}
+	to, err := from.Parse(resp.Header.Get("Location"))
+	if err != nil || to.User != nil || to.Opaque != "" || wire.Origin(to) != wire.Origin(from) {
+		return nil
+	}
+	to.Fragment, to.RawFragment = "", ""
+	return to
+}
+
+func (c *Client) timeout() time.Duration {
+	if c.Timeout <= 0 {
+		return Timeout
+	}
+	return c.Timeout
+}
+
+// do sends req until ctx ends. unpack allows gzip.
+func (c *Client) do(ctx context.Context, req *http.Request, unpack bool) (*Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Err: err, host: req.URL.Host} // not yet sent, for sure
 	}
@@ -203,7 +250,7 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	}
 	defer resp.Body.Close()
 	sent.Store(true)
-	body, err := readAll(resp)
+	body, err := readAll(resp, unpack)
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -211,14 +258,26 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 }
 
 // readAll reads the body of resp, unless it is compressed or larger than
-// [MaxBody]. A small compressed body can unpack to any size.
-func readAll(resp *http.Response) ([]byte, error) {
-	enc := resp.Header.Get("Content-Encoding")
+// [MaxBody]. A small compressed body can unpack to any size, so the limit is for
+// what comes out.
+func readAll(resp *http.Response, unpack bool) ([]byte, error) {
+	enc, from := resp.Header.Get("Content-Encoding"), io.Reader(resp.Body)
+	if unpack && strings.EqualFold(enc, "gzip") {
+		zipped, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return nil, ErrEncoding
+		}
+		enc, from = "", zipped
+	}
 	if enc != "" && !strings.EqualFold(enc, "identity") || resp.Uncompressed {
 		return nil, ErrEncoding
 	}
 	var body bytes.Buffer
-	n, err := io.Copy(&body, io.LimitReader(resp.Body, MaxBody+1))
+	n, err := io.Copy(&body, io.LimitReader(from, MaxBody+1))
+	var corrupt flate.CorruptInputError
+	if errors.As(err, &corrupt) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
+		return nil, ErrEncoding
+	}
 	if err != nil {
 		return nil, err
 	}

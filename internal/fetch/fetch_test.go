@@ -111,6 +111,82 @@ func TestS40S47RedirectIsNotFollowed(t *testing.T) {
 	require.Zero(t, reached.Load())
 }
 
+// S40, S47: only a public document is redirected, only within its origin, and only
+// once.
+func TestS40S47GetStaysInTheOrigin(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int32
+	other := serve(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	for to, want := range map[string][]string{
+		"/a/":      {"/a", "/a/"},
+		"a/":       {"/a", "/a/"},
+		"/a":       {"/a", "/a"}, // a loop ends
+		other:      {"/a"},
+		"//x@HOST": {"/a"}, "file:///a/": {"/a"}, "": {"/a", "/a"},
+	} {
+		var asked []string
+		base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Path)
+			if r.URL.Path == "/a/" {
+				_, _ = io.WriteString(w, "{}")
+				return
+			}
+			w.Header().Set("Location", strings.ReplaceAll(to, "HOST", r.Host))
+			w.WriteHeader(http.StatusMovedPermanently)
+		})
+		req, err := fetch.NewRequest(http.MethodGet, base+"/a", nil)
+		require.NoError(t, err)
+		resp, err := client(t, nil).Get(t.Context(), req)
+		if to != "" { // net/http itself refuses an empty Location
+			require.NoError(t, err, to)
+			require.Equal(t, want, asked, to)
+			require.Equal(t, want[len(want)-1] == "/a/", resp.Status == 200, to)
+		}
+	}
+	require.Zero(t, reached.Load())
+}
+
+// S40: a public document may be compressed. A bomb ends at the limit, and what is
+// not gzip is refused.
+func TestS40GetUnpacksBounded(t *testing.T) {
+	t.Parallel()
+	pack := func(data []byte) []byte {
+		var b bytes.Buffer
+		zw := gzip.NewWriter(&b)
+		_, err := zw.Write(data)
+		require.NoError(t, err)
+		require.NoError(t, zw.Close())
+		return b.Bytes()
+	}
+	good := pack([]byte(`{"a":1}`))
+	damaged := bytes.Clone(good)
+	damaged[len(damaged)-6] ^= 1
+	for name, tc := range map[string]struct {
+		encoding string
+		body     []byte
+		want     error
+	}{
+		"good": {"gzip", good, nil}, "exactly the limit": {"gzip", pack(make([]byte, fetch.MaxBody)), nil},
+		"bomb":    {"gzip", bytes.Repeat(pack(make([]byte, 1<<20)), 64), fetch.ErrTooLarge},
+		"too big": {"gzip", pack(make([]byte, fetch.MaxBody+1)), fetch.ErrTooLarge},
+		"plain":   {"gzip", []byte(`{"a":1}`), fetch.ErrEncoding}, "damaged": {"gzip", damaged, fetch.ErrEncoding},
+		"brotli": {"br", good, fetch.ErrEncoding}, "twice": {"gzip, gzip", pack(good), fetch.ErrEncoding},
+	} {
+		base := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", tc.encoding)
+			_, _ = w.Write(tc.body)
+		})
+		req, err := fetch.NewRequest(http.MethodGet, base, nil)
+		require.NoError(t, err)
+		_, err = client(t, nil).Get(t.Context(), req)
+		if tc.want == nil {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorIs(t, err, tc.want, name)
+		}
+	}
+}
+
 // S40: a gzip bomb is refused by its header, before it is unpacked.
 func TestS40CompressedAnswerIsRefused(t *testing.T) {
 	t.Parallel()

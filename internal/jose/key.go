@@ -13,9 +13,12 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
@@ -36,8 +39,9 @@ type key struct {
 }
 
 // jwk has the members of RFC 7517 §4 and RFC 7518 §6 that are read.
-// Certificates (x5c, x5u) are not among them: the keys are trusted because they
-// come from the provider's jwks_uri.
+// A certificate (x5c) only stands in for a key that is missing, and is not
+// validated: the keys are trusted because they come from the provider's jwks_uri.
+// x5u is never fetched.
 type jwk struct {
 	Kty string          `json:"kty"`
 	Use string          `json:"use,omitempty"`
@@ -51,6 +55,7 @@ type jwk struct {
 	X   string          `json:"x,omitempty"`
 	Y   string          `json:"y,omitempty"`
 	D   json.RawMessage `json:"d,omitempty"`
+	X5c []string        `json:"x5c,omitempty"`
 }
 
 // parse reads a key set. Keys that cannot verify signatures here are left out:
@@ -90,6 +95,7 @@ func parseKey(raw []byte) (k key, ok bool) {
 	case w.Use != "" && w.Use != "sig", w.Ops != nil && !slices.Contains(w.Ops, "verify"):
 		return key{}, false
 	}
+	w = w.normalized()
 	// go-jose gets the bare key, so that no other member can change its mind.
 	bare, err := json.Marshal(jwk{Kty: w.Kty, Crv: w.Crv, N: w.N, E: w.E, X: w.X, Y: w.Y})
 	if err != nil {
@@ -107,6 +113,33 @@ func parseKey(raw []byte) (k key, ok bool) {
 		algs = []string{w.Alg}
 	}
 	return key{w.Kid, w.Iss, parsed.Key, algs}, len(algs) > 0
+}
+
+// normalized returns w in the spelling of RFC 7518 §6: base64url without padding.
+// Some providers pad it, or write standard base64. If the members of the key are
+// missing, they are taken from the certificate.
+func (w jwk) normalized() jwk {
+	if w.N == "" && w.X == "" && len(w.X5c) > 0 {
+		der, err := base64.StdEncoding.DecodeString(w.X5c[0])
+		if err != nil {
+			return w
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return w
+		}
+		text, err := (&jose.JSONWebKey{Key: cert.PublicKey}).MarshalJSON()
+		var own jwk
+		if err != nil || json.Unmarshal(text, &own) != nil || w.Kty != "" && w.Kty != own.Kty {
+			return w
+		}
+		w.Kty, w.Crv, w.N, w.E, w.X, w.Y = own.Kty, own.Crv, own.N, own.E, own.X, own.Y
+	}
+	urlSafe := strings.NewReplacer("+", "-", "/", "_")
+	for _, s := range []*string{&w.N, &w.E, &w.X, &w.Y} {
+		*s = urlSafe.Replace(strings.TrimRight(*s, "="))
+	}
+	return w
 }
 
 // suitable returns the algorithms for a key's type. It returns none for a key

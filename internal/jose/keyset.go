@@ -7,6 +7,7 @@
 package jose
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -222,20 +223,23 @@ func load(ctx context.Context, c *fetch.Client, uri string) ([]key, error) {
 		return nil, fmt.Errorf("%w: jwks_uri: %w", ErrKeySet, err)
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	resp, err := c.Do(ctx, req)
+	resp, err := c.Get(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	if resp.Status != http.StatusOK {
 		return nil, fmt.Errorf("%w: HTTP %d", ErrKeySet, resp.Status)
 	}
-	return parse(resp.Body)
+	// A byte order mark may be ignored (RFC 8259 §8.1).
+	return parse(bytes.TrimPrefix(resp.Body, []byte("\xef\xbb\xbf")))
 }
 
-// matching returns the keys that kid names, or all if the token names none.
+// matching returns the keys that kid names, or all if the token names none. A key
+// without a kid of its own may be the one that is meant: some providers name it in
+// their tokens only.
 func matching(keys []key, kid *string) []key {
 	if kid == nil {
 		return keys
 	}
-	return slices.DeleteFunc(slices.Clone(keys), func(k key) bool { return k.id != *kid })
+	return slices.DeleteFunc(slices.Clone(keys), func(k key) bool { return k.id != *kid && k.id != "" })
 }

@@ -3,12 +3,14 @@ package jose_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"strings"
 	"sync"
@@ -68,6 +70,54 @@ func TestEveryAlgorithmVerifies(t *testing.T) {
 		forged := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"mallory"}`)) + "." + parts[2]
 		require.ErrorIs(t, verify(t, cache(k), forged), jose.ErrToken, alg)
 	}
+}
+
+// Keys as some providers publish them: padded, in standard base64, only as a
+// certificate, without a kid beside a token that has one.
+func TestKeysAsTheyAre(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{"RS256", "ES256"} {
+		k := josetest.New(t, alg, "k1")
+		template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, k.Signer.Public(), k.Signer)
+		require.NoError(t, err)
+		chain := []string{base64.StdEncoding.EncodeToString(der)}
+		standard := map[string]any{}
+		for name, v := range k.JWK() {
+			if text, ok := v.(string); ok && len(name) == 1 {
+				raw, err := base64.RawURLEncoding.DecodeString(text)
+				require.NoError(t, err)
+				v = base64.StdEncoding.EncodeToString(raw)
+			}
+			standard[name] = v
+		}
+		anonymous := k.JWK()
+		delete(anonymous, "kid")
+		for name, jwk := range map[string]map[string]any{
+			"standard base64": standard, "without kid": anonymous,
+			"x5c only": {"kid": "k1", "use": "sig", "x5c": chain}, "x5c with kty": {"kid": "k1", "kty": k.JWK()["kty"], "x5c": chain},
+		} {
+			set := string(josetest.JSON(map[string]any{"keys": []any{jwk}}))
+			require.NoError(t, verify(t, jose.NewKeySet(fetchtest.JSON(200, "\ufeff"+set), uri), k.Sign(claims)), alg+" "+name)
+			other := josetest.New(t, alg, "k1")
+			require.ErrorIs(t, verify(t, jose.NewKeySet(fetchtest.JSON(200, set), uri), other.Sign(claims)), jose.ErrToken, alg+" "+name)
+		}
+		for name, jwk := range map[string]map[string]any{
+			"for encryption": {"kid": "k1", "use": "enc", "x5c": chain}, "another kty": {"kid": "k1", "kty": "OKP", "x5c": chain},
+			"no certificate": {"kid": "k1", "x5c": []string{"MAo="}}, "another kid": {"kid": "k2", "x5c": chain},
+		} {
+			set := string(josetest.JSON(map[string]any{"keys": []any{jwk}}))
+			require.ErrorIs(t, verify(t, jose.NewKeySet(fetchtest.JSON(200, set), uri), k.Sign(claims)), jose.ErrToken, alg+" "+name)
+		}
+	}
+	small, err := rsa.GenerateKey(rand.Reader, 1024) // S73: a certificate makes no key stronger
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, small.Public(), small)
+	require.NoError(t, err)
+	set := string(josetest.JSON(map[string]any{"keys": []any{map[string]any{"kid": "k1", "x5c": []string{base64.StdEncoding.EncodeToString(der)}}}}))
+	weak := &josetest.Key{Signer: small, ID: "k1", Alg: "RS256"}
+	require.ErrorIs(t, verify(t, jose.NewKeySet(fetchtest.JSON(200, set), uri), weak.Sign(claims)), jose.ErrToken)
 }
 
 // S72: the algorithm comes from the allowlist and the key, never from the token

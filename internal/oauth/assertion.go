@@ -6,6 +6,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -13,7 +14,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/asn1"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -82,26 +82,15 @@ func (c *credential) assertion(clientID, audience string, offered []string) (str
 		return "", err
 	}
 	now := time.Now()
-	header, err := json.Marshal(struct {
-		Alg string `json:"alg"`
-		Kid string `json:"kid,omitempty"`
-		Typ string `json:"typ"`
-	}{alg, c.keyID, "JWT"})
-	if err != nil {
-		return "", err
+	header := map[string]any{"alg": alg, "typ": "JWT"}
+	if c.keyID != "" {
+		header["kid"] = c.keyID
 	}
-	claims, err := json.Marshal(struct {
-		Issuer   string `json:"iss"`
-		Subject  string `json:"sub"`
-		Audience string `json:"aud"`
-		ID       string `json:"jti"`
-		IssuedAt int64  `json:"iat"`
-		Expiry   int64  `json:"exp"`
-	}{clientID, clientID, audience, rand.Text(), now.Unix(), now.Add(assertionLifetime).Unix()})
-	if err != nil {
-		return "", err
+	claims := map[string]any{
+		"iss": clientID, "sub": clientID, "aud": audience, "jti": rand.Text(),
+		"iat": now.Unix(), "exp": now.Add(assertionLifetime).Unix(),
 	}
-	input := b64(header) + "." + b64(claims)
+	input := b64JSON(header) + "." + b64JSON(claims)
 	sig, err := signAssertion(*c.key, alg, []byte(input))
 	if err != nil {
 		return "", fmt.Errorf("the client's private key did not sign: %w", err)
@@ -115,10 +104,8 @@ func signAssertion(key crypto.Signer, alg string, input []byte) ([]byte, error) 
 	if alg == "EdDSA" {
 		return key.Sign(rand.Reader, input, crypto.Hash(0))
 	}
-	hash := map[string]crypto.Hash{"ES384": crypto.SHA384, "ES512": crypto.SHA512}[alg]
-	if hash == 0 {
-		hash = crypto.SHA256
-	}
+	hashes := map[string]crypto.Hash{"ES384": crypto.SHA384, "ES512": crypto.SHA512}
+	hash := cmp.Or(hashes[alg], crypto.SHA256)
 	h := hash.New()
 	h.Write(input)
 	var opts crypto.SignerOpts = hash

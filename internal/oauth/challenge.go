@@ -155,12 +155,9 @@ func (p *challengeParser) token68() bool {
 
 // token reads a token (RFC 9110 §5.6.2); "" if there is none.
 func (p *challengeParser) token() string {
-	n := 0
-	for n < len(p.rest) && isTokenChar(p.rest[n]) {
-		n++
-	}
-	t := p.rest[:n]
-	p.rest = p.rest[n:]
+	rest := strings.TrimLeft(p.rest, tokenSet)
+	t := p.rest[:len(p.rest)-len(rest)]
+	p.rest = rest
 	return t
 }
 
@@ -193,12 +190,9 @@ func (p *challengeParser) end() bool {
 
 const (
 	alnum      = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	tokenSet   = alnum + "!#$%&'*+-.^_`|~"
 	tokenSet68 = alnum + "-._~+/"
 )
-
-func isTokenChar(c byte) bool {
-	return strings.IndexByte(alnum+"!#$%&'*+-.^_`|~", c) >= 0
-}
 
 func quotable(c byte) bool { return c == '\t' || c >= ' ' && c != 0x7f }
 

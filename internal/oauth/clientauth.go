@@ -7,6 +7,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto"
 	"encoding/base64"
 	"errors"
@@ -33,6 +34,7 @@ type ClientAuth struct{ c *credential }
 // interface.
 type credential struct {
 	secret wire.Secret
+	method string         // how the secret is sent; "": as the metadata say
 	key    *crypto.Signer // nil: the client has a secret
 	keyID  string
 }
@@ -46,6 +48,17 @@ func ClientSecret(text string) ClientAuth {
 	return ClientAuth{&credential{secret: wire.NewSecret(text)}}
 }
 
+// RegisteredSecret is [ClientSecret] for a client that registered itself. method
+// is what the registration answered, which decides even if the metadata say
+// otherwise (RFC 7591 §3.2.1): [AuthBasic] or [AuthPost]. "" leaves it to the
+// metadata.
+func RegisteredSecret(text, method string) ClientAuth {
+	if text == "" {
+		return ClientAuth{}
+	}
+	return ClientAuth{&credential{secret: wire.NewSecret(text), method: method}}
+}
+
 // PrivateKeyJWT authenticates with an assertion signed by key (RSA of 2048 bits
 // or more, P-256, P-384, P-521 or Ed25519). keyID is the kid under which the
 // server knows the key; "" sends none. A nil key gives a ClientAuth that
@@ -53,9 +66,6 @@ func ClientSecret(text string) ClientAuth {
 func PrivateKeyJWT(key crypto.Signer, keyID string) ClientAuth {
 	return ClientAuth{&credential{key: &key, keyID: keyID}}
 }
-
-// IsPublic reports whether m is the zero ClientAuth.
-func (m ClientAuth) IsPublic() bool { return m.c == nil }
 
 // Check reports a key that cannot sign, without any I/O.
 func (m ClientAuth) Check() error {
@@ -84,6 +94,9 @@ func (m ClientAuth) Apply(
 	clientID, issuer, endpoint string, supported, signingAlgs []string,
 	form url.Values, h http.Header,
 ) error {
+	if m.c != nil && m.c.method != "" {
+		supported = []string{m.c.method}
+	}
 	offers := func(method string) bool {
 		return supported == nil || slices.Contains(supported, method)
 	}
@@ -102,10 +115,7 @@ func (m ClientAuth) Apply(
 		return fmt.Errorf("%w: the provider takes no private_key_jwt here; "+
 			"set up the authentication that it offers", errors.ErrUnsupported)
 	default:
-		audience := issuer
-		if audience == "" {
-			audience = endpoint
-		}
+		audience := cmp.Or(issuer, endpoint)
 		assertion, err := m.c.assertion(clientID, audience, signingAlgs)
 		if err != nil {
 			return err
@@ -136,7 +146,8 @@ func basicAuth(clientID, secret string) string {
 	return base64.StdEncoding.EncodeToString([]byte(pair))
 }
 
-func (m ClientAuth) text() string {
+// String implements [fmt.Stringer] without the secret.
+func (m ClientAuth) String() string {
 	switch {
 	case m.c == nil:
 		return "none"
@@ -146,15 +157,12 @@ func (m ClientAuth) text() string {
 	return "private key " + wire.Redacted
 }
 
-// String implements [fmt.Stringer] without the secret.
-func (m ClientAuth) String() string { return m.text() }
-
 // Format implements [fmt.Formatter]. Every verb prints the same.
-func (m ClientAuth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.text()) }
+func (m ClientAuth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, m.String()) }
 
 // MarshalText implements [encoding.TextMarshaler], which encoding/json uses
 // too.
-func (m ClientAuth) MarshalText() ([]byte, error) { return []byte(m.text()), nil }
+func (m ClientAuth) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // LogValue implements [slog.LogValuer].
-func (m ClientAuth) LogValue() slog.Value { return slog.StringValue(m.text()) }
+func (m ClientAuth) LogValue() slog.Value { return slog.StringValue(m.String()) }

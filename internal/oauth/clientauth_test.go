@@ -48,7 +48,7 @@ func TestS49PublicClientSendsItsIDOnly(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, url.Values{"grant_type": {"x"}, "client_id": {"my-cli"}}, form)
 			require.Empty(t, header)
-			require.True(t, m.IsPublic())
+			require.Equal(t, oauth.ClientAuth{}, m)
 			require.NoError(t, m.Check())
 		}
 	}
@@ -56,7 +56,7 @@ func TestS49PublicClientSendsItsIDOnly(t *testing.T) {
 
 func TestClientSecretGoesAsTheProviderSupports(t *testing.T) {
 	m := oauth.ClientSecret("p%: +ü&")
-	require.False(t, m.IsPublic())
+	require.NotEqual(t, oauth.ClientAuth{}, m)
 	require.NoError(t, m.Check())
 	for _, supported := range [][]string{nil, {"client_secret_basic"}, {"client_secret_post", "client_secret_basic"}} {
 		form, header, err := apply(m, "my:cli", supported, nil)
@@ -68,7 +68,17 @@ func TestClientSecretGoesAsTheProviderSupports(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "my%3Acli:p%25%3A+%2B%C3%BC%26", string(pair), "form-encoded first (§2.3.1)")
 	}
-	form, header, err := apply(m, "my:cli", []string{"private_key_jwt", "client_secret_post"}, nil)
+	// A registration's answer decides, whatever the metadata list.
+	form, header, err := apply(oauth.RegisteredSecret("s", "client_secret_post"), "c", []string{"client_secret_basic"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "s", form.Get("client_secret"))
+	require.Empty(t, header)
+	_, header, err = apply(oauth.RegisteredSecret("s", "client_secret_basic"), "c", []string{"client_secret_post"}, nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, header.Get("Authorization"))
+	require.Equal(t, oauth.ClientAuth{}, oauth.RegisteredSecret("", "client_secret_post"), "a public client")
+
+	form, header, err = apply(m, "my:cli", []string{"private_key_jwt", "client_secret_post"}, nil)
 	require.NoError(t, err)
 	require.Empty(t, header)
 	require.Equal(t, url.Values{"grant_type": {"x"}, "client_id": {"my:cli"}, "client_secret": {"p%: +ü&"}}, form)

@@ -9,11 +9,13 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,11 +94,8 @@ func parseDevice(resp *fetch.Response, policy wire.URLPolicy) (*DeviceAuthorizat
 	if err := decodeJSON(resp, &m); err != nil {
 		return nil, err
 	}
-	if m.VerificationURI == "" {
-		m.VerificationURI = m.VerificationURL
-	}
 	a := &DeviceAuthorization{
-		UserCode: m.UserCode, VerificationURI: m.VerificationURI,
+		UserCode: m.UserCode, VerificationURI: cmp.Or(m.VerificationURI, m.VerificationURL),
 		VerificationURIComplete: m.VerificationURIComplete, deviceCode: wire.NewSecret(m.DeviceCode),
 	}
 	if a.deviceCode.IsZero() {
@@ -254,23 +253,31 @@ func (p *poll) wait(ctx context.Context) error {
 	return nil
 }
 
+// expiredCodes say that the device code has expired: the RFC's (§3.5), and Entra's
+// older one.
+var expiredCodes = []string{"expired_token", "code_expired"}
+
 // judge returns nil if err allows another request, and else the error that ends
 // the poll.
 func (p *poll) judge(err error) error {
 	var refused *Error
 	var broken *fetch.Error
+	var code string
+	if errors.As(err, &refused) {
+		code = refused.Code
+	}
 	p.retryAfter = 0
 	switch {
 	case errors.Is(err, wire.ErrInvalidResponse): // the code may be spent
 		return err
-	case errors.As(err, &refused) && refused.Code == "authorization_pending":
+	case code == "authorization_pending":
 		p.failures, p.trouble = 0, nil
-	case errors.As(err, &refused) && refused.Code == "slow_down":
+	case code == "slow_down":
 		p.failures, p.trouble = 0, nil
 		p.interval += slowDown
-	case errors.As(err, &refused) && refused.Code == "expired_token":
+	case slices.Contains(expiredCodes, code):
 		return fmt.Errorf("%w: %w", ErrCodeExpired, err)
-	case errors.As(err, &refused) && refused.passing():
+	case refused != nil && refused.passing():
 		p.failures++
 		p.trouble, p.retryAfter = err, refused.RetryAfter
 	case errors.As(err, &broken):

@@ -211,6 +211,7 @@ func TestConformanceStops(t *testing.T) {
 			require.NotErrorIs(t, err, oauth.ErrCodeExpired)
 		},
 		"expired_token":   func(err error) { require.ErrorIs(t, err, oauth.ErrCodeExpired) },
+		"code_expired":    func(err error) { require.ErrorIs(t, err, oauth.ErrCodeExpired) },
 		"invalid_grant":   func(err error) { require.NotErrorIs(t, err, oauth.ErrCodeExpired) },
 		"invalid_client":  func(error) {},
 		"unheard_of":      func(error) {},

@@ -41,25 +41,28 @@ type DiscoverOptions struct {
 var ErrNoMetadata = wire.Invalid("no metadata found")
 
 // Discover fetches the metadata of issuer from its well-known places, in the
-// order of S41, and checks it.
+// order of S41, and checks it. If the issuer was learned, the document's own may
+// differ from it by the slash after the origin.
 //
 // A redirect, a client error, or an answer without JSON means that a place is
 // empty, because web servers answer like that for paths that they do not know.
-// Anything else ends the search: a [fetch.Error], a [*MetadataStatusError], or
-// a document that is refused (wire.ErrInvalidResponse).
+// Anything else ends the search: a [fetch.Error], another status, which may pass,
+// or a document that is refused (wire.ErrInvalidResponse).
 func Discover(
 	ctx context.Context, c *fetch.Client, issuer string, o DiscoverOptions,
 ) (*Metadata, error) {
 	policy := wire.URLPolicy{LoopbackHTTP: !o.Learned || o.Private}
-	if _, err := policy.Parse(issuer); err != nil {
+	u, err := policy.Parse(issuer)
+	if err != nil {
 		return nil, invalidMetadata("issuer: %w", err)
 	}
 	if err := CheckIssuer(issuer); err != nil {
 		return nil, invalidMetadata("issuer: %w", err)
 	}
 	var tried []string
-	for _, place := range metadataLocations(issuer, o) {
-		body, empty, err := fetchMetadata(ctx, c, place)
+	origin, paths := metadataLocations(u, o)
+	for _, path := range paths {
+		body, empty, err := fetchMetadata(ctx, c, origin, path)
 		if err != nil {
 			return nil, err
 		}
@@ -74,6 +77,12 @@ func Discover(
 		if o.Stated != "" && d.Issuer == o.Stated {
 			d.Issuer = issuer // Raw has it as it came
 		}
+		d.dropUnusable(issuer)
+		// The resource's spelling is not the provider's. What the provider writes
+		// counts from here on: iss must be exactly that.
+		if o.Learned && SameIdentifier(d.Issuer, issuer) {
+			issuer = d.Issuer
+		}
 		if err := d.Check(issuer); err != nil {
 			return nil, err
 		}
@@ -86,58 +95,41 @@ func Discover(
 // fetchMetadata gets the document at one place. If the place is empty, empty
 // says why.
 func fetchMetadata(
-	ctx context.Context, c *fetch.Client, place string,
+	ctx context.Context, c *fetch.Client, origin, path string,
 ) (body []byte, empty string, err error) {
-	req, err := fetch.NewRequest(http.MethodGet, place, nil)
-	if err != nil {
-		return nil, "", invalidMetadata("issuer: %w", err)
-	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := c.Do(ctx, req)
+	resp, err := getJSON(ctx, c, origin+path)
 	if err != nil {
 		return nil, "", err
 	}
-	path := req.URL.EscapedPath()
 	switch status := resp.Status; {
-	case status == http.StatusOK && resp.IsJSON():
-		return resp.Body, "", nil
+	case status == http.StatusOK && looksJSON(resp):
+		return jsonText(resp), "", nil
 	case status == http.StatusOK:
 		return nil, path + ": no JSON", nil
 	case status >= 300 && status < 400:
 		return nil, path + ": a redirect, which is not followed", nil
-	case status >= 400 && status < 500 && status != http.StatusTooManyRequests:
+	case absent(status):
 		return nil, fmt.Sprintf("%s: HTTP %d", path, status), nil
 	}
-	return nil, "", &MetadataStatusError{Status: resp.Status}
+	return nil, "", fmt.Errorf(
+		"the provider cannot give its metadata now (HTTP %d); try again later", resp.Status)
 }
 
-// MetadataStatusError is a server's failure, which may pass. It does not match
-// wire.ErrInvalidResponse.
-type MetadataStatusError struct{ Status int }
-
-func (e *MetadataStatusError) Error() string {
-	return fmt.Sprintf("the provider cannot give its metadata now (HTTP %d); try again later", e.Status)
-}
-
-// metadataLocations lists the places of issuer's metadata in the order of S41.
-func metadataLocations(issuer string, o DiscoverOptions) []string {
+// metadataLocations lists the places of an issuer's metadata in the order of S41:
+// paths on its origin.
+func metadataLocations(issuer *url.URL, o DiscoverOptions) (origin string, paths []string) {
 	const oauth = "/.well-known/oauth-authorization-server"
 	const openid = "/.well-known/openid-configuration"
-	u, err := url.Parse(issuer)
-	if err != nil {
-		return nil
-	}
-	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	origin := u.Scheme + "://" + u.Host
+	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
 	// RFC 8414 §3.1 puts the well-known part before the path, OpenID Connect
 	// after it.
-	appended := origin + path + openid
-	list := []string{origin + oauth + path, origin + openid + path, appended}
+	appended := path + openid
+	paths = []string{oauth + path, openid + path, appended}
 	if o.OpenID && !o.Learned {
-		list = []string{appended, list[0], list[1]}
+		paths = []string{appended, paths[0], paths[1]}
 	}
 	if path == "" { // the two places of OpenID Connect are one
-		list = list[:2]
+		paths = paths[:2]
 	}
-	return list
+	return issuer.Scheme + "://" + issuer.Host, paths
 }

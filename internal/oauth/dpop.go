@@ -13,6 +13,7 @@
 package oauth
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -152,20 +153,15 @@ func (k DPoPKey) Proof(
 	if err != nil {
 		return "", err
 	}
-	if method == "" {
-		method = "GET"
+	c := proofClaims{
+		ID: rand.Text(), Method: cmp.Or(method, "GET"), URI: uri, // the ID has 130 bits
+		Issued: time.Now().Unix(), Nonce: nonce,
 	}
-	// rand.Text has 130 bits.
-	c := proofClaims{ID: rand.Text(), Method: method, URI: uri, Issued: time.Now().Unix(), Nonce: nonce}
 	if !accessToken.IsZero() {
 		sum := sha256.Sum256([]byte(accessToken.Reveal()))
 		c.Hash = b64(sum[:])
 	}
-	payload, err := json.Marshal(c)
-	if err != nil {
-		return "", fmt.Errorf("DPoP proof: %w", err)
-	}
-	input := k.k.header + "." + b64(payload)
+	input := k.k.header + "." + b64JSON(c)
 	digest := sha256.Sum256([]byte(input))
 	r, s, err := ecdsa.Sign(rand.Reader, k.k.private, digest[:])
 	if err != nil {
@@ -190,11 +186,7 @@ func targetURI(u *url.URL) (string, error) {
 				"which is what the server sees", ErrDPoPURL)
 		}
 	}
-	path := u.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	return wire.Origin(u) + path, nil
+	return wire.Origin(u) + cmp.Or(u.EscapedPath(), "/"), nil
 }
 
 // String implements [fmt.Stringer].
@@ -214,5 +206,12 @@ func (k DPoPKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil 
 
 // LogValue implements [slog.LogValuer].
 func (k DPoPKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// b64JSON encodes a part of a JWT. It holds texts and numbers only, so it cannot
+// fail.
+func b64JSON(part any) string {
+	data, _ := json.Marshal(part)
+	return b64(data)
+}
 
 func b64(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }

@@ -9,7 +9,6 @@ package oauth
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"reflect"
 	"slices"
@@ -27,8 +26,6 @@ import (
 // Treat it as read-only.
 //
 // The endpoints and jwks_uri are safe to call once [Metadata.Check] has passed.
-// The pages for people (ServiceDocumentation, OpPolicyURI, OpTosURI) are as the
-// provider wrote them.
 type Metadata struct {
 	// RFC 8414 §2, OpenID Connect Discovery §3.
 	Issuer                                     string   `json:"issuer,omitempty"`
@@ -42,12 +39,7 @@ type Metadata struct {
 	GrantTypesSupported                        []string `json:"grant_types_supported,omitempty"`
 	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 	TokenEndpointAuthSigningAlgValuesSupported []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
-	ServiceDocumentation                       string   `json:"service_documentation,omitempty"`
-	UILocalesSupported                         []string `json:"ui_locales_supported,omitempty"`
-	OpPolicyURI                                string   `json:"op_policy_uri,omitempty"`
-	OpTosURI                                   string   `json:"op_tos_uri,omitempty"`
 	CodeChallengeMethodsSupported              []string `json:"code_challenge_methods_supported,omitempty"`
-	SignedMetadata                             string   `json:"signed_metadata,omitempty"`
 
 	RevocationEndpoint                                 string   `json:"revocation_endpoint,omitempty"` // RFC 7009
 	RevocationEndpointAuthMethodsSupported             []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
@@ -61,25 +53,17 @@ type Metadata struct {
 	RequirePushedAuthorizationRequests         bool     `json:"require_pushed_authorization_requests,omitempty"`
 	AuthorizationResponseIssParameterSupported bool     `json:"authorization_response_iss_parameter_supported,omitempty"` // RFC 9207
 	DPoPSigningAlgValuesSupported              []string `json:"dpop_signing_alg_values_supported,omitempty"`              // RFC 9449
-	ProtectedResources                         []string `json:"protected_resources,omitempty"`                            // RFC 9728
 	ClientIDMetadataDocumentSupported          bool     `json:"client_id_metadata_document_supported,omitempty"`
 
-	UserinfoEndpoint                  string   `json:"userinfo_endpoint,omitempty"`
-	EndSessionEndpoint                string   `json:"end_session_endpoint,omitempty"` // RP-Initiated Logout
-	ACRValuesSupported                []string `json:"acr_values_supported,omitempty"`
-	SubjectTypesSupported             []string `json:"subject_types_supported,omitempty"`
-	IDTokenSigningAlgValuesSupported  []string `json:"id_token_signing_alg_values_supported,omitempty"`
-	UserinfoSigningAlgValuesSupported []string `json:"userinfo_signing_alg_values_supported,omitempty"`
-	DisplayValuesSupported            []string `json:"display_values_supported,omitempty"`
-	ClaimTypesSupported               []string `json:"claim_types_supported,omitempty"`
-	ClaimsSupported                   []string `json:"claims_supported,omitempty"`
-	ClaimsLocalesSupported            []string `json:"claims_locales_supported,omitempty"`
-	PromptValuesSupported             []string `json:"prompt_values_supported,omitempty"`
-	ClaimsParameterSupported          bool     `json:"claims_parameter_supported,omitempty"`
-	RequestParameterSupported         bool     `json:"request_parameter_supported,omitempty"`
-	RequestURIParameterSupported      *bool    `json:"request_uri_parameter_supported,omitempty"` // absent means true
-	RequireRequestURIRegistration     bool     `json:"require_request_uri_registration,omitempty"`
+	UserinfoEndpoint                  string          `json:"userinfo_endpoint,omitempty"`
+	EndSessionEndpoint                string          `json:"end_session_endpoint,omitempty"` // RP-Initiated Logout
+	ACRValuesSupported                []string        `json:"acr_values_supported,omitempty"`
+	SubjectTypesSupported             json.RawMessage `json:"subject_types_supported,omitempty"` // read by inspect alone
+	IDTokenSigningAlgValuesSupported  []string        `json:"id_token_signing_alg_values_supported,omitempty"`
+	UserinfoSigningAlgValuesSupported []string        `json:"userinfo_signing_alg_values_supported,omitempty"`
 
+	// Ignored says, for the log, which members are not used and why.
+	Ignored []string `json:"-"`
 	// Raw is the document as it came; nil for one made by hand.
 	Raw []byte `json:"-"`
 }
@@ -90,34 +74,87 @@ func invalidMetadata(format string, a ...any) error {
 }
 
 // ParseMetadata reads a document strictly: exact names, no duplicates, the
-// right types (S51). It is not checked yet. Errors match
-// wire.ErrInvalidResponse.
+// right types (S51). A member that no flow and no defence reads may have a wrong
+// type: it counts as absent, and is in Ignored. The document is not checked yet.
+// Errors match wire.ErrInvalidResponse.
 func ParseMetadata(data []byte) (*Metadata, error) {
 	d := &Metadata{Raw: data}
-	if err := wire.UnmarshalJSON(data, d); err != nil {
-		if name := mistypedMember(data); name != "" {
-			return nil, invalidMetadata("%s has a value of the wrong type", name)
-		}
+	var raw map[string]json.RawMessage
+	if err := wire.UnmarshalJSON(data, &raw); err != nil {
 		return nil, invalidMetadata("it is %w", err)
 	}
+	for _, name := range mistypedMembers(raw) {
+		return nil, invalidMetadata("%s has a value of the wrong type", name)
+	}
+	if err := wire.UnmarshalJSON(data, d); err != nil {
+		return nil, invalidMetadata("it is %w", err)
+	}
+	for name, example := range unread() {
+		value, ok := raw[name]
+		if ok && json.Unmarshal(value, reflect.New(reflect.TypeOf(example)).Interface()) != nil {
+			d.Ignored = append(d.Ignored, name+" has a value of the wrong type")
+		}
+	}
+	slices.Sort(d.Ignored)
 	return d, nil
 }
 
-// mistypedMember returns the name of the member that cannot be decoded, for the
-// error's text only. It is "" if that is not the fault.
-func mistypedMember(data []byte) string {
-	var raw map[string]json.RawMessage
-	if wire.UnmarshalJSON(data, &raw) != nil {
-		return ""
+// unread are members that neither a flow nor a defence reads, with a value of their
+// type. Every other member is read strictly or refused.
+func unread() map[string]any {
+	text, list, flag := "", []string{}, false
+	return map[string]any{
+		"service_documentation": text, "op_policy_uri": text, "op_tos_uri": text, "signed_metadata": text,
+		"ui_locales_supported": list, "subject_types_supported": list, "display_values_supported": list,
+		"claim_types_supported": list, "claims_supported": list, "claims_locales_supported": list,
+		"prompt_values_supported": list, "protected_resources": list,
+		"claims_parameter_supported": flag, "request_parameter_supported": flag,
+		"request_uri_parameter_supported": flag, "require_request_uri_registration": flag,
 	}
+}
+
+// mistypedMembers returns the members of raw that cannot be decoded.
+func mistypedMembers(raw map[string]json.RawMessage) (names []string) {
 	t := reflect.TypeFor[Metadata]()
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if value, ok := raw[name]; ok && json.Unmarshal(value, reflect.New(t.Field(i).Type).Interface()) != nil {
-			return name
+		if value, ok := raw[name]; ok && name != "-" && json.Unmarshal(value, reflect.New(t.Field(i).Type).Interface()) != nil {
+			names = append(names, name)
 		}
 	}
-	return ""
+	return names
+}
+
+// dropUnusable takes out the endpoints that are relative or plain http, so that
+// they count as absent and are never called (S39). Providers publish such an
+// endpoint for a feature that they do not offer outside their own network. Without
+// a token endpoint nothing works, so that one is left for [Metadata.Check] to
+// refuse. So are URLs that look like an attack.
+func (d *Metadata) dropUnusable(issuer string) {
+	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(strings.ToLower(issuer), "http:")}
+	for name, at := range map[string]*string{
+		"authorization_endpoint":                &d.AuthorizationEndpoint,
+		"jwks_uri":                              &d.JWKSURI,
+		"registration_endpoint":                 &d.RegistrationEndpoint,
+		"revocation_endpoint":                   &d.RevocationEndpoint,
+		"introspection_endpoint":                &d.IntrospectionEndpoint,
+		"device_authorization_endpoint":         &d.DeviceAuthorizationEndpoint,
+		"pushed_authorization_request_endpoint": &d.PushedAuthorizationRequestEndpoint,
+		"userinfo_endpoint":                     &d.UserinfoEndpoint,
+		"end_session_endpoint":                  &d.EndSessionEndpoint,
+	} {
+		u, err := url.Parse(*at)
+		if err != nil || *at == "" {
+			continue
+		}
+		plain := u.Scheme == "http" && u.Host != "" && u.User == nil && u.Fragment == ""
+		relative := u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/") && !strings.Contains(*at, `\`)
+		if _, err := policy.Parse(*at); err != nil && (plain || relative) {
+			*at = ""
+			d.Ignored = append(d.Ignored, name+" is not an https URL")
+		}
+	}
+	slices.Sort(d.Ignored)
 }
 
 // Check checks d against the issuer that it must have: the configured one or,
@@ -137,13 +174,12 @@ func (d *Metadata) Check(issuer string) error {
 		return d.mismatch(issuer)
 	}
 	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(strings.ToLower(issuer), "http:")}
-	endpoints := d.endpoints()
-	for _, name := range slices.Sorted(maps.Keys(endpoints)) {
-		if endpoints[name] == "" {
+	for _, e := range d.Endpoints() {
+		if e.URL == "" {
 			continue
 		}
-		if _, err := policy.Parse(endpoints[name]); err != nil {
-			return invalidMetadata("%s: %w", name, err)
+		if _, err := policy.Parse(e.URL); err != nil {
+			return invalidMetadata("%s: %w", e.Name, err)
 		}
 	}
 	if d.TokenEndpoint == "" {
@@ -152,20 +188,23 @@ func (d *Metadata) Check(issuer string) error {
 	return nil
 }
 
-// endpoints returns every URL that the SDK itself calls or opens, by its
-// member's name.
-func (d *Metadata) endpoints() map[string]string {
-	return map[string]string{
-		"authorization_endpoint":                d.AuthorizationEndpoint,
-		"token_endpoint":                        d.TokenEndpoint,
-		"jwks_uri":                              d.JWKSURI,
-		"registration_endpoint":                 d.RegistrationEndpoint,
-		"revocation_endpoint":                   d.RevocationEndpoint,
-		"introspection_endpoint":                d.IntrospectionEndpoint,
-		"device_authorization_endpoint":         d.DeviceAuthorizationEndpoint,
-		"pushed_authorization_request_endpoint": d.PushedAuthorizationRequestEndpoint,
-		"userinfo_endpoint":                     d.UserinfoEndpoint,
-		"end_session_endpoint":                  d.EndSessionEndpoint,
+// Endpoint is a URL of the metadata with the name of its member. An empty URL
+// means that the document has no such member.
+type Endpoint struct{ Name, URL string }
+
+// Endpoints returns every URL that the SDK itself calls or opens.
+func (d *Metadata) Endpoints() []Endpoint {
+	return []Endpoint{
+		{"authorization_endpoint", d.AuthorizationEndpoint},
+		{"token_endpoint", d.TokenEndpoint},
+		{"jwks_uri", d.JWKSURI},
+		{"userinfo_endpoint", d.UserinfoEndpoint},
+		{"revocation_endpoint", d.RevocationEndpoint},
+		{"introspection_endpoint", d.IntrospectionEndpoint},
+		{"device_authorization_endpoint", d.DeviceAuthorizationEndpoint},
+		{"pushed_authorization_request_endpoint", d.PushedAuthorizationRequestEndpoint},
+		{"end_session_endpoint", d.EndSessionEndpoint},
+		{"registration_endpoint", d.RegistrationEndpoint},
 	}
 }
 

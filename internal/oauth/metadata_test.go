@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -96,7 +97,16 @@ func TestS39EndpointsAreHTTPS(t *testing.T) {
 			"http://op.example/x", "http://127.0.0.1/x", "http://localhost/x", "https://u:p@op.example/", "https://u@op.example/", "https:op.example", "https:///x", "javascript:alert(1)", "file:///etc/passwd",
 			"https://op.example/#f", "https://op.example:99999/", "https://op.example/\n", "/token", "op.example/token", "-x", `https://op.example\@evil.example/`,
 		} {
-			_, err := metadataDiscover(t, document(metadataIssuer, object{field: bad}))
+			d, err := metadataDiscover(t, document(metadataIssuer, object{field: bad}))
+			unusable := slices.Contains([]string{"http://op.example/x", "http://127.0.0.1/x", "http://localhost/x", "/token"}, bad)
+			if unusable && field != "token_endpoint" { // as if it were absent
+				require.NoError(t, err, "%s %q", field, bad)
+				require.Contains(t, d.Ignored[0], field)
+				again, err := json.Marshal(d)
+				require.NoError(t, err)
+				require.NotContains(t, string(again), `"`+field+`"`, "it cannot be called")
+				continue
+			}
 			require.ErrorIs(t, err, wire.ErrInvalidResponse, "%s %q", field, bad)
 			require.ErrorContains(t, err, field)
 			require.NotContains(t, err.Error(), "u:p")
@@ -169,7 +179,7 @@ func TestS40OnlyStrictJSONIsMetadata(t *testing.T) {
 		"302":        {302, "application/json", good, oauth.ErrNoMetadata},
 		"404":        {404, "application/json", good, oauth.ErrNoMetadata},
 		"HTML":       {200, "text/html", good, oauth.ErrNoMetadata},
-		"no type":    {200, "", good, oauth.ErrNoMetadata},
+		"text HTML":  {200, "text/plain", "<html>canary", oauth.ErrNoMetadata},
 		"5 MiB":      {200, "application/json", good[:len(good)-1] + `,"x":"` + strings.Repeat("x", 5<<20) + `"}`, fetch.ErrTooLarge},
 		"truncated":  {200, "application/json", good[:len(good)-1], wire.ErrInvalidResponse},
 		"trailing":   {200, "application/json", good + "{}", wire.ErrInvalidResponse},
@@ -190,13 +200,31 @@ func TestS40OnlyStrictJSONIsMetadata(t *testing.T) {
 		require.Error(t, err, name)
 		require.Nil(t, d)
 		require.NotContains(t, err.Error(), "canary")
-		var failed *oauth.MetadataStatusError
 		if tc.want == nil {
-			require.ErrorAs(t, err, &failed, name)
-			require.Equal(t, tc.status, failed.Status)
+			require.NotErrorIs(t, err, wire.ErrInvalidResponse, name)
+			require.ErrorContains(t, err, fmt.Sprintf("(HTTP %d)", tc.status), name)
 		} else {
 			require.ErrorIs(t, err, tc.want, name)
 		}
+	}
+}
+
+// Whatever the media type, an object is metadata. Members that nothing reads may
+// be wrong. Each that a defence reads may not.
+func TestMetadataAsTheyAre(t *testing.T) {
+	good := document(metadataIssuer, nil)
+	for _, mt := range []string{"", "text/plain", "application/octet-stream", "application/jwk-set+json"} {
+		_, err := oauth.Discover(t.Context(), fetchtest.Body(200, mt, "\ufeff"+good), metadataIssuer, oauth.DiscoverOptions{})
+		require.NoError(t, err, mt)
+	}
+	d, err := metadataDiscover(t, document(metadataIssuer, object{"claims_parameter_supported": "true", "ui_locales_supported": "en", "service_documentation": 7, "subject_types_supported": []any{1}}))
+	require.NoError(t, err)
+	require.Len(t, d.Ignored, 4)
+	require.True(t, d.AuthorizationResponseIssParameterSupported)
+	require.Equal(t, metadataIssuer+"/token_endpoint", d.TokenEndpoint)
+	for _, read := range []string{"authorization_response_iss_parameter_supported", "require_pushed_authorization_requests", "code_challenge_methods_supported", "id_token_signing_alg_values_supported", "token_endpoint_auth_methods_supported", "dpop_signing_alg_values_supported", "response_modes_supported"} {
+		_, err := metadataDiscover(t, document(metadataIssuer, object{read: "true", "claims_supported": "x"}))
+		require.ErrorContains(t, err, read+" has a value of the wrong type")
 	}
 }
 

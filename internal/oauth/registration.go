@@ -8,9 +8,9 @@ package oauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +45,9 @@ type RegistrationRequest struct {
 	Scope        string
 	AuthMethod   string // "": [AuthNone], a public client
 	DPoP         bool   // every token is bound (RFC 9449 §5.2)
+	// Offered is the metadata's token_endpoint_auth_methods_supported. It is not
+	// sent. It decides for an answer that names no method.
+	Offered []string
 
 	ClientName, ClientURI, LogoURI, SoftwareID, SoftwareVersion string
 	// Extra holds more members (jwks, contacts, name#lang). It cannot replace
@@ -82,12 +85,7 @@ func (r RegistrationRequest) members() map[string]any {
 	return m
 }
 
-func (r RegistrationRequest) authMethod() string {
-	if r.AuthMethod == "" {
-		return AuthNone
-	}
-	return r.AuthMethod
-}
+func (r RegistrationRequest) authMethod() string { return cmp.Or(r.AuthMethod, AuthNone) }
 
 // RegisteredClient is what the provider made of a request (§3.2.1).
 type RegisteredClient struct {
@@ -95,6 +93,9 @@ type RegisteredClient struct {
 	Secret       wire.Secret // zero: none. In a native program it is not confidential (S49)
 	SecretExpiry time.Time   // zero: never
 	AuthMethod   string      // what the provider demands; it may differ from the request's
+	// Dropped are the redirect URIs of the request that the provider did not
+	// accept. The first one is never among them.
+	Dropped []string
 }
 
 // Register requests a client from the registration endpoint. initial is the
@@ -142,7 +143,7 @@ func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, err
 	var m struct {
 		ID           string   `json:"client_id"`
 		Secret       string   `json:"client_secret"`
-		SecretExpiry float64  `json:"client_secret_expires_at"`
+		SecretExpiry any      `json:"client_secret_expires_at"`
 		AuthMethod   string   `json:"token_endpoint_auth_method"`
 		RedirectURIs []string `json:"redirect_uris"`
 	}
@@ -155,20 +156,28 @@ func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, err
 	if !visible(m.Secret) {
 		return nil, errors.New("client_secret holds what it must not")
 	}
+	out := &RegisteredClient{ID: m.ID}
 	// A provider may change the request (§3.2.1). But a login ends nowhere if
-	// the provider did not accept its redirect URI.
-	for _, asked := range r.RedirectURIs {
-		if m.RedirectURIs != nil && !slices.Contains(m.RedirectURIs, asked) {
-			return nil, errors.New("redirect_uris lacks one that was asked for")
+	// the provider did not accept its redirect URI. That is the first one on
+	// nearly every machine.
+	for i, asked := range r.RedirectURIs {
+		if m.RedirectURIs == nil || slices.Contains(m.RedirectURIs, asked) {
+			continue
 		}
-	}
-	if m.AuthMethod == "" { // it should be there, but the secret says as much
-		m.AuthMethod = r.authMethod()
-		if m.Secret != "" && m.AuthMethod == AuthNone {
-			m.AuthMethod = AuthBasic // §2's default
+		if i == 0 {
+			return nil, errors.New("redirect_uris lacks the first one that was asked for; " +
+				"register the program by hand and give its client ID")
 		}
+		out.Dropped = append(out.Dropped, asked)
 	}
-	out := &RegisteredClient{ID: m.ID, AuthMethod: m.AuthMethod}
+	if m.AuthMethod == "" {
+		m.AuthMethod = r.unnamedMethod(m.Secret != "")
+	}
+	out.AuthMethod = m.AuthMethod
+	expiry, ok := number(m.SecretExpiry)
+	if !ok {
+		return nil, errors.New("client_secret_expires_at is no number")
+	}
 	switch m.AuthMethod {
 	case AuthNone: // a secret beside it is of no use
 	case AuthBasic, AuthPost:
@@ -176,10 +185,10 @@ func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, err
 			return nil, errors.New("client_secret is missing")
 		}
 		out.Secret = wire.NewSecret(m.Secret)
-		if m.SecretExpiry > 0 {
+		if expiry > 0 {
 			// 1<<37 is the year 6325. A time.Time after the year 9999 has no
 			// JSON.
-			out.SecretExpiry = time.Unix(int64(min(m.SecretExpiry, 1<<37)), 0)
+			out.SecretExpiry = time.Unix(int64(min(expiry, 1<<37)), 0)
 		}
 	case AuthPrivateKey:
 		if r.authMethod() != AuthPrivateKey {
@@ -191,6 +200,24 @@ func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, err
 			"a secret or private_key_jwt", errors.ErrUnsupported)
 	}
 	return out, nil
+}
+
+// unnamedMethod returns the method of a client if the answer names none. It
+// should, but the secret says as much: §2's default is client_secret_basic. A
+// secret of a provider that offers only none is of no use (several MCP servers
+// send one).
+func (r RegistrationRequest) unnamedMethod(secret bool) string {
+	asked := r.authMethod()
+	offers := func(method string) bool { return slices.Contains(r.Offered, method) }
+	switch {
+	case !secret || asked != AuthNone:
+		return asked
+	case offers(AuthNone) && !offers(AuthBasic) && !offers(AuthPost):
+		return AuthNone
+	case offers(AuthPost) && !offers(AuthBasic):
+		return AuthPost
+	}
+	return AuthBasic
 }
 
 // visible reports whether s is VSCHAR (RFC 6749, appendix A) of at most 4096
@@ -254,5 +281,5 @@ func (r RegistrationRequest) fingerprint() (string, error) {
 		return "", fmt.Errorf("registration request: %w", err)
 	}
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+	return b64(sum[:]), nil
 }

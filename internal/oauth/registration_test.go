@@ -80,12 +80,33 @@ func TestRegisteredAuthMethodIsTheProviders(t *testing.T) {
 	}
 }
 
+// Several providers keep one redirect URI, or send a secret to a client that
+// asked for none. The method in the answer decides; without one, what is
+// offered.
+func TestRegistrationAnswersAsTheyAre(t *testing.T) {
+	got, err := register(&oneAnswer{status: 200, body: `{"client_id":"c","redirect_uris":["http://127.0.0.1/callback"],"client_secret_expires_at":"0","scope":null}`}, oauth.RegistrationRequest{RedirectURIs: redirects}, "")
+	require.NoError(t, err)
+	require.Equal(t, &oauth.RegisteredClient{ID: "c", AuthMethod: "none", Dropped: redirects[1:]}, got)
+
+	for want, offered := range map[string][]string{
+		"none": {"none"}, "client_secret_post": {"none", "client_secret_post"}, "client_secret_basic": {"none", "client_secret_post", "client_secret_basic"},
+	} {
+		got, err := register(&oneAnswer{status: 201, body: `{"client_id":"c","client_secret":"s","client_secret_expires_at":"1e9"}`}, oauth.RegistrationRequest{Offered: offered}, "")
+		require.NoError(t, err)
+		require.Equal(t, want, got.AuthMethod)
+		require.Equal(t, want == "none", got.Secret.IsZero())
+		if want != "none" {
+			require.Equal(t, time.Unix(1e9, 0), got.SecretExpiry)
+		}
+	}
+}
+
 func TestInvalidRegistrationIsRefused(t *testing.T) {
 	for name, body := range map[string]string{
 		"empty": ``, "null": `null`, "list": `[]`, "no id": `{}`, "empty id": `{"client_id":""}`, "id with a line break": `{"client_id":"a\nb"}`, "huge id": `{"client_id":"` + strings.Repeat("a", 4097) + `"}`,
 		"id twice": `{"client_id":"a","client_id":"b"}`, "other case": `{"Client_ID":"a"}`, "id a number": `{"client_id":7}`, "secret with a line break": `{"client_id":"c","client_secret":"a\r\nX: y"}`,
 		"secret missing": `{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}`, "another redirect URI": `{"client_id":"c","redirect_uris":["https://evil.example"]}`,
-		"no redirect URI": `{"client_id":"c","redirect_uris":[]}`, "one of two": `{"client_id":"c","redirect_uris":["http://127.0.0.1/callback"]}`, "trailing": `{"client_id":"c"}{}`,
+		"no redirect URI": `{"client_id":"c","redirect_uris":[]}`, "the second of two": `{"client_id":"c","redirect_uris":["http://[::1]/callback"]}`, "expiry a word": `{"client_id":"c","client_secret_expires_at":"never"}`, "trailing": `{"client_id":"c"}{}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := register(&oneAnswer{status: 201, body: body}, oauth.RegistrationRequest{RedirectURIs: redirects}, "")

@@ -8,6 +8,7 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,23 @@ func (r Request) post(ctx context.Context, c *fetch.Client) (*fetch.Response, er
 	return c.Do(ctx, req)
 }
 
+// getJSON fetches a document that is to be JSON. It returns whatever answer
+// arrives, for the caller to read.
+func getJSON(ctx context.Context, c *fetch.Client, location string) (*fetch.Response, error) {
+	req, err := fetch.NewRequest(http.MethodGet, location, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	return c.Get(ctx, req)
+}
+
+// absent reports whether a status says that there is no document. A server that
+// is busy does not say that.
+func absent(status int) bool {
+	return status >= 400 && status < 500 && status != http.StatusTooManyRequests
+}
+
 // with returns r with a Form of its own that holds the given values too. Empty
 // values are left out.
 func (r Request) with(values map[string]string) Request {
@@ -98,11 +116,30 @@ func (r Request) with(values map[string]string) Request {
 	return r
 }
 
-// decodeJSON decodes an answer that must be JSON by its media type too. A web
-// server's page is no answer.
+// decodeJSON decodes an answer that must be JSON. A web server's page is no
+// answer.
 func decodeJSON(resp *fetch.Response, v any) error {
-	if !resp.IsJSON() {
+	if !looksJSON(resp) {
 		return errors.New("it is not JSON")
 	}
-	return wire.UnmarshalJSON(resp.Body, v)
+	return wire.UnmarshalJSON(jsonText(resp), v)
+}
+
+// isPage reports HTML by its media type: of a page nothing is read.
+func isPage(resp *fetch.Response) bool {
+	mt := resp.MediaType()
+	return mt == "text/html" || mt == "application/xhtml+xml"
+}
+
+// looksJSON reports an answer that is JSON by its media type, or an object of
+// another type. Careless servers send text/plain, application/octet-stream or
+// none at all.
+func looksJSON(resp *fetch.Response) bool {
+	return resp.IsJSON() || !isPage(resp) && bytes.HasPrefix(jsonText(resp), []byte("{"))
+}
+
+// jsonText returns the body without a byte order mark, which a reader of JSON
+// may ignore (RFC 8259 §8.1), and without space around it.
+func jsonText(resp *fetch.Response) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(resp.Body, []byte("\xef\xbb\xbf")))
 }

@@ -61,17 +61,8 @@ type ResourceOptions struct {
 
 const resourceWellKnown = "/.well-known/oauth-protected-resource"
 
-// ResourceWellKnown returns the well-known place of resource's metadata (§3.1).
-// The suffix stands between host and path, and the query stays. Errors match
-// wire.ErrUnsafeURL.
-func ResourceWellKnown(resource string) (string, error) {
-	u, err := resourceIdentifier(resource)
-	if err != nil {
-		return "", err
-	}
-	return wellKnownAt(u), nil
-}
-
+// wellKnownAt returns the well-known place of a resource's metadata (§3.1). The
+// suffix stands between host and path, and the query stays.
 func wellKnownAt(u *url.URL) string {
 	path := u.EscapedPath()
 	if path == "/" {
@@ -84,7 +75,8 @@ func wellKnownAt(u *url.URL) string {
 }
 
 // resourceIdentifier parses a resource identifier (§1.2): https without a
-// fragment, or http on a loopback address, for development.
+// fragment, or http on a loopback address, for development. Errors match
+// wire.ErrUnsafeURL.
 func resourceIdentifier(resource string) (*url.URL, error) {
 	u, err := wire.URLPolicy{LoopbackHTTP: true}.Parse(resource)
 	if err != nil {
@@ -133,12 +125,7 @@ func DiscoverResource(
 func getResource(
 	ctx context.Context, c *fetch.Client, location string, policy wire.URLPolicy, names ...string,
 ) (*ResourceMetadata, error) {
-	req, err := fetch.NewRequest(http.MethodGet, location, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := c.Do(ctx, req)
+	resp, err := getJSON(ctx, c, location)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +133,7 @@ func getResource(
 	case resp.Status == http.StatusOK:
 	case resp.Status >= 300 && resp.Status < 400:
 		return nil, invalidResource("it answers with a redirect, which is not followed")
-	case resp.Status >= 400 && resp.Status < 500 && resp.Status != http.StatusTooManyRequests:
+	case absent(resp.Status):
 		return nil, ErrNoResourceMetadata
 	default:
 		return nil, fmt.Errorf("the resource's metadata cannot be had now (HTTP %d); try again later", resp.Status)
@@ -174,7 +161,8 @@ func invalidResource(format string, a ...any) error {
 // wire.ErrInvalidResponse.
 func (d *ResourceMetadata) check(policy wire.URLPolicy, names []string) error {
 	// §3.3: else any host could speak for another resource (S42).
-	if !slices.Contains(names, d.Resource) {
+	same := func(name string) bool { return SameIdentifier(name, d.Resource) }
+	if !slices.ContainsFunc(names, same) {
 		return invalidResource("it is about %q; if that is the resource you mean, configure it exactly so",
 			wire.SafeText(d.Resource, 0))
 	}
@@ -196,6 +184,21 @@ func (d *ResourceMetadata) check(policy wire.URLPolicy, names []string) error {
 		}
 	}
 	return nil
+}
+
+// SameIdentifier reports whether two identifiers of a resource or an issuer are
+// the same, or differ only by the slash after the origin. Software that
+// normalizes URLs adds that slash or takes it away, and nothing else can be
+// meant by either (RFC 3986 §6.2.3). Any other difference counts.
+func SameIdentifier(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if a == b {
+		return true
+	}
+	u, err := url.Parse(a)
+	return err == nil && b == a+"/" && u.Host != "" && a == u.Scheme+"://"+u.Host
 }
 
 // supported reports a resource that accepts tokens only in a form that this SDK

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/fetch/fetchtest"
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
@@ -124,6 +125,34 @@ func TestResourceMetadataPlacesInOrder(t *testing.T) {
 	_, err = resourceDiscover(w, oauth.ResourceOptions{Root: true})
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 	require.Len(t, w.asked, 1)
+}
+
+// The slash after the origin is no difference. What was published is returned.
+func TestSlashAfterTheOriginIsNoDifference(t *testing.T) {
+	const origin = "https://mcp.example"
+	for asked, stated := range map[string]string{origin: origin + "/", origin + "/": origin} {
+		body := `{"resource":"` + stated + `","authorization_servers":["https://as.example/"]}`
+		w := &web{pages: map[string]string{root: body}}
+		d, err := oauth.DiscoverResource(context.Background(), &fetch.Client{Transport: w}, asked, oauth.ResourceOptions{})
+		require.NoError(t, err)
+		require.Equal(t, stated, d.Resource)
+	}
+	for _, other := range [][2]string{{origin, origin + "//"}, {origin + "/mcp", origin + "/mcp/"}, {origin + "?x", origin + "?x/"}, {"", "/"}, {"https:", "https:/"}, {"https://", "https:///"}, {origin, "https://MCP.example/"}, {origin, origin + ":443/"}} {
+		require.False(t, oauth.SameIdentifier(other[0], other[1]), other)
+		require.False(t, oauth.SameIdentifier(other[1], other[0]), other)
+	}
+	// The same for an issuer that a resource names; never for a configured one.
+	for named, own := range map[string]string{"https://as.example/": "https://as.example", "https://as.example": "https://as.example/"} {
+		c := fetchtest.JSON(200, document(own, object{"token_endpoint": "https://as.example/token"}))
+		d, err := oauth.Discover(t.Context(), c, named, oauth.DiscoverOptions{Learned: true})
+		require.NoError(t, err)
+		require.Equal(t, own, d.Issuer, "iss must be what the provider itself writes")
+		_, err = oauth.Discover(t.Context(), c, named, oauth.DiscoverOptions{})
+		require.ErrorIs(t, err, wire.ErrInvalidResponse)
+	}
+	c := fetchtest.JSON(200, document("https://as.example/t/", nil))
+	_, err := oauth.Discover(t.Context(), c, "https://as.example/t", oauth.DiscoverOptions{Learned: true})
+	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 }
 
 // S42: unless resource is identical, nothing in the document is believed.

@@ -6,6 +6,12 @@
 
 package oauth
 
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
 // isVSCHAR reports whether s holds visible ASCII and spaces only: a token, a
 // client ID, a client secret.
 func isVSCHAR(s string) bool {
@@ -31,4 +37,24 @@ func eachByte(s string, ok func(byte) bool) bool {
 		}
 	}
 	return true
+}
+
+// number reads a number or the string that several providers make of it, with
+// or without a fraction. nil is 0. Out of range it is ±Inf.
+func number(v any) (n float64, ok bool) {
+	switch v := v.(type) {
+	case nil:
+		return 0, true
+	case float64:
+		return v, true
+	case string:
+		// The grammar is that of a JSON number: ParseFloat alone takes "inf",
+		// "0x10", "1_0".
+		if !json.Valid([]byte(v)) || strings.Trim(v, "+-.eE0123456789") != "" {
+			return 0, false
+		}
+		n, _ = strconv.ParseFloat(v, 64)
+		return n, true
+	}
+	return 0, false
 }

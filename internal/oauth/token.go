@@ -8,16 +8,16 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +59,9 @@ func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenRespon
 		rotated, _ := m.token("refresh_token")
 		return nil, &ResponseError{RefreshToken: rotated, cause: err}
 	}
+	if !resp.IsJSON() && resp.MediaType() != "application/x-www-form-urlencoded" {
+		t.Deviations = append(t.Deviations, "the media type is neither JSON nor a form")
+	}
 	return t, nil
 }
 
@@ -91,6 +94,9 @@ type TokenResponse struct {
 	HasExpiry    bool          // false: expires_in was not sent
 	Scope        string
 	HasScope     bool // false: scope was not sent, so every requested scope is granted (§5.1)
+	// Deviations say, for the log, how the answer differs from the
+	// specification without being refused. They hold nothing of its values.
+	Deviations []string
 	// Extra holds every other member as encoding/json would. A form's are
 	// strings. It may hold secrets of the provider's own making.
 	Extra map[string]any
@@ -108,30 +114,29 @@ func (r TokenResponse) text() string { return r.TokenType + " tokens " + wire.Re
 // counts as not sent, because several providers write it like that.
 type members map[string]any
 
-// parseResponse reads a body by its media type: JSON, or a form, which GitHub
-// sends by default. The types that a careless server gives to JSON are read as
-// JSON. An HTML page is not.
+// parseResponse reads JSON or a form, which GitHub sends by default. Careless
+// servers give any media type to both, so the body decides. A page is neither:
+// of HTML nothing is read, whatever is in it.
 func parseResponse(resp *fetch.Response) (members, error) {
-	mt := resp.MediaType()
-	start := strings.TrimLeft(string(resp.Body[:min(len(resp.Body), 64)]), " \t\r\n")
-	object := strings.HasPrefix(start, "{")
+	mt, body := resp.MediaType(), jsonText(resp)
 	switch {
-	case mt == "application/x-www-form-urlencoded", mt == "text/plain" && !object:
-		return parseForm(resp.Body)
-	case resp.IsJSON(), mt == "" && object, mt == "text/plain",
-		mt == "text/json", mt == "text/javascript", mt == "application/javascript":
+	case isPage(resp):
+		return nil, errors.New("it is a page; check the endpoint's URL")
+	case bytes.HasPrefix(body, []byte("{")):
 		var m members
-		if err := wire.UnmarshalJSON(resp.Body, &m); err != nil {
+		if err := wire.UnmarshalJSON(body, &m); err != nil {
 			return nil, err
 		}
-		if m == nil {
-			return nil, errors.New("it is null")
-		}
 		return m, nil
-	case mt == "":
-		return nil, errors.New("it has no media type")
+	case mt == "application/x-www-form-urlencoded", mt == "text/plain":
+		return parseForm(body)
 	}
-	return nil, errors.New("it is neither JSON nor a form; check the endpoint's URL")
+	// Of another type it is a form only if it answers the question: any text
+	// can be parsed as one.
+	if m, err := parseForm(body); err == nil && (m.has("access_token") || m.has("error")) {
+		return m, nil
+	}
+	return nil, errors.New("it is neither a JSON object nor a form; check the endpoint's URL")
 }
 
 // parseForm reads a form. A name that occurs twice is refused like a duplicate
@@ -169,7 +174,7 @@ func (m members) token(name string) (wire.Secret, error) {
 	}
 	s, ok := m.text(name)
 	if !ok {
-		return wire.Secret{}, fmt.Errorf("%s is no string", name)
+		return wire.Secret{}, fmt.Errorf("%s is %s, not a string", name, wire.JSONKind(m[name]))
 	}
 	if !isVSCHAR(s) {
 		return wire.Secret{}, fmt.Errorf("%s holds characters that a token cannot have", name)
@@ -195,6 +200,9 @@ func (m members) response(want string) (*TokenResponse, error) {
 	if err := m.checkType(want); err != nil {
 		return nil, err
 	}
+	if !m.has("token_type") {
+		r.Deviations = append(r.Deviations, "token_type is missing; Bearer is assumed")
+	}
 	var err error
 	if r.ExpiresIn, r.HasExpiry, err = m.lifetime("expires_in"); err != nil {
 		return nil, err
@@ -202,24 +210,27 @@ func (m members) response(want string) (*TokenResponse, error) {
 	if r.Scope, r.HasScope, err = m.scope("scope"); err != nil {
 		return nil, err
 	}
-	r.Extra = map[string]any{}
-	for name, value := range m {
-		switch name {
-		case "access_token", "refresh_token", "id_token", "token_type", "expires_in", "scope":
-		default:
-			r.Extra[name] = value
-		}
+	r.Extra = maps.Clone(m)
+	for _, name := range []string{
+		"access_token", "refresh_token", "id_token", "token_type", "expires_in", "scope",
+	} {
+		delete(r.Extra, name)
 	}
 	return r, nil
 }
 
 // checkType checks token_type, which is case-insensitive. A token of another
 // type would be sent in a manner that its server does not mean, or lose its
-// binding to the key (S52).
+// binding to the key (S52). If it is missing (LinkedIn, VK), nothing is lost by
+// Bearer, unless a bound token was asked for.
 func (m members) checkType(want string) error {
-	switch kind, _ := m.text("token_type"); {
-	case kind == "":
-		return errors.New("token_type is missing")
+	kind, isText := m.text("token_type")
+	switch {
+	case !m.has("token_type") && want == "Bearer":
+	case !m.has("token_type"):
+		return errors.New("token_type is missing, though a token bound by DPoP was asked for")
+	case !isText:
+		return fmt.Errorf("token_type is %s, not a string", wire.JSONKind(m["token_type"]))
 	case strings.EqualFold(kind, want):
 	case strings.EqualFold(kind, "Bearer"):
 		return errors.New("token_type is Bearer, though a token bound by DPoP was asked for")
@@ -237,19 +248,9 @@ func (m members) lifetime(name string) (time.Duration, bool, error) {
 	if !m.has(name) {
 		return 0, false, nil
 	}
-	var seconds float64
-	switch v := m[name].(type) {
-	case float64:
-		seconds = v
-	case string:
-		// The grammar is that of a JSON number: ParseFloat alone takes "inf",
-		// "0x10", "1_0".
-		if !json.Valid([]byte(v)) || strings.Trim(v, "+-.eE0123456789") != "" {
-			return 0, false, fmt.Errorf("%s is no number", name)
-		}
-		seconds, _ = strconv.ParseFloat(v, 64) // out of range gives ±Inf, clamped below
-	default:
-		return 0, false, fmt.Errorf("%s is no number", name)
+	seconds, ok := number(m[name])
+	if !ok {
+		return 0, false, fmt.Errorf("%s is %s, not a number", name, wire.JSONKind(m[name]))
 	}
 	seconds = math.Floor(min(max(seconds, 0), maxTokenLifetime.Seconds()))
 	return time.Duration(seconds) * time.Second, true, nil
@@ -274,7 +275,7 @@ func (m members) scope(name string) (string, bool, error) {
 		}
 		s = strings.Join(parts, " ")
 	default:
-		return "", false, fmt.Errorf("%s is no string", name)
+		return "", false, fmt.Errorf("%s is %s, not a string", name, wire.JSONKind(v))
 	}
 	if !isNQSCHAR(s) {
 		return "", false, fmt.Errorf("%s holds characters that a scope cannot have", name)

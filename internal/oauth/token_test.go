@@ -135,17 +135,22 @@ func TestS50BodiesStayOutOfErrors(t *testing.T) {
 		"HTML":               {"text/html", "<h1>canary</h1>", false},
 		"HTML as json":       {jsonType, "<h1>canary</h1>", false},
 		"HTML as text":       {"text/plain", "<h1>canary</h1>", false},
-		"octets":             {"application/octet-stream", ok(""), false},
+		"octets":             {"application/octet-stream", ok(""), true},
+		"byte order mark":    {jsonType, "\ufeff" + ok(""), true},
+		"unknown and null":   {jsonType, ok(`,"refresh_token":null,"scope":null,"expires_in":null,"x":[{}]`), true},
 		"empty":              {jsonType, "", false},
 		"null":               {jsonType, "null", false},
 		"a list":             {jsonType, `["canary"]`, false},
 		"a string":           {jsonType, `"canary"`, false},
 		"truncated":          {jsonType, `{"access_token":"canary`, false},
-		"form as json":       {jsonType, "access_token=canary&token_type=bearer", false},
-		"json as form":       {formType, ok(""), false},
+		"form as json":       {jsonType, "access_token=at&token_type=bearer", true},
+		"text as json":       {jsonType, "canary=1&token_type=bearer", false},
+		"form as HTML":       {"text/html", "access_token=canary&token_type=bearer", false},
+		"HTML in a form":     {"text/html", "<p>&access_token=canary&x=", false},
+		"json as form":       {formType, ok(""), true},
 		"form, bad escape":   {formType, "access_token=canary%zz&token_type=bearer", false},
 		"form, semicolon":    {formType, "access_token=canary;token_type=bearer", false},
-		"no type, no json":   {"", "access_token=canary&token_type=bearer", false},
+		"no type, no json":   {"", "access_token=at&token_type=bearer", true},
 	} {
 		r, err := send(t, 200, tc.mediaType, tc.body)
 		if !tc.ok {
@@ -274,7 +279,7 @@ func TestS51TokenResponseIsStrict(t *testing.T) {
 		"nested duplicate":   ok(`,"x":{"a":1,"a":2}`),
 		"trailing":           ok("") + "{}",
 		"ACCESS_TOKEN only":  `{"ACCESS_TOKEN":"at","token_type":"Bearer"}`,
-		"Token_Type":         `{"access_token":"at","Token_Type":"Bearer"}`,
+		"type twice":         ok(`,"token_type":"Bearer"`),
 		"bad UTF-8":          ok(",\"x\":\"\xff\""),
 		"a number":           `{"access_token":7,"token_type":"Bearer"}`,
 		"empty":              `{"access_token":"","token_type":"Bearer"}`,
@@ -291,8 +296,14 @@ func TestS51TokenResponseIsStrict(t *testing.T) {
 		_, err := send(t, 200, jsonType, body)
 		require.ErrorIs(t, err, wire.ErrInvalidResponse, name)
 	}
-	_, err := send(t, 200, formType, "access_token=a&access_token=b&token_type=bearer")
-	require.ErrorIs(t, err, wire.ErrInvalidResponse)
+	bound := tokenRequest()
+	bound.Prove = func(context.Context, http.Header) error { return nil }
+	_, err := oauth.RequestToken(t.Context(), fetchtest.JSON(200, `{"access_token":"at","Token_Type":"DPoP"}`), bound)
+	require.ErrorIs(t, err, wire.ErrInvalidResponse, "another case is another name")
+	for _, mt := range []string{formType, jsonType} {
+		_, err = send(t, 200, mt, "access_token=a&access_token=b&token_type=bearer")
+		require.ErrorIs(t, err, wire.ErrInvalidResponse)
+	}
 	r, err := send(t, 200, jsonType, ok(`,"ACCESS_TOKEN":"evil","Expires_In":1`))
 	require.NoError(t, err)
 	require.Equal(t, "at", r.AccessToken.Reveal())
@@ -331,7 +342,7 @@ func TestS52TokenTypeIsTheRequested(t *testing.T) {
 	prove := func(context.Context, http.Header) error { return nil }
 	for kind, want := range map[string][2]string{ // without and with DPoP
 		"Bearer": {"Bearer", ""}, "bearer": {"Bearer", ""}, "BEARER": {"Bearer", ""}, "DPoP": {"", "DPoP"}, "dpop": {"", "DPoP"}, "DPOP": {"", "DPoP"},
-		"": {}, "mac": {}, "N_A": {}, "Bearer ": {}, "bot": {}, "Bearer,DPoP": {},
+		"": {"Bearer", ""}, "mac": {}, "N_A": {}, "Bearer ": {}, "bot": {}, "Bearer,DPoP": {},
 	} {
 		for i, p := range []func(context.Context, http.Header) error{nil, prove} {
 			q := tokenRequest()
@@ -346,9 +357,17 @@ func TestS52TokenTypeIsTheRequested(t *testing.T) {
 			}
 		}
 	}
-	for _, body := range []string{`{"access_token":"at"}`, `{"access_token":"at","token_type":null}`, `{"access_token":"at","token_type":["Bearer"]}`} {
-		_, err := send(t, 200, jsonType, body)
-		require.ErrorContains(t, err, "token_type")
+	_, err := send(t, 200, jsonType, `{"access_token":"at","token_type":["Bearer"]}`)
+	require.ErrorContains(t, err, "token_type is a list")
+	for _, body := range []string{`{"access_token":"at"}`, `{"access_token":"at","token_type":null}`} {
+		r, err := send(t, 200, jsonType, body)
+		require.NoError(t, err, "nothing was asked for but a bearer token")
+		require.Equal(t, "Bearer", r.TokenType)
+		require.Len(t, r.Deviations, 1)
+		bound := tokenRequest()
+		bound.Prove = prove
+		_, err = oauth.RequestToken(t.Context(), fetchtest.JSON(200, body), bound)
+		require.ErrorContains(t, err, "token_type is missing")
 	}
 }
 

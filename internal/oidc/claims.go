@@ -72,9 +72,14 @@ func read(payload []byte) (*IDToken, error) {
 	c := &IDToken{
 		Issuer: str(w.Iss), Subject: str(w.Sub), AuthorizedParty: str(w.Azp),
 		Nonce: str(w.Nonce), ACR: str(w.ACR), Raw: payload,
-		atHash: str(w.AtHash), hasAZP: w.Azp != nil, hasAtHash: w.AtHash != nil,
+		atHash: str(w.AtHash), hasAZP: str(w.Azp) != "", hasAtHash: w.AtHash != nil,
 	}
 	c.tenant, _ = w.Tid.(string)
+	if c.Issuer == "accounts.google.com" {
+		// Google's own documentation allows this spelling. It can stand for no
+		// other issuer, because an issuer has a scheme.
+		c.Issuer = "https://accounts.google.com"
+	}
 	switch {
 	case c.Issuer == "":
 		return nil, errors.New("iss is missing")

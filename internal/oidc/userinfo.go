@@ -132,8 +132,9 @@ func (r UserinfoRequest) read(body []byte, signed bool) error {
 	return r.check(claims, signed)
 }
 
-// check compares sub, and in a signed answer iss and aud, which may be missing
-// (§5.3.2).
+// check compares sub, and in a signed answer iss, aud and exp, which may be
+// missing (§5.3.2). A signature makes an answer that was once genuine look
+// genuine for ever, so exp limits how long it can be replayed (RFC 7519 §4.1.4).
 func (r UserinfoRequest) check(claims map[string]any, signed bool) error {
 	sub, _ := claims["sub"].(string)
 	switch {
@@ -150,6 +151,16 @@ func (r UserinfoRequest) check(claims map[string]any, signed bool) error {
 	if aud, ok := claims["aud"]; ok && aud != r.ClientID {
 		if list, _ := aud.([]any); !slices.Contains(list, any(r.ClientID)) {
 			return errors.New("aud does not name this client")
+		}
+	}
+	if exp, ok := claims["exp"]; ok {
+		seconds, _ := exp.(float64)
+		end, valid := date(seconds)
+		switch {
+		case !valid || seconds == 0:
+			return errors.New("exp is no date")
+		case !time.Now().Before(end.Add(skew)):
+			return errors.New("exp has passed; check this machine's clock")
 		}
 	}
 	return nil

@@ -107,6 +107,31 @@ func TestSignedUserinfoIsVerified(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrInvalidResponse, "that is no key set")
 }
 
+// S83: the signature of an old answer is still right, so its exp counts.
+func TestS83AnExpiredSignedAnswerIsRefused(t *testing.T) {
+	k := josetest.New(t, "RS256", "k1")
+	keys := jose.NewKeySet(fetchtest.Client(josetest.Handler(k)), issuer+"/jwks")
+	fetchWith := func(exp any) error {
+		token := k.Sign(object{"sub": "alice", "exp": exp})
+		_, err := oidc.FetchUserinfo(t.Context(),
+			fetchtest.Body(200, "application/jwt", token), request(keys))
+		return err
+	}
+	now := time.Now().Unix()
+	for _, exp := range []any{now - 3600, now - 61, 0, -1, "2100-01-01", true, []any{}, 1e300} {
+		require.ErrorIs(t, fetchWith(exp), wire.ErrInvalidResponse, "%v", exp)
+	}
+	null := k.SignRaw([]byte(`{"alg":"RS256","kid":"k1"}`), []byte(`{"sub":"alice","exp":null}`))
+	_, err := oidc.FetchUserinfo(t.Context(), fetchtest.Body(200, "application/jwt", null), request(keys))
+	require.ErrorIs(t, err, wire.ErrInvalidResponse, "null")
+	for _, exp := range []any{now + 3600, now - 30, float64(now) + 0.5} {
+		require.NoError(t, fetchWith(exp), "%v", exp)
+	}
+	// Without a signature there is nothing to replay: exp is an ordinary claim.
+	_, err = oidc.FetchUserinfo(t.Context(), fetchtest.JSON(200, `{"sub":"alice","exp":1}`), request(nil))
+	require.NoError(t, err)
+}
+
 func TestUserinfoErrorIsTheServersOwn(t *testing.T) {
 	c := fetchtest.Client(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", error_description="The token expired"`)

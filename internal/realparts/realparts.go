@@ -35,12 +35,8 @@ func Need(tb testing.TB, programs ...string) []string {
 // parts are required, and skips it otherwise.
 func Missing(tb testing.TB, what string) {
 	tb.Helper()
-	if Required() {
+	if os.Getenv("NATIVEOAUTH_REQUIRE_REAL") == "1" {
 		tb.Fatalf("%s is missing, and NATIVEOAUTH_REQUIRE_REAL=1", what)
 	}
 	tb.Skipf("skipped: %s is not on this machine; .ci/run installs it", what)
 }
-
-// Required reports whether a missing part is a failure: whether
-// NATIVEOAUTH_REQUIRE_REAL is 1.
-func Required() bool { return os.Getenv("NATIVEOAUTH_REQUIRE_REAL") == "1" }

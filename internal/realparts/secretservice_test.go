@@ -37,20 +37,3 @@ func TestSecretService(t *testing.T) {
 		})
 	}
 }
-
-// A prompt of the real gnome-keyring is shown to the user and dismissed.
-func TestDismissPrompts(t *testing.T) {
-	t.Parallel()
-	tool := realparts.Need(t, "secret-tool")[0]
-	s := realparts.SecretService(t, realparts.Locked)
-	shown := make(chan struct{}, 10)
-	s.DismissPrompts(func() { shown <- struct{}{} })
-	store := exec.Command(tool, "store", "--label=x", "a", "b")
-	store.Env = append(s.Environ(), "DISPLAY=:99")
-	store.Stdin = strings.NewReader("secret")
-	store.WaitDelay = time.Second
-	out, err := store.CombinedOutput()
-	t.Logf("%s", out)
-	require.Error(t, err)
-	require.Len(t, shown, 1)
-}

@@ -60,11 +60,9 @@ func lockIn(
 			return release(held, path), nil
 		}
 		// Random delays spread out processes that began at the same time.
-		timer := time.NewTimer(delay/2 + rand.N(delay))
 		select {
-		case <-timer.C:
+		case <-time.After(delay/2 + rand.N(delay)):
 		case <-ctx.Done():
-			timer.Stop()
 			local.give(path)
 			return nil, busy(path, ctx.Err())
 		}
@@ -122,7 +120,7 @@ func attemptOnce(
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { _ = root.Close() }()
+	defer root.Close()
 	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Create the file here and not in flock: with O_EXCL, which follows no

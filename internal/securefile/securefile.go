@@ -45,6 +45,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,7 +107,7 @@ func ReadFile(path string, max int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = root.Close() }()
+	defer root.Close()
 	var data []byte
 	err = retryInUse(func() error {
 		data, err = readFile(root, name, path, max)
@@ -207,7 +208,7 @@ func write(path string, data []byte, open func(dir string) (*os.Root, error)) er
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
+	defer root.Close()
 	sweep(root, time.Now())
 	return replace(root, name, data)
 }
@@ -219,7 +220,7 @@ func Probe(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
+	defer root.Close()
 	f, temp, err := create(root)
 	if err != nil {
 		return err
@@ -277,14 +278,10 @@ func replace(root *os.Root, name string, data []byte) (err error) {
 // the file does not exist.
 func Remove(path string) error {
 	root, name, err := openParent(path, openDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err == nil {
+		defer root.Close()
+		err = retryInUse(func() error { return remove(root, name) })
 	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
-	err = retryInUse(func() error { return remove(root, name) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -304,18 +301,13 @@ func List(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = root.Close() }()
+	defer root.Close()
 	all, err := names(root)
 	if err != nil {
 		return nil, err
 	}
-	kept := all[:0]
-	for _, name := range all {
-		if !strings.HasPrefix(name, tempPrefix) {
-			kept = append(kept, name)
-		}
-	}
-	return kept, nil
+	temporary := func(name string) bool { return strings.HasPrefix(name, tempPrefix) }
+	return slices.DeleteFunc(all, temporary), nil
 }
 
 const (
@@ -348,7 +340,7 @@ func names(root *os.Root) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
+	defer f.Close()
 	return f.Readdirnames(-1)
 }
 
@@ -489,8 +481,8 @@ func syncDir(root *os.Root) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	if err := f.Sync(); err != nil && !cannotSync(err) {
+	defer f.Close()
+	if err := f.Sync(); !cannotSync(err) {
 		return err
 	}
 	return nil

@@ -58,19 +58,20 @@ type Account struct {
 	Name string
 	Key  string
 
-	accounts  *Accounts
-	grant     atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
-	ended     atomic.Bool             // the whole session is known to have ended
-	rejected  atomic.Uint64           // the first generation with a rejected ID token
-	noIDToken atomic.Uint64           // the generation that has no ID token to hand out
-	doubted   atomic.Bool             // the provider has refused to renew it
-	flight    atomic.Pointer[flight]  // the refresh under way
-	pause     atomic.Pointer[backoff] // no early refresh for a while
-	failing   atomic.Pointer[backoff] // after a refresh that failed: none at all for a while
-	changed   chan struct{}           // closed at the next change of what is known; guarded by mu
+	accounts    *Accounts
+	grant       atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
+	ended       atomic.Bool             // the whole session is known to have ended
+	loginNeeded atomic.Uint64           // the generation of which a caller was told that it needs a login
+	doubted     atomic.Bool             // the provider has refused to renew it
+	flight      atomic.Pointer[flight]  // the refresh under way
+	pause       atomic.Pointer[backoff] // no early refresh for a while
+	failing     atomic.Pointer[backoff] // after a refresh that failed: none at all for a while
+	changed     chan struct{}           // closed at the next change of what is known; guarded by mu
 
 	mu    sync.Mutex
 	slots map[string]*Slot
+	// rejected is the first grant whose new ID token was rejected; nil: none was.
+	rejected *Grant
 	// newest is the generation up to which it is known what is stored. What is
 	// older is not believed any more.
 	newest uint64
@@ -88,6 +89,8 @@ func (a *Account) Grant() *Grant { return a.grant.Load() }
 
 // GrantOf returns the stored grant as last seen, for s. ErrAbsent, or ErrOtherUser.
 func (a *Account) GrantOf(s *Slot) (*Grant, error) {
+	a.mu.Lock() // a grant and whose it is change together
+	defer a.mu.Unlock()
 	g := a.grant.Load()
 	switch {
 	case s.foreign.Load():
@@ -106,25 +109,30 @@ func (a *Account) Ended() bool { return a.ended.Load() }
 // saying that it has ended.
 func (a *Account) Doubted() bool { return a.doubted.Load() }
 
-// FirstRejection reports whether generation is the first one whose ID token was
-// rejected. After one rejection a later refresh may bring a good one; after a second
-// one a login is needed.
-func (a *Account) FirstRejection(generation uint64) bool {
-	return a.rejected.CompareAndSwap(0, generation) || a.rejected.Load() == generation
+// FirstRejection reports whether g is the first grant whose new ID token was rejected,
+// with the ID token that it kept. After one rejection a later refresh may bring a
+// good one; after a second one a login is needed.
+func (a *Account) FirstRejection(g *Grant) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rejected == nil || a.rejected.IDToken.Reveal() != g.IDToken.Reveal() {
+		a.rejected = g
+	}
+	return a.rejected.Generation == g.Generation
 }
 
-// IDTokenEnded notes that the ID token has expired and the provider renews none: a
-// login is needed for another.
-func (a *Account) IDTokenEnded() {
+// NeedLogin notes that a caller was told that a login is needed, though an access
+// token may be valid: nothing can renew the session, or its ID token.
+func (a *Account) NeedLogin() {
 	if g := a.grant.Load(); g != nil {
-		a.noIDToken.Store(g.Generation)
+		a.loginNeeded.Store(g.Generation)
 	}
 }
 
-// NeedsIDToken reports whether IDTokenEnded was said of what is still stored.
-func (a *Account) NeedsIDToken() bool {
+// NeedsLogin reports whether NeedLogin was said of what is still stored.
+func (a *Account) NeedsLogin() bool {
 	g := a.grant.Load()
-	return g != nil && a.noIDToken.Load() == g.Generation
+	return g != nil && a.loginNeeded.Load() == g.Generation
 }
 
 // Changed returns a channel that is closed when what is known of the session
@@ -142,31 +150,51 @@ func (a *Account) Changed() <-chan struct{} {
 // known: a read that was overtaken by a login or a logout must not bring back what
 // was before.
 func (a *Account) publish(seen Snapshot) {
+	if a.show(seen) { // once, and not on every call
+		a.accounts.Logger.Warn("the provider has ended the session", "event", "session_ended", "account", a.Name)
+	}
+}
+
+// show is publish without its log, which may call back. ended means that the session
+// was not known to have ended.
+func (a *Account) show(seen Snapshot) (ended bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if seen.Newest >= a.newest {
-		if seen.Dead && !a.ended.Swap(seen.Dead) { // once, and not on every call
-			a.accounts.Logger.Warn("the provider has ended the session", "event", "session_ended", "account", a.Name)
-		}
-		a.ended.Store(seen.Dead)
-		if g := seen.Grant; g != nil && g.IDTokenFrom == g.Generation {
-			a.rejected.Store(0) // a refresh has brought a good one since
-		}
-		a.doubted.Store(seen.Doubted)
-		a.set(seen.Grant, seen.Newest)
+	if seen.Newest < a.newest {
+		return false
 	}
+	ended = seen.Dead && !a.ended.Load()
+	a.ended.Store(seen.Dead)
+	a.doubted.Store(seen.Doubted)
+	a.set(seen.Grant, seen.Newest)
+	return ended
 }
 
 // Stored publishes a grant that was just stored, or read under the lock.
 func (a *Account) Stored(g *Grant) { a.publish(Snapshot{Grant: g, Newest: g.Generation}) }
 
-// Drop forgets the session after a logout. Every generation so far is at or below
-// the tombstone.
-func (a *Account) Drop() {
+// SignedIn publishes the grant of a login that was just stored. How refreshes of what
+// was before it failed says nothing about it.
+func (a *Account) SignedIn(g *Grant) {
+	a.Stored(g)
+	a.pause.Store(nil)
+	a.failing.Store(nil)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.slots {
+		s.failing.Store(nil)
+	}
+}
+
+// Drop forgets the session after a logout, which tombstone is of. It is called under
+// the refresh lock, so that nothing newer is stored. What was read before and is
+// published later is at or below the tombstone, and what a login stores is above it.
+func (a *Account) Drop(tombstone uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended.Store(false)
-	a.set(nil, a.newest+1)
+	a.doubted.Store(false)
+	a.set(nil, tombstone)
 }
 
 func (a *Account) set(g *Grant, newest uint64) {
@@ -211,6 +239,20 @@ func (a *Account) Load(ctx context.Context) error {
 func (a *Account) Reload(ctx context.Context) error {
 	_, err := a.read(ctx)
 	return err
+}
+
+// Look reads the journal, and the stored session only if the journal says that it has
+// changed: a keychain may prompt the user at every read.
+func (a *Account) Look(ctx context.Context) error {
+	g := a.grant.Load()
+	if g == nil {
+		return nil
+	}
+	stale, _, err := a.accounts.Keeper.Stale(ctx, a.Key, g)
+	if err != nil || !stale {
+		return err
+	}
+	return a.Reload(ctx)
 }
 
 // read reads the stored session and publishes it.

@@ -46,7 +46,10 @@ func (a *Account) failAfter(s *Slot, err error) {
 	case errors.As(err, &narrow):
 		where, first, longest = &s.failing, 10*time.Second, longBackOff
 	case errors.As(err, &asked):
-		first, longest = asked.After, asked.After
+		// To look at the journal again costs no request, and a sibling may have done
+		// better, or signed in.
+		first = min(asked.After, recheckEvery)
+		longest = first
 	case errors.Is(err, ErrDead), errors.Is(err, ErrDoubted), !errors.As(err, &se), se.Failure == LockLost:
 		return // it costs no request, or it is not the provider's
 	case se.Failure == NotSent, se.Failure == Unknown:

@@ -182,6 +182,13 @@ func (a *Account) Slot(resource string, scopes []string) *Slot {
 	return a.slot(a.grant.Load().user(), resource, scopes)
 }
 
+// SlotOf returns the main slot of g's user, whoever the account belongs to by now.
+func (a *Account) SlotOf(g *Grant) *Slot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.slot(g.user(), "", nil)
+}
+
 // SlotLike returns the slot for resource and scopes of the user that like belongs
 // to.
 func (a *Account) SlotLike(like *Slot, resource string, scopes []string) *Slot {

@@ -106,7 +106,7 @@ func TestPauseIsNotBlind(t *testing.T) {
 	require.True(t, h.early(time.Now()))
 	h.recheckAt.Store(0) // five seconds later
 	other := &Keeper{Store: store, Revoke: func(context.Context, *Grant) error { return nil }, LockWait: time.Minute}
-	_, err = other.Logout(t.Context(), t.Context(), a.Key, func() {})
+	_, err = other.Logout(t.Context(), t.Context(), a.Key, func(uint64) {})
 	require.NoError(t, err)
 	_, err = a.Token(t.Context(), s)
 	require.NoError(t, err)

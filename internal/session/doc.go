@@ -62,10 +62,12 @@
 //     Otherwise the value is read again. A newer generation is adopted or sent, once.
 //     Otherwise the token is marked dead in the journal, for every process. Nothing
 //     is deleted.
-//     d. Another refusal that may mean the token (send.go says which): the journal
-//     counts it. Two in a row, some seconds apart, mean that a login is needed. There
+//     d. Another refusal that may mean the token (send.go says which): the whole is
+//     asked for as in c, and if it is refused too, the journal counts it. Two in a
+//     row, some seconds apart, mean that a login is needed. There
 //     is no dead mark: the token is tried again later, and a success clears the count.
-//  7. The new value is written with its generation. A missing refresh token is carried forward (RFC 6749 §6).
+//  7. The new value is written with its generation. A missing refresh token is
+//     carried forward (RFC 6749 §6).
 //  8. The operation is closed in the journal. Only then is the token published and
 //     the lock given back.
 //  9. If the write fails, the lock is kept, the token is not published, and the

@@ -51,6 +51,7 @@ type Grant struct {
 
 	DPoPKey      wire.Secret // RFC 9449; zero: bearer tokens
 	ClientSecret wire.Secret // of a client that registered itself (RFC 7591); zero: none
+	ClientAuth   string      // how ClientSecret is sent; "": as the metadata say
 }
 
 // Token is one access token.

@@ -185,10 +185,10 @@ func (j *Journal) allot(g *Grant) uint64 {
 
 const journalFormat = 1
 
-// readJournal returns the zero Journal if there is none.
+// readJournal returns the zero Journal if there is none, or a damaged one.
 func (k *Keeper) readJournal(ctx context.Context, key string) (Journal, error) {
 	data, err := k.journalBytes(ctx, key)
-	if errors.Is(err, tokenstore.ErrNotFound) {
+	if errors.Is(err, tokenstore.ErrNotFound) || errors.Is(err, tokenstore.ErrDamaged) {
 		return Journal{}, nil
 	}
 	if err != nil {

@@ -291,7 +291,7 @@ func TestLogout(t *testing.T) {
 		revoked = append(revoked, g.RefreshToken.Reveal())
 		return errors.New("offline")
 	}
-	notRevoked, err := k.Logout(t.Context(), t.Context(), key, func() {})
+	notRevoked, err := k.Logout(t.Context(), t.Context(), key, func(uint64) {})
 	require.NoError(t, err)
 	require.ErrorContains(t, notRevoked, "offline")
 	require.Equal(t, []string{"r0"}, revoked)
@@ -319,7 +319,7 @@ func TestLogout(t *testing.T) {
 		k, g := start(t, store, p)
 		require.NoError(t, k.writeJournal(t.Context(), key, Journal{Newest: g.Generation + 1, Tombstone: g.Generation + 1, Open: &Operation{Kind: opLogout, Generation: g.Generation + 1}}))
 		k.Revoke = func(_ context.Context, g *Grant) error { return errors.New("offline") }
-		notRevoked, err := k.Logout(t.Context(), t.Context(), key, func() {})
+		notRevoked, err := k.Logout(t.Context(), t.Context(), key, func(uint64) {})
 		require.NoError(t, err)
 		require.ErrorContains(t, notRevoked, "offline")
 	})
@@ -532,7 +532,7 @@ func TestFormats(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, tc.data, string(data), "a newer format is not destroyed")
 			}
-			notRevoked, err := k.Logout(t.Context(), t.Context(), key, func() {})
+			notRevoked, err := k.Logout(t.Context(), t.Context(), key, func(uint64) {})
 			require.NoError(t, err)
 			require.ErrorIs(t, notRevoked, ErrUnreadable)
 			_, err = store.Get(t.Context(), key)

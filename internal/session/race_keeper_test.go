@@ -63,7 +63,7 @@ func TestLoginDuringLogout(t *testing.T) {
 		hold, done := make(chan struct{}), make(chan error)
 		k.Revoke = func(context.Context, *Grant) error { <-hold; return nil }
 		go func() {
-			_, err := k.Logout(t.Context(), t.Context(), key, func() {})
+			_, err := k.Logout(t.Context(), t.Context(), key, func(uint64) {})
 			done <- err
 		}()
 		synctest.Wait()
@@ -145,7 +145,7 @@ func TestHangingStore(t *testing.T) {
 						discard := func() { revoked = append(revoked, "login") }
 						_, err = k.Save(ctx, key, again("login"), anyone, discard)
 					} else {
-						_, err = k.Logout(ctx, ctx, key, func() {})
+						_, err = k.Logout(ctx, ctx, key, func(uint64) {})
 					}
 					require.ErrorIs(t, err, tokenstore.ErrUnavailable)
 					var pending *tokenstore.Pending
@@ -254,7 +254,7 @@ func recordRemoved(t *testing.T, at int) bool {
 	refresh()
 	refresh()
 	time.Sleep(time.Second)
-	_, err := k.Logout(t.Context(), t.Context(), key, func() {})
+	_, err := k.Logout(t.Context(), t.Context(), key, func(uint64) {})
 	require.NoError(t, err)
 	_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(0), Send: p.send})
 	require.ErrorIs(t, err, ErrAbsent, "at %d", at)

@@ -210,7 +210,8 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		next, err = a.Send(ctx, g)
 		recovery = true
 	}
-	if next == nil && a.SendWhole != nil && failureOf(err) == Dead && ctx.Err() == nil {
+	refused := failureOf(err) == Dead || failureOf(err) == Doubtful
+	if next == nil && a.SendWhole != nil && refused && ctx.Err() == nil {
 		// Is it the session, or only what was asked of it?
 		narrow := err
 		if next, err = a.SendWhole(ctx, g); err == nil {

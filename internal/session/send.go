@@ -102,12 +102,12 @@ func Classify(err error, clientID string, registered bool) *SendError {
 // access_denied, a word of their own, or nothing at all.
 func refusal(e *oauth.Error, registered bool) SendFailure {
 	switch {
-	case oauth.Ended(e.Code):
-		return Dead
 	case e.Status == http.StatusTooManyRequests, e.Status == http.StatusServiceUnavailable:
 		return Paused
-	case e.Status >= 500:
+	case e.Status >= 500: // whatever it says: an outage signs nobody out
 		return Unknown
+	case oauth.Ended(e.Code):
+		return Dead
 	case e.Foreign: // a firewall or a captive portal signs nobody out
 		return Refused
 	}

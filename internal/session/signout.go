@@ -14,10 +14,13 @@ var ErrUnreadable = errors.New("the stored session cannot be read, so its tokens
 	"they stay valid at the provider until they expire or you end the session there")
 
 // Logout ends the session for everyone (step 12), even one that cannot be read. gone
-// is called once the tombstone stands. The revocation is bounded by revoking; what is
-// done to the store is bounded by ctx, which outlives it. notRevoked is why the
-// provider was not told, if it was not; err is why the session is still here.
-func (k *Keeper) Logout(ctx, revoking context.Context, key string, gone func()) (notRevoked, err error) {
+// is called under the lock, once the tombstone stands. The revocation is bounded by
+// revoking; what is done to the store is bounded by ctx, which outlives it.
+// notRevoked is why the provider was not told, if it was not; err is why the session
+// is still here.
+func (k *Keeper) Logout(
+	ctx, revoking context.Context, key string, gone func(tombstone uint64),
+) (notRevoked, err error) {
 	held, unlock, err := k.lock(ctx, key, k.LockWait)
 	if err != nil {
 		return nil, err
@@ -28,7 +31,7 @@ func (k *Keeper) Logout(ctx, revoking context.Context, key string, gone func()) 
 }
 
 func (k *Keeper) logoutLocked(
-	held, revoking context.Context, key string, gone func(), hangs func(error),
+	held, revoking context.Context, key string, gone func(tombstone uint64), hangs func(error),
 ) (notRevoked, err error) {
 	j, g, err := k.read(held, key)
 	if err != nil && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, tokenstore.ErrWrongKey) {
@@ -46,7 +49,7 @@ func (k *Keeper) logoutLocked(
 	if err := k.writeJournal(held, key, j); err != nil {
 		return nil, err
 	}
-	gone()
+	gone(gen)
 	if g != nil {
 		notRevoked = k.Revoke(revoking, g)
 	}
@@ -60,12 +63,14 @@ func (k *Keeper) FinishLogout(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	j, _, err := k.read(held, key)
-	if err != nil || !j.leaving() {
-		return err
-	}
-	return k.finishLogout(held, key, &j, nil)
+	_, err = attend(ctx, unlock, func(hangs func(error)) (none struct{}, err error) {
+		j, _, err := k.read(held, key)
+		if err != nil || !j.leaving() {
+			return none, err
+		}
+		return none, k.finishLogout(held, key, &j, hangs)
+	})
+	return err
 }
 
 // remains finds what a logout that did not end left to revoke, or why nothing can

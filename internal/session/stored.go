@@ -40,6 +40,7 @@ type storedGrant struct {
 	IDTokenFrom  uint64        `json:"id_token_gen,omitempty"`
 	DPoPKey      string        `json:"dpop_key,omitempty"`
 	ClientSecret string        `json:"client_secret,omitempty"`
+	ClientAuth   string        `json:"client_auth,omitempty"`
 }
 
 type storedToken struct {
@@ -60,6 +61,7 @@ func (g *Grant) encode() ([]byte, error) {
 		Scopes: g.Scopes, Resources: g.Resources, RefreshToken: g.RefreshToken.Reveal(),
 		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), IDTokenFrom: g.IDTokenFrom,
 		DPoPKey: g.DPoPKey.Reveal(), ClientSecret: g.ClientSecret.Reveal(),
+		ClientAuth: g.ClientAuth,
 	}
 	for _, t := range g.Tokens {
 		s.Tokens = append(s.Tokens, storedToken{
@@ -91,6 +93,7 @@ func decode(data []byte) (*Grant, error) {
 		Scopes: s.Scopes, Resources: s.Resources, RefreshToken: wire.NewSecret(s.RefreshToken),
 		IDToken: wire.NewSecret(s.IDToken), NewIDToken: wire.NewSecret(s.NewIDToken), IDTokenFrom: s.IDTokenFrom,
 		DPoPKey: wire.NewSecret(s.DPoPKey), ClientSecret: wire.NewSecret(s.ClientSecret),
+		ClientAuth: s.ClientAuth,
 	}
 	for _, t := range s.Tokens {
 		g.Tokens = append(g.Tokens, Token{

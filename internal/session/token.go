@@ -25,9 +25,6 @@ func (a *Account) Token(ctx context.Context, s *Slot) (*CachedToken, error) {
 		}
 		return t, nil
 	}
-	if s.foreign.Load() {
-		return nil, ErrOtherUser
-	}
 	t, err := a.await(ctx, s, 0)
 	if t == nil && err == nil {
 		err = errors.New("the provider issues tokens that have expired already; check this machine's clock")
@@ -47,6 +44,9 @@ func (a *Account) Refresh(ctx context.Context, s *Slot, after uint64) error {
 // await returns a valid token of a generation above after. nil, nil: refreshes
 // succeed and bring none.
 func (a *Account) await(ctx context.Context, s *Slot, after uint64) (*CachedToken, error) {
+	if s.foreign.Load() { // or another user's refresh token would be sent
+		return nil, ErrOtherUser
+	}
 	for own := 0; own < 2; {
 		if err := ctx.Err(); err != nil {
 			return nil, err

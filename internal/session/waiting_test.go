@@ -62,7 +62,7 @@ func TestWaitersAdoptNothingElse(t *testing.T) {
 		_, err = k.refreshLocked(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: failing}, false)
 		require.Error(t, err)
 		time.Sleep(time.Second)
-		_, err = k.logoutLocked(t.Context(), t.Context(), key, func() {}, nil)
+		_, err = k.logoutLocked(t.Context(), t.Context(), key, func(uint64) {}, nil)
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		select {

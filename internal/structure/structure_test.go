@@ -1,6 +1,7 @@
-package main
+package structure
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path"
@@ -14,6 +15,8 @@ import (
 )
 
 const root = "../.."
+
+var update = flag.Bool("update", false, "draw the picture in "+page+" again")
 
 func TestImportsGoDown(t *testing.T) {
 	t.Parallel()
@@ -34,7 +37,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{"internal/authserver", "internal/jose", "internal/authserver must not import internal/jose"},
 		{"oauthclient", "internal/realparts", "oauthclient must not import internal/realparts"},
 		{"examples/a", "examples/b", "examples/a must not import examples/b"},
-		{"internal/utils", "internal/wire", "internal/utils is in no layer; add it to layers.go"},
+		{"internal/utils", "internal/wire", "internal/utils is in no layer; add it to layers_test.go"},
 	} {
 		require.Equal(t, []string{c.want}, violations(map[string][]string{c.from: {c.to}}))
 	}
@@ -75,7 +78,12 @@ func TestPictureIsCurrent(t *testing.T) {
 	require.NoError(t, err)
 	redrawn, err := redraw(string(data), draw(imports))
 	require.NoError(t, err)
-	require.Equal(t, redrawn, string(data), "go run ./internal/structure draws the picture again")
+	if *update {
+		require.NoError(t, os.WriteFile(filepath.Join(root, page), []byte(redrawn), 0o644))
+		return
+	}
+	require.Equal(t, redrawn, string(data),
+		"go test ./internal/structure -run Picture -update draws the picture again")
 }
 
 // An arrow is left out only if another path shows it.

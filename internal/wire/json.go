@@ -9,6 +9,9 @@ package wire
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4/json"
@@ -41,9 +44,45 @@ func UnmarshalJSON(data []byte, v any) error {
 	// So all of it is decoded first.
 	var all any
 	if json.Unmarshal(data, &all) != nil || json.Unmarshal(data, v) != nil {
-		return ErrJSON
+		return mistyped(data, all, v)
 	}
 	return nil
+}
+
+// mistyped returns ErrJSON for data that cannot be decoded into v. If one member
+// of a struct is at fault, the error names it and the type of its value.
+func mistyped(data []byte, all, v any) error {
+	object, isObject := all.(map[string]any)
+	var raw map[string]json.RawMessage
+	t := reflect.TypeOf(v).Elem()
+	if !isObject || t.Kind() != reflect.Struct || json.Unmarshal(data, &raw) != nil {
+		return ErrJSON
+	}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		value, sent := raw[name]
+		if sent && json.Unmarshal(value, reflect.New(t.Field(i).Type).Interface()) != nil {
+			return fmt.Errorf("%w: %s is %s", ErrJSON, name, JSONKind(object[name]))
+		}
+	}
+	return ErrJSON
+}
+
+// JSONKind names the type of a decoded JSON value, for an error's text.
+func JSONKind(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "true or false"
+	case float64, json.Number:
+		return "a number"
+	case string:
+		return "a string"
+	case []any:
+		return "a list"
+	}
+	return "an object"
 }
 
 // jsonDepth returns how deeply data nests. It only counts brackets, so it is

@@ -45,22 +45,20 @@ func (s Secret) Equal(other Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }
 
-func (s Secret) text() string {
+// String implements [fmt.Stringer].
+func (s Secret) String() string {
 	if s.p == nil {
 		return ""
 	}
 	return Redacted
 }
 
-// String implements [fmt.Stringer].
-func (s Secret) String() string { return s.text() }
-
 // Format implements [fmt.Formatter]: every verb prints the same redacted text.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.text()) }
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText implements [encoding.TextMarshaler], which encoding/json uses
 // too.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.text()), nil }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // LogValue implements [slog.LogValuer].
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.text()) }
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

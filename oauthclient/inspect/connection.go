@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -68,13 +69,8 @@ func (r *report) certificates(w *witness) {
 
 // name returns a short name for the subject or issuer of a certificate.
 func name(n pkix.Name) string {
-	if n.CommonName != "" {
-		return n.CommonName
-	}
-	if text := n.String(); text != "" {
-		return text
-	}
-	return "no name" // recent certificates name hosts only in an extension
+	// Recent certificates name hosts only in an extension.
+	return cmp.Or(n.CommonName, n.String(), "no name")
 }
 
 // witness is a transport that keeps what the report needs and [oauth.Discover] does

@@ -25,35 +25,16 @@ func (r *report) fields(d *oauth.Metadata, issuer string, rejection error) {
 			"character for character (RFC 8414 §3.3)", d.Issuer)
 	}
 	policy := wire.URLPolicy{LoopbackHTTP: strings.HasPrefix(issuer, "http://")}
-	for _, e := range endpoints(d) {
-		if e.url == "" {
+	for _, e := range d.Endpoints() {
+		if e.URL == "" {
 			continue
 		}
-		if _, err := policy.Parse(e.url); err != nil {
-			r.add(e.name, Problem, "%v", err)
+		if _, err := policy.Parse(e.URL); err != nil {
+			r.add(e.Name, Problem, "%v", err)
 		}
 	}
 	if len(r.Findings) == before {
 		r.add("metadata", Problem, "%v", rejection)
-	}
-}
-
-// endpoint is a URL of the metadata with the name of its member; "": it has none.
-type endpoint struct{ name, url string }
-
-// endpoints returns every URL that a login calls or opens.
-func endpoints(d *oauth.Metadata) []endpoint {
-	return []endpoint{
-		{"authorization_endpoint", d.AuthorizationEndpoint},
-		{"token_endpoint", d.TokenEndpoint},
-		{"jwks_uri", d.JWKSURI},
-		{"userinfo_endpoint", d.UserinfoEndpoint},
-		{"revocation_endpoint", d.RevocationEndpoint},
-		{"introspection_endpoint", d.IntrospectionEndpoint},
-		{"device_authorization_endpoint", d.DeviceAuthorizationEndpoint},
-		{"pushed_authorization_request_endpoint", d.PushedAuthorizationRequestEndpoint},
-		{"end_session_endpoint", d.EndSessionEndpoint},
-		{"registration_endpoint", d.RegistrationEndpoint},
 	}
 }
 

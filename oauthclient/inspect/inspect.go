@@ -166,6 +166,9 @@ func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound b
 	if err == nil {
 		i.add("metadata", OK, "found at %s and checked: "+
 			"issuer and endpoints are in order", i.seen.place)
+		for _, what := range doc.Ignored {
+			i.add("metadata", Warning, "%s: a login ignores it", what)
+		}
 		if tenants := i.opts.TenantIssuer; tenants != "" {
 			i.add("tenants", OK, "for many: "+
 				"an ID token's issuer is %s, with the token's own tenant", tenants)
@@ -186,13 +189,13 @@ func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound b
 // addresses reports each endpoint of a public issuer that has a private address.
 // No request is sent: a login would not send one either.
 func (i *inspection) addresses(ctx context.Context, d *oauth.Metadata) {
-	for _, e := range endpoints(d) {
-		u, err := url.Parse(e.url)
-		if e.url == "" || err != nil {
+	for _, e := range d.Endpoints() {
+		u, err := url.Parse(e.URL)
+		if e.URL == "" || err != nil {
 			continue // Discover has checked those that are there
 		}
 		if i.guard.Check(ctx, u) != nil {
-			i.add(e.name, Problem, "%s has a private address, which a public provider "+
+			i.add(e.Name, Problem, "%s has a private address, which a public provider "+
 				"cannot name: nothing is sent there", u.Hostname())
 		}
 	}

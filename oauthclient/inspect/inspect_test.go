@@ -66,6 +66,8 @@ func TestFaults(t *testing.T) {
 	}{
 		"wrong issuer":       {map[string]any{"issuer": "https://evil.example"}, "issuer", inspect.Problem, "character for character", false},
 		"http endpoint":      {map[string]any{"token_endpoint": "http://login.example.com/t"}, "token_endpoint", inspect.Problem, "http", false},
+		"http, not needed":   {map[string]any{"registration_endpoint": "http://192.0.2.1/r"}, "metadata", inspect.Warning, "registration_endpoint is not an https URL: a login ignores it", true},
+		"text for a boolean": {map[string]any{"claims_parameter_supported": "true"}, "metadata", inspect.Warning, "claims_parameter_supported has a value of the wrong type", true},
 		"script endpoint":    {map[string]any{"authorization_endpoint": "javascript:alert(1)"}, "authorization_endpoint", inspect.Problem, "", false},
 		"user in endpoint":   {map[string]any{"revocation_endpoint": "https://u:p@h.example/r"}, "revocation_endpoint", inspect.Problem, "", false},
 		"wrong type":         {map[string]any{"token_endpoint": 7}, "metadata", inspect.Problem, "token_endpoint", false},

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -39,10 +40,7 @@ func (i *inspection) loopback(ctx context.Context, d *oauth.Metadata) {
 		i.add(area, Note, "not tried: requests must be pushed first")
 		return
 	}
-	path := i.opts.RedirectPath
-	if path == "" {
-		path = "/callback"
-	}
+	path := cmp.Or(i.opts.RedirectPath, "/callback")
 	client, redirect := i.opts.ClientID, redirectOrigin+path
 	req, err := silentRequest(d.AuthorizationEndpoint, client, redirect)
 	if err != nil {

@@ -62,9 +62,7 @@ func (s *suite) list() {
 	if !slices.IsSorted(all) {
 		s.Error("List of all is not sorted")
 	}
-	if err := s.store.Delete(s.Context(), a); err != nil {
-		s.Fatalf("Delete: %v", err)
-	}
+	s.delete(s.store, a)
 	s.wantList(s.handle(), s.prefix, ab, row, b)
 }
 

@@ -50,7 +50,8 @@ func (s *suite) sharedHandle() tokenstore.Shared {
 	return shared
 }
 
-// mustLock takes a lock that must be free soon.
+// mustLock takes a lock that must be free soon. It is released in the end, if the
+// caller does not do it before.
 func (s *suite) mustLock(shared tokenstore.Shared, key string) (context.Context, func() error) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
@@ -62,6 +63,7 @@ func (s *suite) mustLock(shared tokenstore.Shared, key string) (context.Context,
 	if held == nil || unlock == nil {
 		s.Fatal("Lock returned neither an error nor a lock")
 	}
+	s.Cleanup(func() { _ = unlock() })
 	return held, unlock
 }
 
@@ -185,8 +187,7 @@ func (s *suite) lockUnlock() {
 			s.Errorf("unlock: %v", err)
 		}
 	}
-	held, again := s.mustLock(s.sharedHandle(), key)
-	defer func() { _ = again() }()
+	held, _ := s.mustLock(s.sharedHandle(), key)
 	if err := unlock(); err != nil {
 		s.Errorf("unlock after another caller took the lock: %v", err)
 	}
@@ -200,8 +201,7 @@ func (s *suite) lockUnlock() {
 func (s *suite) lockKeysApart() {
 	shared := s.shared()
 	for _, name := range []string{"a", "a.", "b", "a.lock", "never-put"} {
-		_, unlock := s.mustLock(shared, s.prefix+name)
-		defer func() { _ = unlock() }()
+		s.mustLock(shared, s.prefix+name)
 	}
 	// Get and Put do not wait for a lock.
 	key := s.key("a")
@@ -217,8 +217,7 @@ func (s *suite) journal() {
 	if _, err := shared.ReadJournal(s.Context(), key); !errors.Is(err, tokenstore.ErrNotFound) {
 		s.Fatalf("ReadJournal of a key without a journal: want ErrNotFound, got %v", err)
 	}
-	held, unlock := s.mustLock(shared, key)
-	defer func() { _ = unlock() }()
+	held, _ := s.mustLock(shared, key)
 	write := func(data []byte) {
 		s.Helper()
 		// A store with leases sees by held that the caller has the lock.
@@ -236,9 +235,7 @@ func (s *suite) journal() {
 	write([]byte("a second, longer one"))
 	s.wantJournal(s.sharedHandle(), key, []byte("a second, longer one"))
 	s.want(s.store, key, []byte("value"))
-	if err := s.store.Delete(s.Context(), key); err != nil {
-		s.Fatalf("Delete: %v", err)
-	}
+	s.delete(s.store, key)
 	// The journal outlives the value. A logout needs it.
 	s.wantJournal(s.sharedHandle(), key, []byte("a second, longer one"))
 	write(nil)

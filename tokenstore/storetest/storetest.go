@@ -116,6 +116,13 @@ func (s *suite) put(store tokenstore.Store, key string, data []byte) {
 	}
 }
 
+func (s *suite) delete(store tokenstore.Store, key string) {
+	s.Helper()
+	if err := store.Delete(s.Context(), key); err != nil {
+		s.Fatalf("Delete: %v", err)
+	}
+}
+
 func (s *suite) want(store tokenstore.Store, key string, want []byte) {
 	s.Helper()
 	got, err := store.Get(s.Context(), key)

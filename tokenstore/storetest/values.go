@@ -96,20 +96,14 @@ func (s *suite) notFound() {
 // through another handle. A neighbor keeps its value.
 func (s *suite) deletes() {
 	key, other := s.key("a"), s.key("b")
-	if err := s.store.Delete(s.Context(), key); err != nil {
-		s.Fatalf("Delete of a key without a value: %v", err)
-	}
+	s.delete(s.store, key)
 	s.put(s.store, other, []byte("other"))
 	for _, size := range []int{1, 0, 100_000} {
 		s.put(s.store, key, noise(size))
-		if err := s.store.Delete(s.Context(), key); err != nil {
-			s.Fatalf("Delete: %v", err)
-		}
+		s.delete(s.store, key)
 		s.wantNone(s.store, key)
 		s.wantNone(s.handle(), key)
-		if err := s.store.Delete(s.Context(), key); err != nil {
-			s.Fatalf("a second Delete: %v", err)
-		}
+		s.delete(s.store, key)
 	}
 	s.want(s.store, other, []byte("other"))
 }
@@ -138,7 +132,7 @@ func (s *suite) keys() {
 // caller that a session is gone.
 func (s *suite) refusesKey(key string) {
 	s.Helper()
-	check := func(method string, err error) {
+	s.everyMethod(s.Context(), key, func(method string, err error) {
 		s.Helper()
 		switch {
 		case err == nil:
@@ -147,24 +141,32 @@ func (s *suite) refusesKey(key string) {
 			s.Errorf("%s of the invalid key %q returns ErrNotFound; want another error",
 				method, key)
 		}
-	}
-	_, err := s.store.Get(s.Context(), key)
+	})
+}
+
+// everyMethod calls each method that takes a key, and check with its error. It
+// leaves out those that the store does not support.
+func (s *suite) everyMethod(
+	ctx context.Context, key string, check func(method string, err error),
+) {
+	s.Helper()
+	_, err := s.store.Get(ctx, key)
 	check("Get", err)
-	check("Put", s.store.Put(s.Context(), key, []byte("x")))
-	check("Delete", s.store.Delete(s.Context(), key))
+	check("Put", s.store.Put(ctx, key, []byte("x")))
+	check("Delete", s.store.Delete(ctx, key))
 	shared, ok := s.store.(tokenstore.Shared)
 	if !ok {
 		return
 	}
-	if _, unlock, err := shared.Lock(s.Context(), key); !errors.Is(err, errors.ErrUnsupported) {
+	if _, unlock, err := shared.Lock(ctx, key); !errors.Is(err, errors.ErrUnsupported) {
 		check("Lock", err)
 		if err == nil {
 			_ = unlock()
 		}
 	}
-	if _, err := shared.ReadJournal(s.Context(), key); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := shared.ReadJournal(ctx, key); !errors.Is(err, errors.ErrUnsupported) {
 		check("ReadJournal", err)
-		check("WriteJournal", shared.WriteJournal(s.Context(), key, nil))
+		check("WriteJournal", shared.WriteJournal(ctx, key, nil))
 	}
 }
 
@@ -187,9 +189,7 @@ func (s *suite) keysApart() {
 			s.want(s.store, s.prefix+name, slices.Repeat([]byte(s.prefix+name), 100))
 		}
 	}
-	if err := s.store.Delete(s.Context(), s.prefix+"a"); err != nil {
-		s.Fatalf("Delete: %v", err)
-	}
+	s.delete(s.store, s.prefix+"a")
 	for _, name := range names[1:] {
 		s.want(s.store, s.prefix+name, slices.Repeat([]byte(s.prefix+name), 100))
 	}
@@ -223,26 +223,13 @@ func (s *suite) endedContext() {
 					method, ctx.Err(), err)
 			}
 		}
-		_, err := s.store.Get(ctx, key)
-		check("Get", err)
-		check("Put", s.store.Put(ctx, key, []byte("after")))
-		check("Delete", s.store.Delete(ctx, key))
+		s.everyMethod(ctx, key, check)
 		if lister, ok := s.store.(tokenstore.Lister); ok {
 			_, err := lister.List(ctx, "")
 			check("List", err)
 		}
 		if prober, ok := s.store.(tokenstore.Prober); ok {
 			check("Probe", prober.Probe(ctx))
-		}
-		if shared, ok := s.store.(tokenstore.Shared); ok {
-			_, unlock, err := shared.Lock(ctx, key)
-			check("Lock", err)
-			if err == nil {
-				_ = unlock()
-			}
-			_, err = shared.ReadJournal(ctx, key)
-			check("ReadJournal", err)
-			check("WriteJournal", shared.WriteJournal(ctx, key, nil))
 		}
 	}
 	s.want(s.store, key, []byte("before"))
@@ -260,9 +247,7 @@ func (s *suite) handles() {
 		s.want(s.handle(), key, data)
 		one, two = two, one
 	}
-	if err := one.Delete(s.Context(), key); err != nil {
-		s.Fatalf("Delete: %v", err)
-	}
+	s.delete(one, key)
 	s.wantNone(two, key)
 }
 

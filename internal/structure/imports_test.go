@@ -1,11 +1,9 @@
-package main
+package structure
 
 import (
-	"errors"
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,26 +12,6 @@ import (
 )
 
 const module = "github.com/nativeoauth/nativeoauth"
-
-// findRoot returns the directory of the root module's go.mod. It looks upward
-// from the working directory.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && strings.HasPrefix(string(data), "module "+module+"\n") {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("run this in a directory of the repository")
-		}
-		dir = parent
-	}
-}
 
 // readImports returns the imports between the packages of the repository, in
 // all its modules. Keys and values are directories relative to root; values are

@@ -1,31 +1,32 @@
 //go:build linux
 
-package realparts
+package oauthclient_test
 
 import (
+	"os/exec"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 )
 
-// DismissPrompts plays a user that dismisses each prompt of gnome-keyring.
+// dismissPrompts plays a user that dismisses each prompt of gnome-keyring.
 // gnome-keyring leaves it to another program, gcr-prompter, to show its
 // prompts. This is one without a display. It calls shown before it dismisses a
 // prompt.
-func (s *Session) DismissPrompts(shown func()) {
-	s.tb.Helper()
+func dismissPrompts(t *testing.T, s *realparts.Session, shown func()) {
+	t.Helper()
 	conn, err := dbus.Connect(s.Address)
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	s.tb.Cleanup(func() { _ = conn.Close() })
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
 	const path, name = "/org/gnome/keyring/Prompter", "org.gnome.keyring.internal.Prompter"
-	if err = conn.Export(prompter{conn, shown}, path, name); err == nil {
-		_, err = conn.RequestName("org.gnome.keyring.SystemPrompter", dbus.NameFlagDoNotQueue)
-	}
-	if err != nil {
-		s.tb.Fatal(err)
-	}
+	require.NoError(t, conn.Export(prompter{conn, shown}, path, name))
+	_, err = conn.RequestName("org.gnome.keyring.SystemPrompter", dbus.NameFlagDoNotQueue)
+	require.NoError(t, err)
 }
 
 // prompter implements org.gnome.keyring.internal.Prompter, the D-Bus interface
@@ -69,4 +70,21 @@ const promptCallback = "org.gnome.keyring.internal.Prompter.Callback"
 func (p prompter) ready(from dbus.Sender, callback dbus.ObjectPath, reply string) {
 	p.conn.Object(string(from), callback).
 		Call(promptCallback+".PromptReady", 0, reply, map[string]dbus.Variant{}, "")
+}
+
+// A prompt of the real gnome-keyring is shown to the user and dismissed.
+func TestDismissPrompts(t *testing.T) {
+	t.Parallel()
+	tool := realparts.Need(t, "secret-tool")[0]
+	s := realparts.SecretService(t, realparts.Locked)
+	shown := make(chan struct{}, 10)
+	dismissPrompts(t, s, func() { shown <- struct{}{} })
+	store := exec.Command(tool, "store", "--label=x", "a", "b")
+	store.Env = append(s.Environ(), "DISPLAY=:99")
+	store.Stdin = strings.NewReader("secret")
+	store.WaitDelay = time.Second
+	out, err := store.CombinedOutput()
+	t.Logf("%s", out)
+	require.Error(t, err)
+	require.Len(t, shown, 1)
 }
