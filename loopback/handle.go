@@ -105,6 +105,8 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 			close(s.visited)
 		}
 		s.tickets++
+		s.redirecting.Add(1)
+		defer s.redirecting.Done()
 	}
 	location := s.authURL
 	s.mu.Unlock()
@@ -114,7 +116,7 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	}
 	s.headers(w)
 	w.Header().Set("Location", location)
-	w.WriteHeader(http.StatusFound)
+	s.write(w, http.StatusFound, nil)
 }
 
 const (

@@ -70,9 +70,10 @@ type Server struct {
 	patience    time.Duration                                // the constant, except in tests
 	owner       func(local, remote netip.AddrPort) peer.User // peer.Owner, except in tests
 
-	limit *connLimit
-	http  *http.Server
-	done  sync.WaitGroup // of listeners and connections
+	limit       *connLimit
+	http        *http.Server
+	done        sync.WaitGroup // of listeners and connections
+	redirecting sync.WaitGroup // of the response to the ticket, which Close does not cut off
 
 	notices  chan string   // one of each text, so that a sender never waits
 	visited  chan struct{} // closed when the ticket has been used
@@ -352,6 +353,7 @@ func (s *Server) close() error {
 		}
 		timer.Stop()
 	}
+	s.redirecting.Wait() // the deadline of write bounds it; nothing begins after end
 	close(s.closing)
 	err := s.http.Close()
 	s.limit.close()

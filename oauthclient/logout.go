@@ -2,6 +2,7 @@ package oauthclient
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,14 +17,20 @@ import (
 
 // LogoutOptions say what else ends with a session.
 type LogoutOptions struct {
-	// EndSession ends the provider's own session too, in the browser (OpenID Connect RP-Initiated Logout).
+	// EndSession also ends the provider's own session, in the browser (OpenID
+	// Connect RP-Initiated Logout). The browser is opened at a one-time ticket, as
+	// at a login.
 	EndSession bool
-	// ReturnPath is the path of a post_logout_redirect_uri on this machine that the client has registered: Logout then waits, for as long as ctx
-	// or for two minutes, until the browser comes back with the right state. "": the browser stays with the provider, and what the person does
-	// there is not known.
+	// ReturnPath is the path of a post_logout_redirect_uri on this machine that the
+	// client has registered. Logout waits until the browser comes back with the
+	// right state, for as long as ctx, or for two minutes if ctx has no deadline.
+	// If it is "", the browser stays with the provider. Logout then returns as soon
+	// as the browser is on its way there, after 30 seconds at the latest, and what
+	// the user does there is not known.
 	ReturnPath string
-	// IDTokenHint sends the ID token along, for a provider that ends nothing without. Its claims are then in a URL, and so in the histories and
-	// logs of browser and provider; without it the provider is told the client ID and the username.
+	// IDTokenHint sends the ID token too, for a provider that requires it. Its
+	// claims are then in a URL, and so in the histories and logs of browser and
+	// provider. Without it, the provider gets the client ID and the username.
 	IDTokenHint bool
 }
 
@@ -161,20 +168,30 @@ func (c *Client) signOut(ctx context.Context, a *session.Account, opts *LogoutOp
 	return &signOut{c, request, opts.ReturnPath}, nil
 }
 
-// returnWait bounds the wait for a browser whose return ctx does not bound.
-const returnWait = 2 * time.Minute
+const (
+	// returnWait bounds the wait for a browser whose return ctx does not bound.
+	returnWait = 2 * time.Minute
+	// ticketWait bounds the wait for a browser that starts, if it is not to return.
+	ticketWait = 30 * time.Second
+)
 
+// run sends the browser to the provider. The browser is opened at a one-time
+// ticket: the URL itself holds the username, and perhaps the ID token, and other
+// local users can read the arguments of a launcher (S91).
 func (s *signOut) run(ctx context.Context) error {
 	c := s.client
-	var srv *loopback.Server
+	cfg := c.cfg.Loopback
+	cfg.Path, cfg.RedirectURI, cfg.FormPost = s.path, "", false
+	if s.path == "" { // nothing comes back, so a fixed port is not needed
+		cfg.Addr = ""
+	}
+	srv, err := c.listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer c.release(srv)
+	expect := loopback.Expect{State: rand.Text(), SignOut: true}
 	if s.path != "" {
-		cfg := c.cfg.Loopback
-		cfg.Path, cfg.RedirectURI, cfg.FormPost = s.path, "", false
-		var err error
-		if srv, err = c.listen(ctx, cfg); err != nil {
-			return err
-		}
-		defer c.release(srv)
 		s.request.RedirectURI = srv.RedirectURI()
 	}
 	pending, err := oidc.NewEndSession(s.request)
@@ -184,22 +201,28 @@ func (s *signOut) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address := pending.URL()
-	if srv != nil {
-		if address, err = srv.Start(address, loopback.Expect{State: pending.State(), SignOut: true}); err != nil {
-			return err
-		}
-		if _, ok := ctx.Deadline(); !ok {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, returnWait)
-			defer cancel()
-		}
+	wait := ticketWait
+	if s.path != "" {
+		expect.State, wait = pending.State(), returnWait
 	}
-	if err := s.open(ctx, address, pending.URL()); err != nil {
+	ticket, err := srv.Start(pending.URL(), expect)
+	if err != nil {
 		return err
 	}
-	if srv == nil {
-		return nil
+	if _, ok := ctx.Deadline(); !ok || s.path == "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
+	opened, err := s.open(ctx, ticket, pending.URL())
+	if err != nil {
+		return err
+	}
+	if s.path == "" {
+		if !opened {
+			return nil // the user has the URL
+		}
+		return visited(ctx, srv)
 	}
 	resp, err := srv.Wait(ctx)
 	if err != nil {
@@ -209,19 +232,33 @@ func (s *signOut) run(ctx context.Context) error {
 	return nil
 }
 
-func (s *signOut) open(ctx context.Context, address, byHand string) error {
+// visited waits until the browser has used the ticket. After that the listener is
+// not needed any more.
+func visited(ctx context.Context, srv *loopback.Server) error {
+	select {
+	case <-srv.Visited():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the browser did not open the provider's page: %w",
+			ErrNoBrowser, context.Cause(ctx))
+	}
+}
+
+// open opens the ticket in the browser. If that fails, it shows the user the URL
+// byHand, and opened is false.
+func (s *signOut) open(ctx context.Context, ticket, byHand string) (opened bool, err error) {
 	ui := s.client.cfg.UI
 	open := ui.OpenURL
 	if open == nil {
 		open = browser.Open
 	}
-	err := open(ctx, address)
+	err = open(ctx, ticket)
 	if err == nil {
-		return nil
+		return true, nil
 	}
 	if ui.Instruct == nil {
-		return fmt.Errorf("%w: %w", ErrNoBrowser, err)
+		return false, fmt.Errorf("%w: %w", ErrNoBrowser, err)
 	}
 	_, err = ui.Instruct(ctx, Instructions{URL: byHand})
-	return err
+	return false, err
 }

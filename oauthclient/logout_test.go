@@ -3,6 +3,7 @@ package oauthclient_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"testing"
@@ -35,6 +36,64 @@ func TestS69EndSession(t *testing.T) {
 	require.Empty(t, u.RawQuery, "what is opened is a ticket: no state and no hint for others to read")
 }
 
+// redirected returns the address to which a ticket leads.
+func redirected(t *testing.T, ticket string) string {
+	t.Helper()
+	web := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := web.Get(ticket)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp.Header.Get("Location")
+}
+
+// S91: other users of the computer can read the launcher's arguments. They hold a
+// ticket, and neither the username nor the ID token, also if nobody waits for the
+// browser's return. The listener is gone afterwards.
+func TestS91SignOutOpensATicket(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	_, session := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
+	raw, _, err := session.IDToken(t.Context())
+	require.NoError(t, err)
+	var ticket, provider string
+	cfg.UI.OpenURL = func(_ context.Context, u string) error {
+		ticket, provider = u, redirected(t, u)
+		return nil
+	}
+	c := newClient(t, cfg)
+	require.NoError(t, c.Logout(t.Context(), "",
+		&oauthclient.LogoutOptions{EndSession: true, IDTokenHint: true}))
+	u, err := url.Parse(ticket)
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1", u.Hostname())
+	require.Empty(t, u.RawQuery)
+	require.NotContains(t, ticket, session.Account().Subject)
+	require.NotContains(t, ticket, raw)
+	require.Contains(t, provider, "id_token_hint="+raw)
+	require.NotContains(t, provider, "state=", "nothing is to come back")
+	require.NoError(t, c.Close())
+	_, err = net.Dial("tcp", u.Host)
+	require.Error(t, err, "the listener is closed")
+}
+
+// If no browser comes for the ticket, Logout does not wait for ever, and says so.
+func TestSignOutWithoutABrowserEnds(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	c, _ := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
+	cfg.UI = oauthclient.UI{OpenURL: func(context.Context, string) error { return nil }}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := newClient(t, cfg).Logout(ctx, "", &oauthclient.LogoutOptions{EndSession: true})
+	require.ErrorIs(t, err, oauthclient.ErrNoBrowser)
+	require.ErrorContains(t, err, "signed out here")
+	_, err = c.Session(t.Context(), "")
+	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+}
+
 // S69: the ID token is in the provider's URL only where that was asked for, and is the session's.
 func TestS69IDTokenHint(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)
@@ -45,7 +104,7 @@ func TestS69IDTokenHint(t *testing.T) {
 		require.NoError(t, err)
 		var opened string
 		cfg.UI.OpenURL = func(_ context.Context, u string) error {
-			opened = u
+			opened = redirected(t, u)
 			return nil
 		}
 		require.NoError(t, newClient(t, cfg).Logout(t.Context(), "", &oauthclient.LogoutOptions{EndSession: true, IDTokenHint: asked}))

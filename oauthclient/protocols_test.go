@@ -100,6 +100,19 @@ func TestMissingEndpoints(t *testing.T) {
 	}
 }
 
+// DPoP that the metadata do not offer is noticed before the user signs in for nothing.
+func TestDPoPThatIsNotOfferedFailsFirst(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	cfg.DPoP = true
+	says(t, &cfg, map[string]any{"dpop_signing_alg_values_supported": nil})
+	opened := counted(&cfg)
+	_, err := newClient(t, cfg).Login(t.Context(), nil)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "does not offer DPoP")
+	require.Zero(t, opened.Load())
+}
+
 // Over SSH nobody sees a browser that opens here: the loopback URL, a place to paste and a device code are offered together, and any of them
 // will do. Whoever knows better says so.
 func TestOverSSHEverythingIsOffered(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -77,15 +78,17 @@ func decodeKey(key *[32]byte, s string) bool {
 }
 
 // ReadKey returns the key in the file at path, which has one of the forms that
-// [ParseKey] accepts. The file must be a regular file with one name and mode 0600
-// or less, owned by the user of the process. A symbolic link is refused. If the
-// file is missing or refused, the error matches ErrUnavailable and says what to
-// do.
+// [ParseKey] accepts. The path "-" is standard input, and other descriptors of the
+// process have their names in /dev: /dev/stdin, or what a shell makes of
+// <(command).
 //
-// Kubernetes mounts secrets as symbolic links. Read such a file yourself and call
-// ParseKey.
+// A file must be owned by the user of the process, with mode 0600 or less. Others
+// may read it only if root owns it and nobody else can change it: container
+// runtimes mount secrets like that. A symbolic link is followed if the user or root
+// owns it. If the file is missing or refused, the error matches ErrUnavailable and
+// says what to do.
 func ReadKey(path string) (Key, error) {
-	data, err := securefile.ReadGiven(path, 1<<10)
+	data, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Key{}, fmt.Errorf("%w: there is no key file %s: "+
 			"make one with (umask 077; openssl rand -base64 32 >file)",
@@ -100,6 +103,14 @@ func ReadKey(path string) (Key, error) {
 		return Key{}, fmt.Errorf("%w (in the file %s)", err, securefile.Quote(path))
 	}
 	return key, nil
+}
+
+func readKey(path string) ([]byte, error) {
+	const max = 1 << 10 // bytes; a key has 64 at most
+	if path == "-" {
+		return securefile.ReadOpened(os.Stdin, "standard input", max)
+	}
+	return securefile.ReadGiven(path, max)
 }
 
 // Passphrase returns a key that is derived from a passphrase of the user. The

@@ -48,7 +48,8 @@ func TestParseKeyAcceptsEverySpelling(t *testing.T) {
 	}
 }
 
-// S65: a key file that other users may read or that is a link is refused.
+// S65: a key file that other users may read, or that is a link of another user, is
+// refused.
 func TestS65ReadKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -66,10 +67,16 @@ func TestS65ReadKey(t *testing.T) {
 
 	if runtime.GOOS != "windows" {
 		require.NoError(t, os.Symlink(path, path+"-link"))
-		_, err = ReadKey(path + "-link")
-		require.ErrorIs(t, err, ErrUnavailable)
-		require.ErrorContains(t, err, "symbolic link")
-		require.NoError(t, os.Chmod(path, 0o640))
+		if os.Lchown(path+"-link", 12345, 12345) == nil { // only root can
+			_, err = ReadKey(path + "-link")
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.ErrorContains(t, err, "symbolic link")
+		}
+		open := os.FileMode(0o640)
+		if os.Geteuid() == 0 {
+			open = 0o660 // a key of root that others may read is one that a service mounts
+		}
+		require.NoError(t, os.Chmod(path, open))
 		_, err = ReadKey(path)
 		require.ErrorIs(t, err, ErrUnavailable)
 		require.ErrorContains(t, err, "chmod 600")
@@ -85,6 +92,44 @@ func TestS65ReadKey(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, make([]byte, 2000), 0o600))
 	_, err = ReadKey(path)
 	require.ErrorContains(t, err, "too large")
+}
+
+// Kubernetes mounts a secret as links of root, with mode 0440. Others may read it,
+// and only root can change it.
+func TestReadKeyFollowsAMountedSecret(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" || os.Geteuid() != 0 {
+		t.Skip("only root can make the files")
+	}
+	volume := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(volume, "..2026"), 0o755))
+	file := filepath.Join(volume, "..2026", "key")
+	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("ab", 32)), 0o440))
+	require.NoError(t, os.Symlink("..2026", filepath.Join(volume, "..data")))
+	require.NoError(t, os.Symlink("..data/key", filepath.Join(volume, "key")))
+	require.NoError(t, os.Chmod(volume, 0o777|os.ModeSticky))
+	_, err := ReadKey(filepath.Join(volume, "key"))
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(filepath.Join(volume, "..2026"), 0o777))
+	_, err = ReadKey(filepath.Join(volume, "key"))
+	require.ErrorContains(t, err, "chmod 600", "others could exchange the file")
+}
+
+// A shell makes a pipe of <(command), and passes the name of its descriptor.
+func TestReadKeyReadsADescriptor(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no such names")
+	}
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer func() { _ = r.Close() }()
+	_, err = w.WriteString(strings.Repeat("ab", 32) + "\n")
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	key, err := ReadKey(fmt.Sprintf("/dev/fd/%d", r.Fd()))
+	require.NoError(t, err)
+	require.Equal(t, bytes.Repeat([]byte{0xab}, 32), (*key.state).key[:])
 }
 
 // S66: nothing that prints a key or passphrase reveals it.

@@ -115,9 +115,15 @@ func TestExpiredSessionRequiresALogin(t *testing.T) {
 		require.Empty(t, cmd.stdout.String(), args)
 		require.Regexp(t, `^nativeoauth: [^\n]*; run: nativeoauth login[^\n]*\n$`, cmd.text(), args)
 	}
-	cmd := p.start(nil, "status")
-	require.Equal(t, 0, cmd.code())
-	require.Contains(t, cmd.stdout.String(), "expired; sign in again")
+	for _, args := range [][]string{{"status"}, {"status", "--profile", "default"}} {
+		cmd := p.start(nil, args...)
+		require.Equal(t, exitLoginRequired, cmd.code(), args)
+		require.Contains(t, cmd.stdout.String(), "expired; sign in again")
+		require.Contains(t, cmd.text(), "run: nativeoauth login")
+	}
+	cmd := p.start(nil, "status", "--json")
+	require.Equal(t, exitLoginRequired, cmd.code())
+	require.Contains(t, cmd.stdout.String(), `"login_required": true`)
 	cmd = p.start(nil, "logout")
 	require.Equal(t, 0, cmd.code(), cmd.text())
 }

@@ -304,7 +304,7 @@ func sweep(t *testing.T, dpop bool) {
 		_ = wire.Flush()
 	}))
 	defer api.Close()
-	end(start("", nil, "request", api.URL), true, 1)
+	end(start("", nil, "request", api.URL), true, exitLoginRequired)
 	for _, args := range [][]string{{"userinfo"}, {"status"}, {"status", "--json"}, {"refresh"}} {
 		do(0, args...)
 	}

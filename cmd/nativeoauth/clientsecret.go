@@ -85,10 +85,11 @@ func (a *app) clientSecret(
 	return wire.Secret{}, nil
 }
 
-// readSecretFile reads a secret from a file that only its owner can read. flag is
-// for the error message.
+// readSecretFile reads a secret from a file that is private, or that a service mounts.
+// flag is for the error message.
 func readSecretFile(flag, path string) (wire.Secret, error) {
-	// ReadGiven refuses a file that other users can read: the secret in it may be known.
+	// ReadGiven refuses a file that other users of the machine can read: the secret in it
+	// may be known.
 	data, err := securefile.ReadGiven(path, maxSecret)
 	if err != nil {
 		return wire.Secret{}, fmt.Errorf("%s: %w", flag, err)

@@ -36,6 +36,19 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 // errSaid is a failure that the output of the command has described already.
 var errSaid = errors.New("")
 
+// loginError is an error of this command that a login cures.
+type loginError struct{ text string }
+
+func (e loginError) Error() string { return e.text }
+
+func (e loginError) Is(target error) bool { return target == oauthclient.ErrLoginRequired }
+
+// challengeError is the answer of an API that names the login that it wants. The text
+// has the command for it.
+type challengeError struct{ text string }
+
+func (e challengeError) Error() string { return e.text }
+
 // output is stdout. It marks its errors, also those of what cobra writes.
 type output struct{ w io.Writer }
 
@@ -76,7 +89,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 	switch {
 	case errors.As(err, &use): // before the next: a wrong flag needs no login
 		code = exitUsage
-	case errors.Is(err, oauthclient.ErrLoginRequired):
+	case errors.Is(err, oauthclient.ErrLoginRequired), errors.As(err, new(challengeError)):
 		code = exitLoginRequired
 	}
 	if err != errSaid {
@@ -109,11 +122,20 @@ func (a *app) explain(err error) string {
 			text = strings.Replace(text, field.Error(), flag+": "+member+field.Err.Error(), 1)
 		}
 	}
+	// The text may quote a server or a file, so it must be safe to show (S5).
+	return wire.SafeText(flagWords(a.withNextStep(text, err)), 2000)
+}
+
+// withNextStep adds to the text of err what the user can do.
+func (a *app) withNextStep(text string, err error) string {
 	var use usageError
 	switch {
 	case errors.As(err, &use):
 		text += "; " + a.helpCommand() + " tells more"
 	case errors.Is(err, oauthclient.ErrLoginRequired):
+		if errors.Is(err, oauthclient.ErrNoSession) { // there may never have been one
+			text = strings.Replace(text, ": sign in again", ": sign in", 1)
+		}
 		text += "; run: " + a.loginCommand()
 	case errors.Is(err, oauthclient.ErrAccountMismatch):
 		text, _, _ = strings.Cut(text, "; ") // the package's hint names its own API
@@ -125,13 +147,21 @@ func (a *app) explain(err error) string {
 		text += "; give another with --port that the provider knows, or leave --port out"
 	case errors.Is(err, tokenstore.ErrUnavailable) && a.storeName() == storeKeychain:
 		text += "; or keep sessions in a sealed file: --store file --key-file FILE"
+	case errors.Is(err, tokenstore.ErrDamaged) && !a.runs("logout"):
+		text += "; sign in again: " + a.loginCommand()
+	case errors.Is(err, tokenstore.ErrWrongKey) && !a.runs("logout"):
+		// Signing in again would lose the session that the right key opens.
+		text += "; give the key that the login used, with --key-file; if it is lost: " +
+			strings.Replace(a.loginCommand(), "login", "logout", 1) + ", and then login"
 	case errors.Is(err, context.DeadlineExceeded): // of a login, or of a slow provider
-		text += "; try again, or wait longer with --timeout"
+		text += "; try again"
+		if a.command != nil && a.command.Flags().Lookup("timeout") != nil {
+			text += ", or wait longer with --timeout"
+		}
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
-	// The text may quote a server or a file, so it must be safe to show (S5).
-	return wire.SafeText(flagWords(text), 2000)
+	return text
 }
 
 // runs reports whether this is a run of the command with this name.

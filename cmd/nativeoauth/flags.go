@@ -109,8 +109,8 @@ func (c *choices) sessionTable() []setting {
 				"one run)",
 			value: &c.Store},
 		{flag: "key-file", env: "NATIVEOAUTH_KEY_FILE", on: everyCommand, file: true,
-			usage: "`file` with the key for --store file, 32 bytes in base64 or hex (default: " +
-				"prompt for a passphrase)",
+			usage: "`file` with the key for --store file, 32 bytes in base64 or hex; - reads " +
+				"standard input (default: prompt for a passphrase)",
 			value: &c.KeyFile},
 		{flag: "client-secret-file", env: "NATIVEOAUTH_CLIENT_SECRET_FILE",
 			field: "Config.ClientAuth",

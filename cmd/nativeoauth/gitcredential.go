@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -83,38 +85,69 @@ type credential struct {
 
 const maxCredential = 64 << 10 // bytes; git writes a few hundred
 
-// readCredential reads git's request. It refuses carriage returns and NUL bytes in
-// values, because git and a server may disagree about the host that they end.
+// readCredential reads git's request, up to an empty line or the end of the input.
 func readCredential(r io.Reader) (credential, error) {
 	var c credential
-	// The request ends with an empty line or with the input.
-	lines := bufio.NewScanner(io.LimitReader(r, maxCredential))
+	// One byte more than is accepted tells a request that was cut off from one that
+	// ends. The rest of it could name another host (S93).
+	limited := &io.LimitedReader{R: r, N: maxCredential + 1}
+	lines := bufio.NewScanner(limited)
 	lines.Buffer(nil, maxCredential)
+	lines.Split(rawLines)
 	for lines.Scan() && lines.Text() != "" {
-		name, value, ok := strings.Cut(lines.Text(), "=")
-		if !ok || strings.ContainsAny(value, "\r\x00") {
-			return credential{}, errors.New("the request of git has a line that is not name=value")
-		}
-		switch name {
-		case "protocol":
-			c.protocol = value
-		case "host":
-			c.host = value
-		case "username":
-			c.username = value
-		case "password", "credential":
-			c.password = value
-		case "capability[]": // git announces what it understands, and ignores the rest
-			c.authtype = c.authtype || value == "authtype"
-		case "url": // git would split it; two parsers could disagree about its host
-			return credential{}, errors.New(
-				"the request of git has a url; only protocol and host are supported")
+		if err := c.set(lines.Text()); err != nil {
+			return credential{}, err
 		}
 	}
-	if err := lines.Err(); err != nil {
+	err := lines.Err()
+	if err == nil && limited.N == 0 {
+		err = errors.New("it is too long")
+	}
+	if err != nil {
 		return credential{}, fmt.Errorf("the request of git cannot be read: %w", err)
 	}
 	return c, nil
+}
+
+// rawLines splits at line feeds only. [bufio.ScanLines] would take away a carriage
+// return before one, and hide it from set.
+func rawLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
+
+// set takes over one line of git's request. It refuses every control character: git,
+// this command and a server may disagree about where a host with one ends
+// (CVE-2024-52006, S92).
+func (c *credential) set(line string) error {
+	if strings.ContainsFunc(line, unicode.IsControl) {
+		return errors.New("the request of git has a control character; " +
+			"check the URL of the remote, and of the submodules")
+	}
+	name, value, ok := strings.Cut(line, "=")
+	if !ok {
+		return errors.New("the request of git has a line that is not name=value")
+	}
+	switch name {
+	case "protocol":
+		c.protocol = value
+	case "host":
+		c.host = value
+	case "username":
+		c.username = value
+	case "password", "credential":
+		c.password = value
+	case "capability[]": // git announces what it understands, and ignores the rest
+		c.authtype = c.authtype || value == "authtype"
+	case "url": // git would split it; two parsers could disagree about its host
+		return errors.New("the request of git has a url; only protocol and host are supported")
+	}
+	return nil
 }
 
 // isFor reports whether the token may be sent to the server that git names (S46).

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/securefile"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -20,6 +20,7 @@ import (
 // loginFlags say how one login runs. They are neither settings nor kept.
 type loginFlags struct {
 	demo      bool // all other flags are ignored then
+	ifNeeded  bool
 	noBrowser bool // at most one of noBrowser, device and browser is set;
 	device    bool // none: the SDK chooses by what the machine has
 	browser   bool
@@ -46,6 +47,7 @@ Without --scope, login requests openid, and offline_access if the provider suppo
   nativeoauth login --profile work --issuer https://login.example.com --client-id my-cli \
     --scope openid --scope email
   nativeoauth login --no-browser     # the browser is on another machine
+  nativeoauth login --if-needed      # in a script, before a command that needs the session
   nativeoauth login --client-secret-file - < secret`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +60,9 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 	f := cmd.Flags()
 	f.BoolVar(&l.demo, "demo", false,
 		"show a complete sign-in on this machine, at a provider made for it")
+	f.BoolVar(&l.ifNeeded, "if-needed", false,
+		"do nothing if there is a session that works and has every --add-scope; several "+
+			"at once make one login")
 	f.BoolVar(&l.noBrowser, "no-browser", false,
 		"show the address, and read the address at which a browser on another machine ends")
 	f.BoolVar(&l.browser, "browser", false,
@@ -145,13 +150,17 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	}
 	defer a.close(c)
 	s.login.Account, s.login.Flow = s.Account, l.flow()
-	session, err := c.Login(ctx, &s.login)
+	signIn := c.Login
+	if l.ifNeeded {
+		signIn = c.SessionOrLogin
+	}
+	session, err := signIn(ctx, &s.login)
 	ui.done() // before the next line is printed
 	if err != nil {
 		return err
 	}
 	s.Scopes = cfg.Scopes // the profile keeps what chooseScopes found
-	return a.signedIn(ctx, s, store, c, session.Account())
+	return a.signedIn(ctx, s, store, c, session.Account(), ui.prompted.Load())
 }
 
 // pasted returns the stream that a pasted address comes from; nil: none. Standard
@@ -164,12 +173,17 @@ func (a *app) pasted(s *settings, l loginFlags) io.Reader {
 	return nil
 }
 
-// signedIn reports a login, and keeps its settings and client secret.
+// signedIn reports a login, and keeps its settings and client secret. now is false if
+// the user was not prompted, because there was a session.
 func (a *app) signedIn(
 	ctx context.Context, s *settings, store tokenstore.Store,
-	c *oauthclient.Client, acc oauthclient.Account,
+	c *oauthclient.Client, acc oauthclient.Account, now bool,
 ) error {
-	a.console.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
+	if now {
+		a.console.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
+	} else {
+		a.console.tell("Already signed in%s at %s.", asWhom(acc), acc.Issuer)
+	}
 	if s.Store == storeMemory {
 		// The tokens are lost with this process, so they must not stay valid at the provider.
 		a.console.tell("--store memory keeps nothing: the session is signed out again.")
@@ -182,10 +196,17 @@ func (a *app) signedIn(
 		}
 		s.ClientSecretFile, s.ClientSecretStored = "", true
 	}
+	keyGoes := isStream(s.KeyFile)
+	if keyGoes {
+		s.KeyFile = ""
+	}
 	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
 	a.console.tell("The session is in the %s%s.", acc.Store, profileNote(s))
+	if keyGoes {
+		a.console.tell("The profile does not keep the key: give --key-file to every command.")
+	}
 	if acc.Refreshable {
 		a.console.tell("It is refreshed automatically. Try: nativeoauth token%s", profileFlag(s))
 	} else {
@@ -208,8 +229,9 @@ func (a *app) newTracer(l loginFlags) (*tracer, error) {
 	}
 	if l.traceFile != "" {
 		// Only the user may read it: masking protects secrets, but not the names of
-		// providers and clients.
-		f, err := os.OpenFile(l.traceFile, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		// providers and clients. In /tmp another user may have put a link, or a file
+		// of their own, in its place (S94).
+		f, err := securefile.CreateGiven(l.traceFile)
 		if err != nil {
 			return nil, fmt.Errorf("--trace-file: %w", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -21,6 +22,8 @@ type loginUI struct {
 	terminal oauthclient.UI
 	canPaste bool
 	trace    *tracer // nil: none
+
+	prompted atomic.Bool // the user was to sign in
 
 	mu   sync.Mutex
 	stop func() // ends the line that counts down; nil: there is none
@@ -103,6 +106,8 @@ func (u *loginUI) progress(step oauthclient.Step) {
 		u.trace.step(string(step))
 	}
 	switch step {
+	case oauthclient.StepUser:
+		u.prompted.Store(true)
 	case oauthclient.StepElsewhere:
 		u.console.tell("Another nativeoauth is signing in to this account; waiting for it.")
 	case oauthclient.StepExchange:

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -102,9 +103,9 @@ func readConfig(env environ) (config, error) {
 	if err != nil {
 		return config{}, err
 	}
-	// The file must belong to the user and be closed to others: it names the provider
-	// that gets the client secret (S44).
-	data, err := securefile.ReadFile(path, maxConfig)
+	// Others may read the file, which holds no secret. They may not change it: it names
+	// the provider that gets the client secret (S44).
+	data, err := securefile.ReadTrusted(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config{}, nil
 	}
@@ -119,8 +120,14 @@ func readConfig(env environ) (config, error) {
 	return c, nil
 }
 
-// remember stores p as the profile with this name.
+// remember stores p as the profile with this name. It writes nothing if the profile
+// is stored like that already: the configuration may be read-only.
 func remember(ctx context.Context, env environ, name string, p profile) error {
+	if c, err := readConfig(env); err == nil {
+		if stored, ok := c.Profiles[name]; ok && reflect.DeepEqual(stored, p) {
+			return nil
+		}
+	}
 	return editConfig(ctx, env, func(c *config) { c.Profiles[name] = p })
 }
 
@@ -131,10 +138,7 @@ func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 	if err != nil {
 		return err
 	}
-	if err := securefile.EnsureDir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	unlock, err := securefile.Lock(ctx, path+".lock")
+	unlock, err := securefile.LockTrusted(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -152,7 +156,7 @@ func editConfig(ctx context.Context, env environ, edit func(*config)) error {
 		return err
 	}
 	// The file is replaced in one step: a crash leaves the old one or the new one.
-	return securefile.WriteFile(path, append(data, '\n'))
+	return securefile.WriteTrusted(path, append(data, '\n'))
 }
 
 // provider returns what a user knows the provider by: its issuer, or the resource

@@ -31,7 +31,8 @@ and sends the request once more.
 The token is sent only over https or to this machine. If the login had --origin, it is sent only
 to those origins. It never follows a redirect to another origin.
 
-It exits with 1 if the status is 400 or above; the response is printed nevertheless.`,
+It exits with 1 if the status is 400 or above, and with 4 if the API says which login it wants.
+The response is printed nevertheless.`,
 		Example: `  nativeoauth request https://api.example.com/me
   nativeoauth request -X POST -H 'Content-Type: application/json' -d @order.json \
     https://api.example.com/orders`,
@@ -162,6 +163,7 @@ func (a *app) request(req *http.Request, s *oauthclient.Session, include bool) e
 		// The API may say which login it wants: other scopes, a stronger or newer one.
 		if opts, ok := oauthclient.ParseChallenge(resp); ok {
 			text += "; signing in again may help: " + a.loginCommand() + stepUpFlags(opts)
+			return challengeError{text}
 		}
 		return errors.New(text)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // app is one run of the command.
@@ -26,9 +27,10 @@ type app struct {
 	flags   choices              // what the flags of the settings were set to
 	bound   map[*pflag.Flag]bool // the flags of the settings
 
-	used    *settings      // what resolve returned; nil: nothing yet
-	command *cobra.Command // the command that runs
-	helpErr error          // of writing a help page, which cobra does not return
+	keys    map[string]tokenstore.Key // those that were read, by the path of their file
+	used    *settings                 // what resolve returned; nil: nothing yet
+	command *cobra.Command            // the command that runs
+	helpErr error                     // of writing a help page, which cobra does not return
 }
 
 // output writes to stdout.
@@ -39,6 +41,7 @@ func (a *app) output(text string) error {
 
 // root returns the whole command.
 func (a *app) root() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "nativeoauth",
 		Short: "Sign in with OAuth 2.0 and OpenID Connect, and use the session",
@@ -56,8 +59,13 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
   nativeoauth token
   curl -H "$(nativeoauth token --format header)" https://api.example.com/me
   nativeoauth logout`,
-		Args:             noSuchCommand,
-		RunE:             func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return a.output(versionText())
+			}
+			return cmd.Help()
+		},
 		SilenceErrors:    true, // exit reports them, in one line
 		SilenceUsage:     true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) { a.command = cmd },
@@ -70,6 +78,7 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
 		a.command = cmd
 		return usageError{err}
 	})
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	a.everyFlag(root)
 	root.AddCommand(
 		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(),

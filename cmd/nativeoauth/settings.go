@@ -126,11 +126,26 @@ func (s *settings) complete(c config) error {
 	case s.ClientID == "" && !s.Register:
 		return usage("--client-id is missing: give the client ID that the provider registered")
 	}
+	if err := checkScheme(s.Issuer); err != nil {
+		return err
+	}
+	if s.Register && s.ClientID != "" {
+		return usage("--register obtains a client ID of its own; leave --client-id out")
+	}
 	if issuer, _, ok := strings.Cut(s.Issuer, "/.well-known/"); ok {
 		return usage("--issuer is the address of a metadata document; "+
 			"give the issuer itself, probably %s", issuer)
 	}
 	return nil
+}
+
+// checkScheme tells a user that an issuer lacks its scheme, which is easily left out.
+func checkScheme(issuer string) error {
+	if issuer == "" || strings.Contains(issuer, "//") {
+		return nil
+	}
+	return usage("--issuer %q has no scheme: add https://, as in https://%s",
+		issuer, wire.SafeText(issuer, 200))
 }
 
 // check reports the first setting that cannot be used for a login.

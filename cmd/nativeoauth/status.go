@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,7 +19,7 @@ import (
 // statusRow is one session in the output of --json. Scripts read it: a member keeps
 // its name and meaning.
 type statusRow struct {
-	// Profile is "" if no profile has this provider and client.
+	// Profile is "" if no profile has this provider, client and account.
 	Profile string `json:"profile,omitempty"`
 	// Account is "" for the default account.
 	Account  string `json:"account"`
@@ -33,6 +35,9 @@ type statusRow struct {
 	Expiry time.Time `json:"expiry"`
 	// Refreshable says that there is a refresh token. It may have expired.
 	Refreshable bool `json:"refreshable"`
+	// LoginRequired says that the session is known to have ended. Every command that
+	// needs it exits with 4.
+	LoginRequired bool `json:"login_required"`
 	// Store is "keychain", or "file" and a path.
 	Store string `json:"store"`
 }
@@ -43,65 +48,83 @@ func (a *app) statusCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show who is signed in, where, and until when",
-		Long: `status lists the sessions that are stored here: those of every profile, or of the
-one that --profile names. It does not contact the provider, and prints no token.
+		Long: `status lists the sessions that are stored here: those of every profile, or the one
+of the profile that --profile names. It does not contact the provider, and prints no token.
 
-It exits with 4 if there is no session.`,
+It exits with 4 if a login is required, as the other commands with the same flags do: there is no
+session, or it is known to have ended. Without flags that is about the session that nativeoauth
+token would use. If that depends on a flag, it exits with 4 if every session has ended.`,
 		Example: `  nativeoauth status
+  nativeoauth status || nativeoauth login
   nativeoauth status --profile work --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			rows, err := a.status(cmd)
+			shown, meant, err := a.status(cmd)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				err = a.outputJSON(rows)
-			} else if len(rows) > 0 {
-				err = a.output(statusTable(rows))
+				err = a.outputJSON(shown)
+			} else if len(shown) > 0 {
+				err = a.output(statusTable(shown))
 			}
-			if err == nil && len(rows) == 0 {
-				err = fmt.Errorf("nobody is signed in%s: %w",
-					a.atProvider(), oauthclient.ErrLoginRequired)
+			if err != nil {
+				return err
 			}
-			return err
+			return a.loginRequired(shown, meant)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }
 
-// atProvider returns " at " and the provider, if the user named one.
-func (a *app) atProvider() string {
-	if a.used == nil || a.used.provider() == "" {
-		return ""
+// loginRequired returns an error that matches ErrLoginRequired unless one of the
+// sessions that the user means is alive.
+func (a *app) loginRequired(shown, meant []statusRow) error {
+	alive := func(r statusRow) bool { return !r.LoginRequired }
+	why := ""
+	switch {
+	case slices.ContainsFunc(meant, alive):
+		return nil
+	case len(meant) > 0:
+		why = "the session has ended"
+	case len(shown) > 0 && a.used != nil:
+		why = "this session is not stored" + named(a.used.Account)
+	case a.used != nil && a.used.provider() != "":
+		why = "nobody is signed in at " + a.used.provider()
+	default:
+		why = "nobody is signed in"
 	}
-	return " at " + a.used.provider()
+	if len(meant) == 0 {
+		return loginError{why + ": sign in"}
+	}
+	return loginError{why + ": sign in again"}
 }
 
-// status lists the sessions of one provider and client if the user named one,
-// else those of all profiles. The list is never nil.
-func (a *app) status(cmd *cobra.Command) ([]statusRow, error) {
-	rows, account := []statusRow{}, a.flags.Account
-	if a.namesOne(cmd) {
-		s, err := a.resolve(cmd)
-		if err != nil {
-			return nil, err
+// status returns the sessions to show: that of the profile that the user named, those
+// of a provider and client, or those of all profiles. The list is never nil. meant are
+// the ones that another command with the same flags would use.
+func (a *app) status(cmd *cobra.Command) (shown, meant []statusRow, err error) {
+	if !a.namesOne(cmd) {
+		if shown, meant, err = a.allRows(cmd); err == nil && cmd.Flags().Changed("account") {
+			shown = only(shown, a.flags.Account)
+			meant = shown
 		}
-		if rows, err = a.rows(cmd.Context(), s); err != nil {
-			return nil, err
-		}
-		account = s.Account
-	} else {
-		var err error
-		if rows, err = a.allRows(cmd); err != nil {
-			return nil, err
-		}
+		return shown, meant, err
 	}
-	if cmd.Flags().Changed("account") {
-		rows = only(rows, account)
+	s, err := a.resolve(cmd)
+	if err != nil {
+		return nil, nil, err
 	}
-	return rows, nil
+	rows, err := a.rows(cmd.Context(), s)
+	if err != nil {
+		return nil, nil, err
+	}
+	meant = only(rows, s.Account)
+	if s.named && s.fromProfile || cmd.Flags().Changed("account") {
+		return meant, meant, nil
+	}
+	return rows, meant, nil
 }
 
 // namesOne reports whether the user named a profile, a provider or a client.
@@ -117,16 +140,40 @@ func (a *app) namesOne(cmd *cobra.Command) bool {
 	return false
 }
 
-// allRows lists the sessions of all profiles. A profile that cannot be read is a
+// allRows lists the sessions of all profiles. meant is that of the profile that is
+// used without flags, or all if there is none. A profile that cannot be read is a
 // warning, unless there is nothing else to show.
-func (a *app) allRows(cmd *cobra.Command) ([]statusRow, error) {
+func (a *app) allRows(cmd *cobra.Command) (shown, meant []statusRow, err error) {
 	c, err := readConfig(a.env)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	rows := []statusRow{}
-	var failures []error
-	seen := map[string]bool{}
+	shown, failures := a.rowsOf(cmd, c)
+	if len(shown) == 0 && len(failures) > 0 {
+		return nil, nil, errors.Join(failures...)
+	}
+	for _, err := range failures {
+		a.console.warn("%s", wire.SafeText(err.Error(), 1000))
+	}
+	if _, ok := c.Profiles[c.pick()]; !ok {
+		return shown, shown, nil
+	}
+	if a.used, err = a.choose(c); err != nil {
+		return nil, nil, err
+	}
+	a.used.fromProfile = true
+	other := func(r statusRow) bool { return r.Profile != a.used.name }
+	return shown, slices.DeleteFunc(slices.Clone(shown), other), nil
+}
+
+// rowsOf lists the session of each profile, and then those that no profile has. A
+// profile that cannot be read adds to failures.
+func (a *app) rowsOf(cmd *cobra.Command, c config) (shown []statusRow, failures []error) {
+	shown = []statusRow{}
+	// Profiles for several accounts of one client share a list. Its rows get the name
+	// of their profile; those without one come last.
+	lists := map[string][]statusRow{}
+	var order []string
 	for _, name := range c.names() {
 		s := &settings{name: name, known: true, fromProfile: true}
 		s.profile = c.Profiles[name]
@@ -134,25 +181,32 @@ func (a *app) allRows(cmd *cobra.Command) ([]statusRow, error) {
 		if cmd.Flags().Changed("store") {
 			s.Store, s.KeyFile = a.flags.Store, a.flags.KeyFile
 		}
-		// Profiles for several accounts of one client list the same sessions.
 		client := strings.Join([]string{s.provider(), s.ClientID, s.Store}, "\x00")
-		if seen[client] {
-			continue
+		if _, seen := lists[client]; !seen {
+			order = append(order, client)
+			rows, err := a.rows(cmd.Context(), s)
+			if err != nil {
+				failures = append(failures, fmt.Errorf("profile %s: %w", name, err))
+			}
+			lists[client] = rows
 		}
-		seen[client] = true
-		more, err := a.rows(cmd.Context(), s)
-		if err != nil {
-			failures = append(failures, fmt.Errorf("profile %s: %w", name, err))
+		for i := range lists[client] {
+			if row := &lists[client][i]; row.Account == s.Account {
+				row.Profile = cmp.Or(row.Profile, name)
+				own := *row
+				own.Profile = name
+				shown = append(shown, own)
+			}
 		}
-		rows = append(rows, more...)
 	}
-	if len(rows) == 0 && len(failures) > 0 {
-		return nil, errors.Join(failures...)
+	for _, client := range order {
+		for _, row := range lists[client] {
+			if row.Profile == "" {
+				shown = append(shown, row)
+			}
+		}
 	}
-	for _, err := range failures {
-		a.console.warn("%s", wire.SafeText(err.Error(), 1000))
-	}
-	return rows, nil
+	return shown, failures
 }
 
 // only returns the rows of one account.
@@ -192,9 +246,9 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 			Account: acc.Name, Issuer: acc.Issuer, ClientID: s.ClientID,
 			Subject: acc.Subject, Username: acc.Username, Scopes: acc.Scopes,
 			Expiry:      acc.Expiry.UTC().Truncate(time.Second),
-			Refreshable: acc.Refreshable, Store: acc.Store,
+			Refreshable: acc.Refreshable, LoginRequired: acc.LoginRequired, Store: acc.Store,
 		}
-		if s.known && s.fromProfile {
+		if s.named && s.known && s.fromProfile && acc.Name == s.Account {
 			rows[i].Profile = s.name
 		}
 		if rows[i].Scopes == nil { // [] in JSON, and not null
@@ -265,10 +319,12 @@ func columns(rows [][]string) string {
 func tokenState(r statusRow) string {
 	expired := !r.Expiry.After(time.Now())
 	switch { // the access token's expiry is known; that of the session is not
-	case expired && r.Refreshable:
-		return "expired; it is refreshed at the next use"
-	case expired:
+	case r.LoginRequired && expired && !r.Refreshable:
 		return "expired; sign in again"
+	case r.LoginRequired:
+		return "the session has ended; sign in again"
+	case expired:
+		return "expired; it is refreshed at the next use"
 	case r.Refreshable:
 		return fmt.Sprintf("until %s (%s), then refreshed", clock(r.Expiry), left(r.Expiry))
 	}

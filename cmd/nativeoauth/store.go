@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/nativeoauth/nativeoauth/internal/securefile"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -35,10 +37,9 @@ func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 		if s.KeyFile == "" {
 			return tokenstore.NewFile("", tokenstore.Passphrase(a.askPassphrase)), nil
 		}
-		key, err := tokenstore.ReadKey(s.KeyFile)
+		key, err := a.readKey(s)
 		if err != nil {
-			return nil, fmt.Errorf("--key-file: %w; make a new key with: "+
-				"(umask 077; openssl rand -base64 32 > %s)", err, quote(s.KeyFile))
+			return nil, err
 		}
 		return tokenstore.NewFile("", key), nil
 	}
@@ -52,6 +53,42 @@ func (a *app) keychain() *tokenstore.Keyring {
 		a.console.say("Waiting for the keychain: answer its prompt within a minute.")
 	})}
 }
+
+// readKey reads the key file of s, once in a run: a descriptor can be read only once.
+func (a *app) readKey(s *settings) (tokenstore.Key, error) {
+	path := s.KeyFile
+	if key, ok := a.keys[path]; ok {
+		return key, nil
+	}
+	if path == "-" || path == "/dev/stdin" {
+		switch {
+		case s.ClientSecretFile == "-":
+			return tokenstore.Key{}, usage(
+				"--key-file and --client-secret-file cannot both read standard input")
+		case interactive(a.stdin): // the terminal would show the key
+			return tokenstore.Key{}, usage(
+				"--key-file %s is a terminal; give a file or a pipe", path)
+		}
+	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		// Only a missing file: the command would replace the key of a session that is there.
+		return tokenstore.Key{}, fmt.Errorf("--key-file: there is no file %s; "+
+			"make a new key with: (umask 077; openssl rand -base64 32 > %s)",
+			securefile.Quote(path), quote(path))
+	}
+	key, err := tokenstore.ReadKey(path)
+	if err != nil {
+		return tokenstore.Key{}, fmt.Errorf("--key-file: %w", err)
+	}
+	if a.keys == nil {
+		a.keys = map[string]tokenstore.Key{}
+	}
+	a.keys[path] = key
+	return key, nil
+}
+
+// isStream reports whether the key came from standard input or another descriptor,
+// which the next run does not have.
+func isStream(path string) bool { return path == "-" || securefile.Inherited(path) }
 
 // minPassphrase is the minimum length of a new passphrase, in bytes. A thief of the
 // file can try passphrases without limit.

@@ -122,8 +122,9 @@ func tokenFor(
 		return nil, err
 	}
 	if ttl := time.Until(tok.Expiry); ttl < minTTL {
+		// Rounded down: 18.9 seconds are less than 19.
 		return nil, fmt.Errorf("the provider's tokens live for %s only, less than --min-ttl %s",
-			left(tok.Expiry), minTTL)
+			max(ttl, 0).Truncate(time.Second), minTTL)
 	}
 	return tok, nil
 }

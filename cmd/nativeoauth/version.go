@@ -16,10 +16,15 @@ func (a *app) versionCmd() *cobra.Command {
 		Example: `  nativeoauth version`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return a.output(fmt.Sprintf("nativeoauth %s %s %s/%s\n",
-				version(), runtime.Version(), runtime.GOOS, runtime.GOARCH))
+			return a.output(versionText())
 		},
 	}
+}
+
+// versionText is what version and --version print.
+func versionText() string {
+	return fmt.Sprintf("nativeoauth %s %s %s/%s\n",
+		version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version returns the module's version, which the go command writes into the binary.

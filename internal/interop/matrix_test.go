@@ -153,8 +153,8 @@ var features = []struct {
 	}},
 	{"DPoP", func(m *matrix) error {
 		err := m.signIn(func(c *oauthclient.Config, _ *oauthclient.LoginOptions) { c.DPoP = true })
-		if m.metadata.DPoPSigningAlgValuesSupported == nil && errors.Is(err, oauthclient.ErrInvalidResponse) {
-			return lacks("it answers with bearer tokens, which are refused")
+		if m.metadata.DPoPSigningAlgValuesSupported == nil && errors.Is(err, errors.ErrUnsupported) {
+			return lacks("its metadata do not offer it, so that the login fails before the user is prompted")
 		}
 		var token *oauth2.Token
 		return first(err, m.refresh, m.userinfo, m.token(&token), func() error {

@@ -26,6 +26,21 @@ import (
 // The file stays after unlock. Deleting it would let two processes hold a lock at
 // the same time: one on the deleted file, one on a new file of the same name.
 func Lock(ctx context.Context, path string) (unlock func() error, err error) {
+	return lockIn(ctx, path, ensureDir)
+}
+
+// LockTrusted is like [Lock], for the changes of a file that [WriteTrusted] writes.
+// The lock lies beside the file that path names, with the suffix ".lock".
+func LockTrusted(ctx context.Context, path string) (unlock func() error, err error) {
+	if path, err = follow(path); err != nil {
+		return nil, err
+	}
+	return lockIn(ctx, path+".lock", ensureTrusted)
+}
+
+func lockIn(
+	ctx context.Context, path string, open func(dir string) (*os.Root, error),
+) (unlock func() error, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err
 	}
@@ -36,7 +51,7 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		return nil, busy(path, ctx.Err())
 	}
 	for delay := time.Millisecond; ; delay = min(2*delay, 20*time.Millisecond) {
-		held, err := attempt(path)
+		held, err := attempt(path, open)
 		if err != nil {
 			local.give(path)
 			return nil, err
@@ -63,7 +78,7 @@ func TryLock(path string) (unlock func() error, ok bool, err error) {
 	if !local.try(path) {
 		return nil, false, nil
 	}
-	held, err := attempt(path)
+	held, err := attempt(path, ensureDir)
 	if held == nil {
 		local.give(path)
 		return nil, false, err
@@ -85,9 +100,9 @@ func release(held *flock.Flock, path string) func() error {
 // attempt tries once to take the lock. It returns nil and no error if another
 // process holds it. Each attempt makes a new flock.Flock, because one that is
 // locked already reports success to a second caller.
-func attempt(path string) (*flock.Flock, error) {
+func attempt(path string, open func(dir string) (*os.Root, error)) (*flock.Flock, error) {
 	for range 100 {
-		held, again, err := attemptOnce(path)
+		held, again, err := attemptOnce(path, open)
 		if !again {
 			return held, err
 		}
@@ -98,8 +113,10 @@ func attempt(path string) (*flock.Flock, error) {
 
 // attemptOnce is one round of attempt. again means that the file was created or
 // deleted in the meantime, and the next round may succeed.
-func attemptOnce(path string) (held *flock.Flock, again bool, err error) {
-	root, name, err := openParent(path, ensureDir)
+func attemptOnce(
+	path string, open func(dir string) (*os.Root, error),
+) (held *flock.Flock, again bool, err error) {
+	root, name, err := openParent(path, open)
 	if err != nil {
 		return nil, false, err
 	}

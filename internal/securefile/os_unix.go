@@ -18,11 +18,16 @@ const (
 // checkOwner returns an error if another user owns the file or may reach it, or if
 // it has a second name, under which another program could change it.
 func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
+	return checkOwnerOf(os.Geteuid(), path, info)
+}
+
+// checkOwnerOf is checkOwner for a process of uid.
+func checkOwnerOf(uid int, path string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return insecure(path, "its owner is unknown", "use a local directory")
 	}
-	if uid := os.Geteuid(); int(st.Uid) != uid {
+	if int(st.Uid) != uid {
 		return insecure(path,
 			fmt.Sprintf("belongs to uid %d, and this process runs as uid %d", st.Uid, uid),
 			"run as its owner (without sudo), or use another directory")
@@ -44,6 +49,64 @@ func checkOwner(path string, info fs.FileInfo, _ *os.File) error {
 	}
 	return nil
 }
+
+// checkLink refuses a symbolic link that another user owns, who can change it.
+func checkLink(path string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid()) {
+		return nil
+	}
+	return insecure(path, "is a symbolic link of another user",
+		"put the real file or directory in its place")
+}
+
+// checkUnchangeable refuses a file or directory that another user than root can
+// change.
+func checkUnchangeable(path string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return insecure(path, "its owner is unknown", "use a local directory")
+	}
+	if uid := os.Geteuid(); st.Uid != 0 && int(st.Uid) != uid {
+		return insecure(path,
+			fmt.Sprintf("belongs to uid %d, and this process runs as uid %d", st.Uid, uid),
+			"run as its owner (without sudo), or use another directory")
+	}
+	if mode := info.Mode(); mode.Perm()&0o022 != 0 {
+		return insecure(path,
+			fmt.Sprintf("mode is %#o, so that other users may change it", mode.Perm()),
+			fmt.Sprintf("if nobody else has: chmod go-w %s", Quote(path)))
+	}
+	return nil
+}
+
+// checkSecret is the check of ReadGiven. dir is the directory of the file, nil for a
+// descriptor.
+func checkSecret(path string, file, dir fs.FileInfo) error {
+	return checkSecretOf(os.Geteuid(), path, file, dir)
+}
+
+// checkSecretOf is checkSecret for a process of uid.
+func checkSecretOf(uid int, path string, file, dir fs.FileInfo) error {
+	st, ok := file.Sys().(*syscall.Stat_t)
+	if ok && st.Uid == 0 && file.Mode().Perm()&0o077 != 0 && file.Mode().Perm()&0o022 == 0 &&
+		(dir == nil || keepsNames(uid, dir)) {
+		return nil
+	}
+	return checkOwnerOf(uid, path, file)
+}
+
+// keepsNames reports whether no other user but root can exchange a file of root in
+// the directory. The sticky bit keeps users from that in directories that all may
+// write to, such as those of Kubernetes.
+func keepsNames(uid int, dir fs.FileInfo) bool {
+	st, ok := dir.Sys().(*syscall.Stat_t)
+	return ok && (st.Uid == 0 || int(st.Uid) == uid) &&
+		(dir.Mode().Perm()&0o022 == 0 || dir.Mode()&fs.ModeSticky != 0)
+}
+
+// checkOpened is for Windows. On Unix the other checks see everything.
+func checkOpened(string, *os.File) error { return nil }
 
 func remove(root *os.Root, name string) error { return root.Remove(name) }
 

@@ -33,6 +33,18 @@ func checkOwner(path string, _ fs.FileInfo, f *os.File) error {
 	return nil
 }
 
+// checkLink refuses every link: they have no owner to trust.
+func checkLink(path string, _ fs.FileInfo) error { return symlink(path) }
+
+// The access list of the directory decides about these two.
+
+func checkUnchangeable(string, fs.FileInfo) error { return nil }
+
+func checkSecret(string, fs.FileInfo, fs.FileInfo) error { return nil }
+
+// checkOpened refuses an opened file with a second name.
+func checkOpened(path string, f *os.File) error { return checkOwner(path, nil, f) }
+
 // remove removes a file by its path if the system cannot do it by the handle: Wine
 // 8 lacks the call.
 func remove(root *os.Root, name string) error {

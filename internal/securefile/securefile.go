@@ -40,7 +40,6 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -104,18 +103,7 @@ func EnsureDir(dir string) error {
 // bytes, the error matches [ErrTooLarge]. If the file or its directory does not
 // exist, it matches [fs.ErrNotExist].
 func ReadFile(path string, max int) ([]byte, error) {
-	return read(path, max, openDir)
-}
-
-// ReadGiven is like [ReadFile], for a file that the user chose, such as a key. Its
-// directory may belong to others or be open to them. They can take the file away,
-// but cannot replace it with one that this user owns and only this user may read.
-func ReadGiven(path string, max int) ([]byte, error) {
-	return read(path, max, os.OpenRoot)
-}
-
-func read(path string, max int, open func(dir string) (*os.Root, error)) ([]byte, error) {
-	root, name, err := openParent(path, open)
+	root, name, err := openParent(path, openDir)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +117,16 @@ func read(path string, max int, open func(dir string) (*os.Root, error)) ([]byte
 }
 
 func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
+	f, err := openChecked(root, name, path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return readMax(f, path, max)
+}
+
+// openChecked opens a file of root that passes checkFile. path is for errors.
+func openChecked(root *os.Root, name, path string, flag int) (*os.File, error) {
 	// Check before opening too: opening a device or a FIFO can have effects.
 	before, err := root.Lstat(name)
 	if err != nil {
@@ -137,43 +135,66 @@ func readFile(root *os.Root, name, path string, max int) ([]byte, error) {
 	if err := checkFile(path, before, nil); err != nil {
 		return nil, err
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	f, err := root.OpenFile(name, flag|nonblock, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	info, err := f.Stat()
+	if err == nil {
+		// The opened file is what counts: the name may have changed since. It may
+		// name another file by now, which is no fault: a writer replaced it, and this
+		// has the old contents, whole. It must not name a link, which a root
+		// follows, though never out of its directory.
+		err = checkFile(path, info, f)
+	}
+	if err == nil {
+		if after, e := root.Lstat(name); e == nil && after.Mode()&fs.ModeSymlink != 0 {
+			err = symlink(path)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// CreateGiven opens the file at path for writing, empty, for a file that the user
+// chose, such as a trace. It makes a missing file with mode 0600. A file that is
+// there must be as [ReadFile] requires it: in a directory that others may write to,
+// such as /tmp, another user may have put a link or a file of theirs in its place.
+// The directory must exist, and may belong to others.
+func CreateGiven(path string) (*os.File, error) {
+	root, name, err := openParent(path, os.OpenRoot)
 	if err != nil {
 		return nil, err
 	}
-	// The opened file is what counts: the name may have changed since. It may
-	// name another file by now, which is no fault: a writer replaced it, and this
-	// reads the old contents, whole. It must not name a link, which a root
-	// follows, though never out of its directory.
-	if err := checkFile(path, info, f); err != nil {
+	defer func() { _ = root.Close() }()
+	// O_EXCL follows no link and opens nothing that is there.
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	if f, err = openChecked(root, name, path, os.O_WRONLY); err != nil {
 		return nil, err
 	}
-	if after, err := root.Lstat(name); err == nil && after.Mode()&fs.ModeSymlink != 0 {
-		return nil, symlink(path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, int64(max)+1))
-	if err != nil {
+	// Only now, when it is known to be this user's own.
+	if err := f.Truncate(0); err != nil {
+		_ = f.Close()
 		return nil, err
 	}
-	if len(data) > max {
-		return nil, &Error{path, fmt.Sprintf("larger than %d bytes", max),
-			"it was not written by this program; move it away", ErrTooLarge}
-	}
-	return data, nil
+	return f, nil
 }
 
 // WriteFile replaces the file at path with one that contains data. It creates the
 // directory as [EnsureDir] does. If it returns nil, the new contents survive a
 // power failure. If it returns an error, the file has its old contents, or the new
 // ones if only the directory could not be flushed.
-func WriteFile(path string, data []byte) error {
+func WriteFile(path string, data []byte) error { return writeIn(path, data, ensureDir) }
+
+func writeIn(path string, data []byte, open func(dir string) (*os.Root, error)) error {
 	for try := 0; ; try++ {
-		err := write(path, data)
+		err := write(path, data, open)
 		if try == 2 || !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -182,8 +203,8 @@ func WriteFile(path string, data []byte) error {
 	}
 }
 
-func write(path string, data []byte) error {
-	root, name, err := openParent(path, ensureDir)
+func write(path string, data []byte, open func(dir string) (*os.Root, error)) error {
+	root, name, err := openParent(path, open)
 	if err != nil {
 		return err
 	}

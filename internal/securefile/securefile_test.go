@@ -215,6 +215,67 @@ func TestS65WriteReplacesALink(t *testing.T) {
 	require.FileExists(t, victim)
 }
 
+// S94: a file that the user chose, in a directory to which others may write, is
+// not what another user has put there: the target of a link is not written to, and
+// neither is a file that others own or may read. Nothing of it is lost.
+func TestS94APlantedFileIsNotWrittenTo(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("the modes and owners of Unix")
+	}
+	shared := tempDir(t)
+	require.NoError(t, os.Chmod(shared, 0o777|fs.ModeSticky))
+	elsewhere := filepath.Join(tempDir(t), "elsewhere")
+	path, victim := filepath.Join(shared, "trace"), filepath.Join(shared, "victim")
+	plain := func() error { return os.WriteFile(path, []byte("theirs"), 0o600) }
+	for name, plant := range map[string]func() error{
+		"link":              func() error { return os.Symlink("victim", path) },
+		"link to elsewhere": func() error { return os.Symlink(elsewhere, path) },
+		"dangling link":     func() error { return os.Symlink("nothing", path) },
+		"hard link":         func() error { return os.Link(victim, path) },
+		"open to others":    func() error { return errors.Join(plain(), os.Chmod(path, 0o644)) },
+		"another owner":     func() error { return errors.Join(plain(), os.Chown(path, 65534, 65534)) },
+	} {
+		for _, file := range []string{victim, elsewhere} {
+			require.NoError(t, os.WriteFile(file, []byte("precious"), 0o600))
+		}
+		if err := plant(); errors.Is(err, fs.ErrPermission) {
+			t.Logf("%s: only root can make it", name)
+			require.NoError(t, os.Remove(path))
+			continue
+		} else {
+			require.NoError(t, err, name)
+		}
+		_, err := CreateGiven(path)
+		require.ErrorIs(t, err, ErrInsecure, name)
+		for _, file := range []string{victim, elsewhere} {
+			got, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Equal(t, "precious", string(got), name)
+		}
+		require.NoFileExists(t, filepath.Join(shared, "nothing"))
+		require.NoError(t, os.Remove(path))
+	}
+}
+
+// The user's own file is emptied, and a missing one is made for this user only.
+func TestCreateGivenMakesAPrivateFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(tempDir(t), "trace")
+	for _, text := range []string{"the first text", "second"} {
+		f, err := CreateGiven(path)
+		require.NoError(t, err)
+		_, err = f.WriteString(text)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		got, err := ReadGiven(path, 100)
+		require.NoError(t, err)
+		require.Equal(t, text, string(got))
+	}
+	_, err := CreateGiven(filepath.Join(path, "no-directory", "trace"))
+	require.Error(t, err)
+}
+
 func TestLinksAmongTheParentsAreFollowed(t *testing.T) {
 	t.Parallel()
 	dir := privateDir(t)
@@ -413,7 +474,7 @@ func TestADeletedLockFileIsNotTrusted(t *testing.T) {
 	old, err := Lock(t.Context(), path)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
-	fresh, err := attempt(path)
+	fresh, err := attempt(path, ensureDir)
 	require.NoError(t, err)
 	require.NotNil(t, fresh)
 	require.NoError(t, old())

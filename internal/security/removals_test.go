@@ -133,6 +133,9 @@ var removals = []removal{
 	{64, "oauthclient/login.go", "c.keeper.Probe(ctx); err != nil {", "c.keeper.Probe(ctx); false && err != nil {", ""},
 	{65, "internal/securefile/securefile.go", "case !info.Mode().IsRegular():", "case false:", ""},
 	{65, "internal/securefile/securefile.go", "if named.Mode()&fs.ModeSymlink != 0 {", "if false {", ""},
+	{65, "internal/securefile/given.go", "if err := checkLink(path, info); err != nil {", "if err := checkLink(path, info); false && err != nil {", ""},
+	{65, "internal/securefile/os_unix.go", "if ok && st.Uid == 0 && file.Mode()", "if ok && st != nil && file.Mode()", ""},
+	{65, "internal/securefile/os_unix.go", "if mode := info.Mode(); mode.Perm()&0o022 != 0 {", "if mode := info.Mode(); false {", ""},
 	{66, "internal/wire/secret.go", "io.WriteString(f, s.String())", "io.WriteString(f, s.Reveal())", ""},
 	{66, "internal/wire/secret.go", "return slog.StringValue(s.String())", "return slog.StringValue(s.Reveal())", ""},
 	{66, "cmd/nativeoauth/trace.go", "text = strings.ReplaceAll(text, value, \"[masked]\")", "_ = value", ""},
@@ -180,6 +183,11 @@ var removals = []removal{
 	{89, "internal/oauth/device.go", "policy.Parse(raw); err != nil {", "policy.Parse(raw); false && err != nil {", "oauthclient"},
 	{90, "loopback/handle.go", "return sender == peer.OtherUser && !s.cfg.AllowOtherUsers", "return false && sender == peer.OtherUser && !s.cfg.AllowOtherUsers", ""},
 	{90, "internal/peer/peer_linux.go", "if s.inode == 0 {", "if false {", ""},
+	{91, "oauthclient/logout.go", "opened, err := s.open(ctx, ticket, pending.URL())", "_ = ticket\n\topened, err := s.open(ctx, pending.URL(), pending.URL())", ""},
+	{92, "cmd/nativeoauth/gitcredential.go", "if strings.ContainsFunc(line, unicode.IsControl) {", "if false && strings.ContainsFunc(line, unicode.IsControl) {", ""},
+	{92, "cmd/nativeoauth/gitcredential.go", "\tlines.Split(rawLines)\n", "", ""},
+	{93, "cmd/nativeoauth/gitcredential.go", "if err == nil && limited.N == 0 {", "if false {", ""},
+	{94, "internal/securefile/securefile.go", "f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)\n\tif !errors.Is(", "f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)\n\tif !errors.Is(", ""},
 }
 
 // Without flags, each removal must fit the source. With -removals, the defences

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastItem is the number of the last item: S1 to S90.
-const lastItem = 90
+// lastItem is the number of the last item: S1 to S94.
+const lastItem = 94
 
 const root = "../.."
 

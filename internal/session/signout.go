@@ -10,7 +10,8 @@ import (
 
 // ErrUnreadable means that a session was deleted without its tokens being known,
 // so nobody could revoke them.
-var ErrUnreadable = errors.New("the stored session cannot be read, so its tokens are not known")
+var ErrUnreadable = errors.New("the stored session cannot be read, so its tokens are not known; " +
+	"they stay valid at the provider until they expire or you end the session there")
 
 // Logout ends the session for everyone (step 12), even one that cannot be read. gone
 // is called under the lock, once the tombstone stands. The revocation is bounded by
