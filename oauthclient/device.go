@@ -15,7 +15,7 @@ import (
 
 // devicePrompt is a device authorization grant (RFC 8628): the user confirms a code
 // in a browser on any machine. There is no redirect, so nothing proves that the user
-// who confirms is the one who was asked (§5.4): whoever shows the code says so.
+// confirming it is the user that was asked (§5.4): the page with the code says so.
 type devicePrompt struct {
 	login       *login
 	transaction *transaction

@@ -359,11 +359,11 @@ func TestForgottenClientRegistersAnew(t *testing.T) {
 		}},
 	}
 	c := newClient(t, cfg)
-	s, err := c.Login(t.Context(), nil)
+	_, err := c.Login(t.Context(), nil)
 	require.NoError(t, err)
 	restart() // it has forgotten every client
 	c = newClient(t, cfg)
-	s, err = c.Session(t.Context(), "")
+	s, err := c.Session(t.Context(), "")
 	require.NoError(t, err)
 	require.Error(t, s.Refresh(t.Context()))
 	time.Sleep(3200 * time.Millisecond)

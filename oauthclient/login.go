@@ -59,7 +59,7 @@ const (
 	FlowDevice              // a code to type on another device (RFC 8628)
 )
 
-// loginWait bounds a login whose ctx has no deadline.
+// loginWait bounds a login if ctx has no deadline.
 const loginWait = 5 * time.Minute
 
 // Login always prompts the user, and replaces the account's stored session. If ctx has
@@ -256,7 +256,7 @@ type answer struct {
 	transaction *transaction
 	code        string
 	tokens      *oauth.TokenResponse
-	// tell ends what the user sees: who signed in, or why that failed.
+	// tell ends what the user sees: the user that signed in, or why that failed.
 	tell func(username string, err error)
 }
 
@@ -320,7 +320,7 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 	return g, nil
 }
 
-// identifyUser learns from the verified ID token who signed in, and how. An access
+// identifyUser learns the user, and how they signed in, from the verified ID token. An access
 // token identifies nobody (S84).
 func (l *login) identifyUser(ctx context.Context, t *transaction, resp *oauth.TokenResponse, g *session.Grant) error {
 	if !t.openID {

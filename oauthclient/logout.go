@@ -75,7 +75,7 @@ func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions
 	return errors.Join(notRevoked, endErr)
 }
 
-// deleteWait is how long a Logout whose ctx has ended waits for the deletion, which
+// deleteWait is how long a Logout waits after the end of its ctx for the deletion, which
 // needs no network.
 const deleteWait = 2 * time.Second
 
@@ -169,7 +169,7 @@ func (c *Client) signOut(ctx context.Context, a *session.Account, opts *LogoutOp
 }
 
 const (
-	// returnWait bounds the wait for a browser whose return ctx does not bound.
+	// returnWait bounds the wait for the browser if ctx has no deadline.
 	returnWait = 2 * time.Minute
 	// ticketWait bounds the wait for a browser that starts, if it is not to return.
 	ticketWait = 30 * time.Second

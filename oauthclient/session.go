@@ -243,7 +243,7 @@ func (s *Session) loaded(ctx context.Context) (*session.Grant, error) {
 
 // Claims decodes the latest verified ID token into v, a pointer to a struct or map.
 // Names match exactly. It works even if the token has expired since, because it says
-// who signed in. It does no I/O. Without openid it fails with
+// which user signed in. It does no I/O. Without openid it fails with
 // [errors.ErrUnsupported].
 func (s *Session) Claims(v any) error {
 	claims, err := s.claims()

@@ -140,7 +140,7 @@ func (c *KeySet) Renew(ctx context.Context) error {
 }
 
 // Retry fetches the keys now if the last fetch brought none, whatever the time.
-// It is for a login, whose tokens are lost if they cannot be verified soon; the
+// It is for a login: its tokens are lost if they cannot be verified soon; the
 // caller bounds how often it retries. A fetch that brought keys is not
 // repeated, so tokens with random key IDs gain nothing by it (S81).
 func (c *KeySet) Retry(ctx context.Context) error {

@@ -138,6 +138,27 @@ func Register(
 	return client, err
 }
 
+// dropped returns the redirect URIs that the provider did not accept; nil accepted
+// means that it did not say. A provider may change the request (§3.2.1). But a login
+// ends nowhere without its redirect URI, which is the first one on nearly every
+// machine. Some software writes out http's own port.
+func (r RegistrationRequest) dropped(accepted []string) (dropped []string, err error) {
+	for i, asked := range r.RedirectURIs {
+		kept := func(uri string) bool {
+			return uri == asked || strings.Replace(uri, ":80/", "/", 1) == asked
+		}
+		if accepted == nil || slices.ContainsFunc(accepted, kept) {
+			continue
+		}
+		if i == 0 {
+			return nil, errors.New("redirect_uris lacks the first one that was asked for; " +
+				"register the program by hand and give its client ID")
+		}
+		dropped = append(dropped, asked)
+	}
+	return dropped, nil
+}
+
 // parse checks a success (§3.2.1). An error that matches errors.ErrUnsupported
 // is about what the provider demands, not about the answer's form.
 func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, error) {
@@ -158,21 +179,9 @@ func (r RegistrationRequest) parse(resp *fetch.Response) (*RegisteredClient, err
 		return nil, errors.New("client_secret holds what it must not")
 	}
 	out := &RegisteredClient{ID: m.ID}
-	// A provider may change the request (§3.2.1). But a login ends nowhere if
-	// the provider did not accept its redirect URI. That is the first one on
-	// nearly every machine. Some software writes out http's own port.
-	for i, asked := range r.RedirectURIs {
-		kept := func(uri string) bool {
-			return uri == asked || strings.Replace(uri, ":80/", "/", 1) == asked
-		}
-		if m.RedirectURIs == nil || slices.ContainsFunc(m.RedirectURIs, kept) {
-			continue
-		}
-		if i == 0 {
-			return nil, errors.New("redirect_uris lacks the first one that was asked for; " +
-				"register the program by hand and give its client ID")
-		}
-		out.Dropped = append(out.Dropped, asked)
+	var err error
+	if out.Dropped, err = r.dropped(m.RedirectURIs); err != nil {
+		return nil, err
 	}
 	if m.AuthMethod == "" {
 		m.AuthMethod = r.unnamedMethod(m.Secret != "")

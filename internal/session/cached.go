@@ -37,7 +37,7 @@ type Slot struct {
 
 	token   atomic.Pointer[CachedToken]
 	failing atomic.Pointer[backoff] // after a refresh that failed for this slot alone
-	user    user                    // whose tokens it holds; zero: not known yet; guarded by Account.mu
+	user    user                    // the user of its tokens; zero: not known yet; guarded by Account.mu
 	foreign atomic.Bool             // the account now belongs to another user
 }
 

@@ -62,7 +62,7 @@ type Token struct {
 	Type        string // "Bearer" or "DPoP"
 	Obtained    time.Time
 	Expiry      time.Time
-	New         bool // it came with NewIDToken, whose at_hash is of it
+	New         bool // it came with NewIDToken, and the at_hash there is of it
 }
 
 // shortLife is the life of a token with an expires_in of 0 or less. Such a provider

@@ -88,7 +88,7 @@ func (k *Keeper) remains(ctx context.Context, key string) (g *Grant, unknown err
 	return nil, ErrUnreadable
 }
 
-// finishLogout ends a logout whose process died: it revokes and deletes what is
+// finishLogout ends the logout of a process that died: it revokes and deletes what is
 // still there.
 func (k *Keeper) finishLogout(ctx context.Context, key string, j *Journal, hangs func(error)) error {
 	if data, err := k.Store.Get(ctx, key); err == nil {

@@ -75,7 +75,7 @@ func (a *Account) await(ctx context.Context, s *Slot, after uint64) (*CachedToke
 	return nil, nil
 }
 
-// flight is one refresh, shared by everybody who wants one.
+// flight is one refresh, shared by all callers that want one.
 type flight struct {
 	slot    *Slot
 	early   bool
