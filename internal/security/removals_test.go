@@ -164,6 +164,7 @@ var removals = []removal{
 	{80, "internal/oidc/idtoken.go", "if c.hasAtHash &&", "if false &&", ""},
 	{80, "internal/oidc/idtoken.go", "case want.HasMaxAge && c.AuthTime.Before(", "case false && c.AuthTime.Before(", "oauthclient"},
 	{81, "internal/jose/keyset.go", "if !c.refetched.IsZero() &&", "if false &&", ""},
+	{81, "internal/jose/keyset.go", "if !c.failed {", "if false {", ""},
 	{82, "internal/oidc/identity.go", "case c.Subject != want.Refreshed.Subject:", "case false:", ""},
 	{82, "internal/oidc/identity.go", "case c.Subject != want.Refreshed.Subject:", "case false:", "oauthclient"},
 	{82, "internal/oidc/idtoken.go", "case !next.AuthTime.IsZero() && !c.AuthTime.IsZero() &&", "case false &&", "oauthclient"},
