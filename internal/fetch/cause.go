@@ -74,7 +74,8 @@ func certificate(err error, goos string) string {
 	case errors.As(err, &hostname):
 		return "the server's certificate is for another name"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the server's certificate has expired or is not valid yet; check this computer's clock"
+		return "the server's certificate has expired or is not valid yet; " +
+			"check this computer's clock"
 	case errors.As(err, &refused):
 		return "the server's certificate is not trusted; something may intercept TLS. " +
 			"If the server or a proxy uses a private authority, " + trustAuthority(goos)
@@ -88,8 +89,8 @@ func certificate(err error, goos string) string {
 func trustAuthority(goos string) string {
 	switch goos {
 	case "windows":
-		return "add its certificate to \"Trusted Root Certification Authorities\" in the certificate manager " +
-			"(certmgr.msc)"
+		return "add its certificate to \"Trusted Root Certification Authorities\" " +
+			"in the certificate manager (certmgr.msc)"
 	case "darwin", "ios":
 		return "add its certificate to the keychain and trust it there (Keychain Access)"
 	}

@@ -19,7 +19,8 @@ type proxyError struct {
 }
 
 func (e *proxyError) Error() string {
-	did, advice := "did not connect to this server", "try again later, or check the proxy's settings (HTTPS_PROXY)"
+	did := "did not connect to this server"
+	advice := "try again later, or check the proxy's settings (HTTPS_PROXY)"
 	switch e.status {
 	case http.StatusProxyAuthRequired:
 		did = "wants a user name and password"
