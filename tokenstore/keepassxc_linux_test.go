@@ -103,7 +103,7 @@ func TestKeePassXCLocked(t *testing.T) {
 	require.Zero(t, k.Dialogs())
 	require.Zero(t, told.Load())
 
-	done := user(t, 0, k.DismissUnlock)
+	done := user(t, 1500*time.Millisecond, k.DismissUnlock)
 	_, err := store.Get(t.Context(), "a")
 	done()
 	require.ErrorIs(t, err, tokenstore.ErrDismissed)

@@ -60,7 +60,8 @@ type Keyring struct {
 
 	// OnPrompt is called if a call waits for the user to answer a prompt of the
 	// keychain. The program can then say so. It is called at most once in a call,
-	// from any goroutine, and must return soon. If it is nil, nothing is called.
+	// from any goroutine, and must return soon. If it is nil, or if
+	// Timeout is not zero, nothing is called.
 	OnPrompt func()
 
 	queue    queue
@@ -80,6 +81,7 @@ var (
 
 const (
 	unattended = 3 * time.Second // a healthy keychain needs about 0.1 seconds at most
+	shown      = time.Second     // a prompt that is still there is one that the user sees
 	attended   = time.Minute     // for the user to read a prompt and type a password
 )
 

@@ -97,6 +97,14 @@ func (op *operation) keepTime(started time.Time) {
 		}
 		op.prompt.Store(true)
 		op.tell()
+	} else if op.locked {
+		// A prompt that cannot be shown fails at once, and there is nothing to say.
+		if !wait(shown) {
+			return
+		}
+		if op.calling.Load() {
+			op.tell()
+		}
 	}
 	if wait(attended) {
 		op.cancel(errTimeUp)
@@ -154,9 +162,6 @@ func (op *operation) change(f func() error) error {
 	if before := op.keyring.beforeChange; before != nil {
 		before()
 	}
-	if op.locked {
-		op.tell()
-	}
 	op.calling.Store(true)
 	defer op.calling.Store(false)
 	done, err := op.attempt(op.ctx, f)
@@ -208,9 +213,6 @@ func (op *operation) limit() time.Duration { return time.Duration(op.bound.Load(
 // item returns the text of the item. ErrNotFound means that there is none.
 func (op *operation) item(key string) (string, error) {
 	var text string
-	if op.locked {
-		op.tell()
-	}
 	op.calling.Store(true)
 	defer op.calling.Store(false)
 	reading, found := op.ctx, op.keychain

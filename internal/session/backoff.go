@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -27,14 +28,26 @@ func (b *backoff) over(now time.Time) bool { return b == nil || now.Sub(b.since)
 // lastFailure returns how the last refresh of s, or of the whole account, failed, if that
 // was so short a time ago that another would fail too.
 func (a *Account) lastFailure(s *Slot, now time.Time) error {
-	for _, b := range []*backoff{
-		a.accounts.dismissed.Load(), a.failing.Load(), s.failing.Load(),
-	} {
+	for _, b := range []*backoff{a.failing.Load(), s.failing.Load()} {
 		if !b.over(now) {
 			return b.err
 		}
 	}
 	return nil
+}
+
+// refused returns how the last prompt of the keychain failed, if that was so short a
+// time ago that the user shall not see another. The pause ends early if the
+// keychain no longer prompts.
+func (as *Accounts) refused(ctx context.Context) error {
+	b := as.dismissed.Load()
+	if b.over(time.Now()) {
+		return nil
+	}
+	if get, put, err := as.Keeper.prompts(ctx); err == nil && !get && !put {
+		return nil
+	}
+	return b.err
 }
 
 // failAfter says how soon a refresh that failed is tried again, though callers wait
@@ -47,7 +60,9 @@ func (a *Account) failAfter(s *Slot, err error) {
 		return
 	}
 	if errors.Is(err, tokenstore.ErrDismissed) { // the keychain is one for all accounts
-		a.accounts.dismissed.Store(&backoff{since: time.Now(), length: dismissedPause, err: err})
+		if as := a.accounts; as.dismissed.Load().over(time.Now()) {
+			as.dismissed.Store(&backoff{since: time.Now(), length: dismissedPause, err: err})
+		}
 		return
 	}
 	first, longest := time.Duration(0), time.Duration(0)

@@ -125,6 +125,11 @@ func (a *Account) refresh(s *Slot, early bool, after uint64) *flight {
 // run is one refresh by the protocol, and publishes what it brought.
 func (a *Account) run(f *flight) error {
 	keeper, life := a.accounts.Keeper, a.accounts.Life
+	if !f.early {
+		if err := a.accounts.refused(life); err != nil {
+			return err
+		}
+	}
 	known := a.grant.Load()
 	attempt := Attempt{
 		Key: a.Key, Early: f.early, Known: known, Starting: a.accounts.Starting,
