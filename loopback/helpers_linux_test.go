@@ -13,8 +13,8 @@ import (
 // uses plain system calls, like an attacker that wants to spend little.
 func newJunk(host string, request []byte) func(kind int) error {
 	addr := netip.MustParseAddrPort(host)
-	to := &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
 	return func(kind int) error {
+		to := &syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()} // Connect writes to it
 		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err
