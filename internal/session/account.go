@@ -63,7 +63,7 @@ type Account struct {
 	accounts    *Accounts
 	grant       atomic.Pointer[Grant]   // only what is known to be stored; nil: not loaded, or gone
 	ended       atomic.Bool             // the whole session is known to have ended
-	loginNeeded atomic.Uint64           // the generation of which a caller was told that it needs a login
+	loginNeeded atomic.Pointer[Grant]   // the grant of which a caller was told that it needs a login
 	doubted     atomic.Bool             // the provider has refused to renew it
 	flight      atomic.Pointer[flight]  // the refresh under way
 	pause       atomic.Pointer[backoff] // no early refresh for a while
@@ -125,16 +125,19 @@ func (a *Account) FirstRejection(g *Grant) bool {
 
 // NeedLogin notes that a caller was told that a login is needed, though an access
 // token may be valid: nothing can renew the session, or its ID token.
-func (a *Account) NeedLogin() {
-	if g := a.grant.Load(); g != nil {
-		a.loginNeeded.Store(g.Generation)
-	}
-}
+func (a *Account) NeedLogin() { a.loginNeeded.Store(a.grant.Load()) }
 
-// NeedsLogin reports whether NeedLogin was said of what is still stored.
+// NeedsLogin reports whether NeedLogin was said of what is still stored. A refresh
+// that brings no ID token does not change that.
 func (a *Account) NeedsLogin() bool {
-	g := a.grant.Load()
-	return g != nil && a.loginNeeded.Load() == g.Generation
+	g, told := a.grant.Load(), a.loginNeeded.Load()
+	switch {
+	case g == nil || told == nil:
+		return false
+	case g.IDToken.IsZero():
+		return g.Generation == told.Generation
+	}
+	return g.IDToken.Equal(told.IDToken)
 }
 
 // Changed returns a channel that is closed when what is known of the session

@@ -166,9 +166,10 @@ func (a *Account) fill(s *Slot, g *Grant, now time.Time) {
 		s.token.Store(nil)
 		return
 	}
-	if c := s.token.Load(); c != nil && c.is(t) {
+	if c := s.token.Load(); c != nil && c.is(t) && c.Valid(now) {
 		return // a refresh for another slot brought this one nothing new
 	}
+	// One that is not valid is judged anew: the clock may be right again.
 	c := newCached(t, g.Generation, now, a.accounts.RefreshBefore)
 	c.Key = key
 	s.token.Store(c)
