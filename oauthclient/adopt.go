@@ -28,7 +28,7 @@ func (l *login) satisfying(ctx context.Context, started time.Time) (*Session, er
 	}
 	s := l.client.session(l.account, "", nil)
 	g := l.account.Grant()
-	if g == nil || l.account.Ended() || l.account.NeedsLogin() || !l.opts.satisfiedBy(g, started) {
+	if g == nil || l.account.Ended() || l.account.NeedsLogin(idTokenExpired) || !l.opts.satisfiedBy(g, started) {
 		return nil, nil
 	}
 	if l.account.Doubted() { // perhaps the provider has come to its senses
@@ -51,6 +51,11 @@ func (l *login) satisfying(ctx context.Context, started time.Time) (*Session, er
 		// Another error is passing, and the session is what it was.
 	}
 	return s, nil
+}
+
+func idTokenExpired(g *session.Grant) bool {
+	claims, err := oidc.ParseIDToken(g.IDToken.Reveal())
+	return err != nil || !time.Now().Before(claims.Expiry.Add(-idTokenMargin))
 }
 
 // satisfiedBy reports whether g has the scopes, the authentication context and the

@@ -128,8 +128,9 @@ func (a *Account) FirstRejection(g *Grant) bool {
 func (a *Account) NeedLogin() { a.loginNeeded.Store(a.grant.Load()) }
 
 // NeedsLogin reports whether NeedLogin was said of what is still stored. A refresh
-// that brings no ID token does not change that.
-func (a *Account) NeedsLogin() bool {
+// that brings no ID token does not change that. Neither does another process's login
+// whose ID token has expired meanwhile, which expired reports.
+func (a *Account) NeedsLogin(expired func(*Grant) bool) bool {
 	g, told := a.grant.Load(), a.loginNeeded.Load()
 	switch {
 	case g == nil || told == nil:
@@ -137,7 +138,7 @@ func (a *Account) NeedsLogin() bool {
 	case g.IDToken.IsZero():
 		return g.Generation == told.Generation
 	}
-	return g.IDToken.Equal(told.IDToken)
+	return g.IDToken.Equal(told.IDToken) || expired(g)
 }
 
 // Changed returns a channel that is closed when what is known of the session
@@ -182,6 +183,7 @@ func (a *Account) Stored(g *Grant) { a.publish(Snapshot{Grant: g, Newest: g.Gene
 // was before it failed says nothing about it.
 func (a *Account) SignedIn(g *Grant) {
 	a.Stored(g)
+	a.loginNeeded.Store(nil)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.forgetFailures()
