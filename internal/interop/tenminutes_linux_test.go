@@ -28,7 +28,7 @@ func TestFirstTenMinutes(t *testing.T) {
 	d := newDesktop(t)
 	term := newTerminal(t, d)
 
-	term.say("What is it? What can it do?", "nativeoauth --help", "COMMAND --help tells more")
+	term.say("What is it? What can it do?", "nativeoauth --help", "nativeoauth COMMAND --help")
 	term.begin("It shows itself, with nothing set up. The browser opens at the demo's own provider; alice presses Allow.", "nativeoauth login --demo")
 	d.browser.Drive(browser.Fill("#username", "alice"), browser.Click(`button[value="allow"]`))
 	term.end("sign in again")

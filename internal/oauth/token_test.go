@@ -522,7 +522,7 @@ func FuzzResponse(f *testing.F) {
 		var fe *fetch.Error
 		switch {
 		case err == nil:
-			require.Equal(t, 200, status)
+			require.Equal(t, 2, status/100)
 			require.NotContains(t, r.AccessToken.Reveal(), "\n")
 			require.False(t, r.AccessToken.IsZero())
 			require.Equal(t, "Bearer", r.TokenType)
