@@ -24,12 +24,9 @@ const keysWait = 30 * time.Second
 func (p *provider) verifyAtLogin(
 	ctx context.Context, id, raw string, want oidc.Expected,
 ) (*oidc.IDToken, error) {
-	claims, err := p.verifyIDToken(ctx, id, raw, want)
 	ctx, cancel := context.WithTimeout(ctx, keysWait)
 	defer cancel()
-	if errors.Is(err, jose.ErrNotRenewed) && p.keys.Renew(ctx) == nil {
-		claims, err = p.verifyIDToken(ctx, id, raw, want)
-	}
+	claims, err := p.verifyIDToken(ctx, id, raw, want)
 	for _, pause := range keyPauses {
 		if !keysUnavailable(err) {
 			break

@@ -131,7 +131,8 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 }
 
 // verifyIDToken checks raw, an ID token for the client id (OpenID Connect Core
-// §3.1.3.7).
+// §3.1.3.7). The provider may have changed its keys a moment ago, so they are fetched
+// once more before a token is refused that none of them signed.
 func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.Expected) (*oidc.IDToken, error) {
 	if p.keys == nil {
 		return nil, invalid("the metadata have no jwks_uri, so the ID token cannot be verified")
@@ -140,6 +141,11 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 	want.TrustedAudiences, want.TenantIssuer = p.cfg.TrustedAudiences, p.cfg.TenantIssuer
 	want.Algorithms = p.doc.IDTokenAlgorithms()
 	claims, err := oidc.VerifyIDToken(ctx, raw, p.keys, want)
+	if errors.Is(err, jose.ErrNotRenewed) {
+		if err = p.keys.Renew(ctx); err == nil {
+			claims, err = oidc.VerifyIDToken(ctx, raw, p.keys, want)
+		}
+	}
 	switch {
 	case err == nil:
 		return claims, nil
@@ -153,7 +159,7 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 
 // verifyRefreshed checks the ID token that a refresh brought against the session's
 // (OpenID Connect Core §12.2, S82). It is session.Keeper.Verify.
-func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) error {
+func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant, arrived bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
 	p, err := ps.get(ctx, g.Issuer)
@@ -164,7 +170,7 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 	if err != nil {
 		return fmt.Errorf("%w: stored ID token: %w", session.ErrRejected, err)
 	}
-	newest := g.Tokens[0]
+	var newest session.Token // zero: the token that it came with has been replaced
 	for _, t := range g.Tokens {
 		if t.New {
 			newest = t
@@ -173,8 +179,8 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
 		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before})
 	switch {
-	case errors.Is(err, jose.ErrNotRenewed): // checked again later, without another refresh
-		return fmt.Errorf("the provider's keys may have changed: %w", jose.ErrNotRenewed)
+	case errors.Is(err, jose.ErrUnsigned) && !arrived:
+		return fmt.Errorf("%w: %w", session.ErrOutdated, err)
 	case errors.Is(err, oidc.ErrIdentity):
 		return fmt.Errorf("%w: %w", session.ErrMismatch, err)
 	case errors.Is(err, oidc.ErrIDToken):

@@ -128,9 +128,9 @@ func (c *KeySet) renewed(ctx context.Context) (keys []key, ok bool, err error) {
 	return c.keys, true, nil
 }
 
-// Renew fetches the keys now, whatever the time. It is for a login whose token
-// failed with ErrNotRenewed; a login does so once, so tokens with random key IDs cost
-// no more than logins.
+// Renew fetches the keys now, whatever the time. It is for a login or refresh whose
+// token failed with ErrNotRenewed. Each does so once, so tokens with random key IDs
+// cost no more than logins and refreshes.
 func (c *KeySet) Renew(ctx context.Context) error {
 	c.mu.Lock()
 	if c.flight == nil {

@@ -29,7 +29,11 @@ const (
 	maxHeader = 8 << 10
 )
 
-// ErrNotRenewed comes with ErrToken if the keys were not fetched anew for the token,
+// ErrUnsigned comes with ErrToken if no key of the provider's verifies the token. A
+// token that is older than the keys may have been good: the provider withdrew its key.
+var ErrUnsigned = errors.New("no key of the provider's verifies its signature")
+
+// ErrNotRenewed comes with ErrUnsigned if the keys were not fetched anew for the token,
 // because they were fetched less than a minute ago (S81). The provider may have
 // changed them since: a caller that can wait verifies the token again later.
 var ErrNotRenewed = errors.New("the keys were fetched a moment ago; try again in a minute")
@@ -113,9 +117,9 @@ func (c *KeySet) VerifyBy(
 		return payload, h.Alg, nil
 	}
 	if !ok {
-		return nil, "", refused(fmt.Errorf("no key of the provider's verifies its signature, and %w", ErrNotRenewed))
+		return nil, "", refused(fmt.Errorf("%w, and %w", ErrUnsigned, ErrNotRenewed))
 	}
-	return nil, "", refused(errors.New("no key of the provider's verifies its signature"))
+	return nil, "", refused(ErrUnsigned)
 }
 
 // signedByOne reports whether one of keys verifies token with exactly alg.

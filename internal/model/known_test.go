@@ -138,6 +138,15 @@ var known = []struct {
 			{Do: "burst", At: "token"},
 		},
 	}},
+	{2, "an ID token that failed, and a narrower token", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "wait", Wait: time.Hour},
+			{Do: "slow clock"},
+			{Do: "id token"},
+			{Do: "narrow"},
+		},
+	}},
 	{3, "invalid_request", sequence{
 		Provider: habits{Refuses: "invalid_request"},
 		Ops:      []op{{Do: "login"}, {Do: "revoke"}},
@@ -331,6 +340,26 @@ var known = []struct {
 			{Do: "bend", At: "keys", Answer: answer{Status: 503, Body: "html"}, Times: 2},
 			{Do: "refresh"},
 			{Do: "refresh"},
+		},
+	}},
+	{19, "a key that is withdrawn after a process died", sequence{
+		Ops: []op{{Do: "login"}, {Do: "refresh", Kill: 13}, {Do: "new keys"}},
+	}},
+	{19, "keys withdrawn in a long outage of the keys", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "wait", Wait: 25 * time.Hour},
+			{Do: "bend", At: "keys", Answer: answer{Lost: "reset"}},
+			{Do: "token"},
+			{Do: "new keys"},
+		},
+	}},
+	{19, "many calls while the keys cannot be fetched", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "bend", At: "keys", Answer: answer{Status: 401, Body: "html"}},
+			{Do: "restart"},
+			{Do: "burst", At: "refresh"},
 		},
 	}},
 	{20, "an access token that cannot be revoked", sequence{

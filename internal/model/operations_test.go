@@ -193,7 +193,9 @@ func (w *world) close() *violation {
 	for _, p := range w.all {
 		wg.Go(func() {
 			begun := time.Now()
-			_ = p.client.Close()
+			if p.client.Close() != nil {
+				defer time.Sleep(patient) // what was under way goes on, and ends
+			}
 			if took := time.Since(begun); p.alive() && took > time.Minute {
 				slow.Store(broken("bounded", "Close took %v", took))
 			}

@@ -111,16 +111,17 @@ func (a *Account) Ended() bool { return a.ended.Load() }
 // saying that it has ended.
 func (a *Account) Doubted() bool { return a.doubted.Load() }
 
-// FirstRejection reports whether g is the first grant whose new ID token was rejected,
-// with the ID token that it kept. After one rejection a later refresh may bring a
-// good one; after a second one a login is needed.
+// FirstRejection reports whether g's refresh for the login's own token was the first
+// whose new ID token was rejected, with the ID token that g kept. After one rejection
+// a later refresh may bring a good one; after a second one a login is needed. A
+// refresh for a narrower token in between does not count.
 func (a *Account) FirstRejection(g *Grant) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.rejected == nil || a.rejected.IDToken.Reveal() != g.IDToken.Reveal() {
 		a.rejected = g
 	}
-	return a.rejected.Generation == g.Generation
+	return a.rejected.Tokens[0].Obtained.Equal(g.Tokens[0].Obtained)
 }
 
 // NeedLogin notes that a caller was told that a login is needed, though an access

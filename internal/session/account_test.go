@@ -113,17 +113,22 @@ func TestDamagedJournalIsLost(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A rejection long ago says nothing once a good ID token has come.
+// A rejection long ago says nothing once a good ID token has come. One that came with
+// a narrower token in between is not another one.
 func TestRejectionIsForgotten(t *testing.T) {
 	a := newAccounts(t, nil).Account("", key)
-	rejected := func(generation uint64, kept string) *Grant {
-		return &Grant{Generation: generation, IDToken: wire.NewSecret(kept), IDTokenRejected: true}
+	rejected := func(generation uint64, kept string, obtained int) *Grant {
+		return &Grant{
+			Generation: generation, IDToken: wire.NewSecret(kept), IDTokenRejected: true,
+			Tokens: []Token{{Obtained: time.Unix(int64(obtained), 0)}},
+		}
 	}
-	require.True(t, a.FirstRejection(rejected(2, "one")))
-	require.True(t, a.FirstRejection(rejected(2, "one")))
-	require.False(t, a.FirstRejection(rejected(3, "one")))
-	require.True(t, a.FirstRejection(rejected(9, "two")))
-	require.False(t, a.FirstRejection(rejected(10, "two")))
+	require.True(t, a.FirstRejection(rejected(2, "one", 1)))
+	require.True(t, a.FirstRejection(rejected(2, "one", 1)))
+	require.True(t, a.FirstRejection(rejected(3, "one", 1)), "the login's own token was not refreshed")
+	require.False(t, a.FirstRejection(rejected(4, "one", 2)))
+	require.True(t, a.FirstRejection(rejected(9, "two", 3)))
+	require.False(t, a.FirstRejection(rejected(10, "two", 4)))
 }
 
 // To notice another process's logout, the keychain is read once and not every few

@@ -70,7 +70,10 @@ func (a *Account) failAfter(s *Slot, err error) {
 	var se *SendError
 	var asked *PauseError
 	var narrow *NarrowError
+	var unchecked *uncheckedError
 	switch {
+	case errors.As(err, &unchecked):
+		first, longest = firstBackOff, openBackOff
 	case errors.As(err, &narrow):
 		where, first, longest = &s.failing, 10*time.Second, longBackOff
 	case errors.As(err, &asked):

@@ -47,7 +47,7 @@
 //     has read of it.
 //     b. The open operation's own generation is stored: it landed. It is closed.
 //     c. The value is newer than memory and valid, and no open refresh names it: it
-//     is adopted.
+//     is adopted. An ID token that was not checked yet is checked first.
 //     d. Otherwise this refresh token is sent. If an open refresh names it, this is
 //     the recovery attempt: what became of the first request is unknown.
 //  5. It makes sure that the store can be written. A store that prompts does so
@@ -84,10 +84,15 @@
 //
 // # A refreshed ID token
 //
-// It is verified after step 7, and the journal says how that ended. If it is not the
-// issuer's, not for this client or about another user, the session has ended. If it
-// fails any other check, it is dropped, and the earlier ID token is kept. If it cannot
-// be checked now, its tokens wait for a later check, without another refresh.
+// It is verified after step 7, or in step 4c if that was not possible then: always
+// under the lock, and the journal says how it ended. Until then its tokens are not
+// handed out, and no refresh is made for that reason alone.
+//
+//   - It is not the issuer's, not for this client or about another user: the session
+//     has ended.
+//   - It fails any other check: it is dropped, and the earlier ID token is kept.
+//   - The provider withdrew its key before the check: another refresh brings one that
+//     can be checked.
 //
 // # A login (signin.go)
 //

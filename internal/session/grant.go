@@ -92,17 +92,18 @@ func NewToken(resp *oauth.TokenResponse, now time.Time, assume time.Duration) To
 // are there while they live.
 func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant {
 	next := *g
-	next.NewIDToken, next.IDTokenRejected = wire.Secret{}, false
-	if !g.IDToken.IsZero() { // if none was asked for, there is nothing to check it against
-		next.NewIDToken = resp.IDToken
+	next.IDTokenRejected = false
+	brought := !g.IDToken.IsZero() && !resp.IDToken.IsZero() // if none was asked for, there is nothing to check it against
+	if brought {
+		next.NewIDToken = resp.IDToken // one that waits for its check must still pass it otherwise
 	}
 	if !resp.RefreshToken.IsZero() {
 		next.RefreshToken = resp.RefreshToken
 	}
-	tok.Resource, tok.Scopes, tok.New = s.Resource, s.Scopes, true
+	tok.Resource, tok.Scopes, tok.New = s.Resource, s.Scopes, brought
 	next.Tokens = nil
 	for i, old := range g.Tokens {
-		old.New = false
+		old.New = old.New && !brought
 		switch {
 		case i == 0 && s.Main(), i > 0 && old.Resource == s.Resource && slices.Equal(old.Scopes, s.Scopes):
 			continue

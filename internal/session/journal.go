@@ -149,6 +149,21 @@ func (j *Journal) dead(g *Grant) bool {
 	return j.Dead != "" && j.Dead == g.hash() || j.Mismatch == g.Generation
 }
 
+// judged returns g as the check of its new ID token has left it: with the new one,
+// or with the earlier one if the new one was rejected. If the journal says neither,
+// or g is nil, it returns g.
+func (j *Journal) judged(g *Grant) *Grant {
+	switch {
+	case g == nil || !g.Pending():
+		return g
+	case j.Verified == g.Generation:
+		return g.promote()
+	case j.Rejected == g.Generation:
+		return g.keepIDToken()
+	}
+	return g
+}
+
 // stored clears what was known of an earlier refresh token: g is stored.
 func (j *Journal) stored(g *Grant) {
 	j.Dead, j.Doubt, j.Failures = "", nil, 0

@@ -33,6 +33,9 @@ var (
 	// ErrMismatch means that the refreshed ID token is not about the session's user,
 	// or is not the issuer's. It ends the session.
 	ErrMismatch = errors.New("the refreshed ID token is not about the session's user")
+	// ErrOutdated means that the provider has withdrawn the key of an ID token that
+	// could not be checked when it came. Another refresh brings one that can be.
+	ErrOutdated = errors.New("the key of the refreshed ID token was withdrawn before it was checked")
 	// errWouldPrompt means that an early refresh was left undone because the store
 	// would have prompted the user.
 	errWouldPrompt = errors.New("the store would prompt the user, and nobody waits for the refresh")
@@ -55,8 +58,9 @@ type Keeper struct {
 	// Store keeps the values. A store that cannot lock is for one process.
 	Store tokenstore.Store
 	// Verify checks g.NewIDToken against g.IDToken. An error that matches
-	// ErrRejected or ErrMismatch is final; another may pass later.
-	Verify func(ctx context.Context, g *Grant) error
+	// ErrRejected, ErrMismatch or ErrOutdated is final; another may pass later.
+	// arrived means that g came a moment ago: it cannot be outdated.
+	Verify func(ctx context.Context, g *Grant, arrived bool) error
 	// Revoke tells the provider once that g has ended. It is bounded.
 	Revoke func(ctx context.Context, g *Grant) error
 	// Logger gets what happens, without secrets. nil: silence.
@@ -163,14 +167,8 @@ func (k *Keeper) existing(key string, j Journal, data []byte, err error) (*Grant
 		// Its refresh token is spent, and sending it would end the newer session.
 		k.log().Warn("the stored session is an older copy, as from a backup", "key", key)
 		return nil, nil
-	case g.NewIDToken.IsZero():
-		return g, nil
-	case j.Verified == g.Generation:
-		return g.promote(), nil
-	case j.Rejected == g.Generation:
-		return g.keepIDToken(), nil
 	}
-	return g, nil
+	return j.judged(g), nil
 }
 
 // Probe reports whether a session could be stored now. A store that cannot be

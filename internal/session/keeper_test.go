@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -80,7 +81,7 @@ func anyone(*Grant) error { return nil }
 func newKeeper(store tokenstore.Store) *Keeper {
 	return &Keeper{
 		Store:    store,
-		Verify:   func(context.Context, *Grant) error { return nil },
+		Verify:   func(context.Context, *Grant, bool) error { return nil },
 		Revoke:   func(context.Context, *Grant) error { return nil },
 		LockWait: 10 * time.Second,
 	}
@@ -347,7 +348,7 @@ func TestS82Rejected(t *testing.T) {
 	store, p := &tokenstore.Memory{}, &provider{}
 	k, g := start(t, store, p)
 	p.idToken = func(n int) string { return fmt.Sprintf("id%d", n) }
-	k.Verify = func(_ context.Context, g *Grant) error { return fmt.Errorf("%w: sub", ErrRejected) }
+	k.Verify = func(_ context.Context, g *Grant, _ bool) error { return fmt.Errorf("%w: sub", ErrRejected) }
 	_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
 	require.NoError(t, err)
 	_, stored, err := k.read(t.Context(), key)
@@ -356,7 +357,7 @@ func TestS82Rejected(t *testing.T) {
 	require.Equal(t, "id0", stored.IDToken.Reveal(), "the earlier one is kept")
 	require.False(t, stored.Pending())
 
-	k.Verify = func(context.Context, *Grant) error { return errors.New("network") }
+	k.Verify = func(context.Context, *Grant, bool) error { return errors.New("network") }
 	_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(stored.Generation), Send: p.send})
 	require.ErrorContains(t, err, "network")
 	require.Len(t, p.sent, 2)
@@ -367,7 +368,7 @@ func TestS82Rejected(t *testing.T) {
 	require.Equal(t, "id2", got.IDToken.Reveal())
 	require.False(t, got.Pending())
 
-	k.Verify = func(context.Context, *Grant) error { return fmt.Errorf("%w: sub", ErrMismatch) }
+	k.Verify = func(context.Context, *Grant, bool) error { return fmt.Errorf("%w: sub", ErrMismatch) }
 	_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(got.Generation), Send: p.send})
 	require.ErrorIs(t, err, ErrMismatch)
 	_, stored, err = k.read(t.Context(), key)
@@ -633,4 +634,63 @@ func FuzzRecord(f *testing.F) {
 			require.ErrorIs(t, err, ErrNewerFormat)
 		}
 	})
+}
+
+// S82: what a check without the lock would find out is lost, so the check is made
+// once, under the lock, and everybody knows how it ended.
+func TestS82CheckIsMadeOnce(t *testing.T) {
+	pending := func(t *testing.T) (*Keeper, *provider, *Grant) {
+		p := &provider{idToken: func(n int) string { return fmt.Sprintf("id%d", n) }}
+		k, g := start(t, &tokenstore.Memory{}, p)
+		k.Verify = func(context.Context, *Grant, bool) error { return errors.New("no keys") }
+		_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
+		require.ErrorContains(t, err, "no keys")
+		return k, p, g
+	}
+	for name, row := range map[string]struct {
+		verdict error
+		want    error
+		sent    int
+	}{
+		"passed":        {nil, nil, 1},
+		"rejected":      {ErrRejected, nil, 1},
+		"another user":  {ErrMismatch, ErrMismatch, 1},
+		"key withdrawn": {ErrOutdated, nil, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, p, g := pending(t)
+			checks := 0
+			k.Verify = func(_ context.Context, _ *Grant, arrived bool) error {
+				if arrived {
+					return nil
+				}
+				if checks++; checks > 1 {
+					return errors.New("no keys")
+				}
+				return row.verdict
+			}
+			_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
+			require.ErrorIs(t, err, row.want)
+			_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
+			if row.want == nil {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, ErrDead)
+			}
+			require.Len(t, p.sent, row.sent)
+			require.Equal(t, 1, checks)
+		})
+	}
+}
+
+// S82: a refresh that brings no ID token does not drop one that was not checked yet.
+func TestS82UncheckedStaysUnchecked(t *testing.T) {
+	s := &Slot{}
+	g := &Grant{IDToken: wire.NewSecret("old"), NewIDToken: wire.NewSecret("unchecked"), Tokens: []Token{{New: true}}}
+	none := g.Refreshed(s, &oauth.TokenResponse{}, Token{})
+	require.Equal(t, "unchecked", none.NewIDToken.Reveal())
+	require.False(t, none.Tokens[0].New, "its at_hash is of another token")
+	another := g.Refreshed(s, &oauth.TokenResponse{IDToken: wire.NewSecret("new")}, Token{})
+	require.Equal(t, "new", another.NewIDToken.Reveal())
+	require.True(t, another.Tokens[0].New)
 }

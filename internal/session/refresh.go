@@ -109,7 +109,7 @@ func (k *Keeper) adoptStored(ctx context.Context, a Attempt) (*Grant, Journal, e
 	case g != nil && j.dead(g):
 		return nil, j, ErrDead
 	}
-	return k.adopt(ctx, j, g, a), j, nil
+	return k.adopt(j, g, a), j, nil
 }
 
 // lockOrAdopt takes the refresh lock. While another process holds it, the journal
@@ -164,7 +164,7 @@ func (k *Keeper) watch(ctx, waiting context.Context, a Attempt, seen Journal) *G
 		if err != nil {
 			continue
 		}
-		if g := k.adopt(ctx, j, g, a); g != nil {
+		if g := k.adopt(j, g, a); g != nil {
 			return g
 		}
 		seen = j
@@ -173,16 +173,15 @@ func (k *Keeper) watch(ctx, waiting context.Context, a Attempt, seen Journal) *G
 
 // adopt returns g if it serves and no open refresh has sent its refresh token.
 // With one open, the provider's grace period would pass while everyone goes on
-// with the old tokens, and the next refresh would be a reuse.
-func (k *Keeper) adopt(ctx context.Context, j Journal, g *Grant, a Attempt) *Grant {
-	if g == nil || j.names(g) || !a.Serves(g) {
+// with the old tokens, and the next refresh would be a reuse. If its ID token was
+// not checked yet, step 4c does so, since only the lock's holder may note how that
+// ended.
+func (k *Keeper) adopt(j Journal, g *Grant, a Attempt) *Grant {
+	if g = j.judged(g); g == nil || g.Pending() || j.names(g) || !a.Serves(g) {
 		return nil
 	}
-	if g, err := k.verify(ctx, g, &j); err == nil {
-		k.log().Debug("the tokens of another process are used", "event", "adopt", "account", g.Account)
-		return g
-	}
-	return nil
+	k.log().Debug("the tokens of another process are used", "event", "adopt", "account", g.Account)
+	return g
 }
 
 // refreshLocked is steps 4 to 9. again means that step 6c has been here before.
@@ -195,11 +194,13 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		return nil, ErrDead
 	}
 	if !j.names(g) && a.Serves(g) { // step 4c
-		verified, err := k.verify(ctx, g, &j)
-		if errors.Is(err, ErrMismatch) {
+		verified, err := k.verify(ctx, g, &j, false)
+		if g.Pending() {
 			k.note(ctx, a.Key, j)
 		}
-		return verified, err
+		if !errors.Is(err, ErrOutdated) {
+			return verified, err
+		}
 	}
 	if err := j.forbids(g, time.Now()); err != nil {
 		return nil, err
@@ -280,12 +281,8 @@ func (k *Keeper) current(ctx context.Context, a Attempt) (j Journal, g *Grant, e
 	if j.Open != nil && j.Open.Generation == g.Generation {
 		j.Open, j.Row = nil, rowOf(g)
 		j.stored(g)
-		verified, verr := k.verify(ctx, g, &j)
 		if err := k.writeJournal(ctx, a.Key, j); err != nil {
 			return j, nil, err
-		}
-		if verr == nil {
-			g = verified
 		}
 	}
 	return j, g, nil
@@ -303,7 +300,7 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 		k.note(ctx, a.Key, *j)
 		return nil, err
 	}
-	verified, verr := k.verify(ctx, next, j)
+	verified, verr := k.verify(ctx, next, j, true)
 	k.closeOperation(ctx, a.Key, j, next) // step 8
 	k.log().Info("the session was refreshed", "event", "refresh", "account", next.Account)
 	if sent != nil {
@@ -364,18 +361,14 @@ func (k *Keeper) failed(
 // ended. It returns g with that token as its own, or with its earlier one if the new
 // one was rejected. ErrMismatch ends the session; after any other error the token is
 // checked again later, without another refresh.
-func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal) (*Grant, error) {
-	switch {
-	case g.NewIDToken.IsZero():
+func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal, arrived bool) (*Grant, error) {
+	if g = j.judged(g); !g.Pending() {
 		return g, nil
-	case j.Mismatch == g.Generation:
-		return nil, ErrMismatch
-	case j.Rejected == g.Generation:
-		return g.keepIDToken(), nil
-	case j.Verified == g.Generation:
-		return g.promote(), nil
 	}
-	err := k.Verify(ctx, g)
+	if j.Mismatch == g.Generation {
+		return nil, ErrMismatch
+	}
+	err := k.Verify(ctx, g, arrived)
 	switch {
 	case errors.Is(err, ErrMismatch):
 		j.Mismatch = g.Generation
@@ -384,9 +377,16 @@ func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal) (*Grant, erro
 		k.log().Warn("the refreshed ID token is not used; the earlier one is kept", "err", err)
 		j.Rejected = g.Generation
 		return g.keepIDToken(), nil
-	case err != nil:
+	case errors.Is(err, ErrOutdated):
 		return nil, err
+	case err != nil:
+		return nil, &uncheckedError{err}
 	}
 	j.Verified = g.Generation
 	return g.promote(), nil
 }
+
+// uncheckedError means that a refreshed ID token could not be checked now.
+type uncheckedError struct{ error }
+
+func (e *uncheckedError) Unwrap() error { return e.error }
