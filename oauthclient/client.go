@@ -220,6 +220,8 @@ func failure(err error) error {
 	var pause *session.PauseError
 	var narrow *session.NarrowError
 	switch {
+	case errors.As(err, &narrow): // first: the session itself goes on
+		return &narrowRefused{narrow}
 	case errors.Is(err, session.ErrSignedOut):
 		return &loginRequired{why: "the session was signed out", kind: ErrSignedOut, cause: err}
 	case errors.Is(err, session.ErrAbsent):
@@ -238,8 +240,6 @@ func failure(err error) error {
 	case errors.Is(err, session.ErrOtherUser):
 		return fmt.Errorf("%w: this session's account now belongs to another user; use the one that Client.Session returns",
 			ErrAccountMismatch)
-	case errors.As(err, &narrow):
-		return &narrowRefused{narrow}
 	case errors.As(err, &pause):
 		return &Error{Endpoint: "token", Status: pause.Status, RetryAfter: pause.After}
 	}

@@ -194,8 +194,8 @@ func (e *loginRequired) As(target any) bool {
 	return asRetrieveError(target, http.StatusBadRequest, "invalid_grant", e.why)
 }
 
-// narrowRefused means that the provider refuses a token for less than the session,
-// while the session goes on. It matches ErrStepUp and *Error, and never
+// narrowRefused means that a token for less than the session cannot be had, while
+// the session goes on. It matches ErrStepUp and *Error, and never
 // ErrLoginRequired.
 type narrowRefused struct{ narrow *session.NarrowError }
 

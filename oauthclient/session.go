@@ -179,6 +179,7 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 	if s.err != nil {
 		return "", time.Time{}, s.err
 	}
+	refreshed := false
 	for range 3 { // a newer one may be adopted first, and be as old
 		g, err := s.loaded(ctx)
 		if err != nil {
@@ -193,7 +194,7 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}
 		if idTokenIsLast(g, end) {
-			if g.IDTokenRejected && s.account.FirstRejection(g) {
+			if g.IDTokenRejected && (!refreshed || s.account.FirstRejection(g)) {
 				return "", time.Time{}, invalid("the provider's new ID token failed a check; " +
 					"check this machine's clock and try again in a minute")
 			}
@@ -206,6 +207,7 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 			}
 			return "", time.Time{}, err
 		}
+		refreshed = true
 	}
 	s.account.NeedLogin()
 	return "", time.Time{}, &loginRequired{

@@ -107,6 +107,16 @@ var known = []struct {
 		Provider: habits{Refreshed: "soon"},
 		Ops:      []op{{Do: "login"}},
 	}},
+	{2, "an ID token that expires at once, and a token that works", sequence{
+		Provider: habits{Refreshed: "soon"},
+		Ops: []op{
+			{Do: "login"},
+			{Do: "wait", Wait: life},
+			{Do: "id token"},
+			{Do: "token"},
+			{Do: "session or login"},
+		},
+	}},
 	{2, "no ID token at a refresh", sequence{
 		Provider: habits{Refreshed: "none"},
 		Ops:      []op{{Do: "login"}},
@@ -146,6 +156,19 @@ var known = []struct {
 			{Do: "id token"},
 			{Do: "narrow"},
 		},
+	}},
+	{2, "an ID token that failed twice before it was asked for", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "slow clock"},
+			{Do: "wait", Wait: time.Hour},
+			{Do: "id token"},
+			{Do: "burst", At: "refresh"},
+		},
+	}},
+	{2, "a narrower token without a refresh token", sequence{
+		Provider: habits{NoRefresh: true},
+		Ops:      []op{{Do: "login"}, {Do: "revoke"}, {Do: "narrow"}, {Do: "session or login"}},
 	}},
 	{3, "invalid_request", sequence{
 		Provider: habits{Refuses: "invalid_request"},

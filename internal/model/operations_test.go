@@ -78,6 +78,7 @@ type account struct {
 	still   bool // and said that the session may still be here
 	unknown bool // a process was killed in a sign-in or sign-out
 	excused bool // Logout of another account of the user may have ended the grant
+	leaving bool // a process was killed in Logout: whoever comes next finishes it
 }
 
 // violation is a broken rule.
@@ -373,6 +374,9 @@ func (w *world) call(p *process, o op, f func(context.Context) error) (*violatio
 		ctx, cancel = context.WithTimeout(ctx, o.Deadline)
 		defer cancel()
 	}
+	if a := w.accounts[o.Account]; a != nil && a.leaving {
+		w.excuse(a)
+	}
 	refreshes, others := p.sent()
 	begun := time.Now()
 	done := make(chan error, 1)
@@ -428,7 +432,7 @@ func (w *world) signIn(p *process, o op) (*violation, error) {
 		return v, err
 	}
 	// After IDToken has said ErrLoginRequired, the next SessionOrLogin prompts.
-	noIDToken := p.told[o.Account] && (w.seq.Provider.Refreshed != "" || w.seq.Provider.NoRefresh)
+	noIDToken := (p.told[o.Account] || p.lacking[o.Account]) && (w.seq.Provider.Refreshed != "" || w.seq.Provider.NoRefresh)
 	if prompted && o.Do != "login" && a.in && !a.unknown && w.cause == "" && !noIDToken {
 		return broken("no reason", "SessionOrLogin prompted although nothing ended the session (%v)", err), err
 	}
@@ -445,6 +449,7 @@ func (w *world) signIn(p *process, o op) (*violation, error) {
 	*a = account{user: user, in: true, grant: w.provider.newest(user)}
 	for _, p := range w.procs {
 		delete(p.told, o.Account)
+		delete(p.lacking, o.Account)
 		delete(p.refused, o.Account)
 	}
 	time.Sleep(time.Second) // for what is done in the background
@@ -677,14 +682,19 @@ func (w *world) crowd(o op) *violation {
 	return nil
 }
 
-// logout plays Logout.
-func (w *world) logout(p *process, o op) *violation {
-	a := w.account(o.Account)
+// excuse notes that a logout of a may end the grants of other accounts too.
+func (w *world) excuse(a *account) {
 	for _, other := range w.accounts {
 		if other.user == a.user {
 			other.excused = other.excused || other == a || w.seq.Provider.RevokesUser
 		}
 	}
+}
+
+// logout plays Logout.
+func (w *world) logout(p *process, o op) *violation {
+	a := w.account(o.Account)
+	w.excuse(a)
 	if w.seq.Provider.RevokesUser {
 		w.cause = "logout"
 	}
@@ -694,7 +704,7 @@ func (w *world) logout(p *process, o op) *violation {
 		return v
 	}
 	if errors.Is(err, errKilled) {
-		a.unknown = true
+		a.unknown, a.leaving = true, true
 		return nil
 	}
 	if a.in {

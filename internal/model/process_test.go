@@ -19,6 +19,7 @@ type process struct {
 	client  *oauthclient.Client
 	handles map[string]*handle
 	told    map[string]bool // accounts for which ErrLoginRequired was said
+	lacking map[string]bool // and those for which IDToken did
 	refused map[string]bool // accounts: invalid_grant was said to the session
 
 	dead chan struct{}
@@ -39,7 +40,8 @@ type handle struct {
 
 func (w *world) start() *process {
 	p := &process{
-		world: w, handles: map[string]*handle{}, told: map[string]bool{}, refused: map[string]bool{},
+		world: w, handles: map[string]*handle{},
+		told: map[string]bool{}, lacking: map[string]bool{}, refused: map[string]bool{},
 		dead: make(chan struct{}), locks: map[int]func() error{},
 	}
 	cfg := oauthclient.Config{
@@ -115,10 +117,10 @@ func (n network) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := p.world.transport.RoundTrip(req)
 	p.mu.Lock()
-	switch endpointOf(req.URL) {
-	case "token":
+	switch at := endpointOf(req.URL); {
+	case at == "token":
 		p.refreshes++ // the polling of a sign-in is left out by the rule
-	case "api":
+	case at == "api", req.Response != nil: // the program's own request, or where it was redirected to
 	default:
 		p.others++
 	}

@@ -30,6 +30,7 @@ func (w *world) judge(p *process, o op, h *handle, err error) *violation {
 		return nil
 	}
 	p.told[o.Account] = true
+	p.lacking[o.Account] = p.lacking[o.Account] || o.Do == "id token"
 	var said *oauthclient.Error
 	if errors.As(err, &said) && said.Code == "invalid_grant" && o.Do != "narrow" {
 		p.refused[o.Account] = true

@@ -48,12 +48,12 @@ func failureOf(err error) SendFailure {
 	return Unknown
 }
 
-// NarrowError means that the provider refuses the tokens that were asked for, while
-// the session itself goes on.
+// NarrowError means that the tokens that were asked for cannot be had, while the
+// session itself goes on.
 type NarrowError struct{ Err error }
 
 func (e *NarrowError) Error() string {
-	return "the provider goes on with the session but refuses this token: " + e.Err.Error()
+	return "the session goes on, but the provider does not give this token: " + e.Err.Error()
 }
 
 func (e *NarrowError) Unwrap() error { return e.Err }

@@ -151,6 +151,9 @@ func (a *Account) run(f *flight) error {
 		}
 	}
 	g, err := keeper.Refresh(life, attempt)
+	if errors.Is(err, ErrNoRefreshToken) && !f.slot.Main() && known != nil && time.Now().Before(known.Tokens[0].Expiry) {
+		err = &NarrowError{err} // another login would not bring one either
+	}
 	var narrow *NarrowError
 	switch {
 	case errors.Is(err, ErrAbsent), errors.Is(err, ErrDead), errors.Is(err, ErrMismatch),
