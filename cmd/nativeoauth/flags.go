@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ type choices struct {
 	profile
 	login  oauthclient.LoginOptions // of one login; no profile keeps it
 	config oauthclient.Config       // what publicConfig makes of the profile
+	rows   []setting                // table, once it was called: its pointers are into this value
 }
 
 // commands says which commands have a flag.
@@ -81,10 +83,11 @@ func (s *seconds) duration() time.Duration { return time.Duration(*s) * time.Sec
 // table returns the settings with pointers into c, always in the same order. Flags,
 // environment, profile, help, manual and the names in error messages come from it.
 func (c *choices) table() []setting {
-	all := append(c.sessionTable(), c.tokenTable()...)
-	all = append(all, c.clientTable()...)
-	all = append(all, c.listenTable()...)
-	return append(all, c.loginTable()...)
+	if c.rows == nil {
+		c.rows = slices.Concat(
+			c.sessionTable(), c.tokenTable(), c.clientTable(), c.listenTable(), c.loginTable())
+	}
+	return c.rows
 }
 
 // sessionTable has the settings that find a session: the provider, the client, the
@@ -359,13 +362,9 @@ func assign(to, from any) {
 }
 
 // setting returns the setting with this flag, which exists.
-func (c *choices) setting(flag string) setting {
-	for _, s := range c.table() {
-		if s.flag == flag {
-			return s
-		}
-	}
-	return setting{}
+func (c *choices) setting(flag string) *setting {
+	rows := c.table()
+	return &rows[slices.IndexFunc(rows, func(s setting) bool { return s.flag == flag })]
 }
 
 // flagFor returns the flag that sets a field of the SDK, with its dashes; "" if
@@ -381,9 +380,9 @@ func flagFor(field string, used *choices) string {
 }
 
 // variables lists the environment variables of all settings.
-func variables() string {
+func (c *choices) variables() string {
 	names := []string{"NATIVEOAUTH_PROFILE"}
-	for _, s := range new(choices).table() {
+	for _, s := range c.table() {
 		if s.env != "" {
 			names = append(names, strings.TrimPrefix(s.env, "NATIVEOAUTH"))
 		}

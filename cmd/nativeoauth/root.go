@@ -50,7 +50,7 @@ browser, stores the session in the system's keychain, and refreshes it for as lo
 provider allows.
 
 A login is remembered under a profile ("default" unless --profile names another), so that the
-other commands need no flags. A flag overrides an environment variable (` + variables() + `),
+other commands need no flags. A flag overrides an environment variable (` + a.flags.variables() + `),
 and that overrides the profile.
 
 Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interrupted.`,
