@@ -32,7 +32,7 @@ func (l *login) satisfying(ctx context.Context, started time.Time) (*Session, er
 		return nil, nil
 	}
 	if l.account.Doubted() { // perhaps the provider has come to its senses
-		if err := s.refreshAfter(ctx, g.Generation); errors.Is(err, ErrLoginRequired) {
+		if s.refreshAfter(ctx, g.Generation) != nil {
 			return nil, nil
 		}
 		return s, nil

@@ -159,7 +159,7 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 
 // verifyRefreshed checks the ID token that a refresh brought against the session's
 // (OpenID Connect Core §12.2, S82). It is session.Keeper.Verify.
-func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant, arrived bool) error {
+func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
 	p, err := ps.get(ctx, g.Issuer)
@@ -179,8 +179,8 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant, arri
 	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
 		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before})
 	switch {
-	case errors.Is(err, jose.ErrUnsigned) && !arrived:
-		return fmt.Errorf("%w: %w", session.ErrOutdated, err)
+	case errors.Is(err, jose.ErrUnsigned):
+		return fmt.Errorf("%w: %w", session.ErrUnsigned, err)
 	case errors.Is(err, oidc.ErrIdentity):
 		return fmt.Errorf("%w: %w", session.ErrMismatch, err)
 	case errors.Is(err, oidc.ErrIDToken):

@@ -202,6 +202,19 @@ var known = []struct {
 		Provider: habits{Refuses: "empty 401"},
 		Ops:      []op{{Do: "login"}, {Do: "revoke"}},
 	}},
+	{5, "a session that the provider doubts, and an answer of no use", sequence{
+		Provider: habits{Refuses: "200"},
+		Ops: []op{
+			{Do: "login"},
+			{Do: "revoke"},
+			{Do: "refresh"},
+			{Do: "wait", Wait: 10 * time.Second},
+			{Do: "refresh"},
+			{Do: "wait", Wait: 40 * time.Second},
+			{Do: "bend", At: "token", Answer: answer{Status: 204, Body: "empty"}},
+			{Do: "session or login"},
+		},
+	}},
 	{4, "a token response of status 201", sequence{
 		Provider: habits{TokenStatus: 201},
 		Ops:      []op{{Do: "login"}},

@@ -91,8 +91,10 @@
 //   - It is not the issuer's, not for this client or about another user: the session
 //     has ended.
 //   - It fails any other check: it is dropped, and the earlier ID token is kept.
-//   - The provider withdrew its key before the check: another refresh brings one that
-//     can be checked.
+//   - None of the provider's keys verifies it: the provider may have changed its keys
+//     since, or not publish the new one yet. It is checked again, and if that fails
+//     too, refreshed again. If the next one cannot be verified either, the session has
+//     ended.
 //
 // # A login (signin.go)
 //

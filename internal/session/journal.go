@@ -30,6 +30,9 @@ type Journal struct {
 	// Mismatch is the generation whose NewIDToken is about another user, or is not
 	// the issuer's at all. It has ended the session.
 	Mismatch uint64 `json:"mismatch,omitempty"`
+	// Unsigned is the generation whose NewIDToken none of the provider's keys
+	// verified; 0: none. The same of the next one is a mismatch.
+	Unsigned uint64 `json:"unsigned,omitempty"`
 	// Stored is the newest generation that is known to be stored. A value below it
 	// is an older copy, as from a backup; its refresh token is spent.
 	Stored uint64 `json:"stored,omitempty"`

@@ -33,9 +33,10 @@ var (
 	// ErrMismatch means that the refreshed ID token is not about the session's user,
 	// or is not the issuer's. It ends the session.
 	ErrMismatch = errors.New("the refreshed ID token is not about the session's user")
-	// ErrOutdated means that the provider has withdrawn the key of an ID token that
-	// could not be checked when it came. Another refresh brings one that can be.
-	ErrOutdated = errors.New("the key of the refreshed ID token was withdrawn before it was checked")
+	// ErrUnsigned means that none of the provider's keys verifies the refreshed ID
+	// token: it is forged, or the provider withdrew its key, or does not publish it
+	// yet. It ends the session if another refresh brings such a token too.
+	ErrUnsigned = errors.New("the refreshed ID token cannot be verified; try again in a minute")
 	// errWouldPrompt means that an early refresh was left undone because the store
 	// would have prompted the user.
 	errWouldPrompt = errors.New("the store would prompt the user, and nobody waits for the refresh")
@@ -58,9 +59,8 @@ type Keeper struct {
 	// Store keeps the values. A store that cannot lock is for one process.
 	Store tokenstore.Store
 	// Verify checks g.NewIDToken against g.IDToken. An error that matches
-	// ErrRejected, ErrMismatch or ErrOutdated is final; another may pass later.
-	// arrived means that g came a moment ago: it cannot be outdated.
-	Verify func(ctx context.Context, g *Grant, arrived bool) error
+	// ErrRejected or ErrMismatch is final; another may pass later.
+	Verify func(ctx context.Context, g *Grant) error
 	// Revoke tells the provider once that g has ended. It is bounded.
 	Revoke func(ctx context.Context, g *Grant) error
 	// Logger gets what happens, without secrets. nil: silence.

@@ -81,7 +81,7 @@ func anyone(*Grant) error { return nil }
 func newKeeper(store tokenstore.Store) *Keeper {
 	return &Keeper{
 		Store:    store,
-		Verify:   func(context.Context, *Grant, bool) error { return nil },
+		Verify:   func(context.Context, *Grant) error { return nil },
 		Revoke:   func(context.Context, *Grant) error { return nil },
 		LockWait: 10 * time.Second,
 	}
@@ -348,7 +348,7 @@ func TestS82Rejected(t *testing.T) {
 	store, p := &tokenstore.Memory{}, &provider{}
 	k, g := start(t, store, p)
 	p.idToken = func(n int) string { return fmt.Sprintf("id%d", n) }
-	k.Verify = func(_ context.Context, g *Grant, _ bool) error { return fmt.Errorf("%w: sub", ErrRejected) }
+	k.Verify = func(_ context.Context, g *Grant) error { return fmt.Errorf("%w: sub", ErrRejected) }
 	_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
 	require.NoError(t, err)
 	_, stored, err := k.read(t.Context(), key)
@@ -357,7 +357,7 @@ func TestS82Rejected(t *testing.T) {
 	require.Equal(t, "id0", stored.IDToken.Reveal(), "the earlier one is kept")
 	require.False(t, stored.Pending())
 
-	k.Verify = func(context.Context, *Grant, bool) error { return errors.New("network") }
+	k.Verify = func(context.Context, *Grant) error { return errors.New("network") }
 	_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(stored.Generation), Send: p.send})
 	require.ErrorContains(t, err, "network")
 	require.Len(t, p.sent, 2)
@@ -368,7 +368,7 @@ func TestS82Rejected(t *testing.T) {
 	require.Equal(t, "id2", got.IDToken.Reveal())
 	require.False(t, got.Pending())
 
-	k.Verify = func(context.Context, *Grant, bool) error { return fmt.Errorf("%w: sub", ErrMismatch) }
+	k.Verify = func(context.Context, *Grant) error { return fmt.Errorf("%w: sub", ErrMismatch) }
 	_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(got.Generation), Send: p.send})
 	require.ErrorIs(t, err, ErrMismatch)
 	_, stored, err = k.read(t.Context(), key)
@@ -642,7 +642,7 @@ func TestS82CheckIsMadeOnce(t *testing.T) {
 	pending := func(t *testing.T) (*Keeper, *provider, *Grant) {
 		p := &provider{idToken: func(n int) string { return fmt.Sprintf("id%d", n) }}
 		k, g := start(t, &tokenstore.Memory{}, p)
-		k.Verify = func(context.Context, *Grant, bool) error { return errors.New("no keys") }
+		k.Verify = func(context.Context, *Grant) error { return errors.New("no keys") }
 		_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
 		require.ErrorContains(t, err, "no keys")
 		return k, p, g
@@ -650,20 +650,15 @@ func TestS82CheckIsMadeOnce(t *testing.T) {
 	for name, row := range map[string]struct {
 		verdict error
 		want    error
-		sent    int
 	}{
-		"passed":        {nil, nil, 1},
-		"rejected":      {ErrRejected, nil, 1},
-		"another user":  {ErrMismatch, ErrMismatch, 1},
-		"key withdrawn": {ErrOutdated, nil, 2},
+		"passed":       {nil, nil},
+		"rejected":     {ErrRejected, nil},
+		"another user": {ErrMismatch, ErrMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, p, g := pending(t)
 			checks := 0
-			k.Verify = func(_ context.Context, _ *Grant, arrived bool) error {
-				if arrived {
-					return nil
-				}
+			k.Verify = func(context.Context, *Grant) error {
 				if checks++; checks > 1 {
 					return errors.New("no keys")
 				}
@@ -677,8 +672,48 @@ func TestS82CheckIsMadeOnce(t *testing.T) {
 			} else {
 				require.ErrorIs(t, err, ErrDead)
 			}
-			require.Len(t, p.sent, row.sent)
+			require.Len(t, p.sent, 1)
 			require.Equal(t, 1, checks)
+		})
+	}
+}
+
+// S82: an ID token that none of the provider's keys verifies is checked again, and
+// then refreshed once. Its tokens are not handed out meanwhile. A second one in a row
+// ends the session.
+func TestS82UnsignedIsRefreshedOnce(t *testing.T) {
+	for name, second := range map[string]error{"a good one follows": nil, "another follows": ErrUnsigned} {
+		t.Run(name, func(t *testing.T) {
+			store, p := &tokenstore.Memory{}, &provider{idToken: func(n int) string { return fmt.Sprintf("id%d", n) }}
+			k, g := start(t, store, p)
+			refresh := func() (*Grant, error) {
+				return k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
+			}
+			k.Verify = func(_ context.Context, g *Grant) error {
+				if g.NewIDToken.Reveal() == "id1" {
+					return ErrUnsigned
+				}
+				return second
+			}
+			_, err := refresh()
+			require.ErrorIs(t, err, ErrUnsigned)
+			require.NotErrorIs(t, err, ErrMismatch, "the provider may have changed its keys a moment ago")
+			got, err := refresh()
+			require.Len(t, p.sent, 2)
+			if second == nil {
+				require.NoError(t, err)
+				require.Equal(t, "id2", got.IDToken.Reveal())
+				return
+			}
+			require.ErrorIs(t, err, ErrMismatch)
+			_, err = refresh()
+			require.ErrorIs(t, err, ErrDead)
+			require.Len(t, p.sent, 2, "nothing is sent for a session that has ended")
+			_, err = k.Save(t.Context(), key, again("login"), anyone, func() {})
+			require.NoError(t, err)
+			p.dead, p.current = false, again("login").RefreshToken.Reveal()
+			_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: func(*Grant) bool { return false }, Send: p.send})
+			require.NotErrorIs(t, err, ErrMismatch, "a login forgets it")
 		})
 	}
 }

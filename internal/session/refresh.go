@@ -194,11 +194,11 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		return nil, ErrDead
 	}
 	if !j.names(g) && a.Serves(g) { // step 4c
-		verified, err := k.verify(ctx, g, &j, false)
+		verified, err := k.verify(ctx, g, &j)
 		if g.Pending() {
 			k.note(ctx, a.Key, j)
 		}
-		if !errors.Is(err, ErrOutdated) {
+		if !errors.Is(err, ErrUnsigned) { // which another refresh may mend
 			return verified, err
 		}
 	}
@@ -300,7 +300,7 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 		k.note(ctx, a.Key, *j)
 		return nil, err
 	}
-	verified, verr := k.verify(ctx, next, j, true)
+	verified, verr := k.verify(ctx, next, j)
 	k.closeOperation(ctx, a.Key, j, next) // step 8
 	k.log().Info("the session was refreshed", "event", "refresh", "account", next.Account)
 	if sent != nil {
@@ -361,28 +361,32 @@ func (k *Keeper) failed(
 // ended. It returns g with that token as its own, or with its earlier one if the new
 // one was rejected. ErrMismatch ends the session; after any other error the token is
 // checked again later, without another refresh.
-func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal, arrived bool) (*Grant, error) {
+func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal) (*Grant, error) {
 	if g = j.judged(g); !g.Pending() {
 		return g, nil
 	}
 	if j.Mismatch == g.Generation {
 		return nil, ErrMismatch
 	}
-	err := k.Verify(ctx, g, arrived)
+	err := k.Verify(ctx, g)
+	if errors.Is(err, ErrUnsigned) && j.Unsigned != 0 && j.Unsigned != g.Generation {
+		err = fmt.Errorf("%w: %w", ErrMismatch, err)
+	}
 	switch {
 	case errors.Is(err, ErrMismatch):
 		j.Mismatch = g.Generation
 		return nil, err
 	case errors.Is(err, ErrRejected):
 		k.log().Warn("the refreshed ID token is not used; the earlier one is kept", "err", err)
-		j.Rejected = g.Generation
+		j.Rejected, j.Unsigned = g.Generation, 0
 		return g.keepIDToken(), nil
-	case errors.Is(err, ErrOutdated):
-		return nil, err
+	case errors.Is(err, ErrUnsigned):
+		j.Unsigned = g.Generation
+		return nil, &uncheckedError{err}
 	case err != nil:
 		return nil, &uncheckedError{err}
 	}
-	j.Verified = g.Generation
+	j.Verified, j.Unsigned = g.Generation, 0
 	return g.promote(), nil
 }
 
