@@ -3,6 +3,7 @@ package oauthclient_test
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
