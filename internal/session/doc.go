@@ -17,8 +17,7 @@
 //     lock, one above everything known. "Newer" means a higher generation, never a
 //     later expiry.
 //   - An open operation is a refresh, login or logout that the journal says has
-//     begun. "Settled" means that its process gave up alive, with no call of the
-//     store outstanding.
+//     begun.
 //   - A tombstone is the generation of a logout. A value at or below it does not
 //     exist.
 //
@@ -55,9 +54,9 @@
 //     durably, before anything is sent.
 //  6. It sends the refresh token, bounded by a deadline and not by the caller.
 //     a. Nothing left this machine, or the provider refused the request but not the
-//     token: the operation is closed. In a recovery attempt it stays open, settled.
+//     token: the operation is closed. In a recovery attempt it stays open.
 //     b. Nobody knows what became of it (reset, timeout, 5xx): one more attempt under
-//     the lock; then it stays open, settled. After 429 or 503 the journal says until
+//     the lock; then it stays open. After 429 or 503 the journal says until
 //     when everybody waits.
 //     c. invalid_grant: if less than the whole session was asked for, the whole is
 //     asked for once, and if that succeeds, only the narrower token is refused.

@@ -54,9 +54,7 @@ type Operation struct {
 	Generation uint64 `json:"gen"`  // allotted to what it will store
 	// Hash is of the refresh token that is sent. A login carries on the hash of a
 	// refresh that it came after.
-	Hash    string `json:"hash"`
-	At      int64  `json:"at"` // Unix milliseconds
-	Settled bool   `json:"settled,omitempty"`
+	Hash string `json:"hash"`
 	// Since is when this refresh token was first sent, in Unix milliseconds: the
 	// provider's grace began then.
 	Since int64 `json:"since,omitempty"`

@@ -168,7 +168,7 @@ func TestEarlyRefreshesPromptNobody(t *testing.T) {
 
 				_, j, err := k.adoptStored(t.Context(), Attempt{Key: key, Known: g, Serves: func(*Grant) bool { return false }})
 				require.NoError(t, err)
-				j.Open = &Operation{Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), At: time.Now().UnixMilli()}
+				j.Open = &Operation{Kind: opRefresh, Generation: j.allot(g), Hash: g.hash()}
 				require.NoError(t, k.writeJournal(t.Context(), key, j))
 				_, err = k.Refresh(t.Context(), a)
 				require.NoError(t, err)

@@ -40,8 +40,8 @@ const (
 	// tryWait is how long an early refresh waits for the lock. Whoever came first
 	// refreshes for all.
 	tryWait = 250 * time.Millisecond
-	// watchEvery is how often a process that waits for the lock reads the journal.
-	watchEvery = 25 * time.Millisecond
+	// pollEvery is how often a process that waits for the lock reads the journal.
+	pollEvery = 25 * time.Millisecond
 )
 
 // Refresh returns a stored grant that serves, by adopting what another process
@@ -145,7 +145,7 @@ func (k *Keeper) lockOrAdopt(ctx, starting context.Context, a Attempt, seen Jour
 // to a keychain that is given up would stand in the next one's way.
 func (k *Keeper) watch(ctx, waiting context.Context, a Attempt, seen Journal) *Grant {
 	var last []byte
-	for pause := watchEvery / 5; ; pause = min(2*pause, watchEvery) {
+	for pause := pollEvery / 5; ; pause = min(2*pause, pollEvery) {
 		select {
 		case <-waiting.Done():
 			return nil
@@ -205,30 +205,38 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 	if err := j.forbids(g, time.Now()); err != nil {
 		return nil, err
 	}
-	now := time.Now().UnixMilli()
-	recovery, since := j.names(g), now // step 4d
-	if recovery && j.Open.Since > 0 {
+	recovery := j.names(g) // step 4d
+	if err := k.openRefresh(ctx, a, &j, g); err != nil {
+		return nil, err
+	}
+	next, twice, err := k.send(ctx, a, g)
+	if next == nil {
+		return k.failed(ctx, a, &j, g, err, recovery || twice, again)
+	}
+	return k.land(ctx, a, &j, g, next, err)
+}
+
+// openRefresh is step 5.
+func (k *Keeper) openRefresh(ctx context.Context, a Attempt, j *Journal, g *Grant) error {
+	if err := k.ready(ctx, a, g); err != nil {
+		return err
+	}
+	since := time.Now().UnixMilli()
+	if j.names(g) && j.Open.Since > 0 {
 		since = j.Open.Since
 	}
-
-	// Step 5.
-	if err := k.ready(ctx, a, g); err != nil {
-		return nil, err
-	}
-	j.Open = &Operation{
-		Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), At: now, Since: since,
-	}
+	j.Open = &Operation{Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), Since: since}
 	j.NotBefore, j.Status = 0, 0
-	if err := k.writeJournal(ctx, a.Key, j); err != nil {
-		return nil, err
-	}
+	return k.writeJournal(ctx, a.Key, *j)
+}
 
-	// Step 6.
-	next, err := a.Send(ctx, g)
+// send is step 6. twice means that nobody knows what became of the first attempt.
+func (k *Keeper) send(ctx context.Context, a Attempt, g *Grant) (next *Grant, twice bool, err error) {
+	next, err = a.Send(ctx, g)
 	if err != nil && next == nil && failureOf(err) == Unknown && ctx.Err() == nil {
 		k.log().Info("the refresh was sent and its outcome is unknown; sending once more", "key", a.Key)
+		twice = true
 		next, err = a.Send(ctx, g)
-		recovery = true
 	}
 	refused := failureOf(err) == Dead || failureOf(err) == Doubtful
 	if next == nil && a.SendWhole != nil && refused && ctx.Err() == nil {
@@ -238,10 +246,7 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 			err = &NarrowError{narrow}
 		}
 	}
-	if next == nil {
-		return k.failed(ctx, a, &j, g, err, recovery, again)
-	}
-	return k.land(ctx, a, &j, g, next, err)
+	return next, twice, err
 }
 
 // ready is the beginning of step 5: the store can be written. A store that prompts
@@ -296,8 +301,6 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 		next.RefreshToken = g.RefreshToken
 	}
 	if err := k.save(ctx, a.Key, next, a.Stalled); err != nil { // step 9
-		j.Open.Settled = true
-		k.note(ctx, a.Key, *j)
 		return nil, err
 	}
 	verified, verr := k.verify(ctx, next, j)
@@ -315,7 +318,6 @@ func (k *Keeper) failed(
 	ctx context.Context, a Attempt, j *Journal, g *Grant, err error, recovery, again bool,
 ) (*Grant, error) {
 	end := func() {
-		j.Open.Settled = true
 		if !recovery {
 			j.Newest = j.Open.Generation - 1 // nothing was stored, so nobody shall look for it
 			j.Open = nil

@@ -105,7 +105,7 @@ func (k *Keeper) saveLocked(
 		return nil, err
 	}
 	stored, before := *g, j.Open
-	j.Open = &Operation{Kind: opLogin, Generation: j.allot(prev), At: time.Now().UnixMilli()}
+	j.Open = &Operation{Kind: opLogin, Generation: j.allot(prev)}
 	if before != nil {
 		j.Open.Hash = before.Hash // what a dead refresh may have sent stays open until g is stored
 	}

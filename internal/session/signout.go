@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -45,7 +44,7 @@ func (k *Keeper) logoutLocked(
 	}
 	gen := j.allot(g)
 	j.Tombstone, j.Row, j.Dead = gen, nil, ""
-	j.Open = &Operation{Kind: opLogout, Generation: gen, At: time.Now().UnixMilli()}
+	j.Open = &Operation{Kind: opLogout, Generation: gen}
 	if err := k.writeJournal(held, key, j); err != nil {
 		return nil, err
 	}
