@@ -203,7 +203,7 @@ func (c *Client) describe(r session.Row) Account {
 	return Account{
 		Name: r.Account, Issuer: r.Issuer, Subject: r.Subject, Username: r.Username, Scopes: slices.Clone(r.Scopes),
 		Expiry: r.Expiry, Refreshable: r.Refreshable, Store: c.storeName(),
-		LoginRequired: r.Ended || !r.Refreshable && !time.Now().Before(r.Expiry),
+		LoginRequired: r.Ended || !r.Refreshable && !time.Now().Before(r.Until),
 	}
 }
 

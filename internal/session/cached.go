@@ -108,12 +108,11 @@ func (t *CachedToken) is(stored *Token) bool {
 // once. before is how long before expiry; 0: a tenth of the token's life, at most 5
 // minutes, and at least 30 seconds or half its life.
 func newCached(t *Token, generation uint64, now time.Time, before time.Duration) *CachedToken {
-	life := max(t.Expiry.Sub(t.Obtained), 0)
+	life, travel := t.life(), t.travel()
 	if before == 0 {
 		before = min(max(life/10, min(30*time.Second, life/2)), 5*time.Minute)
 	}
 	before -= time.Duration(rand.Int64N(int64(before/5) + 1))
-	travel := min(life/20, 5*time.Second) // for the way to the API
 	until := func(margin time.Duration) moment {
 		end := t.Expiry.Add(-margin)
 		return moment{end.UnixNano(), min(end.Sub(now), life-margin)}

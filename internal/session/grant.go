@@ -65,6 +65,13 @@ type Token struct {
 	New         bool // it came with NewIDToken, and the at_hash there is of it
 }
 
+// life is how long t was valid when it was issued.
+func (t *Token) life() time.Duration { return max(t.Expiry.Sub(t.Obtained), 0) }
+
+// travel is how long before its end t is no longer handed out: the way to the API
+// takes time.
+func (t *Token) travel() time.Duration { return min(t.life()/20, 5*time.Second) }
+
 // shortLife is the life of a token with an expires_in of 0 or less. Such a provider
 // means "I do not say", or its clock is wrong: a token that is never used would leave
 // no way on, and one that lives for long would be trusted too much (S53).
@@ -200,15 +207,18 @@ type Row struct {
 	Username    string    `json:"username,omitempty"`
 	Scopes      []string  `json:"scopes,omitempty"`
 	Expiry      time.Time `json:"expiry"`
+	Until       time.Time `json:"until"` // from then on the token is not handed out
 	Refreshable bool      `json:"refreshable"`
 	Ended       bool      `json:"-"` // the provider is known to refuse it
 }
 
 // Row returns g without its secrets.
 func (g *Grant) Row() Row {
+	main := &g.Tokens[0]
 	return Row{
 		Account: g.Account, Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject, Username: g.Username,
-		Scopes: g.Scopes, Expiry: g.Tokens[0].Expiry.UTC(), Refreshable: !g.RefreshToken.IsZero(),
+		Scopes: g.Scopes, Refreshable: !g.RefreshToken.IsZero(),
+		Expiry: main.Expiry.UTC(), Until: main.Expiry.Add(-main.travel()).UTC(),
 	}
 }
 
