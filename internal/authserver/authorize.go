@@ -245,7 +245,7 @@ func (s *Server) decide(r *request, req *authRequest) (*reply, *oauthError) {
 		}
 		return s.sendCode(r, req, sess)
 	}
-	auto, denied := s.scripted()
+	auto, denied := s.scripted(req.loginHint)
 	switch {
 	case denied:
 		return s.reject(r, &interaction{request: req}), nil
@@ -262,13 +262,18 @@ func (s *Server) decide(r *request, req *authRequest) (*reply, *oauthError) {
 	return s.sendCode(r, req, sess)
 }
 
-// scripted returns the user that signs in without a page, or "". denied tells
-// whether this user says no, which they do once after a call of Deny.
-func (s *Server) scripted() (auto string, denied bool) {
+// scripted returns the user that signs in without a page, or "". If hint (the
+// login_hint) names one of Config.Users, it is that one. denied tells whether this
+// user says no, which they do once after a call of Deny.
+func (s *Server) scripted(hint string) (auto string, denied bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.autoUser != "" {
-		denied, s.denyNext = s.denyNext, false
+	if s.autoUser == "" {
+		return "", false
+	}
+	denied, s.denyNext = s.denyNext, false
+	if s.cfg.Users[hint] != nil {
+		return hint, denied
 	}
 	return s.autoUser, denied
 }

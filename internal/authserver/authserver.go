@@ -94,8 +94,9 @@ type Config struct {
 	// claims; "sub" defaults to the name. nil lets anybody sign in under any
 	// name, without further claims.
 	Users map[string]map[string]any
-	// AutoUser signs in and approves at once, without a page. "" shows a page.
-	// [Server.SetAutoUser] changes it.
+	// AutoUser signs in and approves at once, without a page, or else the one of
+	// Users that login_hint names. "" shows a page. [Server.SetAutoUser] changes
+	// it.
 	AutoUser string
 
 	// Scopes are those that can be granted; nil means every scope. Only the
@@ -185,6 +186,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.AutoUser != "" && cfg.Users != nil && cfg.Users[cfg.AutoUser] == nil {
 		return nil, errors.New("authserver: AutoUser is not one of Users")
+	}
+	if _, ok := cfg.Users[""]; ok {
+		return nil, errors.New("authserver: Users: a user has no name")
 	}
 	cfg.setDefaults()
 	s := &Server{

@@ -126,7 +126,7 @@ func (s *Server) serveVerification(r *request) (*reply, *oauthError) {
 		return s.userCodePage(http.StatusBadRequest,
 			"This code is unknown, was used before, or has expired."), nil
 	}
-	switch auto, denied := s.scripted(); {
+	switch auto, denied := s.scripted(""); {
 	case denied:
 		return s.reject(r, &interaction{device: d}), nil
 	case auto != "":

@@ -11,7 +11,11 @@
 // The server listens on 127.0.0.1 and is a real one. It has metadata, an
 // authorization endpoint, the redirect to the program's own listener, a token
 // endpoint and signed ID tokens. Only the user is scripted: "alice" signs in
-// and allows what the program asks for.
+// and allows what the program asks for. [Options].Users adds others, for programs
+// with several accounts.
+//
+// A program that makes its own [oauthclient.Config] is tested with [Server.Apply].
+// Outside of a test, [Start] starts a server.
 //
 // # Testing what goes wrong
 //
@@ -36,6 +40,7 @@ package oauthtest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -63,6 +68,10 @@ type Options struct {
 	// that belongs to a standard scope is released with that scope only, any
 	// other always. nil means the claims of alice.
 	Claims map[string]any
+	// Users are the claims of other users, by name. A login with such a name as
+	// its LoginHint signs that user in; any other signs in alice. The device flow
+	// has no hint. nil means that there is only alice.
+	Users map[string]map[string]any
 	// TokenLifetime is the lifetime of access tokens and ID tokens. 0 means
 	// five minutes.
 	TokenLifetime time.Duration
@@ -89,14 +98,16 @@ type Options struct {
 }
 
 // Server is an authorization server on a loopback address. Create it with
-// [NewServer]. It is safe for concurrent use.
+// [NewServer] or [Start]. It is safe for concurrent use.
 type Server struct {
 	// URL is the issuer, http://127.0.0.1:port. It must not be changed.
 	URL string
 
 	opts   Options
 	auth   *authserver.Server
-	ctx    context.Context // ends with the test
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	http   *httptest.Server
 	visits sync.WaitGroup  // of browsers on their last page
 	client *http.Transport // of all browsers
 }
@@ -105,34 +116,49 @@ type Server struct {
 // zero Options apply. A server that cannot start fails the test with Fatalf.
 func NewServer(tb testing.TB, opts *Options) *Server {
 	tb.Helper()
+	s, err := start(opts, tb.Name())
+	if err != nil {
+		tb.Fatalf("%v", err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Start is NewServer for programs that are not a test. The caller calls
+// [Server.Close] at the end. It fails if no port can be had, or if opts contradict
+// each other.
+func Start(opts *Options) (*Server, error) { return start(opts, "oauthtest") }
+
+// start starts a server. name is shown as the client's.
+func start(opts *Options, name string) (*Server, error) {
 	s := &Server{client: &http.Transport{}}
 	if opts != nil {
 		s.opts = *opts
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		tb.Fatalf("oauthtest: no port on 127.0.0.1: %v", err)
+		return nil, fmt.Errorf("oauthtest: no port on 127.0.0.1: %w", err)
 	}
 	s.URL = "http://" + ln.Addr().String()
-	s.auth, err = authserver.New(s.config(tb.Name()))
-	if err != nil {
+	if s.auth, err = authserver.New(s.config(name)); err != nil {
 		_ = ln.Close()
-		tb.Fatalf("oauthtest: %v", err)
+		return nil, fmt.Errorf("oauthtest: %w", err)
 	}
-	hs := &httptest.Server{Listener: ln, Config: &http.Server{Handler: s.auth}}
-	hs.Start()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.http = &httptest.Server{Listener: ln, Config: &http.Server{Handler: s.auth}}
+	s.http.Start()
+	return s, nil
+}
 
-	var cancel context.CancelFunc
-	s.ctx, cancel = context.WithCancel(context.Background())
-	tb.Cleanup(func() {
-		cancel()
-		s.visits.Wait()
-		s.client.CloseIdleConnections()
-		// A request that Misbehave holds must not hold the test.
-		hs.CloseClientConnections()
-		hs.Close()
-	})
-	return s
+// Close stops the server and waits until it has stopped. A test that called
+// NewServer need not call it. Later calls do nothing.
+func (s *Server) Close() {
+	s.cancel()
+	s.visits.Wait()
+	s.client.CloseIdleConnections()
+	// A request that Misbehave holds must not hold the test.
+	s.http.CloseClientConnections()
+	s.http.Close()
 }
 
 // config translates the Options for the server. name is shown as the client's.
@@ -142,6 +168,13 @@ func (s *Server) config(name string) authserver.Config {
 		"email": "alice@example.com", "email_verified": true,
 	}
 	maps.Copy(claims, s.opts.Claims)
+	users := map[string]map[string]any{userName: claims}
+	for name, claims := range s.opts.Users {
+		if claims == nil {
+			claims = map[string]any{}
+		}
+		users[name] = claims
+	}
 	redirects := []string{
 		"http://127.0.0.1/callback", "http://[::1]/callback", "http://localhost/callback",
 	}
@@ -150,7 +183,7 @@ func (s *Server) config(name string) authserver.Config {
 		Clients: []authserver.Client{{
 			ID: clientID, Name: name, RedirectURIs: redirects, PostLogoutRedirectURIs: redirects,
 		}},
-		Users:               map[string]map[string]any{userName: claims},
+		Users:               users,
 		AutoUser:            userName,
 		Scopes:              s.opts.Scopes,
 		AccessTokenLifetime: s.opts.TokenLifetime,
@@ -178,16 +211,27 @@ func (s *Server) Config() oauthclient.Config {
 	if s.opts.Scopes != nil {
 		scopes = slices.Clone(s.opts.Scopes)
 	}
+	cfg := oauthclient.Config{Scopes: scopes}
+	s.Apply(&cfg)
+	return cfg
+}
+
+// Apply points a program's own Config at the server, and puts the scripted user
+// into UI and an empty [tokenstore.Memory] into Store. What the program's real
+// provider knows of it is replaced (Issuer, ClientID, and the path of the
+// listener) or cleared (Endpoints, TenantIssuer, ClientAuth, Registration). DPoP
+// and RequirePAR are turned on if the server requires them. The rest stays as it
+// is: the test is about what the program asks for.
+func (s *Server) Apply(cfg *oauthclient.Config) {
 	user := s.newUser()
-	return oauthclient.Config{
-		Issuer:     s.URL,
-		ClientID:   clientID,
-		Scopes:     scopes,
-		DPoP:       s.opts.RequireDPoP,
-		RequirePAR: s.opts.RequirePAR,
-		Store:      new(tokenstore.Memory),
-		UI:         oauthclient.UI{OpenURL: user.openURL, Instruct: user.instruct},
-	}
+	cfg.Issuer, cfg.ClientID = s.URL, clientID
+	cfg.Endpoints, cfg.TenantIssuer, cfg.Registration = nil, "", nil
+	cfg.ClientAuth = oauthclient.ClientAuth{}
+	cfg.Loopback.Path, cfg.Loopback.RedirectURI = "", ""
+	cfg.DPoP = cfg.DPoP || s.opts.RequireDPoP
+	cfg.RequirePAR = cfg.RequirePAR || s.opts.RequirePAR
+	cfg.Store = new(tokenstore.Memory)
+	cfg.UI.OpenURL, cfg.UI.Instruct = user.openURL, user.instruct
 }
 
 // Protect returns an API that accepts the server's access tokens. A request

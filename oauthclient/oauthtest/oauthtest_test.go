@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
 )
@@ -222,4 +223,50 @@ func TestConfigsAreApart(t *testing.T) {
 	require.NoError(t, err)
 	_, err = newClient(t, server.Config()).Session(within(t), "")
 	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+}
+
+// A login's LoginHint chooses the user, so that a program with several accounts can
+// be tested.
+func TestSeveralUsers(t *testing.T) {
+	server := oauthtest.NewServer(t, &oauthtest.Options{Users: map[string]map[string]any{
+		"bob": {"sub": "b-1", "email": "bob@example.com"}, "carol": nil,
+	}})
+	client := newClient(t, server.Config())
+	for name, want := range map[string]string{"": "alice", "bob": "b-1", "carol": "carol", "nobody": "alice"} {
+		session, err := client.Login(within(t), &oauthclient.LoginOptions{Account: name, LoginHint: name})
+		require.NoError(t, err)
+		require.Equal(t, want, session.Account().Subject, "LoginHint %q", name)
+	}
+	_, err := client.Login(within(t), &oauthclient.LoginOptions{Account: "bob", LoginHint: "dave"})
+	require.ErrorIs(t, err, oauthclient.ErrAccountMismatch, "alice is not bob")
+}
+
+// A program's own Config, written for its real provider, signs in at the server.
+func TestApply(t *testing.T) {
+	server := oauthtest.NewServer(t, &oauthtest.Options{RequireDPoP: true})
+	cfg := oauthclient.Config{
+		TenantIssuer: "https://login.example.com/{tenantid}", Issuer: "https://login.example.com/common",
+		ClientID: "own", ClientAuth: oauthclient.ClientSecret("own"),
+		Scopes:     []string{"openid", "notes:read"},
+		AuthParams: url.Values{"audience": {"notes"}},
+		Loopback:   loopback.Config{Path: "/own"},
+	}
+	server.Apply(&cfg)
+	session, err := newClient(t, cfg).Login(within(t), nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"openid", "notes:read"}, session.Account().Scopes)
+	require.Equal(t, url.Values{"audience": {"notes"}}, cfg.AuthParams, "what the program asks for is left alone")
+}
+
+// Outside of a test a server has an end too.
+func TestStart(t *testing.T) {
+	server, err := oauthtest.Start(nil)
+	require.NoError(t, err)
+	session, err := newClient(t, server.Config()).Login(within(t), nil)
+	require.NoError(t, err)
+	server.Close()
+	server.Close()
+	require.Error(t, session.Refresh(within(t)), "the server is gone")
+	_, err = oauthtest.Start(&oauthtest.Options{Users: map[string]map[string]any{"": nil}})
+	require.ErrorContains(t, err, "oauthtest: ")
 }
