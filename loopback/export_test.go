@@ -83,6 +83,7 @@ func Pages(t interface{ Fatal(...any) }, p Page, lang, user string) map[string]s
 	for kind, name := range map[pageKind]string{
 		pageDone:    "done",
 		pageDenied:  "denied",
+		pageOther:   "another user",
 		pageFailed:  "failed",
 		pageOut:     "signed out",
 		pageWaiting: "waiting",

@@ -2,12 +2,15 @@ package loopback
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed" // the page and its style
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"html"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -29,6 +32,24 @@ type Page struct {
 	// every language. "{app}" and "{user}" in them stand for the names. If
 	// empty, it is "You can close this window …" or the like.
 	SignedIn, Failed string
+	// Texts replace SignedIn and Failed in single languages. The key is one of
+	// "en", "de", "es", "fr", "ja" and "zh-Hans", the languages of the pages.
+	Texts map[string]Texts
+}
+
+// Texts are the texts of a [Page] in one language. What is empty is as in the Page.
+type Texts struct{ SignedIn, Failed string }
+
+// nextFor returns the program's text for a page, or "".
+func (p *Page) nextFor(lang string, kind pageKind) string {
+	own := p.Texts[lang]
+	switch kind {
+	case pageDone:
+		return cmp.Or(own.SignedIn, p.SignedIn)
+	case pageFailed:
+		return cmp.Or(own.Failed, p.Failed)
+	}
+	return ""
 }
 
 const maxLogo = 256 << 10 // bytes
@@ -49,6 +70,7 @@ type pageKind int
 const (
 	pageDone    pageKind = iota // signed in
 	pageDenied                  // the user refused at the provider
+	pageOther                   // another user signed in than the program expects
 	pageFailed                  // any other failure
 	pageOut                     // signed out
 	pageWaiting                 // the tokens are still being requested
@@ -84,6 +106,11 @@ func newTheme(p Page) (*theme, error) {
 	}
 	if !isColour(accent) {
 		return nil, errors.New("loopback: Page.Accent is not a colour like #2f6fed or #26e")
+	}
+	for lang := range p.Texts {
+		if !slices.ContainsFunc(languages[:], func(t texts) bool { return t.lang == lang }) {
+			return nil, fmt.Errorf("loopback: Page.Texts: there are no pages in the language %q", lang)
+		}
 	}
 	p.AppName = wire.SafeText(p.AppName, 60)
 	th := &theme{page: p, style: strings.Replace(pageCSS, "#2f6fed", accent, 1), policy: bareCSP}
@@ -133,6 +160,7 @@ func imageType(b []byte) (string, error) {
 var icons = [...]string{
 	pageDone:    `<path pathLength="1" d="M6.5 12.5l3.6 3.6 7.4-8"/>`,
 	pageDenied:  `<path pathLength="1" d="M7 12h10"/>`,
+	pageOther:   `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
 	pageFailed:  `<path pathLength="1" d="M12 6.5v7"/><path pathLength="1" d="M12 17.2v.1"/>`,
 	pageOut:     `<path pathLength="1" d="M6.5 12.5l3.6 3.6 7.4-8"/>`,
 	pageWaiting: `<path pathLength="1" d="M12 7v5.2l3.2 2"/>`,
@@ -145,6 +173,7 @@ var icons = [...]string{
 var bodyClasses = [...]string{
 	pageDone:    "good",
 	pageDenied:  "calm",
+	pageOther:   "calm",
 	pageFailed:  "bad",
 	pageOut:     "good",
 	pageWaiting: "calm wait",
@@ -159,13 +188,7 @@ func (th *theme) render(b *bytes.Buffer, accept string, content pageContent) {
 	t := textsFor(accept)
 	m := t.page[content.kind]
 	app, user := th.page.AppName, wire.SafeText(content.user, 80)
-	next := m.next
-	switch {
-	case content.kind == pageDone && th.page.SignedIn != "":
-		next = th.page.SignedIn
-	case content.kind == pageFailed && th.page.Failed != "":
-		next = th.page.Failed
-	}
+	next := cmp.Or(th.page.nextFor(t.lang, content.kind), m.next)
 	said := m.said
 	if content.kind == pageDone && user != "" {
 		said = t.doneAs

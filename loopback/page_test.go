@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"html"
 	"regexp"
 	"strings"
@@ -87,6 +88,30 @@ func TestS19ThePolicyAllowsOnlyItsStyle(t *testing.T) {
 		require.NotRegexp(t, `(?i)<script|\son\w+=|javascript:|style="`, body)
 		require.NotRegexp(t, `(src|href)="[^d#]`, body, "nothing is loaded")
 	}
+}
+
+// A program may speak for itself in some languages and leave the others as they are.
+func TestPageTextsByLanguage(t *testing.T) {
+	t.Parallel()
+	p := loopback.Page{SignedIn: "any", Texts: map[string]loopback.Texts{
+		"de": {SignedIn: "deutsch"}, "fr": {Failed: "raté"},
+	}}
+	for lang, want := range map[string]string{"en": "any", "de-AT": "deutsch", "fr": "any"} {
+		require.Contains(t, loopback.Pages(t, p, lang, "")["done"], want)
+	}
+	require.Contains(t, loopback.Pages(t, p, "fr", "")["failed"], "raté")
+	require.NotContains(t, loopback.Pages(t, p, "de", "")["failed"], "raté")
+	p.Texts["tlh"] = loopback.Texts{}
+	_, err := loopback.Listen(t.Context(), loopback.Config{Page: p})
+	require.ErrorContains(t, err, `"tlh"`)
+}
+
+// The page of another user says so, and is not the page of a failure.
+func TestAnotherUserHasAPage(t *testing.T) {
+	t.Parallel()
+	body, _ := page(t, loopback.Config{}, "", fmt.Errorf("as the program says: %w", loopback.ErrOtherUser))
+	require.Contains(t, body, "Another user signed in")
+	require.NotContains(t, body, "as the program says")
 }
 
 func TestPageTextsAreEscaped(t *testing.T) {

@@ -2,6 +2,7 @@ package loopback
 
 import (
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,8 +84,9 @@ func (r *Response) Code() (string, error) {
 // after the tokens have been checked; until then the browser is held.
 //
 // With a nil error the page says "signed in", as user if user is not empty. With
-// any other error it is the failure page. The text of err is not shown, because
-// it may contain text of a server. Only the first call has an effect. Finish does
+// [ErrOtherUser] it says that another user signed in, and with any other error
+// that the sign-in failed. The text of err is not shown, because it may contain
+// text of a server. Only the first call has an effect. Finish does
 // nothing on a Response that did not come from [Server.Wait].
 func (r *Response) Finish(user string, err error) {
 	if r.server == nil {
@@ -97,10 +99,16 @@ func (r *Response) Finish(user string, err error) {
 		r.server.finish(pageContent{kind: pageDone, user: user})
 	case r.Params.Get("error") == "access_denied":
 		r.server.finish(pageContent{kind: pageDenied})
+	case errors.Is(err, ErrOtherUser):
+		r.server.finish(pageContent{kind: pageOther})
 	default:
 		r.server.finish(pageContent{kind: pageFailed})
 	}
 }
+
+// ErrOtherUser tells [Response.Finish] that the user who signed in is not the one
+// that the program expects.
+var ErrOtherUser = errors.New("another user signed in")
 
 // Format implements [fmt.Formatter] without the code.
 func (r Response) Format(f fmt.State, _ rune) {

@@ -32,6 +32,8 @@ var languages = [...]texts{
 				"You can close this window and return to {app}."},
 			pageDenied: {"Sign-in was declined", "No access was given to {app}.",
 				"If that was not intended, return to {app} and sign in again."},
+			pageOther: {"Another user signed in", "{app} expected the user of its session.",
+				"Nothing was changed. Sign out at your provider, then sign in again from {app}."},
 			pageFailed: {"Sign-in didn’t finish", "Something went wrong on the way to {app}.",
 				"Return to {app} to see what happened, then sign in again from there."},
 			pageOut: {"You’re signed out", "Your provider has ended its session.",
@@ -59,6 +61,10 @@ var languages = [...]texts{
 			pageDenied: {"Anmeldung abgelehnt", "Es wurde kein Zugriff erteilt.",
 				"Falls das nicht gewollt war, kehren Sie zu {app} zurück und melden Sie sich " +
 					"erneut an."},
+			pageOther: {"Jemand anderes hat sich angemeldet",
+				"Erwartet wurde, wer schon angemeldet ist.",
+				"Es wurde nichts geändert. Melden Sie sich bei Ihrem Anbieter ab, kehren Sie zu " +
+					"{app} zurück und melden Sie sich erneut an."},
 			pageFailed: {"Anmeldung nicht abgeschlossen",
 				"Bei der Anmeldung ist etwas schiefgegangen.",
 				"Kehren Sie zu {app} zurück, um zu sehen, was geschehen ist, und melden Sie " +
@@ -89,6 +95,10 @@ var languages = [...]texts{
 				"Puede cerrar esta ventana y volver a {app}."},
 			pageDenied: {"Inicio de sesión rechazado", "No se ha concedido ningún acceso.",
 				"Si no era su intención, vuelva a {app} e inicie sesión de nuevo."},
+			pageOther: {"Ha iniciado sesión otro usuario",
+				"Se esperaba al usuario de la sesión guardada.",
+				"No se ha cambiado nada. Cierre la sesión en su proveedor, vuelva a {app} e " +
+					"inicie sesión de nuevo."},
 			pageFailed: {"No se completó el inicio de sesión",
 				"Algo salió mal durante el inicio de sesión.",
 				"Vuelva a {app} para ver qué ha ocurrido e inicie sesión de nuevo desde allí."},
@@ -117,6 +127,10 @@ var languages = [...]texts{
 				"Vous pouvez fermer cette fenêtre et revenir à {app}."},
 			pageDenied: {"Connexion refusée", "Aucun accès n’a été accordé.",
 				"Si ce n’était pas voulu, revenez à {app} et connectez-vous de nouveau."},
+			pageOther: {"Un autre utilisateur s’est connecté",
+				"L’utilisateur de la session enregistrée était attendu.",
+				"Rien n’a été modifié. Déconnectez-vous chez votre fournisseur, revenez à {app} " +
+					"et connectez-vous de nouveau."},
 			pageFailed: {"La connexion n’a pas abouti",
 				"Un problème est survenu pendant la connexion.",
 				"Revenez à {app} pour voir ce qui s’est passé, puis connectez-vous de nouveau."},
@@ -143,6 +157,8 @@ var languages = [...]texts{
 			pageDone: {"サインインしました", "{app}へのサインインが完了しました。", "このウィンドウを閉じて、{app}に戻ってください。"},
 			pageDenied: {"サインインは拒否されました", "アクセスは許可されていません。",
 				"意図した操作でない場合は、{app}に戻ってもう一度サインインしてください。"},
+			pageOther: {"別のユーザーがサインインしました", "保存されているセッションのユーザーではありません。",
+				"何も変更されていません。プロバイダーからサインアウトし、{app}に戻ってもう一度サインインしてください。"},
 			pageFailed: {"サインインできませんでした", "サインインの途中で問題が発生しました。",
 				"{app}に戻って内容を確認し、もう一度サインインしてください。"},
 			pageOut:     {"サインアウトしました", "プロバイダーのセッションを終了しました。", "このウィンドウを閉じてください。"},
@@ -161,8 +177,10 @@ var languages = [...]texts{
 		doneAs: "已以{user}的身份登录{app}。",
 		foot:   "此页面由您自己的计算机生成。",
 		page: [...]message{
-			pageDone:    {"登录成功", "您已登录{app}。", "您可以关闭此窗口并返回{app}。"},
-			pageDenied:  {"登录被拒绝", "未授予任何访问权限。", "如果这不是您的本意，请返回{app}重新登录。"},
+			pageDone:   {"登录成功", "您已登录{app}。", "您可以关闭此窗口并返回{app}。"},
+			pageDenied: {"登录被拒绝", "未授予任何访问权限。", "如果这不是您的本意，请返回{app}重新登录。"},
+			pageOther: {"登录的是其他用户", "与已保存会话的用户不一致。",
+				"未作任何更改。请先在提供方退出登录，再返回{app}重新登录。"},
 			pageFailed:  {"登录未完成", "登录过程中出现问题。", "请返回{app}查看原因，然后重新登录。"},
 			pageOut:     {"您已退出登录", "提供方的会话已结束。", "您可以关闭此窗口。"},
 			pageWaiting: {"请稍候", "正在完成{app}的登录。", "此页面会自动更新。"},

@@ -174,7 +174,13 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 		resp.Finish("", err)
 		return nil, err
 	}
-	return &answer{transaction: b.transaction, code: code, tell: resp.Finish}, nil
+	tell := func(user string, err error) {
+		if errors.Is(err, ErrAccountMismatch) {
+			err = loopback.ErrOtherUser // the page has words for it
+		}
+		resp.Finish(user, err)
+	}
+	return &answer{transaction: b.transaction, code: code, tell: tell}, nil
 }
 
 // show opens the browser and tells the user what else can be done. A launcher may

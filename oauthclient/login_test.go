@@ -467,6 +467,37 @@ func TestAccountMismatch(t *testing.T) {
 	require.Equal(t, "bob", session.Account().Subject)
 }
 
+// The browser's page says that another user signed in, and nothing of who.
+func TestAccountMismatchHasAPage(t *testing.T) {
+	as, cfg := authServer(t, authserver.Config{})
+	pages := make(chan string, 2)
+	cfg.UI.OpenURL = func(_ context.Context, url string) error {
+		go func() {
+			resp, err := http.Get(url)
+			if err != nil {
+				pages <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			page, _ := io.ReadAll(resp.Body)
+			pages <- string(page)
+		}()
+		return nil
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	c := newClient(t, cfg)
+	_, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.NotContains(t, <-pages, "Another user")
+	as.SetAutoUser("bob")
+	_, err = c.Login(t.Context(), nil)
+	require.ErrorIs(t, err, oauthclient.ErrAccountMismatch)
+	page := <-pages
+	require.Contains(t, page, "Another user signed in")
+	require.NotContains(t, page, "bob")
+	require.NotContains(t, page, "alice")
+}
+
 // S36, S37: a step-up that the provider does not grant is one typed error, and the session there was stays.
 func TestS36S37StepUp(t *testing.T) {
 	server := oauthtest.NewServer(t, &oauthtest.Options{Scopes: []string{"openid", "offline_access", "read"}})
