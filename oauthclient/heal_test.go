@@ -683,3 +683,21 @@ func TestLoginEndsPauses(t *testing.T) {
 	_, err = s.For("", "email").Token(t.Context())
 	require.NoError(t, err)
 }
+
+// Without a refresh token no narrower token can be had, and a login would not bring
+// one: nobody is told to sign in, and SessionOrLogin prompts nobody.
+func TestNarrowTokenWithoutARefreshToken(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	cfg := server.Config()
+	cfg.Scopes = []string{"openid", "email"}
+	opened := counted(&cfg)
+	c := newClient(t, cfg)
+	s, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	err = s.For("", "email").Refresh(t.Context())
+	require.ErrorIs(t, err, oauthclient.ErrStepUp)
+	require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
+	_, err = c.SessionOrLogin(t.Context(), nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, opened.Load())
+}

@@ -124,7 +124,7 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	var unusable *oauth.ResponseError
 	if errors.As(err, &unusable) && !unusable.RefreshToken.IsZero() { // S59
 		next := *g
-		next.RefreshToken, next.NewIDToken = unusable.RefreshToken, wire.Secret{}
+		next.RefreshToken = unusable.RefreshToken
 		return &next, failed
 	}
 	return nil, failed
@@ -179,8 +179,8 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
 		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before})
 	switch {
-	case errors.Is(err, jose.ErrUnsigned):
-		return fmt.Errorf("%w: %w", session.ErrUnsigned, err)
+	case errors.Is(err, jose.ErrUnsigned): // which may pass, so it is not called an invalid response
+		return session.ErrUnsigned
 	case errors.Is(err, oidc.ErrIdentity):
 		return fmt.Errorf("%w: %w", session.ErrMismatch, err)
 	case errors.Is(err, oidc.ErrIDToken):

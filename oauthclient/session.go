@@ -122,10 +122,11 @@ func (s *Session) Refresh(ctx context.Context) error {
 // refreshAfter returns when there is a token of a generation above after.
 func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
 	err := s.account.Refresh(ctx, s.slot, after)
-	if errors.Is(err, session.ErrNoRefreshToken) {
+	said := failure(err)
+	if errors.Is(err, session.ErrNoRefreshToken) && errors.Is(said, ErrLoginRequired) {
 		s.account.NeedLogin() // though the access token may be good for a while
 	}
-	return failure(err)
+	return said
 }
 
 // For returns the same login's session with tokens for one of Config.Resources (RFC

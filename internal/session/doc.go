@@ -91,8 +91,8 @@
 //     has ended.
 //   - It fails any other check: it is dropped, and the earlier ID token is kept.
 //   - None of the provider's keys verifies it: the provider may have changed its keys
-//     since, or not publish the new one yet. It is checked again, and if that fails
-//     too, refreshed again. If the next one cannot be verified either, the session has
+//     since, or not publish the new one yet. For a minute it is only checked again.
+//     Then one more refresh is made, and if that brings no better one, the session has
 //     ended.
 //
 // # A login (signin.go)

@@ -30,9 +30,9 @@ type Journal struct {
 	// Mismatch is the generation whose NewIDToken is about another user, or is not
 	// the issuer's at all. It has ended the session.
 	Mismatch uint64 `json:"mismatch,omitempty"`
-	// Unsigned is the generation whose NewIDToken none of the provider's keys
-	// verified; 0: none. The same of the next one is a mismatch.
-	Unsigned uint64 `json:"unsigned,omitempty"`
+	// Unsigned is about a NewIDToken that none of the provider's keys verifies; nil:
+	// there is none.
+	Unsigned *Unsigned `json:"unsigned,omitempty"`
 	// Stored is the newest generation that is known to be stored. A value below it
 	// is an older copy, as from a backup; its refresh token is spent.
 	Stored uint64 `json:"stored,omitempty"`
@@ -69,6 +69,34 @@ type Doubt struct {
 	// ClientID is the client that the provider said it does not know; "": it said
 	// something else.
 	ClientID string `json:"client_id,omitempty"`
+}
+
+// Unsigned is a new ID token that none of the provider's keys verifies: it is forged,
+// or the provider withdrew its key before it was checked, or does not publish it yet.
+type Unsigned struct {
+	Generation uint64 `json:"gen"` // the newest one that has such a token
+	At         int64  `json:"at"`  // Unix milliseconds of when the first one was found
+}
+
+// unsignedWait is how long such a token is only checked again. Then one more refresh
+// is made, for a token with another key.
+const unsignedWait = time.Minute
+
+// over reports whether unsignedWait has passed.
+func (u *Unsigned) over(now time.Time) bool { return now.Sub(time.UnixMilli(u.At)) >= unsignedWait }
+
+// unsigned notes that none of the provider's keys verifies g's new ID token. It
+// reports whether a refresh after the wait has brought no better one, which ends the
+// session.
+func (j *Journal) unsigned(g *Grant, now time.Time) (last bool) {
+	u := j.Unsigned
+	if u == nil || now.Before(time.UnixMilli(u.At)) { // or the clock was set back
+		j.Unsigned = &Unsigned{g.Generation, now.UnixMilli()}
+		return false
+	}
+	last = u.Generation != g.Generation && u.over(now)
+	j.Unsigned = &Unsigned{g.Generation, u.At}
+	return last
 }
 
 const (

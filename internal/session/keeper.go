@@ -35,8 +35,8 @@ var (
 	ErrMismatch = errors.New("the refreshed ID token is not about the session's user")
 	// ErrUnsigned means that none of the provider's keys verifies the refreshed ID
 	// token: it is forged, or the provider withdrew its key, or does not publish it
-	// yet. It ends the session if another refresh brings such a token too.
-	ErrUnsigned = errors.New("the refreshed ID token cannot be verified; try again in a minute")
+	// yet. It ends the session if another refresh, a minute later, brings no better one.
+	ErrUnsigned = errors.New("no key of the provider's verifies the refreshed ID token; try again in a minute")
 	// errWouldPrompt means that an early refresh was left undone because the store
 	// would have prompted the user.
 	errWouldPrompt = errors.New("the store would prompt the user, and nobody waits for the refresh")

@@ -675,12 +675,12 @@ func TestS82CheckIsMadeOnce(t *testing.T) {
 	}
 }
 
-// S82: an ID token that none of the provider's keys verifies is checked again, and
-// then refreshed once. Its tokens are not handed out meanwhile. A second one in a row
-// ends the session.
+// S82: an ID token that none of the provider's keys verifies is checked again for a
+// minute, and then refreshed once. Its tokens are not handed out meanwhile. If that
+// refresh brings no better one, the session has ended.
 func TestS82UnsignedIsRefreshedOnce(t *testing.T) {
 	for name, second := range map[string]error{"a good one follows": nil, "another follows": ErrUnsigned} {
-		t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			store, p := &tokenstore.Memory{}, &provider{idToken: func(n int) string { return fmt.Sprintf("id%d", n) }}
 			k, g := start(t, store, p)
 			refresh := func() (*Grant, error) {
@@ -692,9 +692,13 @@ func TestS82UnsignedIsRefreshedOnce(t *testing.T) {
 				}
 				return second
 			}
-			_, err := refresh()
-			require.ErrorIs(t, err, ErrUnsigned)
-			require.NotErrorIs(t, err, ErrMismatch, "the provider may have changed its keys a moment ago")
+			for range 6 {
+				_, err := refresh()
+				require.ErrorIs(t, err, ErrUnsigned, name)
+				require.NotErrorIs(t, err, ErrMismatch, "the provider may have changed its keys a moment ago")
+				require.Len(t, p.sent, 1)
+				time.Sleep(unsignedWait / 6)
+			}
 			got, err := refresh()
 			require.Len(t, p.sent, 2)
 			if second == nil {
@@ -708,11 +712,59 @@ func TestS82UnsignedIsRefreshedOnce(t *testing.T) {
 			require.Len(t, p.sent, 2, "nothing is sent for a session that has ended")
 			_, err = k.Save(t.Context(), key, again("login"), anyone, func() {})
 			require.NoError(t, err)
-			p.dead, p.current = false, again("login").RefreshToken.Reveal()
+			p.dead, p.current = false, "login"
 			_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: func(*Grant) bool { return false }, Send: p.send})
 			require.NotErrorIs(t, err, ErrMismatch, "a login forgets it")
 		})
 	}
+}
+
+// S82: what the journal says of an ID token and what a caller is told are the same,
+// and a session that has ended is not refreshed, also if the keys were away when the
+// second token came.
+func TestS82EndIsSaidAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{idToken: func(n int) string { return fmt.Sprintf("forged%d", n) }}
+		k, g := start(t, &tokenstore.Memory{}, p)
+		k.Verify = func(context.Context, *Grant) error { return ErrUnsigned }
+		refresh := func() error {
+			_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(g.Generation), Send: p.send})
+			return err
+		}
+		require.ErrorIs(t, refresh(), ErrUnsigned)
+		time.Sleep(unsignedWait)
+		k.Verify = func(_ context.Context, g *Grant) error {
+			if g.NewIDToken.Reveal() == "forged2" {
+				return errors.New("no keys")
+			}
+			return ErrUnsigned
+		}
+		require.ErrorContains(t, refresh(), "no keys")
+		require.Len(t, p.sent, 2)
+		k.Verify = func(context.Context, *Grant) error { return ErrUnsigned }
+		require.ErrorIs(t, refresh(), ErrMismatch)
+		require.Len(t, p.sent, 2)
+	})
+}
+
+// S82: a refresh for something else, and one without an ID token, say nothing about
+// an ID token that waits for its key.
+func TestS82OneUnsignedTokenIsNotTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{idToken: func(int) string { return "good, and its key is not published yet" }}
+		k, g := start(t, &tokenstore.Memory{}, p)
+		k.Verify = func(context.Context, *Grant) error { return ErrUnsigned }
+		refresh := func(serves func(*Grant) bool) error {
+			_, err := k.Refresh(t.Context(), Attempt{Key: key, Serves: serves, Send: p.send})
+			return err
+		}
+		require.ErrorIs(t, refresh(newer(g.Generation)), ErrUnsigned)
+		p.idToken = nil // the waiting one is carried on, as Grant.Refreshed does
+		require.ErrorIs(t, refresh(func(*Grant) bool { return false }), ErrUnsigned)
+		require.Len(t, p.sent, 2)
+		k.Verify = func(context.Context, *Grant) error { return nil }
+		require.NoError(t, refresh(newer(g.Generation)))
+	})
 }
 
 // S82: a refresh that brings no ID token does not drop one that was not checked yet.

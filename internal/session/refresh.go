@@ -198,7 +198,8 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		if g.Pending() {
 			k.note(ctx, a.Key, j)
 		}
-		if !errors.Is(err, ErrUnsigned) { // which another refresh may mend
+		unsigned := errors.Is(err, ErrUnsigned) && !errors.Is(err, ErrMismatch)
+		if !unsigned || !j.Unsigned.over(time.Now()) {
 			return verified, err
 		}
 	}
@@ -371,24 +372,21 @@ func (k *Keeper) verify(ctx context.Context, g *Grant, j *Journal) (*Grant, erro
 		return nil, ErrMismatch
 	}
 	err := k.Verify(ctx, g)
-	if errors.Is(err, ErrUnsigned) && j.Unsigned != 0 && j.Unsigned != g.Generation {
-		err = fmt.Errorf("%w: %w", ErrMismatch, err)
-	}
 	switch {
+	case errors.Is(err, ErrUnsigned) && j.unsigned(g, time.Now()):
+		j.Mismatch = g.Generation
+		return nil, fmt.Errorf("%w: %w", ErrMismatch, err)
 	case errors.Is(err, ErrMismatch):
 		j.Mismatch = g.Generation
 		return nil, err
 	case errors.Is(err, ErrRejected):
 		k.log().Warn("the refreshed ID token is not used; the earlier one is kept", "err", err)
-		j.Rejected, j.Unsigned = g.Generation, 0
+		j.Rejected, j.Unsigned = g.Generation, nil
 		return g.keepIDToken(), nil
-	case errors.Is(err, ErrUnsigned):
-		j.Unsigned = g.Generation
-		return nil, &uncheckedError{err}
 	case err != nil:
 		return nil, &uncheckedError{err}
 	}
-	j.Verified, j.Unsigned = g.Generation, 0
+	j.Verified, j.Unsigned = g.Generation, nil
 	return g.promote(), nil
 }
 

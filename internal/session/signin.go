@@ -110,7 +110,7 @@ func (k *Keeper) saveLocked(
 		j.Open.Hash = before.Hash // what a dead refresh may have sent stays open until g is stored
 	}
 	stored.Generation = j.Open.Generation
-	j.NotBefore, j.Status, j.Unsigned = 0, 0, 0
+	j.NotBefore, j.Status, j.Unsigned = 0, 0, nil
 	if err := k.writeJournal(held, key, j); err != nil {
 		return nil, err
 	}
