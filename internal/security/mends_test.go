@@ -31,13 +31,12 @@ var mends = []struct {
 	edits []edit
 }{
 	{1, []edit{{"internal/session/send.go", "if !registered {", "if true {"}}},
-	{1, []edit{{"oauthclient/registration.go", "kept.ID != forgotten && p.stillKnown", "p.stillKnown"}}},
 	{1, []edit{{"oauthclient/registration.go", "if err != nil || string(doubted) != kept.ID {", "if true || string(doubted) != kept.ID {"}}},
 	{1, []edit{{"oauthclient/registration.go", "!timedOut && !unknown", "(true || !timedOut) && !unknown"}}},
 	{2, []edit{{"oauthclient/provider.go", "case errors.Is(err, oidc.ErrIDToken):\n\t\treturn fmt.Errorf(\"%w: %w\", session.ErrRejected, err)", "case false:"}}},
 	{2, []edit{{"oauthclient/provider.go", "case errors.Is(err, oidc.ErrIdentity):", "case false:"}}},
 	{2, []edit{{"oauthclient/adopt.go", "l.account.NeedsLogin(idTokenExpired) ||", "false ||"}}},
-	{2, []edit{{"oauthclient/session.go", "if g.IDTokenRejected && (!refreshed || s.account.FirstRejection(g)) {", "if false {"}}},
+	{2, []edit{{"oauthclient/session.go", "if g.IDTokenRejected && (!refreshed || s.account.FirstRejection(g)) {", "if false && !refreshed {"}}},
 	{2, []edit{{"oauthclient/session.go", "if errors.Is(err, session.ErrAbsent) {", "if false {"}}},
 	{2, []edit{{"internal/session/token.go", "if errors.Is(err, ErrNoRefreshToken) && !f.slot.Main()", "if false && !f.slot.Main()"}}},
 	{3, []edit{{"internal/session/send.go", "return Doubtful\n", "return Refused\n"}}},
@@ -58,7 +57,6 @@ var mends = []struct {
 	{10, []edit{{"internal/session/cached.go", "return s.user == now\n", "return true\n"}}},
 	{11, []edit{{"oauthclient/client.go", "if !utf8.ValidString(name) {", "if false && !utf8.ValidString(name) {"}}},
 	{12, []edit{{"internal/session/grant.go", "life = shortLife", "life = 0"}}},
-	{12, []edit{{"internal/session/cached.go", "if t.Obtained.After(now.Add(maxSkew)) {", "if false {"}}},
 	{13, []edit{{"internal/session/keeper.go", "case g.Generation < j.Stored:", "case false:"}}},
 	{13, []edit{{"internal/session/keeper.go", "case g.Generation < j.Stored:", "case g.Generation < j.Newest:"}}},
 	{16, []edit{{"internal/session/token.go", "err != nil && !early {", "err != nil && false {"}}},
@@ -67,12 +65,11 @@ var mends = []struct {
 		{"internal/session/send.go", "openBackOff  = 6 * time.Second", "openBackOff  = time.Minute"},
 	}},
 	{16, []edit{{"oauthclient/transport.go", "if s.client.rejected.inVain(at, h, why) {", "if false {"}}},
-	{16, []edit{{"internal/session/send.go", "if after := j.pause(now); after > 0 {", "if after := j.pause(now); false && after > 0 {"}}},
 	{17, []edit{{"internal/session/account.go", "time.After(loadWait)", "time.After(time.Hour)"}}},
 	{19, []edit{{"oauthclient/provider.go", "if errors.Is(err, jose.ErrNotRenewed) {", "if false {"}}},
-	{19, []edit{{"internal/jose/keyset.go", "\t\tif c.failed {", "\t\tif false {"}}},
 	{19, []edit{{"oauthclient/provider.go", "case errors.Is(err, jose.ErrUnsigned) && !arrived:", "case false:"}}},
 	{19, []edit{{"internal/session/backoff.go", "first, longest = firstBackOff, openBackOff\n\tcase errors.As(err, &narrow):", "first, longest = 0, 0\n\tcase errors.As(err, &narrow):"}}},
+	{19, []edit{{"internal/session/refresh.go", "return nil, &uncheckedError{err}", "j.Mismatch = g.Generation\n\t\treturn nil, ErrMismatch"}}},
 	{20, []edit{{"oauthclient/provider.go", "if revoked && errors.As(err, &refused) &&", "if false && errors.As(err, &refused) &&"}}},
 }
 
