@@ -22,10 +22,10 @@ var (
 // there exactly once.
 type edit struct{ file, old, new string }
 
-// mends are what keeps a stored session from a dead end, by the items of the list of
-// faults in internal/model/known_test.go. Without one of them, a known sequence of
-// its item, or of item 0, must fail. A fault that two mends prevent, each alone,
-// comes back only if both are taken away.
+// mends are what mends the known faults of stored sessions, by the items of
+// internal/model/known_test.go. Without one of them, a known sequence of its item,
+// or of item 0, must fail. If each of two mends prevents a fault alone, both are
+// taken away together.
 var mends = []struct {
 	item  int
 	edits []edit
@@ -75,7 +75,8 @@ var mends = []struct {
 
 // Without flags, each removal of a mend must fit the source. With -mends, the mends
 // are taken away one after the other, and the known sequences must notice. Whether
-// random sequences notice too is only said: that depends on how long they are played.
+// random sequences notice too is only logged, because it depends on how long they
+// are played.
 func TestMends(t *testing.T) {
 	for i, m := range mends {
 		name := fmt.Sprintf("item %d, removal %d (%s)", m.item, i, m.edits[0].file)
