@@ -35,10 +35,12 @@
 // -seed=N plays the sequence of one seed. -all goes on after a failure, and
 // prints one sequence of each kind with the items that it may be about.
 //
-// known_test.go has the known faults, each with a sequence that shows it.
-// Faults in the list open are not mended yet: their sequences are skipped, and
-// random sequences that may meet one are left out. -open=none plays them all.
-// -open=2,4 takes these items for open instead.
+// known_test.go has the known faults, each with a sequence that shows it. Faults
+// in the list open are not mended yet: their sequences are skipped, and random
+// sequences that may meet one are left out. -open=none plays them all.
+// -open=2,4 takes these items for open instead. TestMends in internal/security
+// takes the mends of the faults away, one after the other, and the sequences must
+// fail.
 //
 // # Decisions
 //

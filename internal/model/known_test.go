@@ -215,6 +215,19 @@ var known = []struct {
 			{Do: "session or login"},
 		},
 	}},
+	{3, "a firewall that answers", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "bend", At: "token", Answer: answer{Status: 403, Body: "html"}},
+			{Do: "wait", Wait: life},
+			{Do: "token"},
+			{Do: "wait", Wait: 20 * time.Second},
+			{Do: "token"},
+			{Do: "wait", Wait: 20 * time.Second},
+			{Do: "session or login"},
+			{Do: "alive"},
+		},
+	}},
 	{4, "a token response of status 201", sequence{
 		Provider: habits{TokenStatus: 201},
 		Ops:      []op{{Do: "login"}},
@@ -334,12 +347,49 @@ var known = []struct {
 			{Do: "refresh"},
 		},
 	}},
+	{13, "a value whose refresh has only begun", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "refresh", Kill: 11},
+			{Do: "token"},
+			{Do: "alive"},
+		},
+	}},
 	{16, "many calls while the provider is down", sequence{
 		Ops: []op{
 			{Do: "login"},
 			{Do: "bend", At: "all", Answer: answer{Status: 502, Body: "html"}},
 			{Do: "wait", Wait: life},
 			{Do: "burst", At: "token"},
+		},
+	}},
+	{16, "many calls while the provider is out of reach", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "bend", At: "token", Answer: answer{Lost: "dial"}},
+			{Do: "wait", Wait: life},
+			{Do: "burst", At: "token"},
+		},
+	}},
+	{16, "many calls that the API refuses with every token", sequence{
+		Ops: []op{
+			{Do: "login"},
+			{Do: "bend", At: "api", Answer: answer{Status: 401, Body: "empty"}},
+			{Do: "burst", At: "call"},
+		},
+	}},
+	{16, "a lost answer, an expired token, and the grace", sequence{
+		Provider: habits{Rotation: "grace"},
+		Ops: []op{
+			{Do: "login"},
+			{Do: "wait", Wait: life},
+			{Do: "bend", At: "token", Answer: answer{Lost: "answer"}, Times: 2},
+			{Do: "token"},
+			{Do: "wait", Wait: 10 * time.Second},
+			{Do: "token"},
+			{Do: "wait", Wait: time.Minute},
+			{Do: "token"},
+			{Do: "alive"},
 		},
 	}},
 	{16, "many calls that the API refuses while refreshes fail", sequence{
@@ -389,6 +439,9 @@ var known = []struct {
 			{Do: "token"},
 			{Do: "new keys"},
 		},
+	}},
+	{19, "keys that change twice in a minute", sequence{
+		Ops: []op{{Do: "login"}, {Do: "new keys"}, {Do: "refresh"}, {Do: "new keys"}, {Do: "refresh"}},
 	}},
 	{19, "many calls while the keys cannot be fetched", sequence{
 		Ops: []op{

@@ -76,12 +76,12 @@ func TestModel(t *testing.T) {
 	var played atomic.Int64
 	begun := time.Now()
 	found := &findings{known: map[string]int{}}
-	t.Run("sequences", func(t *testing.T) {
+	t.Run("sequences", func(all *testing.T) {
 		for range runtime.GOMAXPROCS(0) {
-			t.Run("", func(t *testing.T) {
+			all.Run("", func(t *testing.T) {
 				t.Parallel()
 				dirs := dirs(t)
-				for time.Since(begun) < length && !t.Failed() {
+				for time.Since(begun) < length && !all.Failed() {
 					seed := next.Add(1)
 					seq := random(seed)
 					if slices.ContainsFunc(left, func(item int) bool { return meets(item, seq) }) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,7 +212,7 @@ func TestRemovals(t *testing.T) {
 		ran++
 		out, err := r.test(t, path, mutant, run)
 		switch {
-		case strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]"):
+		case unbuilt(out):
 			t.Errorf("S%d, removal %d: does not build:\n%s", r.item, i, out)
 		case err == nil:
 			t.Errorf("S%d, removal %d: %s without %q, and no test of %s noticed (%s)",
@@ -239,34 +240,66 @@ func chosen(item int) bool {
 // fit.
 func (r removal) apply(t *testing.T) (path, mutant string) {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join(root, r.file))
+	path, src := source(t, r.file)
+	mutant, err := without(src, r.old, r.new)
+	if err != nil {
+		t.Errorf("S%d: %s: %v", r.item, r.file, err)
+	}
+	return path, mutant
+}
+
+// source returns the path and the text of a file of the repository.
+func source(t *testing.T, file string) (path, text string) {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join(root, file))
 	require.NoError(t, err)
 	src, err := os.ReadFile(path)
 	require.NoError(t, err)
-	if n := strings.Count(string(src), r.old); n != 1 {
-		t.Errorf("S%d: %q occurs %d times in %s; bring the list of removals up to date",
-			r.item, r.old, n, r.file)
-		return path, ""
+	return path, string(src)
+}
+
+// without returns src with gone in place of old, which must occur exactly once.
+func without(src, old, gone string) (mutant string, err error) {
+	if n := strings.Count(src, old); n != 1 {
+		return "", fmt.Errorf("%q occurs %d times; bring the list of removals up to date", old, n)
 	}
-	return path, strings.Replace(string(src), r.old, r.new, 1)
+	return strings.Replace(src, old, gone, 1), nil
 }
 
 // test runs the tests that match run, with mutant in place of the file at path.
 func (r removal) test(t *testing.T, path, mutant, run string) (output string, err error) {
 	t.Helper()
+	return testOverlaid(t, map[string]string{path: mutant},
+		nil, "-timeout=90s", "-run="+run, "./"+r.pkg)
+}
+
+// testOverlaid runs go test with these texts in place of the files at these paths,
+// and with env added to the environment.
+func testOverlaid(t *testing.T, texts map[string]string, env []string, args ...string) (output string, err error) {
+	t.Helper()
 	dir := t.TempDir()
-	replacement, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(replacement, []byte(mutant), 0o600))
-	data, err := json.Marshal(map[string]any{"Replace": map[string]string{path: replacement}})
+	replace := map[string]string{}
+	for path, text := range texts {
+		mutant := filepath.Join(dir, fmt.Sprintf("mutant%d.go", len(replace)))
+		require.NoError(t, os.WriteFile(mutant, []byte(text), 0o600))
+		replace[path] = mutant
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	data, err := json.Marshal(map[string]any{"Replace": replace})
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(overlay, data, 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-timeout=90s",
-		"-overlay="+overlay, "-run="+run, "./"+r.pkg)
-	cmd.Dir = root
+	args = append([]string{"test", "-vet=off", "-count=1", "-overlay=" + overlay}, args...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
+}
+
+// unbuilt reports whether the output of go test says that nothing was tested.
+func unbuilt(out string) bool {
+	return strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]")
 }
 
 var failing = regexp.MustCompile(
