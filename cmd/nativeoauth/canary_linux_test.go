@@ -340,7 +340,7 @@ func sweep(t *testing.T, dpop bool) {
 			continue
 		}
 		for _, args := range [][]string{
-			{"userinfo"}, {"refresh"}, {"inspect", p.http.URL}, with(secretFile, "--trace", "--trace-file", filepath.Join(work, "trace-"+endpoint), "--account", "other"),
+			{"userinfo", "--account", "main"}, {"refresh", "--account", "main"}, {"inspect", p.http.URL}, with(secretFile, "--trace", "--trace-file", filepath.Join(work, "trace-"+endpoint), "--account", "other"),
 		} {
 			end(start("", nil, args...), false, 0, 1, 4)
 		}

@@ -105,7 +105,8 @@ func (c *choices) sessionTable() []setting {
 			value: &c.ClientID,
 			to:    &c.config.ClientID},
 		{flag: "account", env: "NATIVEOAUTH_ACCOUNT", on: everyCommand,
-			usage: "your `name` for this session, if you have several at one provider",
+			usage: "`name` of the session, to use another profile's or to have several without " +
+				"profiles (default: the profile's own)",
 			value: &c.Account},
 		{flag: "store", env: "NATIVEOAUTH_STORE", on: everyCommand,
 			usage: "`kind` of store for the session: keychain (default), file, or memory (for " +

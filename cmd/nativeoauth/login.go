@@ -125,7 +125,6 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err != nil {
 		return err
 	}
-	s.settle()
 	// From here on the clock runs: --timeout includes the provider's answers.
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -149,7 +148,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		return usageError{err}
 	}
 	defer a.close(c)
-	s.login.Account, s.login.Flow = s.Account, l.flow()
+	s.login.Account, s.login.Flow = s.account(), l.flow()
 	signIn := c.Login
 	if l.ifNeeded {
 		signIn = c.SessionOrLogin
@@ -187,7 +186,7 @@ func (a *app) signedIn(
 	if s.Store == storeMemory {
 		// The tokens are lost with this process, so they must not stay valid at the provider.
 		a.console.tell("--store memory keeps nothing: the session is signed out again.")
-		return signingOut{app: a}.account(ctx, c, s.Account)
+		return signingOut{app: a}.account(ctx, c, s.account())
 	}
 	if s.ClientSecretFile == "-" {
 		if err := store.Put(ctx, secretKey(s), []byte(s.secret.Reveal())); err != nil {
@@ -200,7 +199,7 @@ func (a *app) signedIn(
 	if keyGoes {
 		s.KeyFile = ""
 	}
-	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
+	if err := remember(ctx, a.env, s.name, s.kept()); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
 	a.console.tell("The session is in the %s%s.", acc.Store, profileNote(s))
@@ -305,12 +304,22 @@ func profileNote(s *settings) string {
 	return fmt.Sprintf(" and under the profile %q", s.name)
 }
 
-// profileFlag returns the flag that chooses the profile again; "" for the default one.
+// profileFlag returns the flags that choose the session again; "" for that of the
+// default profile.
 func profileFlag(s *settings) string {
-	if s.name == defaultProfile {
+	flags := ""
+	if s.name != defaultProfile {
+		flags = " --profile " + quote(s.name)
+	}
+	return flags + s.accountFlag()
+}
+
+// accountFlag returns the flag for an account that the profile does not keep.
+func (s *settings) accountFlag() string {
+	if s.Account == s.ownAccount {
 		return ""
 	}
-	return " --profile " + quote(s.name)
+	return " --account " + quote(s.Account)
 }
 
 // clock returns t in local time, without the date if it is less than 20 hours

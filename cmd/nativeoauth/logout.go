@@ -19,7 +19,8 @@ func (a *app) logoutCmd() *cobra.Command {
 		Use:   "logout",
 		Short: "Sign out: revoke the tokens and delete the session",
 		Long: `logout deletes the session here, even if it cannot be read, and revokes its
-tokens at the provider if the provider supports that. The profile stays, for the next login.
+tokens at the provider if the provider supports that. The profile stays, for the next login. Some
+providers end all sessions of a user and client at once; logout names the others that are stored.
 
 With --all, every account of this provider and client is signed out, and a client secret that a
 login stored is deleted.
@@ -83,17 +84,55 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 	if all {
 		return a.logoutAll(ctx, s, c, out)
 	}
-	// Only for the message: Logout succeeds too if there is no session.
-	_, lookErr := c.Session(ctx, s.Account)
-	if err := out.account(ctx, c, s.Account); err != nil {
+	// Only for the messages: Logout succeeds too if there is no session.
+	session, lookErr := c.Session(ctx, s.account())
+	var gone oauthclient.Account // which Logout empties
+	if lookErr == nil {
+		gone = session.Account()
+	}
+	if err := out.account(ctx, c, s.account()); err != nil {
 		return err
 	}
 	if errors.Is(lookErr, oauthclient.ErrLoginRequired) {
-		a.console.say("Nobody was signed in at %s%s.", s.provider(), named(s.Account))
+		a.console.say("Nobody was signed in at %s%s.", s.provider(), named(s.account()))
 		return nil
 	}
-	a.console.say("Signed out at %s%s.", s.provider(), named(s.Account))
+	a.console.say("Signed out at %s%s.", s.provider(), named(s.account()))
+	if lookErr == nil && out.untold == nil {
+		a.nameSiblings(ctx, s, c, gone)
+	}
 	return nil
+}
+
+// nameSiblings names the other sessions that the provider may have ended with the one
+// of gone: many providers revoke all tokens of a user and client at once.
+func (a *app) nameSiblings(
+	ctx context.Context, s *settings, c *oauthclient.Client, gone oauthclient.Account,
+) {
+	accounts, err := c.Accounts(ctx)
+	if err != nil {
+		a.console.warn("whether other sessions ended too is not known: %s", err)
+		return
+	}
+	conf, err := readConfig(a.env)
+	if err != nil {
+		return // the session is gone, and the next command says what is wrong
+	}
+	for _, acc := range accounts {
+		if acc.Name == gone.Name || acc.Subject != gone.Subject || acc.LoginRequired {
+			continue
+		}
+		name := named(acc.Name)
+		for _, profile := range conf.names() {
+			p := conf.Profiles[profile]
+			if p.provider() == s.provider() && p.ClientID == s.ClientID &&
+				p.account(profile) == acc.Name {
+				name = fmt.Sprintf(" of profile %q", profile)
+			}
+		}
+		a.console.tell("The provider may have ended the session%s too: "+
+			"it is the same user and client.", name)
+	}
 }
 
 // unsent is a transport that sends nothing. Each request fails with why.
@@ -131,8 +170,8 @@ func (a *app) logoutAll(
 		if err != nil {
 			failures = append(failures, fmt.Errorf("the client secret was not deleted: %w", err))
 		} else {
-			s.ClientSecretStored = false
-			if err := remember(ctx, a.env, s.name, s.profile); err != nil {
+			s.stored.ClientSecretStored = false
+			if err := remember(ctx, a.env, s.name, s.stored); err != nil {
 				failures = append(failures, err)
 			}
 		}

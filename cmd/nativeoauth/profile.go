@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ type profile struct {
 	Issuer   string   `json:"issuer"`
 	ClientID string   `json:"client_id"`
 	Scopes   []string `json:"scopes,omitempty"`
-	Account  string   `json:"account,omitempty"`
+	Account  string   `json:"account,omitempty"` // see account
 
 	// What the tokens are for, and what the provider must support.
 	Resources        []string `json:"resources,omitempty"`
@@ -166,6 +167,16 @@ func (p *profile) provider() string {
 		return p.Resources[0]
 	}
 	return p.Issuer
+}
+
+// account returns the name that the SDK knows the session of p by, if p has this name.
+// It is that of the profile, so that two profiles of one client have two sessions. The
+// default profile has the SDK's default account, "".
+func (p *profile) account(name string) string {
+	if account := cmp.Or(p.Account, name); account != defaultProfile {
+		return account
+	}
+	return ""
 }
 
 // names returns the sorted names of the profiles.

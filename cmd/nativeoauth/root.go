@@ -50,7 +50,7 @@ browser, stores the session in the system's keychain, and refreshes it for as lo
 provider allows.
 
 A login is remembered under a profile ("default" unless --profile names another), so that the
-other commands need no flags. A flag overrides an environment variable (` + a.flags.variables() + `),
+other commands need no flags. Each profile has a session of its own. A flag overrides an environment variable (` + a.flags.variables() + `),
 and that overrides the profile.
 
 Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interrupted.`,
@@ -182,10 +182,7 @@ func (a *app) loginCommand() string {
 			words = append(words, "--client-id "+quote(s.ClientID))
 		}
 	}
-	if s.Account != "" {
-		words = append(words, "--account "+quote(s.Account))
-	}
-	return strings.Join(words, " ")
+	return strings.Join(words, " ") + s.accountFlag()
 }
 
 // quote returns text so that a POSIX shell reads it as one word.

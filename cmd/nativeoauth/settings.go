@@ -27,6 +27,7 @@ type settings struct {
 	known       bool    // the configuration has the profile
 	stored      profile // as the configuration has it
 	fromProfile bool    // provider and client are those of the profile
+	ownAccount  string  // profile.Account that the profile keeps; see kept
 	secret      wire.Secret
 }
 
@@ -45,10 +46,14 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	if err := a.identify(cmd, s); err != nil {
 		return nil, err
 	}
+	s.ownAccount = s.Account
 	for _, row := range s.table() {
 		if value := a.given(cmd, row.flag); value != nil && !row.identity {
 			assign(row.value, value)
 		}
+	}
+	if s.named && cmd.Flags().Changed("account") {
+		s.ownAccount = s.Account
 	}
 	if err := s.makeAbsolute(); err != nil {
 		return nil, err
@@ -66,14 +71,15 @@ func (a *app) choose(c config) (*settings, error) {
 		return nil, err
 	}
 	s.stored, s.known = c.Profiles[s.name]
-	s.profile = s.stored // a copy: stored stays as it is, for settle
+	s.profile = s.stored // a copy: stored stays as it is
 	return s, nil
 }
 
 // identify decides about provider and client. The settings of a profile belong
 // to the provider and client that it names. If the user gives others, nothing of
 // the profile is used: its client secret, above all, must not be sent to another
-// provider (S44).
+// provider (S44). The default profile then has the session, unless the user named
+// another one.
 func (a *app) identify(cmd *cobra.Command, s *settings) error {
 	issuer, client := a.givenText(cmd, "issuer"), a.givenText(cmd, "client-id")
 	if path := a.givenText(cmd, "metadata-file"); issuer == "" && path != "" {
@@ -94,6 +100,9 @@ func (a *app) identify(cmd *cobra.Command, s *settings) error {
 		otherResource || newClient {
 		s.fromProfile = false
 		s.profile = profile{Issuer: cmp.Or(issuer, s.Issuer), ClientID: client}
+		if !s.named {
+			s.name = defaultProfile
+		}
 	}
 	return nil
 }
@@ -160,14 +169,16 @@ func (s *settings) check() error {
 	return nil
 }
 
-// settle chooses the profile that keeps a login. A profile that the user did not
-// name is not changed to another provider, client or account: the default profile
-// keeps those.
-func (s *settings) settle() {
-	if !s.named && (s.Issuer != s.stored.Issuer || s.ClientID != s.stored.ClientID ||
-		s.Account != s.stored.Account || s.provider() != s.stored.provider()) {
-		s.name = defaultProfile
-	}
+// account returns the SDK's name of the session. A profile has a session of its own,
+// unless --account names one to share.
+func (s *settings) account() string { return s.profile.account(s.name) }
+
+// kept returns what the profile keeps of s. It keeps --account only if the user named
+// the profile too. Otherwise the next plain login would store another user under it.
+func (s *settings) kept() profile {
+	p := s.profile
+	p.Account = s.ownAccount
+	return p
 }
 
 // known lists the profiles, for an error message.
@@ -259,7 +270,7 @@ func (a *app) withSession(
 	cmd *cobra.Command, do func(ctx context.Context, s *oauthclient.Session) error,
 ) error {
 	return a.withClient(cmd, func(ctx context.Context, s *settings, c *oauthclient.Client) error {
-		session, err := c.Session(ctx, s.Account)
+		session, err := c.Session(ctx, s.account())
 		if err != nil {
 			return a.otherAccounts(ctx, s, c, err)
 		}
@@ -303,8 +314,8 @@ func (a *app) otherAccounts(
 	}
 	names := make([]string, 0, len(accounts))
 	for _, acc := range accounts {
-		if acc.Name != s.Account {
-			names = append(names, fmt.Sprintf("%q", acc.Name))
+		if acc.Name != s.account() {
+			names = append(names, quote(cmp.Or(acc.Name, defaultProfile)))
 		}
 	}
 	if len(names) == 0 {
