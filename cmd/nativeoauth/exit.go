@@ -101,9 +101,10 @@ func (a *app) exit(ctx context.Context, err error) int {
 // explain returns err in one line with the next step in the words of this
 // command. The errors of the packages are written for programs.
 func (a *app) explain(err error) string {
-	// A user does not know the packages, which name themselves at the beginning.
+	// A user knows neither the packages nor Session.For, which name themselves at the
+	// beginning.
 	text := err.Error()
-	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: "} {
+	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: ", "For: "} {
 		text = strings.TrimPrefix(text, pkg)
 	}
 	// Only the part of the message that is about the field changes: errors above it may
@@ -167,9 +168,10 @@ func (a *app) withNextStep(text string, err error) string {
 // runs reports whether this is a run of the command with this name.
 func (a *app) runs(name string) bool { return a.command != nil && a.command.Name() == name }
 
-// flagWords replaces the two Go names that the packages' errors give as the next step.
+// flagWords replaces what the packages' errors say in Go's words.
 // Errors about a field are typed and need no replacing, see explain.
 func flagWords(text string) string {
 	text = strings.Replace(text, "a tokenstore.File", "a sealed file", 1)
+	text = strings.Replace(text, "context deadline exceeded", "the time is up", 1)
 	return strings.Replace(text, "set AllowOtherUsers", "give --allow-other-users", 1)
 }

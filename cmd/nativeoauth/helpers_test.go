@@ -57,7 +57,7 @@ func fakeBrowser() {
 			log += kv + "\n"
 		}
 	}
-	if os.Getenv("BROWSER") != "nobody" { // a browser in which the user does nothing
+	if os.Getenv("BROWSER_USER") != "nobody" { // a browser in which the user does nothing
 		resp, err := web.Get(os.Args[len(os.Args)-1])
 		if err != nil {
 			log += "error: " + err.Error() + "\n"
