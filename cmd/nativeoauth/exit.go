@@ -156,7 +156,7 @@ func (a *app) withNextStep(text string, err error) string {
 			strings.Replace(a.loginCommand(), "login", "logout", 1) + ", and then login"
 	case errors.Is(err, context.DeadlineExceeded): // of a login, or of a slow provider
 		text += "; try again"
-		if a.command != nil && a.command.Flags().Lookup("timeout") != nil {
+		if a.limited != nil && a.limited.Err() != nil { // and not a request's own limit
 			text += ", or wait longer with --timeout"
 		}
 	case errors.Is(err, fs.ErrPermission):

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -51,6 +52,11 @@ func fakeBrowser() {
 	}
 	jar, _ := cookiejar.New(nil)
 	web := &http.Client{Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{}}
+	if cert, err := os.ReadFile(os.Getenv("BROWSER_CA")); err == nil {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(cert)
+		web.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	}
 	log := strings.Join(os.Args[1:], " ") + "\n"
 	for _, kv := range os.Environ() {
 		if strings.HasPrefix(kv, secretVariable) {

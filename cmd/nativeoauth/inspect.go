@@ -65,6 +65,11 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 // about its client.
 func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options) (string, error) {
 	opts.ClientID = a.flags.ClientID
+	given := &settings{}
+	given.CAFile, given.Timeout = a.givenText(cmd, "ca-file"), a.flags.Timeout
+	if err := a.reach(cmd, given, opts); err != nil {
+		return "", err
+	}
 	switch {
 	case len(args) == 1 && cmd.Flags().Changed("issuer"):
 		return "", usage("give ISSUER or --issuer, not both")
@@ -82,10 +87,25 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 		return "", usage("which provider? The profile names only the resource %s; give ISSUER",
 			s.provider())
 	}
+	if err := a.reach(cmd, s, opts); err != nil {
+		return "", err
+	}
 	opts.ClientID = s.ClientID
 	opts.RedirectPath = cmp.Or(opts.RedirectPath, s.RedirectPath)
 	opts.TenantIssuer = cmp.Or(opts.TenantIssuer, s.TenantIssuer)
 	return s.Issuer, nil
+}
+
+// reach makes an inspection use --ca-file and --timeout.
+func (a *app) reach(cmd *cobra.Command, s *settings, opts *inspect.Options) error {
+	transport, err := s.transport()
+	if err != nil {
+		return err
+	}
+	if transport != nil {
+		opts.Transport = transport
+	}
+	return a.limit(cmd, s.Timeout.duration())
 }
 
 // inspectTable returns the report in columns. The level is a word and not a colour:

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +26,6 @@ type loginFlags struct {
 	noBrowser bool // at most one of noBrowser, device and browser is set;
 	device    bool // none: the SDK chooses by what the machine has
 	browser   bool
-	timeout   time.Duration // for the whole login, with the user's part
 	trace     bool
 	traceFile string // "": none
 }
@@ -68,7 +69,6 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 	f.BoolVar(&l.browser, "browser", false,
 		"open the browser on this machine, even over SSH or in a container")
 	f.BoolVar(&l.device, "device", false, "sign in on another device with a code (RFC 8628)")
-	f.DurationVar(&l.timeout, "timeout", 5*time.Minute, "how long to wait for you")
 	f.BoolVar(&l.trace, "trace", false, "show each request and response, with secrets masked")
 	f.StringVar(&l.traceFile, "trace-file", "", "`file` to write the trace to, as JSON lines")
 	a.bind(f, keepsProfile)
@@ -79,8 +79,6 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 // check refuses flags that contradict each other before anything is read or sent.
 func (l *loginFlags) check() error {
 	switch {
-	case l.timeout <= 0:
-		return usage("--timeout must be positive")
 	case l.noBrowser && l.device:
 		return usage("--no-browser and --device cannot be combined: choose one")
 	case l.browser && (l.noBrowser || l.device):
@@ -126,9 +124,11 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		return err
 	}
 	// From here on the clock runs: --timeout includes the provider's answers.
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	trace, err := a.newTracer(l)
+	if err := a.limit(cmd, cmp.Or(s.Timeout.duration(), 5*time.Minute)); err != nil {
+		return err
+	}
+	ctx = cmd.Context()
+	trace, err := a.newTracer(l, cfg.Transport)
 	if err != nil {
 		return err
 	}
@@ -217,12 +217,15 @@ func (a *app) signedIn(
 
 // newTracer returns the tracer for --trace and --trace-file. It is nil if neither
 // was given.
-func (a *app) newTracer(l loginFlags) (*tracer, error) {
+func (a *app) newTracer(l loginFlags, base http.RoundTripper) (*tracer, error) {
 	if !l.trace && l.traceFile == "" {
 		return nil, nil
 	}
 	// The transport that the SDK would use, with its proxy and TLS settings.
 	t := &tracer{base: fetch.NewTransport()}
+	if own, ok := base.(*http.Transport); ok {
+		t.base = own
+	}
 	if l.trace {
 		t.console = a.console
 	}

@@ -57,11 +57,11 @@ here nevertheless.`,
 // logout signs out one account, or all of them. It must work even if the client secret
 // or the session cannot be read: the user wants the session gone.
 func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptions) error {
-	ctx := cmd.Context()
 	s, err := a.resolve(cmd)
 	if err != nil {
 		return err
 	}
+	ctx := cmd.Context()
 	store, err := a.openStore(s)
 	if err != nil {
 		return err

@@ -52,6 +52,10 @@ type profile struct {
 	ClientKeyFile      string `json:"client_key_file,omitempty"`
 	ClientKeyID        string `json:"client_key_id,omitempty"`
 
+	// How the provider is reached.
+	CAFile  string  `json:"ca_file,omitempty"` // trusted beside the system's certificates
+	Timeout seconds `json:"timeout,omitempty"` // of a command
+
 	// The redirect URI and its listener. Zero: 127.0.0.1, a free port, /callback.
 	Listen          string `json:"listen,omitempty"` // an IP address
 	Port            int    `json:"port,omitempty"`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ type app struct {
 	bound   map[*pflag.Flag]bool // the flags of the settings
 
 	keys    map[string]tokenstore.Key // those that were read, by the path of their file
+	limited context.Context           // with the deadline of --timeout; nil: there is none
 	used    *settings                 // what resolve returned; nil: nothing yet
 	command *cobra.Command            // the command that runs
 	helpErr error                     // of writing a help page, which cobra does not return

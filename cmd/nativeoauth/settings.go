@@ -58,6 +58,11 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	if err := s.makeAbsolute(); err != nil {
 		return nil, err
 	}
+	if !a.runs("login") { // which limits what follows its preparations
+		if err := a.limit(cmd, s.Timeout.duration()); err != nil {
+			return nil, err
+		}
+	}
 	return s, s.complete(c)
 }
 
@@ -216,6 +221,13 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 	cfg := s.choices.config
 	cfg.Store, cfg.AuthParams, cfg.Logger = store, params, a.logger()
 	cfg.AssumeLifetime = s.AssumeLifetime.duration()
+	transport, err := s.transport()
+	if err != nil {
+		return oauthclient.Config{}, err
+	}
+	if transport != nil { // an interface that holds a nil pointer would not be nil
+		cfg.Transport = transport
+	}
 	cfg.Loopback.Page = loopback.Page{AppName: "nativeoauth"}
 	// The SDK has one address for both. Without either flag it tries IPv4, then IPv6.
 	if s.Port != 0 || s.Listen != "" {
@@ -282,11 +294,11 @@ func (a *app) withSession(
 func (a *app) withClient(
 	cmd *cobra.Command, do func(context.Context, *settings, *oauthclient.Client) error,
 ) error {
-	ctx := cmd.Context()
 	s, err := a.resolve(cmd)
 	if err != nil {
 		return err
 	}
+	ctx := cmd.Context()
 	store, err := a.openStore(s)
 	if err != nil {
 		return err

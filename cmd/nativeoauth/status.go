@@ -227,7 +227,8 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.MetadataFile = "" // the file may be gone, and the sessions can be listed without it
+	// The files may be gone, and the sessions can be listed without them.
+	s.MetadataFile, s.CAFile = "", ""
 	cfg, err := a.publicConfig(s, store)
 	if err != nil {
 		return nil, err
