@@ -111,20 +111,23 @@ func (a *app) reach(cmd *cobra.Command, s *settings, opts *inspect.Options) erro
 // inspectTable returns the report in columns. The level is a word and not a colour:
 // the report may go to a pipe or to a screen reader.
 func inspectTable(a *app, r *inspect.Report) string {
+	table := findingsTable(a, r.Findings)
+	if r.Ready {
+		return table + "\nA native program can sign in here safely.\n"
+	}
+	return table + "\nA native program cannot sign in here safely: see the problems above.\n"
+}
+
+func findingsTable(a *app, findings []inspect.Finding) string {
 	wide := 0
-	for _, f := range r.Findings {
+	for _, f := range findings {
 		wide = max(wide, utf8.RuneCountInString(f.Area))
 	}
 	var b strings.Builder
 	indent := strings.Repeat(" ", wide+11) // the columns of level and area
-	for _, f := range r.Findings {
+	for _, f := range findings {
 		lines := wrap(f.Text, a.console.width()-len(indent))
 		fmt.Fprintf(&b, "%-7s  %-*s  %s\n", f.Level, wide, f.Area, strings.Join(lines, "\n"+indent))
-	}
-	if r.Ready {
-		b.WriteString("\nA native program can sign in here safely.\n")
-	} else {
-		b.WriteString("\nA native program cannot sign in here safely: see the problems above.\n")
 	}
 	return b.String()
 }

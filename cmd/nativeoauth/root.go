@@ -84,8 +84,8 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
 	a.everyFlag(root)
 	root.AddCommand(
 		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(),
-		a.requestCmd(), a.inspectCmd(), a.execCredentialCmd(), a.gitCredentialCmd(), a.profileCmd(),
-		a.versionCmd(),
+		a.requestCmd(), a.inspectCmd(), a.doctorCmd(), a.execCredentialCmd(), a.gitCredentialCmd(),
+		a.profileCmd(), a.versionCmd(),
 	)
 	a.setHelp(root)
 	root.InitDefaultCompletionCmd()
