@@ -293,6 +293,14 @@ func (d *doctor) provider(cmd *cobra.Command, s *settings) error {
 		return nil
 	}
 	opts := inspect.Options{TenantIssuer: s.TenantIssuer}
+	if s.MetadataFile != "" {
+		m, err := readMetadata(s.MetadataFile)
+		if err != nil {
+			d.failed("metadata", err)
+			return nil
+		}
+		opts.Metadata = m.raw
+	}
 	if t, err := s.transport(); err == nil && t != nil {
 		opts.Transport = t
 	}

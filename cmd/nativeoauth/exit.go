@@ -154,6 +154,7 @@ func (a *app) withNextStep(text string, err error) string {
 		// Signing in again would lose the session that the right key opens.
 		text += "; give the key that the login used, with --key-file; if it is lost: " +
 			strings.Replace(a.loginCommand(), "login", "logout", 1) + ", and then login"
+	case errors.As(err, new(notBackError)): // it has its own
 	case errors.Is(err, context.DeadlineExceeded): // of a login, or of a slow provider
 		text += "; try again"
 		if a.limited != nil && a.limited.Err() != nil { // and not a request's own limit

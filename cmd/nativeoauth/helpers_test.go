@@ -104,7 +104,8 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 	p.clientKey = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	cfg.Issuer = p.http.URL
 	cfg.Clients = []authserver.Client{
-		{ID: "cli", Name: "a test", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}},
+		{ID: "cli", Name: "a test", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"},
+			PostLogoutRedirectURIs: []string{"http://127.0.0.1/bye", "http://[::1]/bye"}},
 		{ID: "other-path", RedirectURIs: []string{"http://127.0.0.1/elsewhere"}},
 		{ID: "secret", Auth: authserver.AuthBasic, Secret: wire.NewSecret("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		{ID: "dpop", RequireDPoP: true, RedirectURIs: []string{"http://127.0.0.1/callback"}},

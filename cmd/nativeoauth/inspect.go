@@ -23,7 +23,7 @@ does, and shows what a native program can use. Nobody is signed in.
 
 With --client-id it also tries whether the authorization endpoint accepts a redirect URI with any
 port of 127.0.0.1 for that client. Without ISSUER, provider and client are those of --issuer or of
-the profile.
+the profile, and a metadata file of the profile takes the place of what the provider publishes.
 
 It exits with 0 if a native program can sign in safely, else with 1.`,
 		Example: `  nativeoauth inspect https://accounts.google.com
@@ -89,6 +89,13 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 	}
 	if err := a.reach(cmd, s, opts); err != nil {
 		return "", err
+	}
+	if s.MetadataFile != "" {
+		m, err := readMetadata(s.MetadataFile)
+		if err != nil {
+			return "", err
+		}
+		opts.Metadata = m.raw
 	}
 	opts.ClientID = s.ClientID
 	opts.RedirectPath = cmp.Or(opts.RedirectPath, s.RedirectPath)

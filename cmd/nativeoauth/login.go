@@ -347,7 +347,12 @@ func left(t time.Time) string {
 	if d > 48*time.Hour {
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
-	text := d.String() // "1h0m0s" for an hour; the zeros at the end say nothing
+	return short(d)
+}
+
+// short returns d without the zeros at the end: "1h" in place of "1h0m0s".
+func short(d time.Duration) string {
+	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +27,10 @@ providers end all sessions of a user and client at once; logout names the others
 
 With --all, every account of this provider and client is signed out, and a client secret that a
 login stored is deleted.
+
+With --end-session and --return-path it waits until the browser comes back, for two minutes or for
+--timeout. The client needs http://127.0.0.1/PATH as a post_logout_redirect_uri for that. Some
+providers also need --id-token-hint, or a fixed port (--port of login).
 
 It exits with 1 if the provider could not be told or did not confirm it. The session is deleted
 here nevertheless.`,
@@ -85,13 +92,18 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 		return a.logoutAll(ctx, s, c, out)
 	}
 	// Only for the messages: Logout succeeds too if there is no session.
+	if opts.ReturnPath != "" {
+		a.console.tell("Opening your browser to sign out at %s. Waiting until it comes back to %s on "+
+			"this machine, for %s at most.", s.provider(), opts.ReturnPath,
+			short(cmp.Or(s.Timeout.duration(), 2*time.Minute)))
+	}
 	session, lookErr := c.Session(ctx, s.account())
 	var gone oauthclient.Account // which Logout empties
 	if lookErr == nil {
 		gone = session.Account()
 	}
 	if err := out.account(ctx, c, s.account()); err != nil {
-		return err
+		return s.notBack(opts, err)
 	}
 	if errors.Is(lookErr, oauthclient.ErrLoginRequired) {
 		a.console.say("Nobody was signed in at %s%s.", s.provider(), named(s.account()))
@@ -103,6 +115,34 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 	}
 	return nil
 }
+
+// notBack adds to the error of a logout what the provider may need to send the browser
+// back.
+func (s *settings) notBack(opts *oauthclient.LogoutOptions, err error) error {
+	if opts.ReturnPath == "" || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var needs []string
+	if !opts.IDTokenHint {
+		needs = append(needs, "--id-token-hint")
+	}
+	if s.Port == 0 {
+		needs = append(needs, "--port (of login or profile set) with a registered port")
+	}
+	needs = append(needs, fmt.Sprintf("an address of this machine that ends in %s as "+
+		"post_logout_redirect_uri of the client", opts.ReturnPath))
+	return notBackError{err, "some providers need " + strings.Join(needs, ", or ")}
+}
+
+// notBackError is a logout whose browser did not come back. The session is gone here, so
+// that trying again is no advice.
+type notBackError struct {
+	err  error
+	hint string
+}
+
+func (e notBackError) Error() string { return e.err.Error() + "; " + e.hint }
+func (e notBackError) Unwrap() error { return e.err }
 
 // nameSiblings names the other sessions that the provider may have ended with the one
 // of gone: many providers revoke all tokens of a user and client at once.
