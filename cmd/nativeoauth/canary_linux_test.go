@@ -276,7 +276,7 @@ func sweep(t *testing.T, dpop bool) {
 	do(1, with(secretFile, "--trace", "--account", "denied")...)
 	p.SetAutoUser("alice")
 
-	for _, format := range []string{"token", "header", "json", "env"} {
+	for _, format := range []string{"token", "header", "json", "env", "fish", "powershell", "dotenv", "curl"} {
 		ask("", "token", "--format", format)
 	}
 	ask("", "token", "--id-token")
