@@ -202,7 +202,11 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 			break
 		}
 		whole := s.like("", nil) // a token for less may come without one
-		if err := whole.refreshAfter(ctx, g.Generation); err != nil {
+		after := g.Generation
+		if g.Pending() { // another process checks its ID token now: wait for that one
+			after--
+		}
+		if err := whole.refreshAfter(ctx, after); err != nil {
 			if errors.Is(err, ErrLoginRequired) {
 				s.account.NeedLogin()
 			}

@@ -72,7 +72,7 @@ func TestSignalsEndALoginOnATerminal(t *testing.T) {
 	p := newPlace(t, authserver.Config{})
 	for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
 		for _, args := range [][]string{{"login"}, {"login", "--device"}, {"login", "--no-browser"}} {
-			cmd, _ := p.terminal([]string{"BROWSER=nobody"}, args...)
+			cmd, _ := p.terminal([]string{"BROWSER_USER=nobody"}, args...)
 			cmd.await("Waiting ")
 			require.NoError(t, cmd.Process.Signal(sig))
 			require.Equal(t, code, cmd.code(), "%v %v", sig, args)

@@ -276,7 +276,7 @@ func sweep(t *testing.T, dpop bool) {
 	do(1, with(secretFile, "--trace", "--account", "denied")...)
 	p.SetAutoUser("alice")
 
-	for _, format := range []string{"token", "header", "json", "env"} {
+	for _, format := range []string{"token", "header", "json", "env", "fish", "powershell", "dotenv", "curl"} {
 		ask("", "token", "--format", format)
 	}
 	ask("", "token", "--id-token")
@@ -340,7 +340,7 @@ func sweep(t *testing.T, dpop bool) {
 			continue
 		}
 		for _, args := range [][]string{
-			{"userinfo"}, {"refresh"}, {"inspect", p.http.URL}, with(secretFile, "--trace", "--trace-file", filepath.Join(work, "trace-"+endpoint), "--account", "other"),
+			{"userinfo", "--account", "main"}, {"refresh", "--account", "main"}, {"inspect", p.http.URL}, with(secretFile, "--trace", "--trace-file", filepath.Join(work, "trace-"+endpoint), "--account", "other"),
 		} {
 			end(start("", nil, args...), false, 0, 1, 4)
 		}

@@ -101,9 +101,10 @@ func (a *app) exit(ctx context.Context, err error) int {
 // explain returns err in one line with the next step in the words of this
 // command. The errors of the packages are written for programs.
 func (a *app) explain(err error) string {
-	// A user does not know the packages, which name themselves at the beginning.
+	// A user knows neither the packages nor Session.For, which name themselves at the
+	// beginning.
 	text := err.Error()
-	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: "} {
+	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: ", "For: "} {
 		text = strings.TrimPrefix(text, pkg)
 	}
 	// Only the part of the message that is about the field changes: errors above it may
@@ -153,9 +154,10 @@ func (a *app) withNextStep(text string, err error) string {
 		// Signing in again would lose the session that the right key opens.
 		text += "; give the key that the login used, with --key-file; if it is lost: " +
 			strings.Replace(a.loginCommand(), "login", "logout", 1) + ", and then login"
+	case errors.As(err, new(notBackError)): // it has its own
 	case errors.Is(err, context.DeadlineExceeded): // of a login, or of a slow provider
 		text += "; try again"
-		if a.command != nil && a.command.Flags().Lookup("timeout") != nil {
+		if a.limited != nil && a.limited.Err() != nil { // and not a request's own limit
 			text += ", or wait longer with --timeout"
 		}
 	case errors.Is(err, fs.ErrPermission):
@@ -167,9 +169,10 @@ func (a *app) withNextStep(text string, err error) string {
 // runs reports whether this is a run of the command with this name.
 func (a *app) runs(name string) bool { return a.command != nil && a.command.Name() == name }
 
-// flagWords replaces the two Go names that the packages' errors give as the next step.
+// flagWords replaces what the packages' errors say in Go's words.
 // Errors about a field are typed and need no replacing, see explain.
 func flagWords(text string) string {
 	text = strings.Replace(text, "a tokenstore.File", "a sealed file", 1)
+	text = strings.Replace(text, "context deadline exceeded", "the time is up", 1)
 	return strings.Replace(text, "set AllowOtherUsers", "give --allow-other-users", 1)
 }

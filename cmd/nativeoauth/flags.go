@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"reflect"
 	"slices"
@@ -61,9 +62,12 @@ const (
 // seconds is a duration that the profile keeps as a number of seconds.
 type seconds int64
 
-// Set parses a value such as "8h30m". Fractions of a second are dropped.
+// Set parses a value such as "8h30m". Fractions of a second are refused.
 func (s *seconds) Set(text string) error {
 	d, err := time.ParseDuration(text)
+	if err == nil && d%time.Second != 0 {
+		err = errors.New("give whole seconds")
+	}
 	*s = seconds(d / time.Second)
 	return err
 }
@@ -105,7 +109,8 @@ func (c *choices) sessionTable() []setting {
 			value: &c.ClientID,
 			to:    &c.config.ClientID},
 		{flag: "account", env: "NATIVEOAUTH_ACCOUNT", on: everyCommand,
-			usage: "your `name` for this session, if you have several at one provider",
+			usage: "`name` of the session, to use another profile's or to have several without " +
+				"profiles (default: the profile's own)",
 			value: &c.Account},
 		{flag: "store", env: "NATIVEOAUTH_STORE", on: everyCommand,
 			usage: "`kind` of store for the session: keychain (default), file, or memory (for " +
@@ -121,6 +126,14 @@ func (c *choices) sessionTable() []setting {
 			usage: "`file` with the client secret, for providers that require one; - reads " +
 				"standard input at login",
 			value: &c.ClientSecretFile},
+		{flag: "ca-file", env: "NATIVEOAUTH_CA_FILE", on: everyCommand, file: true,
+			usage: "`file` with certificates in PEM to trust beside the system's, such as a " +
+				"company's",
+			value: &c.CAFile},
+		{flag: "timeout", on: everyCommand,
+			usage: "how long the command may take, such as 30s (default 5m for login, and else " +
+				"what its requests take)",
+			value: &c.Timeout},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -51,13 +52,18 @@ func fakeBrowser() {
 	}
 	jar, _ := cookiejar.New(nil)
 	web := &http.Client{Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{}}
+	if cert, err := os.ReadFile(os.Getenv("BROWSER_CA")); err == nil {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(cert)
+		web.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	}
 	log := strings.Join(os.Args[1:], " ") + "\n"
 	for _, kv := range os.Environ() {
 		if strings.HasPrefix(kv, secretVariable) {
 			log += kv + "\n"
 		}
 	}
-	if os.Getenv("BROWSER") != "nobody" { // a browser in which the user does nothing
+	if os.Getenv("BROWSER_USER") != "nobody" { // a browser in which the user does nothing
 		resp, err := web.Get(os.Args[len(os.Args)-1])
 		if err != nil {
 			log += "error: " + err.Error() + "\n"
@@ -98,7 +104,8 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 	p.clientKey = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	cfg.Issuer = p.http.URL
 	cfg.Clients = []authserver.Client{
-		{ID: "cli", Name: "a test", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"}},
+		{ID: "cli", Name: "a test", RedirectURIs: []string{"http://127.0.0.1/callback", "http://[::1]/callback"},
+			PostLogoutRedirectURIs: []string{"http://127.0.0.1/bye", "http://[::1]/bye"}},
 		{ID: "other-path", RedirectURIs: []string{"http://127.0.0.1/elsewhere"}},
 		{ID: "secret", Auth: authserver.AuthBasic, Secret: wire.NewSecret("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		{ID: "dpop", RequireDPoP: true, RedirectURIs: []string{"http://127.0.0.1/callback"}},

@@ -23,7 +23,7 @@ does, and shows what a native program can use. Nobody is signed in.
 
 With --client-id it also tries whether the authorization endpoint accepts a redirect URI with any
 port of 127.0.0.1 for that client. Without ISSUER, provider and client are those of --issuer or of
-the profile.
+the profile, and a metadata file of the profile takes the place of what the provider publishes.
 
 It exits with 0 if a native program can sign in safely, else with 1.`,
 		Example: `  nativeoauth inspect https://accounts.google.com
@@ -65,6 +65,11 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 // about its client.
 func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options) (string, error) {
 	opts.ClientID = a.flags.ClientID
+	given := &settings{}
+	given.CAFile, given.Timeout = a.givenText(cmd, "ca-file"), a.flags.Timeout
+	if err := a.reach(cmd, given, opts); err != nil {
+		return "", err
+	}
 	switch {
 	case len(args) == 1 && cmd.Flags().Changed("issuer"):
 		return "", usage("give ISSUER or --issuer, not both")
@@ -82,29 +87,54 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 		return "", usage("which provider? The profile names only the resource %s; give ISSUER",
 			s.provider())
 	}
+	if err := a.reach(cmd, s, opts); err != nil {
+		return "", err
+	}
+	if s.MetadataFile != "" {
+		m, err := readMetadata(s.MetadataFile)
+		if err != nil {
+			return "", err
+		}
+		opts.Metadata = m.raw
+	}
 	opts.ClientID = s.ClientID
 	opts.RedirectPath = cmp.Or(opts.RedirectPath, s.RedirectPath)
 	opts.TenantIssuer = cmp.Or(opts.TenantIssuer, s.TenantIssuer)
 	return s.Issuer, nil
 }
 
+// reach makes an inspection use --ca-file and --timeout.
+func (a *app) reach(cmd *cobra.Command, s *settings, opts *inspect.Options) error {
+	transport, err := s.transport()
+	if err != nil {
+		return err
+	}
+	if transport != nil {
+		opts.Transport = transport
+	}
+	return a.limit(cmd, s.Timeout.duration())
+}
+
 // inspectTable returns the report in columns. The level is a word and not a colour:
 // the report may go to a pipe or to a screen reader.
 func inspectTable(a *app, r *inspect.Report) string {
+	table := findingsTable(a, r.Findings)
+	if r.Ready {
+		return table + "\nA native program can sign in here safely.\n"
+	}
+	return table + "\nA native program cannot sign in here safely: see the problems above.\n"
+}
+
+func findingsTable(a *app, findings []inspect.Finding) string {
 	wide := 0
-	for _, f := range r.Findings {
+	for _, f := range findings {
 		wide = max(wide, utf8.RuneCountInString(f.Area))
 	}
 	var b strings.Builder
 	indent := strings.Repeat(" ", wide+11) // the columns of level and area
-	for _, f := range r.Findings {
+	for _, f := range findings {
 		lines := wrap(f.Text, a.console.width()-len(indent))
 		fmt.Fprintf(&b, "%-7s  %-*s  %s\n", f.Level, wide, f.Area, strings.Join(lines, "\n"+indent))
-	}
-	if r.Ready {
-		b.WriteString("\nA native program can sign in here safely.\n")
-	} else {
-		b.WriteString("\nA native program cannot sign in here safely: see the problems above.\n")
 	}
 	return b.String()
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +26,6 @@ type loginFlags struct {
 	noBrowser bool // at most one of noBrowser, device and browser is set;
 	device    bool // none: the SDK chooses by what the machine has
 	browser   bool
-	timeout   time.Duration // for the whole login, with the user's part
 	trace     bool
 	traceFile string // "": none
 }
@@ -68,7 +69,6 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 	f.BoolVar(&l.browser, "browser", false,
 		"open the browser on this machine, even over SSH or in a container")
 	f.BoolVar(&l.device, "device", false, "sign in on another device with a code (RFC 8628)")
-	f.DurationVar(&l.timeout, "timeout", 5*time.Minute, "how long to wait for you")
 	f.BoolVar(&l.trace, "trace", false, "show each request and response, with secrets masked")
 	f.StringVar(&l.traceFile, "trace-file", "", "`file` to write the trace to, as JSON lines")
 	a.bind(f, keepsProfile)
@@ -79,8 +79,6 @@ Without --scope, login requests openid, and offline_access if the provider suppo
 // check refuses flags that contradict each other before anything is read or sent.
 func (l *loginFlags) check() error {
 	switch {
-	case l.timeout <= 0:
-		return usage("--timeout must be positive")
 	case l.noBrowser && l.device:
 		return usage("--no-browser and --device cannot be combined: choose one")
 	case l.browser && (l.noBrowser || l.device):
@@ -125,11 +123,12 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err != nil {
 		return err
 	}
-	s.settle()
 	// From here on the clock runs: --timeout includes the provider's answers.
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	trace, err := a.newTracer(l)
+	if err := a.limit(cmd, cmp.Or(s.Timeout.duration(), 5*time.Minute)); err != nil {
+		return err
+	}
+	ctx = cmd.Context()
+	trace, err := a.newTracer(l, cfg.Transport)
 	if err != nil {
 		return err
 	}
@@ -149,7 +148,7 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 		return usageError{err}
 	}
 	defer a.close(c)
-	s.login.Account, s.login.Flow = s.Account, l.flow()
+	s.login.Account, s.login.Flow = s.account(), l.flow()
 	signIn := c.Login
 	if l.ifNeeded {
 		signIn = c.SessionOrLogin
@@ -187,7 +186,7 @@ func (a *app) signedIn(
 	if s.Store == storeMemory {
 		// The tokens are lost with this process, so they must not stay valid at the provider.
 		a.console.tell("--store memory keeps nothing: the session is signed out again.")
-		return signingOut{app: a}.account(ctx, c, s.Account)
+		return signingOut{app: a}.account(ctx, c, s.account())
 	}
 	if s.ClientSecretFile == "-" {
 		if err := store.Put(ctx, secretKey(s), []byte(s.secret.Reveal())); err != nil {
@@ -200,7 +199,7 @@ func (a *app) signedIn(
 	if keyGoes {
 		s.KeyFile = ""
 	}
-	if err := remember(ctx, a.env, s.name, s.profile); err != nil {
+	if err := remember(ctx, a.env, s.name, s.kept()); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
 	a.console.tell("The session is in the %s%s.", acc.Store, profileNote(s))
@@ -218,12 +217,15 @@ func (a *app) signedIn(
 
 // newTracer returns the tracer for --trace and --trace-file. It is nil if neither
 // was given.
-func (a *app) newTracer(l loginFlags) (*tracer, error) {
+func (a *app) newTracer(l loginFlags, base http.RoundTripper) (*tracer, error) {
 	if !l.trace && l.traceFile == "" {
 		return nil, nil
 	}
 	// The transport that the SDK would use, with its proxy and TLS settings.
 	t := &tracer{base: fetch.NewTransport()}
+	if own, ok := base.(*http.Transport); ok {
+		t.base = own
+	}
 	if l.trace {
 		t.console = a.console
 	}
@@ -305,12 +307,22 @@ func profileNote(s *settings) string {
 	return fmt.Sprintf(" and under the profile %q", s.name)
 }
 
-// profileFlag returns the flag that chooses the profile again; "" for the default one.
+// profileFlag returns the flags that choose the session again; "" for that of the
+// default profile.
 func profileFlag(s *settings) string {
-	if s.name == defaultProfile {
+	flags := ""
+	if s.name != defaultProfile {
+		flags = " --profile " + quote(s.name)
+	}
+	return flags + s.accountFlag()
+}
+
+// accountFlag returns the flag for an account that the profile does not keep.
+func (s *settings) accountFlag() string {
+	if s.Account == s.ownAccount {
 		return ""
 	}
-	return " --profile " + quote(s.name)
+	return " --account " + quote(s.Account)
 }
 
 // clock returns t in local time, without the date if it is less than 20 hours
@@ -335,7 +347,12 @@ func left(t time.Time) string {
 	if d > 48*time.Hour {
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
-	text := d.String() // "1h0m0s" for an hour; the zeros at the end say nothing
+	return short(d)
+}
+
+// short returns d without the zeros at the end: "1h" in place of "1h0m0s".
+func short(d time.Duration) string {
+	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")
 	}

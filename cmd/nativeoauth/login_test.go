@@ -36,7 +36,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 			"Issuer": "issuer", "ClientID": "client-id", "ClientAuth": "client-secret-file client-key client-key-id", "Registration": "register register-token-file",
 			"Endpoints": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param",
 			"TrustedAudiences": "trusted-audience", "DPoP": "dpop", "RequirePAR": "par", "Store": "store key-file", "AssumeLifetime": "assume-lifetime",
-			"AllowPrivate": "allow-private", "Transport": "trace trace-file", "Logger": "verbose",
+			"AllowPrivate": "allow-private", "Transport": "ca-file trace trace-file", "Logger": "verbose",
 			"UI":            no, // the command is one
 			"Loopback":      no, // below
 			"RefreshBefore": no, // in the background of a program; here: token --min-ttl

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,10 +22,15 @@ func (a *app) logoutCmd() *cobra.Command {
 		Use:   "logout",
 		Short: "Sign out: revoke the tokens and delete the session",
 		Long: `logout deletes the session here, even if it cannot be read, and revokes its
-tokens at the provider if the provider supports that. The profile stays, for the next login.
+tokens at the provider if the provider supports that. The profile stays, for the next login. Some
+providers end all sessions of a user and client at once; logout names the others that are stored.
 
 With --all, every account of this provider and client is signed out, and a client secret that a
 login stored is deleted.
+
+With --end-session and --return-path it waits until the browser comes back, for two minutes or for
+--timeout. The client needs http://127.0.0.1/PATH as a post_logout_redirect_uri for that. Some
+providers also need --id-token-hint, or a fixed port (--port of login).
 
 It exits with 1 if the provider could not be told or did not confirm it. The session is deleted
 here nevertheless.`,
@@ -56,11 +64,11 @@ here nevertheless.`,
 // logout signs out one account, or all of them. It must work even if the client secret
 // or the session cannot be read: the user wants the session gone.
 func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptions) error {
-	ctx := cmd.Context()
 	s, err := a.resolve(cmd)
 	if err != nil {
 		return err
 	}
+	ctx := cmd.Context()
 	store, err := a.openStore(s)
 	if err != nil {
 		return err
@@ -83,17 +91,88 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 	if all {
 		return a.logoutAll(ctx, s, c, out)
 	}
-	// Only for the message: Logout succeeds too if there is no session.
-	_, lookErr := c.Session(ctx, s.Account)
-	if err := out.account(ctx, c, s.Account); err != nil {
-		return err
+	// Only for the messages: Logout succeeds too if there is no session.
+	if opts.ReturnPath != "" {
+		a.console.tell("Opening your browser to sign out at %s. Waiting until it comes back to %s on "+
+			"this machine, for %s at most.", s.provider(), opts.ReturnPath,
+			short(cmp.Or(s.Timeout.duration(), 2*time.Minute)))
+	}
+	session, lookErr := c.Session(ctx, s.account())
+	var gone oauthclient.Account // which Logout empties
+	if lookErr == nil {
+		gone = session.Account()
+	}
+	if err := out.account(ctx, c, s.account()); err != nil {
+		return s.notBack(opts, err)
 	}
 	if errors.Is(lookErr, oauthclient.ErrLoginRequired) {
-		a.console.say("Nobody was signed in at %s%s.", s.provider(), named(s.Account))
+		a.console.say("Nobody was signed in at %s%s.", s.provider(), named(s.account()))
 		return nil
 	}
-	a.console.say("Signed out at %s%s.", s.provider(), named(s.Account))
+	a.console.say("Signed out at %s%s.", s.provider(), named(s.account()))
+	if lookErr == nil && out.untold == nil {
+		a.nameSiblings(ctx, s, c, gone)
+	}
 	return nil
+}
+
+// notBack adds to the error of a logout what the provider may need to send the browser
+// back.
+func (s *settings) notBack(opts *oauthclient.LogoutOptions, err error) error {
+	if opts.ReturnPath == "" || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var needs []string
+	if !opts.IDTokenHint {
+		needs = append(needs, "--id-token-hint")
+	}
+	if s.Port == 0 {
+		needs = append(needs, "--port (of login or profile set) with a registered port")
+	}
+	needs = append(needs, fmt.Sprintf("an address of this machine that ends in %s as "+
+		"post_logout_redirect_uri of the client", opts.ReturnPath))
+	return notBackError{err, "some providers need " + strings.Join(needs, ", or ")}
+}
+
+// notBackError is a logout whose browser did not come back. The session is gone here, so
+// that trying again is no advice.
+type notBackError struct {
+	err  error
+	hint string
+}
+
+func (e notBackError) Error() string { return e.err.Error() + "; " + e.hint }
+func (e notBackError) Unwrap() error { return e.err }
+
+// nameSiblings names the other sessions that the provider may have ended with the one
+// of gone: many providers revoke all tokens of a user and client at once.
+func (a *app) nameSiblings(
+	ctx context.Context, s *settings, c *oauthclient.Client, gone oauthclient.Account,
+) {
+	accounts, err := c.Accounts(ctx)
+	if err != nil {
+		a.console.warn("whether other sessions ended too is not known: %s", err)
+		return
+	}
+	conf, err := readConfig(a.env)
+	if err != nil {
+		return // the session is gone, and the next command says what is wrong
+	}
+	for _, acc := range accounts {
+		if acc.Name == gone.Name || acc.Subject != gone.Subject || acc.LoginRequired {
+			continue
+		}
+		name := named(acc.Name)
+		for _, profile := range conf.names() {
+			p := conf.Profiles[profile]
+			if p.provider() == s.provider() && p.ClientID == s.ClientID &&
+				p.account(profile) == acc.Name {
+				name = fmt.Sprintf(" of profile %q", profile)
+			}
+		}
+		a.console.tell("The provider may have ended the session%s too: "+
+			"it is the same user and client.", name)
+	}
 }
 
 // unsent is a transport that sends nothing. Each request fails with why.
@@ -131,8 +210,8 @@ func (a *app) logoutAll(
 		if err != nil {
 			failures = append(failures, fmt.Errorf("the client secret was not deleted: %w", err))
 		} else {
-			s.ClientSecretStored = false
-			if err := remember(ctx, a.env, s.name, s.profile); err != nil {
+			s.stored.ClientSecretStored = false
+			if err := remember(ctx, a.env, s.name, s.stored); err != nil {
 				failures = append(failures, err)
 			}
 		}

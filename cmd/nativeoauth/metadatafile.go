@@ -15,6 +15,7 @@ import (
 // no metadata, with the names of RFC 8414. Members that are not named here are
 // ignored.
 type metadataFile struct {
+	raw            []byte   // the file as it is
 	Issuer         string   `json:"issuer"`
 	Authorization  string   `json:"authorization_endpoint"`
 	Token          string   `json:"token_endpoint"`
@@ -54,6 +55,7 @@ func readMetadata(path string) (*metadataFile, error) {
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("--metadata-file %s: %w", path, err)
 	}
+	m.raw = data
 	return &m, nil
 }
 

@@ -27,7 +27,7 @@ func TestSignalsEndALogin(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t, authserver.Config{})
-			cmd := p.start([]string{"BROWSER=nobody"}, "login")
+			cmd := p.start([]string{"BROWSER_USER=nobody"}, "login")
 			cmd.await("Your browser has been opened")
 			require.NoError(t, cmd.Process.Signal(sig))
 			require.Equal(t, code, cmd.code())
@@ -84,7 +84,7 @@ func TestIgnoredHangupStaysIgnored(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	cmd := &process{Cmd: exec.Command("sh", "-c", `trap "" HUP; exec nativeoauth login --timeout 2s`), t: t}
-	cmd.Env, cmd.Dir = append(p.env, "BROWSER=nobody"), p.home
+	cmd.Env, cmd.Dir = append(p.env, "BROWSER_USER=nobody"), p.home
 	cmd.Stderr = cmd
 	require.NoError(t, cmd.Start())
 	cmd.await("Your browser has been opened")
@@ -151,7 +151,7 @@ func TestPastedAddressSignsIn(t *testing.T) {
 func TestTerminalCountsDown(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
-	cmd, tty := p.terminal([]string{"BROWSER=nobody"}, "login")
+	cmd, tty := p.terminal([]string{"BROWSER_USER=nobody"}, "login")
 	cmd.await(`Waiting for you: [45]:\d\d left, Ctrl-C cancels`)
 	cmd.await(`4:5\d left(?s:.*)4:5\d left`)
 	_, err := tty.Write([]byte{3})
@@ -159,7 +159,7 @@ func TestTerminalCountsDown(t *testing.T) {
 	require.Equal(t, 130, cmd.code())
 	cmd.await(`\x1b\[K(\^C)?nativeoauth: stopped by a signal`)
 
-	cmd, _ = p.terminal([]string{"BROWSER=nobody", "TERM=dumb"}, "login", "--timeout", "3s")
+	cmd, _ = p.terminal([]string{"BROWSER_USER=nobody", "TERM=dumb"}, "login", "--timeout", "3s")
 	cmd.await("Waiting until")
 	require.Equal(t, exitError, cmd.code())
 	cmd.await("--timeout")
@@ -172,7 +172,7 @@ func TestNarrowTerminalBreaksLines(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
 	for _, columns := range []uint16{20, 40} {
-		cmd, tty := p.terminalOf(columns, []string{"BROWSER=nobody"}, "login")
+		cmd, tty := p.terminalOf(columns, []string{"BROWSER_USER=nobody"}, "login")
 		cmd.await(`(?s)\d:\d\d left, Ctrl-C.*\d:\d\d left, Ctrl-C`)
 		_, err := tty.Write([]byte{3})
 		require.NoError(t, err)
@@ -207,7 +207,7 @@ func TestDeviceFlowShowsACode(t *testing.T) {
 func TestVanishedTerminalEndsALogin(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, authserver.Config{})
-	cmd, tty := p.terminal([]string{"BROWSER=nobody"}, "login")
+	cmd, tty := p.terminal([]string{"BROWSER_USER=nobody"}, "login")
 	cmd.await("Waiting for you")
 	require.NoError(t, tty.Close())
 	require.Equal(t, 129, cmd.code())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ type profile struct {
 	Issuer   string   `json:"issuer"`
 	ClientID string   `json:"client_id"`
 	Scopes   []string `json:"scopes,omitempty"`
-	Account  string   `json:"account,omitempty"`
+	Account  string   `json:"account,omitempty"` // see account
 
 	// What the tokens are for, and what the provider must support.
 	Resources        []string `json:"resources,omitempty"`
@@ -50,6 +51,10 @@ type profile struct {
 	ClientSecretStored bool   `json:"client_secret_stored,omitempty"` // beside the session
 	ClientKeyFile      string `json:"client_key_file,omitempty"`
 	ClientKeyID        string `json:"client_key_id,omitempty"`
+
+	// How the provider is reached.
+	CAFile  string  `json:"ca_file,omitempty"` // trusted beside the system's certificates
+	Timeout seconds `json:"timeout,omitempty"` // of a command
 
 	// The redirect URI and its listener. Zero: 127.0.0.1, a free port, /callback.
 	Listen          string `json:"listen,omitempty"` // an IP address
@@ -166,6 +171,16 @@ func (p *profile) provider() string {
 		return p.Resources[0]
 	}
 	return p.Issuer
+}
+
+// account returns the name that the SDK knows the session of p by, if p has this name.
+// It is that of the profile, so that two profiles of one client have two sessions. The
+// default profile has the SDK's default account, "".
+func (p *profile) account(name string) string {
+	if account := cmp.Or(p.Account, name); account != defaultProfile {
+		return account
+	}
+	return ""
 }
 
 // names returns the sorted names of the profiles.

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -135,7 +133,7 @@ The next login uses the settings.`,
 			}
 			// The client was made for its checks alone.
 			a.close(c)
-			return remember(cmd.Context(), a.env, s.name, s.profile)
+			return remember(cmd.Context(), a.env, s.name, s.kept())
 		},
 	}
 	a.bind(cmd.Flags(), keepsProfile)
@@ -159,8 +157,7 @@ client secret that a login stored: no command would find them afterwards. Sign o
 				return err
 			}
 			delete(c.Profiles, name) // from this copy, so that the others remain
-			others := slices.Collect(maps.Values(c.Profiles))
-			if err := a.leftBehind(cmd.Context(), name, p, others); err != nil {
+			if err := a.leftBehind(cmd.Context(), name, p, c.Profiles); err != nil {
 				return err
 			}
 			return editConfig(cmd.Context(), a.env, func(c *config) { delete(c.Profiles, name) })
@@ -170,24 +167,32 @@ client secret that a login stored: no command would find them afterwards. Sign o
 
 // leftBehind fails if no profile in others leads to the session or the client secret
 // of p.
-func (a *app) leftBehind(ctx context.Context, name string, p profile, others []profile) error {
+func (a *app) leftBehind(
+	ctx context.Context, name string, p profile, others map[string]profile,
+) error {
 	client := func(o profile) bool {
 		return o.provider() == p.provider() && o.ClientID == p.ClientID && o.Store == p.Store
 	}
 	// Another profile with the same provider, client and store leads to the secret too.
-	if p.ClientSecretStored && !slices.ContainsFunc(others, client) {
+	secret, session := p.ClientSecretStored, true
+	for other, o := range others {
+		if client(o) {
+			secret = false
+			session = session && o.account(other) != p.account(name)
+		}
+	}
+	if secret {
 		return fmt.Errorf("the client secret of profile %q is still stored; "+
 			"first run: nativeoauth logout --all --profile %s", name, quote(name))
 	}
-	account := func(o profile) bool { return client(o) && o.Account == p.Account }
-	if slices.ContainsFunc(others, account) {
+	if !session {
 		return nil
 	}
 	rows, err := a.rows(ctx, &settings{choices: choices{profile: p}, name: name})
 	if err != nil {
 		return err
 	}
-	if len(only(rows, p.Account)) > 0 {
+	if len(only(rows, p.account(name))) > 0 {
 		return fmt.Errorf("profile %q is signed in; first run: nativeoauth logout --profile %s",
 			name, quote(name))
 	}

@@ -52,8 +52,8 @@ The response is printed nevertheless.`,
 			if err != nil {
 				return err
 			}
-			return a.withSession(cmd, func(_ context.Context, s *oauthclient.Session) error {
-				return a.request(req, s, include)
+			return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
+				return a.request(req.WithContext(ctx), s, include)
 			})
 		},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ type app struct {
 	bound   map[*pflag.Flag]bool // the flags of the settings
 
 	keys    map[string]tokenstore.Key // those that were read, by the path of their file
+	limited context.Context           // with the deadline of --timeout; nil: there is none
 	used    *settings                 // what resolve returned; nil: nothing yet
 	command *cobra.Command            // the command that runs
 	helpErr error                     // of writing a help page, which cobra does not return
@@ -50,7 +52,7 @@ browser, stores the session in the system's keychain, and refreshes it for as lo
 provider allows.
 
 A login is remembered under a profile ("default" unless --profile names another), so that the
-other commands need no flags. A flag overrides an environment variable (` + a.flags.variables() + `),
+other commands need no flags. Each profile has a session of its own. A flag overrides an environment variable (` + a.flags.variables() + `),
 and that overrides the profile.
 
 Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interrupted.`,
@@ -82,8 +84,8 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
 	a.everyFlag(root)
 	root.AddCommand(
 		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(),
-		a.requestCmd(), a.inspectCmd(), a.execCredentialCmd(), a.gitCredentialCmd(), a.profileCmd(),
-		a.serveCmd(), a.versionCmd(),
+		a.requestCmd(), a.inspectCmd(), a.doctorCmd(), a.serveCmd(), a.execCredentialCmd(),
+		a.gitCredentialCmd(), a.profileCmd(), a.versionCmd(),
 	)
 	a.setHelp(root)
 	root.InitDefaultCompletionCmd()
@@ -182,10 +184,7 @@ func (a *app) loginCommand() string {
 			words = append(words, "--client-id "+quote(s.ClientID))
 		}
 	}
-	if s.Account != "" {
-		words = append(words, "--account "+quote(s.Account))
-	}
-	return strings.Join(words, " ")
+	return strings.Join(words, " ") + s.accountFlag()
 }
 
 // quote returns text so that a POSIX shell reads it as one word.

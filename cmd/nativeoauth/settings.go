@@ -27,6 +27,7 @@ type settings struct {
 	known       bool    // the configuration has the profile
 	stored      profile // as the configuration has it
 	fromProfile bool    // provider and client are those of the profile
+	ownAccount  string  // profile.Account that the profile keeps; see kept
 	secret      wire.Secret
 }
 
@@ -45,13 +46,22 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 	if err := a.identify(cmd, s); err != nil {
 		return nil, err
 	}
+	s.ownAccount = s.Account
 	for _, row := range s.table() {
 		if value := a.given(cmd, row.flag); value != nil && !row.identity {
 			assign(row.value, value)
 		}
 	}
+	if s.named && cmd.Flags().Changed("account") {
+		s.ownAccount = s.Account
+	}
 	if err := s.makeAbsolute(); err != nil {
 		return nil, err
+	}
+	if !a.runs("login") { // which limits what follows its preparations
+		if err := a.limit(cmd, s.Timeout.duration()); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.complete(c)
 }
@@ -66,14 +76,15 @@ func (a *app) choose(c config) (*settings, error) {
 		return nil, err
 	}
 	s.stored, s.known = c.Profiles[s.name]
-	s.profile = s.stored // a copy: stored stays as it is, for settle
+	s.profile = s.stored // a copy: stored stays as it is
 	return s, nil
 }
 
 // identify decides about provider and client. The settings of a profile belong
 // to the provider and client that it names. If the user gives others, nothing of
 // the profile is used: its client secret, above all, must not be sent to another
-// provider (S44).
+// provider (S44). The default profile then has the session, unless the user named
+// another one.
 func (a *app) identify(cmd *cobra.Command, s *settings) error {
 	issuer, client := a.givenText(cmd, "issuer"), a.givenText(cmd, "client-id")
 	if path := a.givenText(cmd, "metadata-file"); issuer == "" && path != "" {
@@ -94,6 +105,9 @@ func (a *app) identify(cmd *cobra.Command, s *settings) error {
 		otherResource || newClient {
 		s.fromProfile = false
 		s.profile = profile{Issuer: cmp.Or(issuer, s.Issuer), ClientID: client}
+		if !s.named {
+			s.name = defaultProfile
+		}
 	}
 	return nil
 }
@@ -160,14 +174,16 @@ func (s *settings) check() error {
 	return nil
 }
 
-// settle chooses the profile that keeps a login. A profile that the user did not
-// name is not changed to another provider, client or account: the default profile
-// keeps those.
-func (s *settings) settle() {
-	if !s.named && (s.Issuer != s.stored.Issuer || s.ClientID != s.stored.ClientID ||
-		s.Account != s.stored.Account || s.provider() != s.stored.provider()) {
-		s.name = defaultProfile
-	}
+// account returns the SDK's name of the session. A profile has a session of its own,
+// unless --account names one to share.
+func (s *settings) account() string { return s.profile.account(s.name) }
+
+// kept returns what the profile keeps of s. It keeps --account only if the user named
+// the profile too. Otherwise the next plain login would store another user under it.
+func (s *settings) kept() profile {
+	p := s.profile
+	p.Account = s.ownAccount
+	return p
 }
 
 // known lists the profiles, for an error message.
@@ -205,6 +221,13 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 	cfg := s.choices.config
 	cfg.Store, cfg.AuthParams, cfg.Logger = store, params, a.logger()
 	cfg.AssumeLifetime = s.AssumeLifetime.duration()
+	transport, err := s.transport()
+	if err != nil {
+		return oauthclient.Config{}, err
+	}
+	if transport != nil { // an interface that holds a nil pointer would not be nil
+		cfg.Transport = transport
+	}
 	cfg.Loopback.Page = loopback.Page{AppName: "nativeoauth"}
 	// The SDK has one address for both. Without either flag it tries IPv4, then IPv6.
 	if s.Port != 0 || s.Listen != "" {
@@ -259,7 +282,7 @@ func (a *app) withSession(
 	cmd *cobra.Command, do func(ctx context.Context, s *oauthclient.Session) error,
 ) error {
 	return a.withClient(cmd, func(ctx context.Context, s *settings, c *oauthclient.Client) error {
-		session, err := c.Session(ctx, s.Account)
+		session, err := c.Session(ctx, s.account())
 		if err != nil {
 			return a.otherAccounts(ctx, s, c, err)
 		}
@@ -271,11 +294,11 @@ func (a *app) withSession(
 func (a *app) withClient(
 	cmd *cobra.Command, do func(context.Context, *settings, *oauthclient.Client) error,
 ) error {
-	ctx := cmd.Context()
 	s, err := a.resolve(cmd)
 	if err != nil {
 		return err
 	}
+	ctx := cmd.Context()
 	store, err := a.openStore(s)
 	if err != nil {
 		return err
@@ -303,8 +326,8 @@ func (a *app) otherAccounts(
 	}
 	names := make([]string, 0, len(accounts))
 	for _, acc := range accounts {
-		if acc.Name != s.Account {
-			names = append(names, fmt.Sprintf("%q", acc.Name))
+		if acc.Name != s.account() {
+			names = append(names, quote(cmp.Or(acc.Name, defaultProfile)))
 		}
 	}
 	if len(names) == 0 {

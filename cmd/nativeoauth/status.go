@@ -21,7 +21,8 @@ import (
 type statusRow struct {
 	// Profile is "" if no profile has this provider, client and account.
 	Profile string `json:"profile,omitempty"`
-	// Account is "" for the default account.
+	// Account is the name of the profile that has the session, or that of --account. It is
+	// "" for the default profile.
 	Account  string `json:"account"`
 	Issuer   string `json:"issuer"`
 	ClientID string `json:"client_id"`
@@ -89,7 +90,7 @@ func (a *app) loginRequired(shown, meant []statusRow) error {
 	case len(meant) > 0:
 		why = "the session has ended"
 	case len(shown) > 0 && a.used != nil:
-		why = "this session is not stored" + named(a.used.Account)
+		why = "this session is not stored" + named(a.used.account())
 	case a.used != nil && a.used.provider() != "":
 		why = "nobody is signed in at " + a.used.provider()
 	default:
@@ -107,7 +108,7 @@ func (a *app) loginRequired(shown, meant []statusRow) error {
 func (a *app) status(cmd *cobra.Command) (shown, meant []statusRow, err error) {
 	if !a.namesOne(cmd) {
 		if shown, meant, err = a.allRows(cmd); err == nil && cmd.Flags().Changed("account") {
-			shown = only(shown, a.flags.Account)
+			shown = only(shown, a.flags.account(defaultProfile))
 			meant = shown
 		}
 		return shown, meant, err
@@ -120,7 +121,7 @@ func (a *app) status(cmd *cobra.Command) (shown, meant []statusRow, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	meant = only(rows, s.Account)
+	meant = only(rows, s.account())
 	if s.named && s.fromProfile || cmd.Flags().Changed("account") {
 		return meant, meant, nil
 	}
@@ -191,7 +192,7 @@ func (a *app) rowsOf(cmd *cobra.Command, c config) (shown []statusRow, failures 
 			lists[client] = rows
 		}
 		for i := range lists[client] {
-			if row := &lists[client][i]; row.Account == s.Account {
+			if row := &lists[client][i]; row.Account == s.account() {
 				row.Profile = cmp.Or(row.Profile, name)
 				own := *row
 				own.Profile = name
@@ -226,7 +227,8 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.MetadataFile = "" // the file may be gone, and the sessions can be listed without it
+	// The files may be gone, and the sessions can be listed without them.
+	s.MetadataFile, s.CAFile = "", ""
 	cfg, err := a.publicConfig(s, store)
 	if err != nil {
 		return nil, err
@@ -248,7 +250,7 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 			Expiry:      acc.Expiry.UTC().Truncate(time.Second),
 			Refreshable: acc.Refreshable, LoginRequired: acc.LoginRequired, Store: acc.Store,
 		}
-		if s.named && s.known && s.fromProfile && acc.Name == s.Account {
+		if s.named && s.known && s.fromProfile && acc.Name == s.account() {
 			rows[i].Profile = s.name
 		}
 		if rows[i].Scopes == nil { // [] in JSON, and not null
@@ -273,9 +275,13 @@ func statusTable(rows []statusRow) string {
 		case r.Subject != "" && r.Subject != user:
 			user += " (" + r.Subject + ")"
 		}
+		account := r.Account
+		if account == r.Profile { // the profile's own
+			account = ""
+		}
 		var lines [][]string
 		for _, line := range [][]string{
-			{"profile", r.Profile}, {"account", r.Account}, {"user", user},
+			{"profile", r.Profile}, {"account", account}, {"user", user},
 			{"provider", r.Issuer}, {"client", r.ClientID},
 			{"scopes", strings.Join(r.Scopes, " ")},
 			{"access token", tokenState(r)}, {"kept in", r.Store},

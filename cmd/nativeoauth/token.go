@@ -1,12 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/oauth2"
@@ -17,11 +22,18 @@ import (
 // tokenFlags are the flags of the token command. Its --scope and --resource choose
 // among what the login was granted; they are not the settings of the same names.
 type tokenFlags struct {
-	format   string        // one of the formats in the help
+	format   string        // one of tokenFormats
+	user     string        // for mail; "": the session's username
 	resource string        // "": the token that is for no resource in particular
 	minTTL   time.Duration // 0: whatever is left
 	scopes   []string      // nil: all that were granted
 	idToken  bool
+}
+
+// tokenFormats are the values of --format.
+var tokenFormats = []string{
+	"token", "header", "json", "env", "fish", "powershell", "dotenv", "curl", "xoauth2",
+	"oauthbearer",
 }
 
 // tokenCmd prints a token for scripts. Its formats are made to be used without parsing.
@@ -33,12 +45,24 @@ func (a *app) tokenCmd() *cobra.Command {
 		Long: `token prints an access token to stdout, and refreshes it first if necessary. It
 never opens a browser: if only a login helps, it exits with 4.
 
-Formats: token (the token alone), header (an Authorization header for curl -H), json (token, type
-and expiry), env (a line for: eval "$(nativeoauth token --format env)").`,
+Formats:
+  token         the token alone
+  header        an Authorization header
+  json          token, type and expiry
+  env           a line for sh: eval "$(nativeoauth token --format env)"
+  fish          a line for fish: nativeoauth token --format fish | source
+  powershell    a line for PowerShell: nativeoauth token --format powershell | Invoke-Expression
+  dotenv        a line for a .env file
+  curl          a line of curl's configuration, which unlike -H no other user sees: curl -K -
+  xoauth2       the response to AUTH XOAUTH2 of a mail server, in base64
+  oauthbearer   the response to AUTH OAUTHBEARER, in base64 (RFC 7628)
+
+The variable of env, fish, powershell and dotenv is NATIVEOAUTH_ACCESS_TOKEN.`,
 		Example: `  nativeoauth token
-  curl -H "$(nativeoauth token --format header)" https://api.example.com/me
+  nativeoauth token --format curl | curl -K - https://api.example.com/me
   nativeoauth token --format json --min-ttl 5m
-  eval "$(nativeoauth token --format env)"`,
+  eval "$(nativeoauth token --format env)"
+  nativeoauth token --format xoauth2 --user me@example.com`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := t.check(); err != nil {
@@ -50,7 +74,9 @@ and expiry), env (a line for: eval "$(nativeoauth token --format env)").`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&t.format, "format", "token", "token, header, json or env")
+	f.StringVar(&t.format, "format", "token", "`format` of the output, see above")
+	f.StringVar(&t.user, "user", "",
+		"`name` of the mailbox for xoauth2 and oauthbearer (default: your username)")
 	f.DurationVar(&t.minTTL, "min-ttl", 0,
 		"minimum remaining lifetime, such as 5m; a token with less is refreshed")
 	f.StringVar(&t.resource, "resource", "",
@@ -65,8 +91,10 @@ and expiry), env (a line for: eval "$(nativeoauth token --format env)").`,
 // check refuses flags before the session is read.
 func (t *tokenFlags) check() error {
 	switch {
-	case !slices.Contains([]string{"token", "header", "json", "env"}, t.format):
-		return usage("--format %q is not one of token, header, json, env", t.format)
+	case !slices.Contains(tokenFormats, t.format):
+		return usage("--format %q is not one of %s", t.format, strings.Join(tokenFormats, ", "))
+	case t.user != "" && t.format != "xoauth2" && t.format != "oauthbearer":
+		return usage("--user is for --format xoauth2 and oauthbearer")
 	case t.minTTL < 0:
 		return usage("--min-ttl cannot be negative")
 	case t.idToken && (t.resource != "" || t.scopes != nil):
@@ -86,7 +114,7 @@ func (a *app) printToken(ctx context.Context, s *oauthclient.Session, t *tokenFl
 		a.console.warn("this token is bound to a key and is refused without a proof; " +
 			"nativeoauth request sends both")
 	}
-	text, err := formatToken(tok, t.format)
+	text, err := formatToken(tok, t.format, cmp.Or(t.user, s.Account().Username))
 	if err != nil {
 		return err
 	}
@@ -138,8 +166,8 @@ func idTokenOf(ctx context.Context, s *oauthclient.Session) (*oauth2.Token, erro
 	return &oauth2.Token{AccessToken: raw, TokenType: "Bearer", Expiry: expiry}, nil
 }
 
-// formatToken returns t in one of the formats of --format.
-func formatToken(t *oauth2.Token, format string) (string, error) {
+// formatToken returns t in one of the formats of --format. user is for mail.
+func formatToken(t *oauth2.Token, format, user string) (string, error) {
 	switch format {
 	case "header":
 		return fmt.Sprintf("Authorization: %s %s\n", t.TokenType, t.AccessToken), nil
@@ -157,8 +185,53 @@ func formatToken(t *oauth2.Token, format string) (string, error) {
 			t.AccessToken, t.TokenType, t.Expiry.UTC().Truncate(time.Second),
 			max(0, int64(time.Until(t.Expiry).Seconds())),
 		})
+	case "token":
+		return t.AccessToken + "\n", nil
 	}
-	return t.AccessToken + "\n", nil
+	// The token is the provider's text, and these formats quote in different ways. One
+	// with only the characters of RFC 6750, section 2.1, needs no quoting in any.
+	if strings.ContainsFunc(t.AccessToken, notBearer) {
+		return "", fmt.Errorf("the token has characters that --format %s cannot carry; "+
+			"use --format json", format)
+	}
+	switch format {
+	case "fish":
+		return "set -gx NATIVEOAUTH_ACCESS_TOKEN '" + t.AccessToken + "'\n", nil
+	case "powershell":
+		return "$env:NATIVEOAUTH_ACCESS_TOKEN = '" + t.AccessToken + "'\n", nil
+	case "dotenv":
+		return "NATIVEOAUTH_ACCESS_TOKEN=" + t.AccessToken + "\n", nil
+	case "curl":
+		return fmt.Sprintf("header = \"Authorization: %s %s\"\n", t.TokenType, t.AccessToken), nil
+	}
+	return mailResponse(t, format, user)
+}
+
+// notBearer reports a character that no bearer token has.
+func notBearer(r rune) bool {
+	return r >= utf8.RuneSelf || !unicode.IsLetter(r) && !unicode.IsDigit(r) &&
+		!strings.ContainsRune("-._~+/=", r)
+}
+
+// mailResponse returns the initial response of XOAUTH2 or OAUTHBEARER (RFC 7628,
+// section 3.1).
+func mailResponse(t *oauth2.Token, format, user string) (string, error) {
+	switch {
+	case t.TokenType != "Bearer":
+		return "", errors.New("mail servers take no token that is bound to a key; " +
+			"sign in without --dpop")
+	case user == "":
+		return "", usage("the provider did not name you; give the mailbox with --user")
+	case strings.ContainsFunc(user, unicode.IsControl): // it would end the field
+		return "", errors.New("the user name has control characters; " +
+			"give the mailbox with --user")
+	}
+	fields := "user=" + user
+	if format == "oauthbearer" {
+		fields = "n,a=" + strings.NewReplacer("=", "=3D", ",", "=2C").Replace(user) + ","
+	}
+	fields += "\x01auth=Bearer " + t.AccessToken + "\x01\x01"
+	return base64.StdEncoding.EncodeToString([]byte(fields)) + "\n", nil
 }
 
 // outputJSON writes v to stdout as JSON.

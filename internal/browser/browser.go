@@ -8,10 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"time"
-
-	pkgbrowser "github.com/pkg/browser"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
@@ -31,7 +28,10 @@ const notice = 2 * time.Second
 // Available reports whether [Open] has something to open a URL with: nil, or an
 // error that matches [ErrNone]. It looks at the environment and the PATH, and
 // starts nothing.
-func Available() error { return available() }
+func Available() error {
+	_, err := find()
+	return err
+}
 
 // Open opens rawURL in the system's browser. It returns when the launcher has
 // ended, or after two seconds if the launcher goes on running, as a browser in
@@ -58,14 +58,14 @@ func open(ctx context.Context, rawURL string, notice time.Duration, failed func(
 	if err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}
-	if err := Available(); err != nil {
+	l, err := find()
+	if err != nil {
 		return err
 	}
-	quiet()
-
-	// The goroutine lasts as long as the launcher: pkg/browser has no context.
+	// The goroutine lasts as long as the launcher, which may be the browser itself. The
+	// end of ctx must not end that.
 	ended := make(chan error, 1)
-	go func() { ended <- pkgbrowser.OpenURL(encode(u)) }()
+	go func() { ended <- l.run(encode(u)) }()
 	timer := time.NewTimer(notice)
 	defer timer.Stop()
 	select {
@@ -92,16 +92,6 @@ func launched(err error) error {
 	return fmt.Errorf("browser: %w (%s); "+
 		"open the URL by hand, or set BROWSER to a browser's command", ErrLauncher, reason(err))
 }
-
-// quiet keeps launchers off the program's terminal. The writers are global
-// variables of pkg/browser, which each call reads in its goroutine without a
-// lock. So they are set once, before the first call.
-//
-// With nil, os/exec opens the null device for each launcher. With io.Discard it
-// would make a pipe, and wait for the browser to close it.
-func quiet() { muted.Do(func() { pkgbrowser.Stdout, pkgbrowser.Stderr = nil, nil }) }
-
-var muted sync.Once
 
 // reason says why a launcher failed. It leaves out the launcher's arguments and
 // output, which can contain the URL.

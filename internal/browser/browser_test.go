@@ -74,6 +74,7 @@ func TestS3APlantedLauncherIsNotRun(t *testing.T) {
 	dir := t.TempDir()
 	real, planted := filepath.Join(dir, "real"), filepath.Join(dir, "planted")
 	launcher(t, "echo real >>"+real)
+	chosen := os.Getenv("BROWSER")
 	work := filepath.Join(dir, "work")
 	require.NoError(t, os.Mkdir(work, 0o700))
 	for _, name := range []string{"xdg-open", "open", "x-www-browser", "www-browser"} {
@@ -82,9 +83,14 @@ func TestS3APlantedLauncherIsNotRun(t *testing.T) {
 	}
 	t.Chdir(work)
 
-	require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", patient, nil))
-	require.Equal(t, "real\n", read(t, real))
+	for _, first := range []string{"./xdg-open", "../work/open", "work/../www-browser"} {
+		t.Setenv("BROWSER", first+":"+chosen)
+		require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", patient, nil))
+	}
+	require.Equal(t, "real\nreal\nreal\n", read(t, real))
 
+	t.Setenv("BROWSER", "www-browser:xdg-open")
+	t.Setenv("DISPLAY", ":0")
 	for _, path := range []string{".", "", ":/nonexistent", "./", "../work"} {
 		t.Setenv("PATH", path)
 		err := browser.OpenFor(t.Context(), "https://h.example/", patient, nil)
@@ -121,8 +127,11 @@ func TestAvailableNeedsADisplayAndALauncher(t *testing.T) {
 		return
 	}
 	bin := t.TempDir()
-	require.NoError(t,
-		os.WriteFile(filepath.Join(bin, "xdg-open"), []byte("#!/bin/sh\nexit 0\n"), 0o700))
+	for _, name := range []string{"xdg-open", "firefox", "lynx"} {
+		require.NoError(t,
+			os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\nexit 0\n"), 0o700))
+	}
+	require.NoError(t, os.Symlink("lynx", filepath.Join(bin, "mine")))
 	for name, tc := range map[string]struct {
 		path, display, wayland, chosen string
 		want                           string
@@ -130,13 +139,17 @@ func TestAvailableNeedsADisplayAndALauncher(t *testing.T) {
 		"no display: lynx or w3m would start": {path: bin, want: "DISPLAY"},
 		"X":                                   {path: bin, display: ":0"},
 		"Wayland":                             {path: bin, wayland: "wayland-0"},
-		"chosen by the user":                  {path: bin, chosen: "lynx"},
+		"chosen by the user":                  {path: bin, chosen: "firefox"},
+		"chosen, without xdg-open":            {path: "/nonexistent", chosen: bin + "/firefox"},
+		"a text browser":                      {path: bin, chosen: "lynx", want: "in the terminal"},
+		"a link to one":                       {path: bin, chosen: "mine", want: "in the terminal"},
+		"a relative path":                     {path: bin, chosen: "./firefox", want: "relative"},
+		"not there":                           {path: bin, chosen: "chrome", want: "PATH"},
+		"the second":                          {path: bin, chosen: "lynx:firefox -x"},
+		"refused, but there is xdg-open":      {path: bin, display: ":0", chosen: "lynx"},
 		"itself chosen":                       {path: bin, chosen: "xdg-open", want: "DISPLAY"},
 		"no launcher": {
 			path: "/nonexistent", display: ":0", want: "xdg-utils",
-		},
-		"chosen, no launcher": {
-			path: "/nonexistent", chosen: "firefox", want: "xdg-utils",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,6 +168,40 @@ func TestAvailableNeedsADisplayAndALauncher(t *testing.T) {
 			require.ErrorIs(t, browser.Open(t.Context(), "https://h.example/"), browser.ErrNone)
 		})
 	}
+}
+
+// S3: BROWSER is split into words, but no shell reads it. It comes before xdg-open.
+func TestS3BrowserIsSplitWithoutAShell(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "argv")
+	launcher(t, `printf '%s\n' "$#" "$@" >>`+out)
+	t.Setenv("DISPLAY", ":0")
+	const url = "https://h.example/?a=1&b=2"
+	for args, want := range map[string]string{
+		"":                              "1\n" + url,
+		` --class="my app" $(id) a\ b;`: "4\n--class=my app\n$(id)\na b;\n" + url,
+		" 'x:y' --url=%s -n":            "3\nx:y\n--url=" + url + "\n-n",
+	} {
+		require.NoError(t, os.WriteFile(out, nil, 0o600))
+		t.Run(args, func(t *testing.T) {
+			t.Setenv("BROWSER", os.Getenv("BROWSER")+args)
+			require.NoError(t, browser.OpenFor(t.Context(), url, patient, nil))
+			require.Equal(t, want+"\n", read(t, out))
+		})
+	}
+}
+
+// Ctrl-C goes to the processes of the terminal's session. The launcher has another
+// one, and what BROWSER refused does not reach it.
+func TestTheLauncherHasASessionOfItsOwn(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "session")
+	launcher(t, "ps -o sid= -p $$ >"+out+"; echo \"=$BROWSER\" >>"+out)
+	require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", patient, nil))
+	own, err := exec.Command("ps", "-o", "sid=", "-p", strconv.Itoa(os.Getpid())).Output()
+	require.NoError(t, err)
+	fields := strings.Fields(read(t, out))
+	require.Len(t, fields, 2)
+	require.NotEqual(t, strings.TrimSpace(string(own)), fields[0])
+	require.Equal(t, "=", fields[1])
 }
 
 // S5: a launcher that fails at once is reported, without the URL.
@@ -176,7 +223,7 @@ func TestOpenDoesNotWaitForAForegroundBrowser(t *testing.T) {
 		require.NoError(t, os.WriteFile(stop, nil, 0o600))
 		require.Eventually(t, func() bool {
 			stacks := make([]byte, 1<<20)
-			return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("pkg/browser."))
+			return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("internal/browser.(*launcher).run"))
 		}, patient, 5*time.Millisecond, "each launcher's goroutine ends with it")
 	})
 	require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", 50*time.Millisecond, nil))
@@ -224,11 +271,20 @@ func TestOpenIsSafeForConcurrentUse(t *testing.T) {
 // S1: the whole way, through the real xdg-open to the real Chromium.
 func TestS1ChromiumIsOpenedThroughXdgOpen(t *testing.T) {
 	chromium := realparts.Need(t, "chromium")[0]
+	realparts.Need(t, "xdg-open")
 	dir := t.TempDir()
+	// Without a desktop, xdg-open starts x-www-browser.
 	launcher(t, "exec "+chromium+" --headless=new --no-sandbox --disable-gpu --disable-quic "+
 		"--no-first-run --disable-background-networking --disable-component-update "+
 		"--disable-sync --user-data-dir="+
 		dir+"/profile --dump-dom \"$@\" >"+dir+"/dom 2>/dev/null")
+	require.NoError(t, os.Symlink(os.Getenv("BROWSER"), filepath.Join(dir, "x-www-browser")))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("BROWSER", "")
+	t.Setenv("DISPLAY", ":0")
+	for _, name := range []string{"HOME", "XDG_DATA_HOME", "XDG_DATA_DIRS", "XDG_CONFIG_HOME"} {
+		t.Setenv(name, dir) // no handler of a desktop
+	}
 	seen := make(chan *http.Request, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r

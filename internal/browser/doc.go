@@ -3,15 +3,20 @@
 //
 // # Opening a URL
 //
-// [Open] uses github.com/pkg/browser, which starts the launcher of the system:
-// xdg-open, open, or ShellExecute. The package protects the program from what
-// launchers do (S1 to S5 of docs/security.md):
+// [Open] starts the command that BROWSER names, or the launcher of the system:
+// xdg-open, open, or ShellExecute. BROWSER has commands that colons separate, the
+// first usable one counts, and %s stands for the URL. On Windows it is not read.
+// The package protects the program from what launchers do (S1 to S5 of
+// docs/security.md):
 //
 //   - A launcher written in shell could act on characters of the URL. Only
 //     https URLs, and http URLs on loopback, are opened, with these characters
 //     percent-encoded.
 //   - Without a display, xdg-open starts lynx or w3m in the user's terminal. So
-//     [Available] is checked first.
+//     it is not run then, and a BROWSER that names a text browser is refused.
+//   - BROWSER is split into words without a shell. A relative path is refused.
+//   - Ctrl-C in the terminal would end the browser too. The launcher gets a
+//     session of its own.
 //   - A launcher prints to the program's standard output. It is connected to
 //     the null device instead.
 //   - A launcher can run as long as the browser does. Open does not wait for it.

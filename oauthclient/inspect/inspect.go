@@ -77,6 +77,10 @@ type Options struct {
 	// TenantIssuer is the template that the metadata of a provider for many
 	// tenants state in place of the issuer, as in oauthclient.Config. "": none.
 	TenantIssuer string
+	// Metadata is the document of a provider that publishes none, as the program or its
+	// user wrote it down. As in a login, the servers that it names may have private
+	// addresses. nil: the document is fetched.
+	Metadata []byte
 	// Transport carries the requests. It decides about TLS and proxies. nil:
 	// proxies come from the environment, and TLS 1.2 or later is required.
 	Transport http.RoundTripper
@@ -110,6 +114,14 @@ func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error
 	guard := fetch.NewGuard(o.Transport, oauth.IssuerHost(issuer))
 	defer guard.CloseIdleConnections()
 	seen := &witness{base: guard, now: o.Now}
+	if o.Metadata != nil { // its author vouches for the servers
+		seen.base = o.Transport
+		if seen.base == nil {
+			own := fetch.NewTransport()
+			defer own.CloseIdleConnections()
+			seen.base = own
+		}
+	}
 	i := &inspection{
 		report: report{Report{Issuer: issuer, Findings: []Finding{}}}, // [] in JSON, not null
 		opts:   o, guard: guard, seen: seen,
@@ -150,16 +162,21 @@ func (i *inspection) run(ctx context.Context) {
 	if !sound {
 		return
 	}
-	i.addresses(ctx, doc)
+	if i.opts.Metadata == nil {
+		i.addresses(ctx, doc)
+	}
 	i.keys(ctx, doc)
 	if i.opts.ClientID != "" && doc.AuthorizationEndpoint != "" {
 		i.loopback(ctx, doc)
 	}
 }
 
-// discover fetches the metadata. doc is nil if there are none that can be read.
+// discover fetches the metadata, or takes those of the options. doc is nil if there are none that can be read.
 // sound says that they passed the checks of a login.
 func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound bool) {
+	if i.opts.Metadata != nil {
+		return i.given()
+	}
 	doc, err := oauth.Discover(ctx, i.web, i.Issuer, oauth.DiscoverOptions{
 		OpenID: true, Stated: i.opts.TenantIssuer,
 	})
@@ -184,6 +201,21 @@ func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound b
 	}
 	i.add("metadata", Problem, "%v", err)
 	return nil, false
+}
+
+// given is discover for the metadata of the options.
+func (i *inspection) given() (doc *oauth.Metadata, sound bool) {
+	doc, err := oauth.ParseMetadata(i.opts.Metadata)
+	if err != nil {
+		i.add("metadata", Problem, "%v", err)
+		return nil, false
+	}
+	if err := doc.Check(i.Issuer); err != nil {
+		i.fields(doc, i.Issuer, err)
+		return doc, false
+	}
+	i.add("metadata", OK, "given and checked, and not fetched: issuer and endpoints are in order")
+	return doc, true
 }
 
 // addresses reports each endpoint of a public issuer that has a private address.
