@@ -271,6 +271,19 @@ func TestMCPServerMoves(t *testing.T) {
 		require.EqualValues(t, 2, opened.Load())
 		require.Len(t, first.got(authserver.Token), 4, "nothing more is asked of the old one")
 		ours := first.got(authserver.Token)[0].Form.Get("client_id")
+
+		// The same with the session's own client, which refreshes once by itself.
+		issuers.Store([]string{first.Issuer()})
+		resp, err := s.HTTPClient().Get(api.URL + "/mcp")
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Len(t, second.got(authserver.Token), 2)
+		opts, ok := oauthclient.ParseChallenge(resp)
+		require.True(t, ok)
+		s, err = c.SessionOrLogin(t.Context(), opts)
+		require.NoError(t, err)
+		require.Equal(t, first.Issuer(), s.Account().Issuer)
+		require.EqualValues(t, 3, opened.Load())
 		for _, r := range second.got(authserver.Token) {
 			require.NotEqual(t, ours, r.Form.Get("client_id"))
 		}

@@ -142,7 +142,7 @@ func TestResourceMetadataPlacesInOrder(t *testing.T) {
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
 }
 
-// A server of MCP 2025-03-26 has no metadata at all: every place answers 404. It is
+// S41: a server of MCP 2025-03-26 has no metadata at all: every place answers 404. It is
 // its own authorization server then.
 func TestMCPServerWithoutResourceMetadata(t *testing.T) {
 	legacy := oauth.ResourceOptions{Root: true, Legacy: true}
