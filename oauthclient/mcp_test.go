@@ -40,7 +40,8 @@ func publisher(t *testing.T, challenge string, document func(origin, path string
 const wellKnownResource = "/.well-known/oauth-protected-resource"
 
 func resourceDocument(resource string, issuers ...string) string {
-	return fmt.Sprintf(`{"resource":%q,"authorization_servers":[%s]}`, resource, `"`+strings.Join(issuers, `","`)+`"`)
+	list := `"` + strings.Join(issuers, `","`) + `"`
+	return fmt.Sprintf(`{"resource":%q,"authorization_servers":[%s]}`, resource, list)
 }
 
 // mcp is a program that knows a resource, and not who issues its tokens.
@@ -200,7 +201,8 @@ func TestMCPMetadataAreAway(t *testing.T) {
 func TestMCPDPoPChallenge(t *testing.T) {
 	t.Parallel()
 	for challenge, dpop := range map[string]bool{
-		`DPoP algs="ES256"`: true, `Bearer`: false, `DPoP algs="ES256", Bearer`: false, `Basic realm="x", DPoP algs="ES256"`: true,
+		`DPoP algs="ES256"`: true, `Basic realm="x", DPoP algs="ES256"`: true,
+		`Bearer`: false, `DPoP algs="ES256", Bearer`: false,
 	} {
 		h := newHostile(t, authserver.Config{OpenRegistration: true})
 		api := publisher(t, challenge, func(origin, path string) string { return resourceDocument(origin+"/mcp", h.Issuer()) })

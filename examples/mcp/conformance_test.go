@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	suite  = flag.String("suite", "", "the `directory` of another version of the conformance suite, from npm")
+	suite  = flag.String("suite", "", "the `directory` with another version of the suite, from npm")
 	update = flag.Bool("update", false, "write the table of docs/mcp.md")
 )
 
@@ -81,7 +81,8 @@ func TestConformance(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 				defer cancel()
-				cmd := exec.CommandContext(ctx, node, program, "client", "--command", self, "--scenario", name, "--timeout", "120000")
+				cmd := exec.CommandContext(ctx, node, program, "client",
+					"--command", self, "--scenario", name, "--timeout", "120000")
 				out, err := cmd.CombinedOutput()
 				require.NoError(t, ctx.Err())
 				if slices.Contains(withoutUser, name) {
