@@ -37,6 +37,11 @@ func (l *login) satisfying(ctx context.Context, started time.Time) (*Session, er
 		}
 		return s, nil
 	}
+	if !l.opts.rejected.IsZero() {
+		if moved, err := l.client.providers.moved(ctx, g, &l.opts); moved || err != nil {
+			return nil, err
+		}
+	}
 	t := s.slot.Cached()
 	if t != nil && !l.opts.rejected.IsZero() && t.Token.AccessToken == l.opts.rejected.Reveal() {
 		if err := s.refreshAfter(ctx, t.Generation); errors.Is(err, ErrLoginRequired) {
@@ -58,13 +63,16 @@ func idTokenExpired(g *session.Grant) bool {
 	return err != nil || !time.Now().Before(claims.Expiry.Add(-idTokenMargin))
 }
 
-// satisfiedBy reports whether g has the scopes, the authentication context and the
-// age that o asks for.
+// satisfiedBy reports whether g has the scopes, the key, the authentication context
+// and the age that o asks for.
 func (o *LoginOptions) satisfiedBy(g *session.Grant, started time.Time) bool {
 	for _, s := range o.Scopes {
 		if !slices.Contains(g.Scopes, s) {
 			return false
 		}
+	}
+	if o.DPoP && g.DPoPKey.IsZero() {
+		return false
 	}
 	if len(o.ACRValues) == 0 && o.MaxAge == 0 {
 		return true
@@ -116,8 +124,8 @@ func sharedFailures() []sharedFailure {
 func (l *login) digest() string {
 	cfg, o := &l.client.cfg, &l.opts
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %v %v %d %q %q %q", cfg.Scopes, o.Scopes, o.ACRValues, o.MaxAge, o.ReplaceUser, o.Flow,
-		o.Prompt, cfg.AuthParams.Encode(), o.AuthParams.Encode())
+	fmt.Fprintf(h, "%q %q %q %v %v %v %d %q %q %q", cfg.Scopes, o.Scopes, o.ACRValues, o.MaxAge, o.DPoP, o.ReplaceUser,
+		o.Flow, o.Prompt, cfg.AuthParams.Encode(), o.AuthParams.Encode())
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 

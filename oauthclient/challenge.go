@@ -20,13 +20,15 @@ import (
 //	}
 //
 // SessionOrLogin first looks for a stored session that satisfies opts, so that many
-// processes with the same challenge cause one login. If the API rejected the token
-// as invalid, a session with that token satisfies opts only after a refresh.
+// processes with the same challenge cause one login. If the API rejected the token,
+// a session with that token satisfies opts only after a refresh, and only if the
+// API's metadata still name the session's issuer.
 func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return nil, false
 	}
-	d, ok := oauth.PickChallenge(oauth.ParseChallenges(resp.Header), "")
+	challenges := oauth.ParseChallenges(resp.Header)
+	d, ok := oauth.PickChallenge(challenges, "")
 	if !ok {
 		return nil, false
 	}
@@ -42,7 +44,11 @@ func ParseChallenge(resp *http.Response) (opts *LoginOptions, ok bool) {
 		ACRValues:        slices.DeleteFunc(d.ACRValues, repeats),
 		ResourceMetadata: d.ResourceMetadata,
 	}
-	if d.Error == "invalid_token" {
+	takesBearer := func(c oauth.Challenge) bool { return c.Scheme == oauth.BearerScheme }
+	opts.DPoP = !slices.ContainsFunc(challenges, takesBearer)
+	// A challenge without an error is for a request without a token (RFC 6750 §3.1),
+	// but many APIs answer a token that they reject alike.
+	if d.Error == "invalid_token" || d.Error == "" {
 		opts.rejected = wire.NewSecret(token)
 	}
 	if d.HasMaxAge {

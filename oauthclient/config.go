@@ -107,7 +107,8 @@ type Config struct {
 	AssumeLifetime time.Duration
 	// AllowPrivate accepts a private address for an issuer that was learned from
 	// the network, and for the servers that a resource names. An Issuer or
-	// Endpoints in Config may have a private address in any case.
+	// Endpoints in Config may have a private address in any case, and a resource on
+	// this machine may name an issuer on this machine.
 	AllowPrivate bool
 }
 

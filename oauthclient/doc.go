@@ -75,6 +75,7 @@
 //	                          a Session: get the new one with Client.Session
 //	ErrStepUp                 tell the user that the login was not strong enough
 //	ErrInvalidResponse        report it: the provider, or an attacker, is at fault
+//	ErrNoMetadata             set Config.Issuer or Config.Endpoints
 //	ErrNotRevoked             warn the user; the session is deleted here
 //	*Error                    show it; Code and RetryAfter tell more
 //	errors.ErrUnsupported     the provider lacks the feature

@@ -47,6 +47,9 @@ var (
 	// ErrInvalidResponse means that a response failed a check. The message names
 	// the check. To repeat the request does not help.
 	ErrInvalidResponse = wire.ErrInvalidResponse
+	// ErrNoMetadata means that a provider, or a resource that should name one,
+	// publishes no metadata. Set Config.Issuer or Config.Endpoints.
+	ErrNoMetadata = oauth.ErrNoMetadata
 	// ErrNotRevoked means that [Client.Logout] deleted the session, but that the
 	// provider may still accept its tokens until they expire.
 	ErrNotRevoked = errors.New("signed out here, but the provider did not confirm it")

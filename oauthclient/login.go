@@ -44,6 +44,9 @@ type LoginOptions struct {
 	// ResourceMetadata is the URL at which the resource describes itself, from a
 	// challenge (RFC 9728). "": the well-known one.
 	ResourceMetadata string
+	// DPoP binds the session's tokens to a key, as Config.DPoP does (RFC 9449).
+	// [ParseChallenge] sets it if the API accepts no bearer tokens.
+	DPoP bool
 
 	rejected wire.Secret // by ParseChallenge: a token that the resource does not accept
 }
@@ -70,7 +73,7 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error
 }
 
 // SessionOrLogin returns the stored session if it satisfies opts (Scopes, ACRValues,
-// MaxAge); otherwise it logs in. However many goroutines and processes call it at
+// MaxAge, DPoP); otherwise it logs in. However many goroutines and processes call it at
 // once, one of them prompts the user, and the others wait and adopt the result. A
 // refresh that fails never opens a browser, unless the provider has ended the
 // session. nil opts: the zero LoginOptions.
@@ -215,6 +218,9 @@ func (l *login) discover(ctx context.Context) error {
 	}
 	if l.provider, err = c.providers.get(ctx, t.issuer); err != nil {
 		return err
+	}
+	if l.provider.doc.Legacy && !t.legacy {
+		return invalid("the resource describes itself, and its authorization server does not: %w", ErrNoMetadata)
 	}
 	if err := c.keeper.Probe(ctx); err != nil { // nobody signs in for nothing
 		return err

@@ -97,12 +97,7 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken.Reveal()}}
 	switch {
 	case s.Resource != "":
-		form.Set("resource", s.Resource)
-		for _, r := range g.Resources { // as the login spelled it
-			if oauth.SameIdentifier(r, s.Resource) {
-				form.Set("resource", r)
-			}
-		}
+		form.Set("resource", asPublished(g, s.Resource))
 	case len(g.Resources) > 0:
 		form["resource"] = g.Resources
 	}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/jose"
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // providerAge is how long metadata are trusted before they are fetched again.
@@ -102,13 +104,17 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 		next.doc = ps.cfg.Endpoints.metadata()
 	} else {
 		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
-			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer, Private: ps.cfg.AllowPrivate,
+			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer,
+			Private: ps.cfg.AllowPrivate || ps.local(issuer), Legacy: ps.legacy(issuer),
 		})
 		if errors.Is(err, ErrInvalidResponse) { // its message names the document
 			return nil, err
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the provider's metadata: %w", err)
+		}
+		if doc.Legacy && before != nil && !before.doc.Legacy {
+			return nil, fmt.Errorf("the provider's metadata are gone: %w", ErrNoMetadata)
 		}
 		next.doc, next.issuer = doc, doc.Issuer
 		for _, what := range doc.Ignored {
@@ -137,12 +143,29 @@ func (ps *providers) guard(issuer string) http.RoundTripper {
 	switch {
 	case ps.cfg.Endpoints != nil:
 		return ps.cfg.Transport
-	case ps.cfg.issuer() != "":
+	case ps.cfg.issuer() != "" || ps.local(issuer):
 		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(issuer))
 	case ps.cfg.AllowPrivate:
 		return ps.cfg.Transport
 	}
 	return fetch.NewGuard(ps.cfg.Transport, "")
+}
+
+// local reports whether issuer is on this machine, as is the resource that named
+// it. The program named that resource, for development.
+func (ps *providers) local(issuer string) bool {
+	return ps.cfg.issuer() == "" && wire.IsLoopback(oauth.IssuerHost(ps.cfg.Resources[0])) &&
+		wire.IsLoopback(oauth.IssuerHost(issuer))
+}
+
+// legacy reports whether issuer is the origin of the resource: a server of MCP
+// 2025-03-26 is its own authorization server.
+func (ps *providers) legacy(issuer string) bool {
+	if ps.cfg.issuer() != "" {
+		return false
+	}
+	u, err := url.Parse(ps.cfg.Resources[0])
+	return err == nil && oauth.SameIdentifier(issuer, wire.Origin(u))
 }
 
 // closeIdle closes the connections that are kept open to providers.

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/oidc"
 	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -150,7 +149,7 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 			return impossible(notGranted("scope", sc))
 		}
 	}
-	if g := a.Grant(); g != nil && len(g.Resources) == 1 && oauth.SameIdentifier(g.Resources[0], resource) {
+	if g := a.Grant(); g != nil && len(g.Resources) == 1 && asPublished(g, resource) == g.Resources[0] {
 		resource = "" // the login's own tokens are for it, and no refresh is needed to get one
 	}
 	scopes = slices.Clone(scopes)

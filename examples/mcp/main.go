@@ -1,73 +1,46 @@
-// MCP is a client of Model Context Protocol servers that ask for a sign-in. It connects, lists the server's tools and calls those that
-// need no argument. Run it again, and it does so without asking.
+// MCP calls the tools of a Model Context Protocol server that asks for a sign-in. The
+// server names its authorization server, and the program registers itself there.
 //
 //	go run . https://mcp.example.com/mcp
-//
-// The server's URL is all it needs: the server names its authorization server (RFC 9728), and the program registers itself there (RFC 7591). The session is
-// in the keychain; it is bound to a key (DPoP) where the server asks for that.
 package main
 
 import (
 	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"os"
 	"os/signal"
-	"strings"
+	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/oauth2"
 
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 func main() {
-	clientID := flag.String("client-id", "", "the `ID` that the server's provider knows, or the URL of a client ID metadata document")
-	store := flag.String("store", "", "a `directory` for the session, in place of the keychain")
-	key := flag.String("key", "", "the `file` with the key that seals -store")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: mcp [flags] URL")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if flag.NArg() != 1 {
-		flag.Usage()
-		os.Exit(2)
-	}
-	cfg := config(flag.Arg(0))
-	cfg.ClientID = *clientID
-	cfg.UI = oauthclient.TerminalUI(os.Stderr, nil)
-	if *store != "" {
-		sealed, err := tokenstore.ReadKey(*key)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "mcp:", err)
-			os.Exit(1)
-		}
-		cfg.Store = tokenstore.NewFile(*store, sealed)
+	if len(os.Args) != 2 {
+		log.Fatal("usage: mcp URL")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Stdout, cfg); err != nil {
-		fmt.Fprintln(os.Stderr, "mcp:", err)
-		os.Exit(1)
+	if err := run(ctx, os.Stdout, config(os.Args[1])); err != nil {
+		log.Fatal(err)
 	}
 }
 
-// config is for the server at address: nothing but its URL is known.
+// config is for the server at address. Add a ClientID if you have one.
 func config(address string) oauthclient.Config {
-	cfg := oauthclient.Config{
+	return oauthclient.Config{
 		Resources:    []string{address},
 		Registration: &oauthclient.Registration{ClientName: "MCP example"},
+		Store:        &tokenstore.Keyring{}, // or tokenstore.NewFile, on a machine without one
+		UI:           oauthclient.TerminalUI(os.Stderr, nil),
 	}
-	if u, err := url.Parse(address); err == nil { // a server on this machine may name a provider on this machine
-		ip, err := netip.ParseAddr(u.Hostname())
-		cfg.AllowPrivate = err == nil && ip.IsLoopback()
-	}
-	return cfg
 }
 
 func run(ctx context.Context, w io.Writer, cfg oauthclient.Config) error {
@@ -76,38 +49,71 @@ func run(ctx context.Context, w io.Writer, cfg oauthclient.Config) error {
 		return err
 	}
 	defer client.Close()
-
-	sign := &signIn{client: client}
-	session, err := mcp.NewClient(&mcp.Implementation{Name: "nativeoauth-example", Version: "1"}, nil).Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint:     cfg.Resources[0],
-		HTTPClient:   &http.Client{Transport: sign},
-		OAuthHandler: sign,
+	auth := &signIn{client: client}
+	session, err := client.Session(ctx, "")
+	if err != nil && !errors.Is(err, oauthclient.ErrLoginRequired) {
+		return err
+	}
+	auth.session.Store(session)
+	program := mcp.NewClient(&mcp.Implementation{Name: "nativeoauth-example", Version: "1"}, nil)
+	server, err := program.Connect(ctx, &mcp.StreamableClientTransport{
+		Endpoint: cfg.Resources[0], HTTPClient: &http.Client{Transport: auth}, OAuthHandler: auth,
 	}, nil)
 	if err != nil {
 		return err
 	}
-	defer session.Close()
-
-	for tool, err := range session.Tools(ctx, nil) {
+	defer server.Close()
+	for tool, err := range server.Tools(ctx, nil) {
 		if err != nil {
 			return err
 		}
-		result, err := session.CallTool(ctx, &mcp.CallToolParams{Name: tool.Name, Arguments: map[string]any{}})
+		result, err := server.CallTool(ctx, &mcp.CallToolParams{Name: tool.Name, Arguments: map[string]any{}})
 		if err != nil {
 			return fmt.Errorf("%s: %w", tool.Name, err)
 		}
-		fmt.Fprintf(w, "%s: %s\n", tool.Name, text(result))
+		for _, content := range result.Content {
+			if text, ok := content.(*mcp.TextContent); ok {
+				fmt.Fprintf(w, "%s: %s\n", tool.Name, text.Text)
+			}
+		}
 	}
 	return nil
 }
 
-// text is what a tool said, where it said it in words.
-func text(result *mcp.CallToolResult) string {
-	var said []string
-	for _, content := range result.Content {
-		if t, ok := content.(*mcp.TextContent); ok {
-			said = append(said, t.Text)
+// signIn is the go-sdk's OAuthHandler, and the transport of its requests. The go-sdk
+// sends bearer tokens only, so it gets none: the transport adds it, and DPoP's proof.
+type signIn struct {
+	client  *oauthclient.Client
+	session atomic.Pointer[oauthclient.Session] // nil: there is none
+	denied  atomic.Bool                         // the user said no, and is not asked again
+}
+
+func (s *signIn) TokenSource(context.Context) (oauth2.TokenSource, error) { return nil, nil }
+
+// Authorize is called after a 401 or 403. If it returns nil, the request is sent
+// again. The user is asked if the stored session lacks what the server wants.
+func (s *signIn) Authorize(ctx context.Context, _ *http.Request, resp *http.Response) error {
+	defer resp.Body.Close()
+	opts, ok := oauthclient.ParseChallenge(resp)
+	if !ok {
+		return fmt.Errorf("the server answered %s, and signing in does not help", resp.Status)
+	}
+	if s.denied.Load() {
+		return oauthclient.ErrAccessDenied
+	}
+	session, err := s.client.SessionOrLogin(ctx, opts)
+	if err == nil {
+		s.session.Store(session)
+	}
+	s.denied.Store(errors.Is(err, oauthclient.ErrAccessDenied))
+	return err
+}
+
+func (s *signIn) RoundTrip(req *http.Request) (*http.Response, error) {
+	if session := s.session.Load(); session != nil {
+		if _, err := session.Token(req.Context()); !errors.Is(err, oauthclient.ErrLoginRequired) {
+			return session.Transport(nil).RoundTrip(req)
 		}
 	}
-	return strings.Join(said, " ")
+	return http.DefaultTransport.RoundTrip(req) // the server will say how to sign in
 }

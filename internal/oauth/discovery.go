@@ -9,6 +9,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -34,11 +35,15 @@ type DiscoverOptions struct {
 	// Private allows a learned issuer on this machine, which may then speak
 	// http.
 	Private bool
+	// Legacy takes the endpoints /authorize, /token and /register of an issuer
+	// without a path if each of its places answers 404, as servers of the Model
+	// Context Protocol's version 2025-03-26 want it.
+	Legacy bool
 }
 
-// ErrNoMetadata is matched if the issuer publishes no metadata at any of its
-// places.
-var ErrNoMetadata = wire.Invalid("no metadata found")
+// ErrNoMetadata is matched if an issuer or a resource publishes no metadata at
+// any of its places.
+var ErrNoMetadata = errors.New("no metadata found")
 
 // Discover fetches the metadata of issuer from its well-known places, in the
 // order of S41, and checks it. If the issuer was learned, the document's own may
@@ -60,6 +65,7 @@ func Discover(
 		return nil, invalidMetadata("issuer: %w", err)
 	}
 	var tried []string
+	legacy := o.Legacy && strings.Trim(u.EscapedPath(), "/") == ""
 	origin, paths := metadataLocations(u, o)
 	for _, path := range paths {
 		body, empty, err := fetchMetadata(ctx, c, origin, path)
@@ -68,6 +74,7 @@ func Discover(
 		}
 		if empty != "" {
 			tried = append(tried, empty)
+			legacy = legacy && empty == emptyPlace(path, http.StatusNotFound)
 			continue
 		}
 		d, err := ParseMetadata(body)
@@ -88,9 +95,19 @@ func Discover(
 		}
 		return d, nil
 	}
-	return nil, fmt.Errorf("%w (%s); check the issuer, or configure the metadata by hand",
+	if legacy {
+		return &Metadata{
+			Issuer: issuer, Legacy: true, CodeChallengeMethodsSupported: []string{"S256"},
+			AuthorizationEndpoint: origin + "/authorize", TokenEndpoint: origin + "/token",
+			RegistrationEndpoint: origin + "/register",
+		}, nil
+	}
+	return nil, wire.Invalid("%w (%s); check the issuer, or configure the metadata by hand",
 		ErrNoMetadata, strings.Join(tried, "; "))
 }
+
+// emptyPlace says that a place has no document.
+func emptyPlace(path string, status int) string { return fmt.Sprintf("%s: HTTP %d", path, status) }
 
 // fetchMetadata gets the document at one place. If the place is empty, empty
 // says why.
@@ -109,7 +126,7 @@ func fetchMetadata(
 	case status >= 300 && status < 400:
 		return nil, path + ": a redirect, which is not followed", nil
 	case absent(status):
-		return nil, fmt.Sprintf("%s: HTTP %d", path, status), nil
+		return nil, emptyPlace(path, status), nil
 	}
 	return nil, "", fmt.Errorf(
 		"the provider cannot give its metadata now (HTTP %d); try again later", resp.Status)

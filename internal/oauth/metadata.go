@@ -62,6 +62,8 @@ type Metadata struct {
 	IDTokenSigningAlgValuesSupported  []string        `json:"id_token_signing_alg_values_supported,omitempty"`
 	UserinfoSigningAlgValuesSupported []string        `json:"userinfo_signing_alg_values_supported,omitempty"`
 
+	// Legacy says that there is no document: see DiscoverOptions.Legacy.
+	Legacy bool `json:"-"`
 	// Ignored says, for the log, which members are not used and why.
 	Ignored []string `json:"-"`
 	// Raw is the document as it came; nil for one made by hand.

@@ -228,6 +228,34 @@ func TestMetadataAsTheyAre(t *testing.T) {
 	}
 }
 
+// S41: an authorization server of MCP 2025-03-26 without metadata has its endpoints at
+// fixed paths, if every place answers 404.
+func TestMCPServerWithoutMetadata(t *testing.T) {
+	legacy := oauth.DiscoverOptions{Learned: true, Legacy: true}
+	answer := func(status ...int) *fetch.Client {
+		return fetchtest.Client(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status[0])
+			status = status[min(1, len(status)-1):]
+		})
+	}
+	d, err := oauth.Discover(t.Context(), answer(404), "https://h", legacy)
+	require.NoError(t, err)
+	require.Equal(t, &oauth.Metadata{
+		Issuer: "https://h", Legacy: true, CodeChallengeMethodsSupported: []string{"S256"},
+		AuthorizationEndpoint: "https://h/authorize", TokenEndpoint: "https://h/token", RegistrationEndpoint: "https://h/register",
+	}, d)
+	for _, status := range [][]int{{401}, {403}, {410}, {302}, {404, 403}, {403, 404}} {
+		_, err = oauth.Discover(t.Context(), answer(status...), "https://h", legacy)
+		require.ErrorIs(t, err, oauth.ErrNoMetadata, status)
+	}
+	_, err = oauth.Discover(t.Context(), answer(404, 503), "https://h", legacy)
+	require.ErrorContains(t, err, "503")
+	_, err = oauth.Discover(t.Context(), answer(404), "https://h/tenant", legacy)
+	require.ErrorIs(t, err, oauth.ErrNoMetadata)
+	_, err = oauth.Discover(t.Context(), answer(404), "https://h", oauth.DiscoverOptions{Learned: true})
+	require.ErrorIs(t, err, oauth.ErrNoMetadata)
+}
+
 // S41: the order of the well-known places, by the server's log.
 func TestS41OrderOfPlaces(t *testing.T) {
 	const rfc8414, openid = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"

