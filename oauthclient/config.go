@@ -99,8 +99,9 @@ type Config struct {
 	// every call), and "logout". They have "account", too. Other records may change.
 	Logger *slog.Logger
 	// RefreshBefore is how long before its expiry a token is refreshed in the
-	// background; a random part of it is subtracted, so that processes do not
-	// refresh at once. 0: a tenth of the token's life, at most 5 minutes.
+	// background, at most half the token's life. A random part of it is
+	// subtracted, so that processes do not refresh at once. 0: a tenth of the
+	// token's life, at most 5 minutes.
 	RefreshBefore time.Duration
 	// AssumeLifetime is the life of a token that comes without expires_in.
 	// 0: one hour.
