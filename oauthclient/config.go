@@ -106,9 +106,11 @@ type Config struct {
 	// AssumeLifetime is the life of a token that comes without expires_in.
 	// 0: one hour.
 	AssumeLifetime time.Duration
-	// AllowPrivate accepts a private address for an issuer that was learned from
-	// the network, and for the servers that a resource names. An Issuer or
-	// Endpoints in Config may have a private address in any case.
+	// AllowPrivate accepts private addresses from the network: for an issuer that
+	// a resource names, and for the endpoints that an issuer's metadata name. A
+	// provider can then make the program send requests inside the user's network.
+	// If it is false, only Issuer, Resources[0] and Endpoints may have a private
+	// address, and a private Issuer may name others.
 	AllowPrivate bool
 }
 

@@ -135,12 +135,10 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 // AllowPrivate. Metadata that were fetched have another type, and so cannot.
 func (ps *providers) guard(issuer string) http.RoundTripper {
 	switch {
-	case ps.cfg.Endpoints != nil:
+	case ps.cfg.Endpoints != nil, ps.cfg.AllowPrivate:
 		return ps.cfg.Transport
 	case ps.cfg.issuer() != "":
 		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(issuer))
-	case ps.cfg.AllowPrivate:
-		return ps.cfg.Transport
 	}
 	return fetch.NewGuard(ps.cfg.Transport, "")
 }
