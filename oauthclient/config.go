@@ -106,12 +106,25 @@ type Config struct {
 	// AssumeLifetime is the life of a token that comes without expires_in.
 	// 0: one hour.
 	AssumeLifetime time.Duration
+	// Deviations are concessions to a provider that bends the specifications.
+	// Zero: none is made.
+	Deviations Deviations
 	// AllowPrivate accepts private addresses from the network: for an issuer that
 	// a resource names, and for the endpoints that an issuer's metadata name. A
 	// provider can then make the program send requests inside the user's network.
 	// If it is false, only Issuer, Resources[0] and Endpoints may have a private
 	// address, and a private Issuer may name others.
 	AllowPrivate bool
+}
+
+// Deviations are concessions to a provider. The zero Deviations makes none. Each
+// field says what is given up. Concessions that cost no security are made without
+// being asked for; docs/providers.md lists them all.
+type Deviations struct {
+	// RawBasicAuth sends client ID and secret as they are in HTTP Basic, without
+	// the form encoding of RFC 6749 §2.3.1. Nothing is given up. A provider that
+	// decodes them would see another secret.
+	RawBasicAuth bool
 }
 
 // ClientAuth authenticates the client to the provider. The zero ClientAuth is a
@@ -124,6 +137,12 @@ type ClientAuth struct{ method oauth.ClientAuth }
 // provider offers only that. In a program that users install it is not
 // confidential (RFC 8252 §8.5). "" gives the zero ClientAuth.
 func ClientSecret(secret string) ClientAuth { return ClientAuth{oauth.ClientSecret(secret)} }
+
+// ClientSecretPost is [ClientSecret] for a provider that takes the secret only in
+// the body, though its metadata do not say so. "" gives the zero ClientAuth.
+func ClientSecretPost(secret string) ClientAuth {
+	return ClientAuth{oauth.RegisteredSecret(secret, oauth.AuthPost)}
+}
 
 // PrivateKeyJWT authenticates with an assertion signed by key (RFC 7523). key is
 // an *rsa.PrivateKey of 2048 bits or more, an *ecdsa.PrivateKey, an

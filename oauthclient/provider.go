@@ -36,6 +36,9 @@ type provider struct {
 // request is a form for one of the provider's endpoints, with the client's
 // authentication, and with proofs by key unless that is zero (RFC 9449).
 func (p *provider) request(id identity, endpoint string, form url.Values, key oauth.DPoPKey) oauth.Request {
+	if p.cfg.Deviations.RawBasicAuth {
+		id.auth = id.auth.RawBasic()
+	}
 	r := oauth.Request{
 		Endpoint: endpoint, ClientID: id.id, Issuer: p.issuer, Auth: id.auth, Form: form,
 		AuthMethods: p.doc.TokenEndpointAuthMethodsSupported,
