@@ -121,6 +121,17 @@ type Config struct {
 // field says what is given up. Concessions that cost no security are made without
 // being asked for; docs/providers.md lists them all.
 type Deviations struct {
+	// AllowMissingNonce accepts an ID token without the nonce that was sent, as
+	// LinkedIn's. The replay protection of the ID token is given up; PKCE still
+	// protects the code. A nonce of another login is rejected all the same.
+	AllowMissingNonce bool
+	// AcceptAudiences decides about an ID token with audiences besides the client
+	// and TrustedAudiences, which it gets. It is for a provider whose list grows,
+	// as ZITADEL's with every project. If it returns true for a list that the
+	// program does not know, another client's tokens may be accepted. The client
+	// itself must be an audience in any case. It may be called by several
+	// goroutines at once. nil: such a token is rejected.
+	AcceptAudiences func(others []string) bool
 	// RawBasicAuth sends client ID and secret as they are in HTTP Basic, without
 	// the form encoding of RFC 6749 §2.3.1. Nothing is given up. A provider that
 	// decodes them would see another secret.

@@ -142,6 +142,8 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 	}
 	want.Issuer, want.ClientID, want.Now = p.issuer, id, time.Now()
 	want.TrustedAudiences, want.TenantIssuer = p.cfg.TrustedAudiences, p.cfg.TenantIssuer
+	want.AllowMissingNonce = p.cfg.Deviations.AllowMissingNonce
+	want.AcceptAudiences = p.cfg.Deviations.AcceptAudiences
 	want.Algorithms = p.doc.IDTokenAlgorithms()
 	claims, err := oidc.VerifyIDToken(ctx, raw, p.keys, want)
 	if errors.Is(err, jose.ErrNotRenewed) {
