@@ -70,6 +70,10 @@ type Config struct {
 	// AuthParams are additional parameters of the authorization request, such as
 	// audience or access_type. A parameter that the flow itself sets is an error.
 	AuthParams url.Values
+	// TokenParams are additional parameters of every token request: with a code,
+	// a device code or a refresh token. A parameter that the flow itself sets is
+	// an error. nil: none.
+	TokenParams url.Values
 	// TrustedAudiences may stand beside ClientID in an ID token's aud. nil: none.
 	TrustedAudiences []string
 	// DPoP binds tokens to a key of the session (RFC 9449). It is used even if
@@ -192,16 +196,16 @@ type Registration struct {
 	Extra map[string]any
 }
 
-// flowParams are the parameters that the flow sets. AuthParams may not replace
-// them, because the checks of the response rely on them.
+// flowParams are the parameters that the flow sets. AuthParams and TokenParams may
+// not replace them, because the checks of the response rely on them.
 var flowParams = []string{
 	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
 	"code_challenge_method", "response_mode", "request", "request_uri", "resource", "dpop_jkt",
 	"code", "code_verifier", "client_secret", "grant_type", "client_assertion",
-	"client_assertion_type", "refresh_token", "acr_values", "max_age",
+	"client_assertion_type", "refresh_token", "device_code", "acr_values", "max_age",
 }
 
-// checkAuthParams is also for LoginOptions: its error names only the field.
+// checkAuthParams is also for LoginOptions: its error names only the parameter.
 func checkAuthParams(p url.Values) error {
 	for name := range p {
 		if slices.Contains(flowParams, name) {
@@ -316,6 +320,9 @@ func (c *Config) checkRequest() error {
 	if err := checkAuthParams(c.AuthParams); err != nil {
 		return wire.Field("Config.AuthParams", "%w", err)
 	}
+	if err := checkAuthParams(c.TokenParams); err != nil {
+		return wire.Field("Config.TokenParams", "%w", err)
+	}
 	return nil
 }
 
@@ -356,7 +363,7 @@ func (c Config) clone() Config {
 	c.Resources = slices.Clone(c.Resources)
 	c.Origins = slices.Clone(c.Origins)
 	c.TrustedAudiences = slices.Clone(c.TrustedAudiences)
-	c.AuthParams = cloneValues(c.AuthParams)
+	c.AuthParams, c.TokenParams = cloneValues(c.AuthParams), cloneValues(c.TokenParams)
 	if c.Registration != nil {
 		r := *c.Registration
 		r.Extra = maps.Clone(r.Extra)

@@ -53,6 +53,14 @@ func (p *provider) request(id identity, endpoint string, form url.Values, key oa
 	return r
 }
 
+// tokenRequest is request for the token endpoint, with Config.TokenParams.
+func (p *provider) tokenRequest(id identity, form url.Values, key oauth.DPoPKey) oauth.Request {
+	for name, values := range p.cfg.TokenParams {
+		form[name] = values
+	}
+	return p.request(id, p.doc.TokenEndpoint, form, key)
+}
+
 // redeem trades an authorization code for tokens, once (RFC 6749 §4.1.3, RFC 7636
 // §4.5).
 func (p *provider) redeem(ctx context.Context, t *transaction, code string) (*oauth.TokenResponse, error) {
@@ -63,7 +71,7 @@ func (p *provider) redeem(ctx context.Context, t *transaction, code string) (*oa
 	if len(t.resources) > 0 {
 		form["resource"] = t.resources
 	}
-	resp, err := oauth.RequestToken(ctx, p.fetch, p.request(t.identity, p.doc.TokenEndpoint, form, t.key))
+	resp, err := oauth.RequestToken(ctx, p.fetch, p.tokenRequest(t.identity, form, t.key))
 	if err != nil {
 		return nil, fromEndpoint("token", err)
 	}
@@ -117,7 +125,7 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	if len(s.Scopes) > 0 {
 		form.Set("scope", strings.Join(s.Scopes, " "))
 	}
-	resp, err := oauth.RequestToken(ctx, p.fetch, p.request(ps.cfg.identityOf(g), p.doc.TokenEndpoint, form, key))
+	resp, err := oauth.RequestToken(ctx, p.fetch, p.tokenRequest(ps.cfg.identityOf(g), form, key))
 	if err == nil {
 		ps.logDeviations(g.Issuer, resp)
 		return g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime)), nil

@@ -125,7 +125,7 @@ func (p *provider) stillKnown(ctx context.Context, store tokenstore.Store, kept 
 		return true
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {random().Reveal()}}
-	_, err = oauth.RequestToken(ctx, p.fetch, p.request(registered(kept), p.doc.TokenEndpoint, form, oauth.DPoPKey{}))
+	_, err = oauth.RequestToken(ctx, p.fetch, p.tokenRequest(registered(kept), form, oauth.DPoPKey{}))
 	var refused *oauth.Error
 	if errors.As(err, &refused) && refused.Code == "invalid_client" {
 		p.log.Warn("the provider has forgotten this client; it registers anew", "issuer", p.issuer)

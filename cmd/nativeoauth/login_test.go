@@ -39,6 +39,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 			"AllowPrivate": "allow-private", "Transport": "trace trace-file", "Logger": "verbose",
 			"UI":            no, // the command is one
 			"Loopback":      no, // below
+			"TokenParams":   no, // for a program that knows its provider
 			"Deviations":    no, // for a program that knows its provider
 			"RefreshBefore": no, // in the background of a program; here: token --min-ttl
 		},
