@@ -136,6 +136,12 @@ type Deviations struct {
 	// itself must be an audience in any case. It may be called by several
 	// goroutines at once. nil: such a token is rejected.
 	AcceptAudiences func(others []string) bool
+	// MetadataURL is the place of the metadata, for a provider that publishes them
+	// apart from its issuer, as Azure AD B2C. It is the only place that is asked.
+	// The document's issuer must be Config.Issuer all the same. Given up is that
+	// the issuer's own host vouches for the document; the host of MetadataURL
+	// does. "": the well-known places of the issuer.
+	MetadataURL string
 	// RawBasicAuth sends client ID and secret as they are in HTTP Basic, without
 	// the form encoding of RFC 6749 §2.3.1. Nothing is given up. A provider that
 	// decodes them would see another secret.
@@ -264,6 +270,15 @@ func (c *Config) checkProvider(issuer string) error {
 	if c.Endpoints != nil {
 		if err := c.Endpoints.check(); err != nil {
 			return err
+		}
+	}
+	if place := c.Deviations.MetadataURL; place != "" {
+		if _, err := localURL.Parse(place); err != nil {
+			return wire.Field("Config.Deviations.MetadataURL", "%w", err)
+		}
+		if c.Issuer == "" || c.Endpoints != nil {
+			return wire.Field("Config.Deviations.MetadataURL",
+				"it needs Config.Issuer, and no Config.Endpoints")
 		}
 	}
 	if c.TenantIssuer != "" {

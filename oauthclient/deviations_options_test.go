@@ -1,8 +1,13 @@
 package oauthclient_test
 
 import (
+	"context"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -162,4 +167,106 @@ func TestS71AudiencesByAFunction(t *testing.T) {
 			require.ErrorContains(t, err, "aud")
 		})
 	}
+}
+
+// S38: metadata that are published apart from their issuer are found only with
+// MetadataURL. It is the only place then, and the issuer in them stays exact.
+func TestS38MetadataApartFromTheIssuer(t *testing.T) {
+	t.Parallel()
+	const place = "/tenant.example/policy/openid-configuration"
+	h := newHostile(t, authserver.Config{})
+	var mu sync.Mutex
+	var asked []string
+	stated := "" // the issuer that the document states; "": the true one
+	base := &http.Transport{}
+	t.Cleanup(base.CloseIdleConnections)
+	h.cfg.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		known := strings.Contains(r.URL.Path, "/.well-known/")
+		if known || r.URL.Path == place {
+			asked = append(asked, r.URL.RequestURI())
+		}
+		rec := httptest.NewRecorder()
+		switch {
+		case known:
+			rec.WriteHeader(http.StatusNotFound)
+			return rec.Result(), nil
+		case r.URL.Path != place:
+			return base.RoundTrip(r)
+		}
+		moved := r.Clone(r.Context())
+		moved.URL.Path, moved.URL.RawQuery = "/.well-known/openid-configuration", ""
+		resp, err := base.RoundTrip(moved)
+		if err != nil || stated == "" {
+			return resp, err
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		rec.Header().Set("Content-Type", "application/json")
+		_, _ = rec.WriteString(strings.ReplaceAll(string(body), `"issuer":"`+h.Issuer()+`"`, `"issuer":"`+stated+`"`))
+		return rec.Result(), nil
+	})
+	_, err := newClient(t, h.cfg).Login(t.Context(), nil)
+	require.ErrorContains(t, err, "no metadata found")
+
+	asked = nil
+	h.cfg.Deviations.MetadataURL = h.Issuer() + place + "?p=policy"
+	_, s := h.login(t)
+	require.NoError(t, s.Refresh(t.Context()))
+	require.Equal(t, []string{place + "?p=policy"}, asked)
+
+	for _, other := range []string{"https://evil.example", h.Issuer() + "/"} {
+		stated, h.cfg.Store = other, &tokenstore.Memory{}
+		c := newClient(t, h.cfg)
+		_, err = c.Login(t.Context(), nil)
+		require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)
+		require.ErrorContains(t, err, "issuer")
+		h.requireNothingStored(t, c)
+	}
+
+	asked = nil // nothing else is asked if the place is empty
+	h.cfg.Deviations.MetadataURL = h.Issuer() + "/.well-known/elsewhere"
+	_, err = newClient(t, h.cfg).Login(t.Context(), nil)
+	require.ErrorContains(t, err, "no metadata found")
+	require.Equal(t, []string{"/.well-known/elsewhere"}, asked)
+
+	for _, change := range []func(*oauthclient.Config){
+		func(c *oauthclient.Config) { c.Deviations.MetadataURL = "http://op.example/x" },
+		func(c *oauthclient.Config) { c.Issuer, c.Resources = "", []string{"https://api.example"} },
+		func(c *oauthclient.Config) {
+			c.Endpoints = &oauthclient.Endpoints{Issuer: c.Issuer, Token: c.Issuer + "/token"}
+		},
+	} {
+		cfg := h.cfg
+		change(&cfg)
+		_, err := oauthclient.New(cfg)
+		require.ErrorContains(t, err, "MetadataURL")
+	}
+}
+
+// S43: the host of MetadataURL is the program's choice, and those that the document
+// names are checked.
+func TestS43MetadataURLLiftsNoGuard(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var sent []string
+	cfg := oauthclient.Config{
+		Issuer: "https://10.0.0.9/issuer", ClientID: "cli", Store: &tokenstore.Memory{},
+		Deviations: oauthclient.Deviations{MetadataURL: "https://93.184.216.34/document"},
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent = append(sent, r.URL.Host)
+			rec := httptest.NewRecorder()
+			rec.Header().Set("Content-Type", "application/json")
+			_, _ = rec.WriteString(`{"issuer":"https://10.0.0.9/issuer","token_endpoint":"https://10.0.0.9/t",` +
+				`"device_authorization_endpoint":"https://10.0.0.9/d"}`)
+			return rec.Result(), nil
+		}),
+	}
+	cfg.UI.Instruct = func(context.Context, oauthclient.Instructions) (string, error) { return "", nil }
+	_, err := newClient(t, cfg).Login(t.Context(), &oauthclient.LoginOptions{Flow: oauthclient.FlowDevice})
+	require.ErrorContains(t, err, "private address")
+	require.Equal(t, []string{"93.184.216.34"}, sent)
 }

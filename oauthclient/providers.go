@@ -102,7 +102,8 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 		next.doc = ps.cfg.Endpoints.metadata()
 	} else {
 		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
-			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer, Private: ps.cfg.AllowPrivate,
+			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer,
+			Place: ps.cfg.Deviations.MetadataURL, Private: ps.cfg.AllowPrivate,
 		})
 		if errors.Is(err, ErrInvalidResponse) { // its message names the document
 			return nil, err
@@ -137,6 +138,8 @@ func (ps *providers) guard(issuer string) http.RoundTripper {
 	switch {
 	case ps.cfg.Endpoints != nil, ps.cfg.AllowPrivate:
 		return ps.cfg.Transport
+	case ps.cfg.Deviations.MetadataURL != "":
+		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(ps.cfg.Deviations.MetadataURL))
 	case ps.cfg.issuer() != "":
 		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(issuer))
 	}
