@@ -389,6 +389,7 @@ func (c Config) clone() Config {
 		e.AuthMethods = slices.Clone(e.AuthMethods)
 		c.Endpoints = &e
 	}
+	c.Loopback.Ports = slices.Clone(c.Loopback.Ports)
 	c.Loopback.Page.Logo = slices.Clone(c.Loopback.Page.Logo)
 	return c
 }

@@ -2,7 +2,9 @@ package oauthclient_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -269,4 +272,35 @@ func TestS43MetadataURLLiftsNoGuard(t *testing.T) {
 	_, err := newClient(t, cfg).Login(t.Context(), &oauthclient.LoginOptions{Flow: oauthclient.FlowDevice})
 	require.ErrorContains(t, err, "private address")
 	require.Equal(t, []string{"93.184.216.34"}, sent)
+}
+
+// Candidate ports are all registered, and a login uses the first that is free.
+func TestSeveralPortsSignIn(t *testing.T) {
+	t.Parallel()
+	occupied, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer occupied.Close()
+	free, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	first := uint16(occupied.Addr().(*net.TCPAddr).Port)
+	second := uint16(free.Addr().(*net.TCPAddr).Port)
+	require.NoError(t, free.Close())
+	h := newHostile(t, authserver.Config{OpenRegistration: true})
+	h.cfg.ClientID, h.cfg.Registration = "", &oauthclient.Registration{ClientName: "test"}
+	h.cfg.Loopback.Addr = "127.0.0.1:0"
+	h.cfg.Loopback.Ports = []uint16{first, second}
+	var registered any
+	h.lie(authserver.Registration, func(_ heardRequest, a *lyingReply) {
+		a.JSON(func(m map[string]any) { registered = m["redirect_uris"] })
+	})
+	h.login(t)
+	uri := func(port uint16) string { return fmt.Sprintf("http://127.0.0.1:%d/callback", port) }
+	require.Equal(t, []any{uri(first), uri(second)}, registered)
+	require.Equal(t, uri(second), h.got(authserver.Token)[0].Form.Get("redirect_uri"))
+
+	h.cfg.Loopback.Ports, h.cfg.Store = []uint16{first}, &tokenstore.Memory{}
+	opened := counted(&h.cfg)
+	_, err = newClient(t, h.cfg).Login(t.Context(), nil)
+	require.ErrorIs(t, err, loopback.ErrPortTaken)
+	require.Zero(t, opened.Load())
 }

@@ -50,7 +50,8 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 		},
 		reflect.TypeFor[loopback.Config](): {
 			"Addr": "listen port", "Path": "redirect-path", "Localhost": "localhost", "RedirectURI": "redirect-uri", "FormPost": "form-post", "AllowOtherUsers": "allow-other-users",
-			"Page": no, // an application's
+			"Ports": no, // a user who names a port names a free one
+			"Page":  no, // an application's
 		},
 	}
 	a := &app{console: newConsole(t.Output(), nil)}
