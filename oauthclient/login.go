@@ -306,8 +306,9 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 		Issuer: l.provider.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
 		ClientAuth: t.identity.method,
 		Scopes:     resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
-		Tokens:  []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
-		DPoPKey: key,
+		SessionExpiry: session.SessionExpiry(resp, time.Now()),
+		Tokens:        []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
+		DPoPKey:       key,
 	}
 	if err := l.identifyUser(ctx, t, resp, g); err != nil {
 		l.discard(ctx, g)

@@ -120,11 +120,15 @@ func newCached(t *Token, generation uint64, now time.Time, before time.Duration)
 		end := t.Expiry.Add(-margin)
 		return moment{end.UnixNano(), min(end.Sub(now), life-margin)}
 	}
+	token := &oauth2.Token{
+		AccessToken: t.AccessToken.Reveal(), TokenType: t.Type, Expiry: t.Expiry,
+		ExpiresIn: int64(life / time.Second),
+	}
+	if extra := t.extra(); extra != nil {
+		token = token.WithExtra(extra)
+	}
 	c := &CachedToken{
-		Token: &oauth2.Token{
-			AccessToken: t.AccessToken.Reveal(), TokenType: t.Type, Expiry: t.Expiry,
-			ExpiresIn: int64(life / time.Second),
-		},
+		Token:      token,
 		Generation: generation,
 		receivedAt: now,
 		issuedAt:   t.Obtained,
