@@ -128,7 +128,11 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	resp, err := oauth.RequestToken(ctx, p.fetch, p.tokenRequest(ps.cfg.identityOf(g), form, key))
 	if err == nil {
 		ps.logDeviations(g.Issuer, resp)
-		return g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime)), nil
+		next := g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime))
+		if g.Generation == 0 && g.IDToken.IsZero() && !resp.IDToken.IsZero() { // an import
+			p.identifyRefreshed(ctx, next, resp)
+		}
+		return next, nil
 	}
 	failed := session.Classify(err, g.ClientID, ps.cfg.registered(g.ClientID))
 	failed.Err = fromEndpoint("token", err)
@@ -148,7 +152,7 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 	if p.keys == nil {
 		return nil, invalid("the metadata have no jwks_uri, so the ID token cannot be verified")
 	}
-	want.Issuer, want.ClientID, want.Now = p.issuer, id, time.Now()
+	want.Issuer, want.ClientID = p.issuer, id
 	want.TrustedAudiences, want.TenantIssuer = p.cfg.TrustedAudiences, p.cfg.TenantIssuer
 	want.AllowMissingNonce = p.cfg.Deviations.AllowMissingNonce
 	want.AcceptAudiences = p.cfg.Deviations.AcceptAudiences

@@ -205,31 +205,18 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 	if err := j.forbids(g, time.Now()); err != nil {
 		return nil, err
 	}
-	now := time.Now().UnixMilli()
-	recovery, since := j.names(g), now // step 4d
-	if recovery && j.Open.Since > 0 {
-		since = j.Open.Since
-	}
 
 	// Step 5.
 	if err := k.ready(ctx, a, g); err != nil {
 		return nil, err
 	}
-	j.Open = &Operation{
-		Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), At: now, Since: since,
-	}
-	j.NotBefore, j.Status = 0, 0
-	if err := k.writeJournal(ctx, a.Key, j); err != nil {
+	recovery, err := k.open(ctx, a.Key, &j, g, opRefresh)
+	if err != nil {
 		return nil, err
 	}
 
 	// Step 6.
-	next, err := a.Send(ctx, g)
-	if err != nil && next == nil && failureOf(err) == Unknown && ctx.Err() == nil {
-		k.log().Info("the refresh was sent and its outcome is unknown; sending once more", "key", a.Key)
-		next, err = a.Send(ctx, g)
-		recovery = true
-	}
+	next, err := k.send(ctx, a, g, &recovery)
 	refused := failureOf(err) == Dead || failureOf(err) == Doubtful
 	if next == nil && a.SendWhole != nil && refused && ctx.Err() == nil {
 		// Is it the session, or only what was asked of it?
@@ -242,6 +229,30 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 		return k.failed(ctx, a, &j, g, err, recovery, again)
 	}
 	return k.land(ctx, a, &j, g, next, err)
+}
+
+// open is the end of step 5: the journal says which refresh token is about to be
+// sent. recovery means that it may have been sent before (step 4d).
+func (k *Keeper) open(ctx context.Context, key string, j *Journal, g *Grant, kind string) (recovery bool, err error) {
+	now := time.Now().UnixMilli()
+	recovery, since := j.names(g), now
+	if recovery && j.Open.Since > 0 {
+		since = j.Open.Since
+	}
+	j.Open = &Operation{Kind: kind, Generation: j.allot(g), Hash: g.hash(), At: now, Since: since}
+	j.NotBefore, j.Status = 0, 0
+	return recovery, k.writeJournal(ctx, key, *j)
+}
+
+// send is step 6 up to b: it sends once more if nobody knows what became of it.
+func (k *Keeper) send(ctx context.Context, a Attempt, g *Grant, recovery *bool) (*Grant, error) {
+	next, err := a.Send(ctx, g)
+	if err != nil && next == nil && failureOf(err) == Unknown && ctx.Err() == nil {
+		k.log().Info("the refresh was sent and its outcome is unknown; sending once more", "key", a.Key)
+		next, err = a.Send(ctx, g)
+		*recovery = true
+	}
+	return next, err
 }
 
 // ready is the beginning of step 5: the store can be written. A store that prompts
@@ -279,8 +290,7 @@ func (k *Keeper) current(ctx context.Context, a Attempt) (j Journal, g *Grant, e
 		return j, nil, j.absent()
 	}
 	if j.Open != nil && j.Open.Generation == g.Generation {
-		j.Open, j.Row = nil, rowOf(g)
-		j.stored(g)
+		j.landed(g)
 		if err := k.writeJournal(ctx, a.Key, j); err != nil {
 			return j, nil, err
 		}
