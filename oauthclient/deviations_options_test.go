@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -303,4 +304,54 @@ func TestSeveralPortsSignIn(t *testing.T) {
 	_, err = newClient(t, h.cfg).Login(t.Context(), nil)
 	require.ErrorIs(t, err, loopback.ErrPortTaken)
 	require.Zero(t, opened.Load())
+}
+
+// Some providers give a refresh token only with consent. A login that got none has the
+// account's next one ask for it, unless the program says otherwise, and then no more.
+func TestNoRefreshTokenAsksForConsent(t *testing.T) {
+	t.Parallel()
+	provider := func(t *testing.T) (h *hostile, prompts func() []string) {
+		h = newHostile(t, authserver.Config{})
+		prompts = func() (all []string) {
+			for _, r := range h.got(authserver.PAR) {
+				all = append(all, r.Form.Get("prompt"))
+			}
+			return all
+		}
+		h.lie(authserver.Token, func(r heardRequest, a *lyingReply) {
+			asked := h.got(authserver.PAR)
+			if asked[len(asked)-1].Form.Get("prompt") != "consent" {
+				a.JSON(func(m map[string]any) { delete(m, "refresh_token") })
+			}
+		})
+		return h, prompts
+	}
+	t.Run("by itself", func(t *testing.T) {
+		t.Parallel()
+		h, prompts := provider(t)
+		_, s := h.login(t)
+		require.False(t, s.Account().Refreshable)
+		_, s = h.login(t) // as another process, after the token has expired
+		require.True(t, s.Account().Refreshable)
+		h.login(t)
+		require.Equal(t, []string{"", "consent", ""}, prompts())
+	})
+	t.Run("the program says otherwise", func(t *testing.T) {
+		t.Parallel()
+		h, prompts := provider(t)
+		c, _ := h.login(t)
+		_, err := c.Login(t.Context(), &oauthclient.LoginOptions{Prompt: "login"})
+		require.NoError(t, err)
+		h.cfg.AuthParams = url.Values{"prompt": {"login"}}
+		h.login(t)
+		require.Equal(t, []string{"", "login", "login"}, prompts())
+	})
+	t.Run("none was asked for", func(t *testing.T) {
+		t.Parallel()
+		h, prompts := provider(t)
+		h.cfg.Scopes = []string{"openid"}
+		h.login(t)
+		h.login(t)
+		require.Equal(t, []string{"", ""}, prompts())
+	})
 }

@@ -36,7 +36,9 @@ type LoginOptions struct {
 	// sign in again now (max_age=0).
 	MaxAge time.Duration
 	// Prompt is OpenID Connect's prompt: "login", "consent", "select_account",
-	// "none". LoginHint names the user to the provider. "": not sent.
+	// "none". LoginHint names the user to the provider. "": not sent, but Prompt is
+	// "consent" if the account's session has no refresh token and offline_access is
+	// asked for: many providers give one only then.
 	Prompt, LoginHint string
 	// AuthParams are more parameters of the authorization request, over
 	// Config.AuthParams. They never set what the flow sets itself. nil: none.
@@ -316,7 +318,7 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 	}
 	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
 		l.client.log.Warn("offline_access was asked for and no refresh token came; "+
-			"a login with prompt=consent may bring one", "issuer", g.Issuer)
+			"the account's next login asks for consent, which may bring one", "issuer", g.Issuer)
 	}
 	return g, nil
 }
