@@ -157,7 +157,9 @@ func (p *provider) identifyImport(ctx context.Context, seed *session.Grant, raw 
 
 // identifyRefreshed takes the user from the ID token that an import's refresh
 // brought, if the imported token had none.
-func (p *provider) identifyRefreshed(ctx context.Context, next *session.Grant, resp *oauth.TokenResponse) {
+func (p *provider) identifyRefreshed(
+	ctx context.Context, next *session.Grant, resp *oauth.TokenResponse,
+) {
 	ctx, cancel := context.WithTimeout(ctx, importKeysWait) // the tokens wait to be stored
 	defer cancel()
 	claims, err := p.verifyUnasked(ctx, next.ClientID, resp.IDToken.Reveal(), resp.AccessToken, false)

@@ -233,9 +233,12 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 
 // open is the end of step 5: the journal says which refresh token is about to be
 // sent. recovery means that it may have been sent before (step 4d).
-func (k *Keeper) open(ctx context.Context, key string, j *Journal, g *Grant, kind string) (recovery bool, err error) {
+func (k *Keeper) open(
+	ctx context.Context, key string, j *Journal, g *Grant, kind string,
+) (recovery bool, err error) {
 	now := time.Now().UnixMilli()
-	recovery, since := j.names(g), now
+	since := now
+	recovery = j.names(g)
 	if recovery && j.Open.Since > 0 {
 		since = j.Open.Since
 	}
