@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -24,6 +25,29 @@ func bind(ctx context.Context, cfg Config) ([]net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Ports == nil {
+		return bindPort(ctx, cfg, addrs)
+	}
+	if addrs[0].Port() != 0 || cfg.RedirectURI != "" || len(cfg.Ports) == 0 ||
+		slices.Contains(cfg.Ports, 0) {
+		return nil, fmt.Errorf("loopback: %w", wire.Field("Config.Ports",
+			"give ports other than 0, no port in Config.Addr and no Config.RedirectURI"))
+	}
+	var taken error
+	for _, port := range cfg.Ports {
+		for i, a := range addrs {
+			addrs[i] = netip.AddrPortFrom(a.Addr(), port)
+		}
+		listeners, err := bindPort(ctx, cfg, addrs)
+		if !errors.Is(err, ErrPortTaken) {
+			return listeners, err
+		}
+		taken = err
+	}
+	return nil, taken
+}
+
+func bindPort(ctx context.Context, cfg Config, addrs []netip.AddrPort) ([]net.Listener, error) {
 	if !cfg.Localhost {
 		l, err := listenFirst(ctx, addrs)
 		if err != nil {

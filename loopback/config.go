@@ -17,6 +17,11 @@ type Config struct {
 	// address is reachable from the network; it is an error unless RedirectURI
 	// is set too.
 	Addr string
+	// Ports are the ports to try, in this order, for a provider that compares the
+	// port: a redirect URI is registered for each, and a port that another
+	// program occupies is skipped. Addr's port must then be 0, and RedirectURI
+	// empty. nil: the port is Addr's.
+	Ports []uint16
 	// Path is the path of the redirect URI as registered with the provider. If
 	// empty, it is the path of RedirectURI, or /callback. With a fixed port,
 	// give each issuer its own path, which tells their responses apart

@@ -2,6 +2,7 @@ package loopback_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -287,4 +288,38 @@ func TestStartMistakesAreErrors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Start(authURL, loopback.Expect{State: state})
 	require.ErrorContains(t, err, "before")
+}
+
+// Of several ports the first that is free is used, and never one that was not named:
+// the provider does not know it.
+func TestPortsAreTriedInOrder(t *testing.T) {
+	t.Parallel()
+	occupy := func() (net.Listener, uint16) {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		return l, uint16(l.Addr().(*net.TCPAddr).Port)
+	}
+	_, first := occupy()
+	free, second := occupy()
+	_, third := occupy()
+	for _, localhost := range []bool{false, true} {
+		cfg := loopback.Config{Ports: []uint16{first, third}, Localhost: localhost}
+		_, err := loopback.Listen(t.Context(), cfg)
+		require.ErrorIs(t, err, loopback.ErrPortTaken)
+
+		cfg.Ports = []uint16{first, second, third}
+		_ = free.Close()
+		s, err := loopback.Listen(t.Context(), cfg)
+		require.NoError(t, err)
+		require.Contains(t, s.RedirectURI(), fmt.Sprintf(":%d/callback", second))
+		require.NoError(t, s.Close())
+	}
+	for _, cfg := range []loopback.Config{
+		{Ports: []uint16{}}, {Ports: []uint16{0}}, {Ports: []uint16{second}, Addr: "127.0.0.1:1"},
+		{Ports: []uint16{second}, RedirectURI: "http://127.0.0.1:1/callback"},
+	} {
+		_, err := loopback.Listen(t.Context(), cfg)
+		require.ErrorContains(t, err, "Config.Ports")
+	}
 }

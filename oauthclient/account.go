@@ -24,6 +24,10 @@ type Account struct {
 	// Refreshable says that there is a refresh token, so that the session goes on
 	// after Expiry without the user.
 	Refreshable bool
+	// SessionExpiry is when the refresh token expires, as the provider says
+	// (refresh_token_expires_in). It is for display only: it never ends a session
+	// by itself. Zero: the provider does not say.
+	SessionExpiry time.Time
 	// LoginRequired says that the session is known to have ended: it was signed
 	// out, the provider refused it, or it has expired and nothing can renew it.
 	// false is no promise.

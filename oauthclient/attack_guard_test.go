@@ -18,7 +18,7 @@ import (
 )
 
 // S43: the endpoints of a public provider that are inside a private network get no
-// request. If the program wrote the same endpoints down, they do.
+// request. If the program wrote the same endpoints down, or set AllowPrivate, they do.
 func TestS43PrivateEndpoints(t *testing.T) {
 	const public, inside = "https://93.184.216.34", "https://10.0.0.9"
 	device := func(ctx context.Context, c *oauthclient.Client) error {
@@ -43,7 +43,7 @@ func TestS43PrivateEndpoints(t *testing.T) {
 			func(e *oauthclient.Endpoints, url string) { e.Registration = url }, browser,
 		},
 	} {
-		for _, written := range []bool{false, true} {
+		for _, lifted := range []string{"", "AllowPrivate", "Endpoints"} {
 			var mu sync.Mutex
 			var sent []string
 			cfg := oauthclient.Config{
@@ -74,7 +74,8 @@ func TestS43PrivateEndpoints(t *testing.T) {
 			if member == "registration_endpoint" {
 				cfg.ClientID, cfg.Registration = "", &oauthclient.Registration{ClientName: "Notes"}
 			}
-			if written {
+			cfg.AllowPrivate = lifted == "AllowPrivate"
+			if lifted == "Endpoints" {
 				cfg.Endpoints = &oauthclient.Endpoints{
 					Issuer: public, Authorization: public + "/a", Token: public + "/t",
 				}
@@ -83,9 +84,12 @@ func TestS43PrivateEndpoints(t *testing.T) {
 			err := tc.login(t.Context(), newClient(t, cfg))
 			require.Error(t, err, member)
 			mu.Lock()
-			if written {
+			switch lifted {
+			case "Endpoints":
 				require.Equal(t, []string{"10.0.0.9"}, sent, member)
-			} else {
+			case "AllowPrivate":
+				require.Equal(t, []string{"93.184.216.34", "10.0.0.9"}, sent, member)
+			default:
 				require.ErrorContains(t, err, "private address", member)
 				require.Equal(t, []string{"93.184.216.34"}, sent, member)
 			}

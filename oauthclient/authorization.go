@@ -72,12 +72,24 @@ func (l *login) newTransaction(redirectURI string) (*transaction, error) {
 		}
 	}
 	set("prompt", opts.Prompt)
+	if t.params.Get("prompt") == "" && redirectURI != "" && l.missesRefreshToken() {
+		set("prompt", "consent")
+	}
 	set("login_hint", opts.LoginHint)
 	set("acr_values", strings.Join(t.acrValues, " "))
 	if t.hasMaxAge {
 		set("max_age", strconv.FormatInt(int64((t.maxAge+time.Second-1)/time.Second), 10))
 	}
 	return t, nil
+}
+
+// missesRefreshToken reports whether the account's last login asked for a refresh
+// token and got none, as this one would: many providers give one only with the user's
+// consent (OpenID Connect Core §11). Not every login asks for consent, because some
+// providers then want an administrator's.
+func (l *login) missesRefreshToken() bool {
+	const offline = "offline_access"
+	return l.before != nil && l.before.RefreshToken.IsZero() && slices.Contains(l.scopes, offline)
 }
 
 // request returns the parameters of the authorization request (RFC 6749 §4.1.1, RFC

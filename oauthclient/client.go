@@ -202,7 +202,7 @@ func (c *Client) Accounts(ctx context.Context) ([]Account, error) {
 func (c *Client) describe(r session.Row) Account {
 	return Account{
 		Name: r.Account, Issuer: r.Issuer, Subject: r.Subject, Username: r.Username, Scopes: slices.Clone(r.Scopes),
-		Expiry: r.Expiry, Refreshable: r.Refreshable, Store: c.storeName(),
+		Expiry: r.Expiry, Refreshable: r.Refreshable, SessionExpiry: r.SessionExpiry, Store: c.storeName(),
 		LoginRequired: r.Ended || !r.Refreshable && !time.Now().Before(r.Until),
 	}
 }

@@ -70,6 +70,10 @@ type Config struct {
 	// AuthParams are additional parameters of the authorization request, such as
 	// audience or access_type. A parameter that the flow itself sets is an error.
 	AuthParams url.Values
+	// TokenParams are additional parameters of every token request: with a code,
+	// a device code or a refresh token. A parameter that the flow itself sets is
+	// an error. nil: none.
+	TokenParams url.Values
 	// TrustedAudiences may stand beside ClientID in an ID token's aud. nil: none.
 	TrustedAudiences []string
 	// DPoP binds tokens to a key of the session (RFC 9449). It is used even if
@@ -99,17 +103,50 @@ type Config struct {
 	// every call), and "logout". They have "account", too. Other records may change.
 	Logger *slog.Logger
 	// RefreshBefore is how long before its expiry a token is refreshed in the
-	// background; a random part of it is subtracted, so that processes do not
-	// refresh at once. 0: a tenth of the token's life, at most 5 minutes.
+	// background, at most half the token's life. A random part of it is
+	// subtracted, so that processes do not refresh at once. 0: a tenth of the
+	// token's life, at most 5 minutes.
 	RefreshBefore time.Duration
 	// AssumeLifetime is the life of a token that comes without expires_in.
 	// 0: one hour.
 	AssumeLifetime time.Duration
-	// AllowPrivate accepts a private address for an issuer that was learned from
-	// the network, and for the servers that a resource names. An Issuer or
-	// Endpoints in Config may have a private address in any case, and a resource on
-	// this machine may name an issuer on this machine.
+	// Deviations are concessions to a provider that bends the specifications.
+	// Zero: none is made.
+	Deviations Deviations
+	// AllowPrivate accepts private addresses from the network: for an issuer that
+	// a resource names, and for the endpoints that an issuer's metadata name. A
+	// provider can then make the program send requests inside the user's network.
+	// If it is false, only Issuer, Resources[0] and Endpoints may have a private
+	// address, and a private Issuer may name others. A resource on this machine may
+	// name an issuer on this machine in any case.
 	AllowPrivate bool
+}
+
+// Deviations are concessions to a provider. The zero Deviations makes none. Each
+// field says what is given up. Concessions that cost no security are made without
+// being asked for; docs/providers.md lists them all.
+type Deviations struct {
+	// AllowMissingNonce accepts an ID token without the nonce that was sent, as
+	// LinkedIn's. The replay protection of the ID token is given up; PKCE still
+	// protects the code. A nonce of another login is rejected all the same.
+	AllowMissingNonce bool
+	// AcceptAudiences decides about an ID token with audiences besides the client
+	// and TrustedAudiences, which it gets. It is for a provider whose list grows,
+	// as ZITADEL's with every project. If it returns true for a list that the
+	// program does not know, another client's tokens may be accepted. The client
+	// itself must be an audience in any case. It may be called by several
+	// goroutines at once. nil: such a token is rejected.
+	AcceptAudiences func(others []string) bool
+	// MetadataURL is the place of the metadata, for a provider that publishes them
+	// apart from its issuer, as Azure AD B2C. It is the only place that is asked.
+	// The document's issuer must be Config.Issuer all the same. Given up is that
+	// the issuer's own host vouches for the document; the host of MetadataURL
+	// does. "": the well-known places of the issuer.
+	MetadataURL string
+	// RawBasicAuth sends client ID and secret as they are in HTTP Basic, without
+	// the form encoding of RFC 6749 §2.3.1. Nothing is given up. A provider that
+	// decodes them would see another secret.
+	RawBasicAuth bool
 }
 
 // ClientAuth authenticates the client to the provider. The zero ClientAuth is a
@@ -122,6 +159,12 @@ type ClientAuth struct{ method oauth.ClientAuth }
 // provider offers only that. In a program that users install it is not
 // confidential (RFC 8252 §8.5). "" gives the zero ClientAuth.
 func ClientSecret(secret string) ClientAuth { return ClientAuth{oauth.ClientSecret(secret)} }
+
+// ClientSecretPost is [ClientSecret] for a provider that takes the secret only in
+// the body, though its metadata do not say so. "" gives the zero ClientAuth.
+func ClientSecretPost(secret string) ClientAuth {
+	return ClientAuth{oauth.RegisteredSecret(secret, oauth.AuthPost)}
+}
 
 // PrivateKeyJWT authenticates with an assertion signed by key (RFC 7523). key is
 // an *rsa.PrivateKey of 2048 bits or more, an *ecdsa.PrivateKey, an
@@ -160,16 +203,16 @@ type Registration struct {
 	Extra map[string]any
 }
 
-// flowParams are the parameters that the flow sets. AuthParams may not replace
-// them, because the checks of the response rely on them.
+// flowParams are the parameters that the flow sets. AuthParams and TokenParams may
+// not replace them, because the checks of the response rely on them.
 var flowParams = []string{
 	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
 	"code_challenge_method", "response_mode", "request", "request_uri", "resource", "dpop_jkt",
 	"code", "code_verifier", "client_secret", "grant_type", "client_assertion",
-	"client_assertion_type", "refresh_token", "acr_values", "max_age",
+	"client_assertion_type", "refresh_token", "device_code", "acr_values", "max_age",
 }
 
-// checkAuthParams is also for LoginOptions: its error names only the field.
+// checkAuthParams is also for LoginOptions: its error names only the parameter.
 func checkAuthParams(p url.Values) error {
 	for name := range p {
 		if slices.Contains(flowParams, name) {
@@ -230,6 +273,15 @@ func (c *Config) checkProvider(issuer string) error {
 			return err
 		}
 	}
+	if place := c.Deviations.MetadataURL; place != "" {
+		if _, err := localURL.Parse(place); err != nil {
+			return wire.Field("Config.Deviations.MetadataURL", "%w", err)
+		}
+		if c.Issuer == "" || c.Endpoints != nil {
+			return wire.Field("Config.Deviations.MetadataURL",
+				"it needs Config.Issuer, and no Config.Endpoints")
+		}
+	}
 	if c.TenantIssuer != "" {
 		if err := checkTenantIssuer(issuer, c.TenantIssuer); err != nil {
 			return wire.Field("Config.TenantIssuer", "%w", err)
@@ -284,6 +336,9 @@ func (c *Config) checkRequest() error {
 	if err := checkAuthParams(c.AuthParams); err != nil {
 		return wire.Field("Config.AuthParams", "%w", err)
 	}
+	if err := checkAuthParams(c.TokenParams); err != nil {
+		return wire.Field("Config.TokenParams", "%w", err)
+	}
 	return nil
 }
 
@@ -324,7 +379,7 @@ func (c Config) clone() Config {
 	c.Resources = slices.Clone(c.Resources)
 	c.Origins = slices.Clone(c.Origins)
 	c.TrustedAudiences = slices.Clone(c.TrustedAudiences)
-	c.AuthParams = cloneValues(c.AuthParams)
+	c.AuthParams, c.TokenParams = cloneValues(c.AuthParams), cloneValues(c.TokenParams)
 	if c.Registration != nil {
 		r := *c.Registration
 		r.Extra = maps.Clone(r.Extra)
@@ -335,6 +390,7 @@ func (c Config) clone() Config {
 		e.AuthMethods = slices.Clone(e.AuthMethods)
 		c.Endpoints = &e
 	}
+	c.Loopback.Ports = slices.Clone(c.Loopback.Ports)
 	c.Loopback.Page.Logo = slices.Clone(c.Loopback.Page.Logo)
 	return c
 }

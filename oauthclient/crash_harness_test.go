@@ -27,6 +27,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
 	"golang.org/x/sys/unix"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
@@ -309,6 +310,8 @@ func TestChildProcess(t *testing.T) {
 			s, err = c.Login(ctx, nil)
 		case "sessionorlogin":
 			s, err = c.SessionOrLogin(ctx, nil)
+		case "import":
+			s, err = c.Import(ctx, "", &oauth2.Token{RefreshToken: arg})
 		case "refresh":
 			err = s.Refresh(ctx)
 		case "logout":

@@ -64,7 +64,7 @@ func (l *login) startDevice(ctx context.Context) (*devicePrompt, error) {
 	if err != nil {
 		return nil, deviceError("device_authorization", err)
 	}
-	return &devicePrompt{l, t, auth, p.request(l.identity, p.doc.TokenEndpoint, exchange, t.key)}, nil
+	return &devicePrompt{l, t, auth, p.tokenRequest(l.identity, exchange, t.key)}, nil
 }
 
 // instruct adds to do what the user needs for the code.

@@ -48,6 +48,65 @@ func TestS87LostKey(t *testing.T) {
 	}
 }
 
+// A process that has just come uses the token that is still valid, though it is time for an
+// early refresh: it starts nothing that it might not see through.
+func TestYoungProcessStartsNoRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent atomic.Int32
+		store := &tokenstore.Memory{}
+		open := func() *Client {
+			c, err := New(Config{
+				Endpoints: &Endpoints{Issuer: "https://op.example", Token: "https://op.example/t"},
+				ClientID:  "x", Store: store,
+				Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					sent.Add(1)
+					body := `{"access_token":"b","token_type":"Bearer","expires_in":60}`
+					return &http.Response{
+						StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)),
+						Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+					}, nil
+				}),
+			})
+			require.NoError(t, err)
+			return c
+		}
+		c := open()
+		a, err := c.account("")
+		require.NoError(t, err)
+		now := time.Now()
+		_, err = c.keeper.Save(t.Context(), a.Key, &session.Grant{
+			Realm: c.cfg.realm(), Party: c.cfg.party(), Issuer: "https://op.example", ClientID: "x",
+			RefreshToken: wire.NewSecret("r"),
+			Tokens: []session.Token{{
+				AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: now, Expiry: now.Add(time.Minute),
+			}},
+		}, func(*session.Grant) error { return nil }, func() {})
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		time.Sleep(40 * time.Second) // half a minute before the end, it is refreshed early
+		for range 20 {
+			c := open()
+			s, err := c.Session(t.Context(), "")
+			require.NoError(t, err)
+			_, err = s.Token(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+		}
+		require.Zero(t, sent.Load())
+
+		c = open() // one that stays does refresh
+		s, err := c.Session(t.Context(), "")
+		require.NoError(t, err)
+		time.Sleep(15 * time.Second)
+		tok, err := s.Token(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "a", tok.AccessToken)
+		synctest.Wait()
+		require.EqualValues(t, 1, sent.Load())
+		require.NoError(t, c.Close())
+	})
+}
+
 // Metadata of yesterday do, where the provider's well-known place hangs today: a refresh does not wait for it to its own deadline.
 func TestYesterdaysMetadata(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

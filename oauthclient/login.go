@@ -36,7 +36,9 @@ type LoginOptions struct {
 	// sign in again now (max_age=0).
 	MaxAge time.Duration
 	// Prompt is OpenID Connect's prompt: "login", "consent", "select_account",
-	// "none". LoginHint names the user to the provider. "": not sent.
+	// "none". LoginHint names the user to the provider. "": not sent, but Prompt is
+	// "consent" if the account's session has no refresh token and offline_access is
+	// asked for: many providers give one only then.
 	Prompt, LoginHint string
 	// AuthParams are more parameters of the authorization request, over
 	// Config.AuthParams. They never set what the flow sets itself. nil: none.
@@ -312,8 +314,9 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 		Issuer: l.provider.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
 		ClientAuth: t.identity.method,
 		Scopes:     resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
-		Tokens:  []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
-		DPoPKey: key,
+		SessionExpiry: session.SessionExpiry(resp, time.Now()),
+		Tokens:        []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
+		DPoPKey:       key,
 	}
 	if err := l.identifyUser(ctx, t, resp, g); err != nil {
 		l.discard(ctx, g)
@@ -321,7 +324,7 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 	}
 	if g.RefreshToken.IsZero() && slices.Contains(t.scopes, "offline_access") {
 		l.client.log.Warn("offline_access was asked for and no refresh token came; "+
-			"a login with prompt=consent may bring one", "issuer", g.Issuer)
+			"the account's next login asks for consent, which may bring one", "issuer", g.Issuer)
 	}
 	return g, nil
 }

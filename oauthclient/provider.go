@@ -36,6 +36,9 @@ type provider struct {
 // request is a form for one of the provider's endpoints, with the client's
 // authentication, and with proofs by key unless that is zero (RFC 9449).
 func (p *provider) request(id identity, endpoint string, form url.Values, key oauth.DPoPKey) oauth.Request {
+	if p.cfg.Deviations.RawBasicAuth {
+		id.auth = id.auth.RawBasic()
+	}
 	r := oauth.Request{
 		Endpoint: endpoint, ClientID: id.id, Issuer: p.issuer, Auth: id.auth, Form: form,
 		AuthMethods: p.doc.TokenEndpointAuthMethodsSupported,
@@ -50,6 +53,14 @@ func (p *provider) request(id identity, endpoint string, form url.Values, key oa
 	return r
 }
 
+// tokenRequest is request for the token endpoint, with Config.TokenParams.
+func (p *provider) tokenRequest(id identity, form url.Values, key oauth.DPoPKey) oauth.Request {
+	for name, values := range p.cfg.TokenParams {
+		form[name] = values
+	}
+	return p.request(id, p.doc.TokenEndpoint, form, key)
+}
+
 // redeem trades an authorization code for tokens, once (RFC 6749 §4.1.3, RFC 7636
 // §4.5).
 func (p *provider) redeem(ctx context.Context, t *transaction, code string) (*oauth.TokenResponse, error) {
@@ -60,7 +71,7 @@ func (p *provider) redeem(ctx context.Context, t *transaction, code string) (*oa
 	if len(t.resources) > 0 {
 		form["resource"] = t.resources
 	}
-	resp, err := oauth.RequestToken(ctx, p.fetch, p.request(t.identity, p.doc.TokenEndpoint, form, t.key))
+	resp, err := oauth.RequestToken(ctx, p.fetch, p.tokenRequest(t.identity, form, t.key))
 	if err != nil {
 		return nil, fromEndpoint("token", err)
 	}
@@ -109,10 +120,14 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	if len(s.Scopes) > 0 {
 		form.Set("scope", strings.Join(s.Scopes, " "))
 	}
-	resp, err := oauth.RequestToken(ctx, p.fetch, p.request(ps.cfg.identityOf(g), p.doc.TokenEndpoint, form, key))
+	resp, err := oauth.RequestToken(ctx, p.fetch, p.tokenRequest(ps.cfg.identityOf(g), form, key))
 	if err == nil {
 		ps.logDeviations(g.Issuer, resp)
-		return g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime)), nil
+		next := g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime))
+		if g.Generation == 0 && g.IDToken.IsZero() && !resp.IDToken.IsZero() { // an import
+			p.identifyRefreshed(ctx, next, resp)
+		}
+		return next, nil
 	}
 	failed := session.Classify(err, g.ClientID, ps.cfg.registered(g.ClientID))
 	failed.Err = fromEndpoint("token", err)
@@ -132,8 +147,10 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 	if p.keys == nil {
 		return nil, invalid("the metadata have no jwks_uri, so the ID token cannot be verified")
 	}
-	want.Issuer, want.ClientID, want.Now = p.issuer, id, time.Now()
+	want.Issuer, want.ClientID = p.issuer, id
 	want.TrustedAudiences, want.TenantIssuer = p.cfg.TrustedAudiences, p.cfg.TenantIssuer
+	want.AllowMissingNonce = p.cfg.Deviations.AllowMissingNonce
+	want.AcceptAudiences = p.cfg.Deviations.AcceptAudiences
 	want.Algorithms = p.doc.IDTokenAlgorithms()
 	claims, err := oidc.VerifyIDToken(ctx, raw, p.keys, want)
 	if errors.Is(err, jose.ErrNotRenewed) {

@@ -1,11 +1,13 @@
 package oauthclient_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -56,6 +58,39 @@ func TestAuthParamsGoAlong(t *testing.T) {
 	}
 }
 
+// TokenParams go with every token request and with nothing else, and a change of the
+// program's map after New is not seen.
+func TestTokenParamsGoAlong(t *testing.T) {
+	t.Parallel()
+	for _, flow := range []oauthclient.Flow{oauthclient.FlowBrowser, oauthclient.FlowDevice} {
+		h := newHostile(t, authserver.Config{DeviceInterval: time.Second})
+		h.cfg.UI.Instruct = func(_ context.Context, do oauthclient.Instructions) (string, error) {
+			if do.VerificationURIComplete != "" {
+				return "", h.cfg.UI.OpenURL(t.Context(), do.VerificationURIComplete)
+			}
+			return "", nil
+		}
+		h.cfg.TokenParams = url.Values{"audience": {"one"}}
+		c := newClient(t, h.cfg)
+		h.cfg.TokenParams["audience"][0] = "changed"
+		s, err := c.Login(t.Context(), &oauthclient.LoginOptions{Flow: flow})
+		require.NoError(t, err)
+		require.NoError(t, s.Refresh(t.Context()))
+		require.NoError(t, c.Logout(t.Context(), "", nil))
+		require.NotEmpty(t, h.got(authserver.Revocation))
+		for endpoint, requests := range h.everything() {
+			for _, r := range requests {
+				if endpoint == authserver.Token {
+					require.Equal(t, []string{"one"}, r.Form["audience"])
+				} else {
+					require.Empty(t, r.Form["audience"], endpoint)
+					require.Empty(t, r.URL.Query()["audience"], endpoint)
+				}
+			}
+		}
+	}
+}
+
 // What the flow sets cannot be overridden, neither where a client is made nor where it logs in; nobody is asked then.
 func TestAuthParamsCannotOverride(t *testing.T) {
 	t.Parallel()
@@ -63,7 +98,7 @@ func TestAuthParamsCannotOverride(t *testing.T) {
 	for _, name := range []string{
 		"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method", "response_mode", "request",
 		"request_uri", "resource", "dpop_jkt", "code", "code_verifier", "client_secret", "grant_type", "client_assertion", "client_assertion_type",
-		"refresh_token",
+		"refresh_token", "device_code",
 	} {
 		params := url.Values{name: {"x"}}
 		cfg := server.Config()
@@ -74,6 +109,10 @@ func TestAuthParamsCannotOverride(t *testing.T) {
 		require.Zero(t, opened.Load())
 		cfg.AuthParams = params
 		_, err = oauthclient.New(cfg)
+		require.ErrorContains(t, err, name)
+		cfg.AuthParams, cfg.TokenParams = nil, params
+		_, err = oauthclient.New(cfg)
+		require.ErrorContains(t, err, "TokenParams")
 		require.ErrorContains(t, err, name)
 	}
 	require.Zero(t, server.Requests("authorize")+server.Requests("par"))

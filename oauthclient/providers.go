@@ -105,7 +105,8 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 	} else {
 		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
 			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer,
-			Private: ps.cfg.AllowPrivate || ps.local(issuer), Legacy: ps.legacy(issuer),
+			Place: ps.cfg.Deviations.MetadataURL, Legacy: ps.legacy(issuer),
+			Private: ps.cfg.AllowPrivate || ps.local(issuer),
 		})
 		if errors.Is(err, ErrInvalidResponse) { // its message names the document
 			return nil, err
@@ -141,12 +142,12 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 // AllowPrivate. Metadata that were fetched have another type, and so cannot.
 func (ps *providers) guard(issuer string) http.RoundTripper {
 	switch {
-	case ps.cfg.Endpoints != nil:
+	case ps.cfg.Endpoints != nil, ps.cfg.AllowPrivate:
 		return ps.cfg.Transport
+	case ps.cfg.Deviations.MetadataURL != "":
+		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(ps.cfg.Deviations.MetadataURL))
 	case ps.cfg.issuer() != "" || ps.local(issuer):
 		return fetch.NewGuard(ps.cfg.Transport, oauth.IssuerHost(issuer))
-	case ps.cfg.AllowPrivate:
-		return ps.cfg.Transport
 	}
 	return fetch.NewGuard(ps.cfg.Transport, "")
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
@@ -125,7 +126,7 @@ func (p *provider) stillKnown(ctx context.Context, store tokenstore.Store, kept 
 		return true
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {random().Reveal()}}
-	_, err = oauth.RequestToken(ctx, p.fetch, p.request(registered(kept), p.doc.TokenEndpoint, form, oauth.DPoPKey{}))
+	_, err = oauth.RequestToken(ctx, p.fetch, p.tokenRequest(registered(kept), form, oauth.DPoPKey{}))
 	var refused *oauth.Error
 	if errors.As(err, &refused) && refused.Code == "invalid_client" {
 		p.log.Warn("the provider has forgotten this client; it registers anew", "issuer", p.issuer)
@@ -256,25 +257,33 @@ func (c *Config) redirectURIs() []string {
 	if l.Localhost {
 		hosts = []string{"localhost"}
 	}
-	port := ""
+	ports := []string{""}
 	if host, p, err := net.SplitHostPort(l.Addr); err == nil {
 		if !l.Localhost {
 			hosts = []string{host}
 		}
 		if p != "0" {
-			port = p
+			ports = []string{p}
+		}
+	}
+	if l.Ports != nil {
+		ports = nil
+		for _, p := range l.Ports {
+			ports = append(ports, strconv.Itoa(int(p)))
 		}
 	}
 	var uris []string
-	for _, h := range hosts {
-		u := url.URL{Scheme: "http", Host: h, Path: path}
-		if strings.Contains(h, ":") {
-			u.Host = "[" + h + "]"
+	for _, port := range ports {
+		for _, h := range hosts {
+			u := url.URL{Scheme: "http", Host: h, Path: path}
+			if strings.Contains(h, ":") {
+				u.Host = "[" + h + "]"
+			}
+			if port != "" {
+				u.Host = net.JoinHostPort(h, port)
+			}
+			uris = append(uris, u.String())
 		}
-		if port != "" {
-			u.Host = net.JoinHostPort(h, port)
-		}
-		uris = append(uris, u.String())
 	}
 	return uris
 }

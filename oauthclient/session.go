@@ -58,6 +58,11 @@ func (s *Session) Account() Account {
 // goroutine refreshes while every other caller goes on with the token that is still
 // valid. All callers share the token: do not change it. It has no refresh token.
 //
+// The token's Extra returns other members of the token response, such as
+// instance_url, unless they are larger than 16 KiB together. A member that a refresh
+// did not repeat keeps its value. Members that are secrets by their names
+// ("…token", "…secret", "…assertion…") are left out.
+//
 // Token fails with [ErrLoginRequired] if only signing in again helps. Every other
 // error is passing: the session stays, and a later call may succeed.
 func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {

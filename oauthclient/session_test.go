@@ -124,24 +124,6 @@ func TestNobodyWaitsNearExpiry(t *testing.T) {
 	require.Equal(t, 2, as.Requests("token"))
 }
 
-// A process that has just come uses the token that is still valid, and starts nothing that it might not see through.
-func TestYoungProcessStartsNoRefresh(t *testing.T) {
-	as, cfg := authServer(t, authserver.Config{AccessTokenLifetime: time.Minute})
-	_, err := newClient(t, cfg).Login(t.Context(), nil)
-	require.NoError(t, err)
-	cfg.RefreshBefore = 59 * time.Second
-	for range 20 {
-		c, err := oauthclient.New(cfg)
-		require.NoError(t, err)
-		s, err := c.Session(t.Context(), "")
-		require.NoError(t, err)
-		_, err = s.Token(t.Context())
-		require.NoError(t, err)
-		require.NoError(t, c.Close())
-	}
-	require.Equal(t, 1, as.Requests("token"))
-}
-
 func TestExpired(t *testing.T) {
 	as, cfg := authServer(t, authserver.Config{AccessTokenLifetime: time.Second})
 	cfg.RefreshBefore = time.Millisecond

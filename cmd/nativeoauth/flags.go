@@ -191,7 +191,7 @@ func (c *choices) tokenTable() []setting {
 			},
 		},
 		{flag: "allow-private", field: "Config.AllowPrivate", on: keepsProfile,
-			usage: "let the provider that --resource names have a private address",
+			usage: "let the provider name servers with private addresses",
 			value: &c.AllowPrivate,
 			to:    &c.config.AllowPrivate},
 	}

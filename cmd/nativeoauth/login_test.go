@@ -39,16 +39,20 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 			"AllowPrivate": "allow-private", "Transport": "ca-file trace trace-file", "Logger": "verbose",
 			"UI":            no, // the command is one
 			"Loopback":      no, // below
+			"TokenParams":   no, // for a program that knows its provider
+			"Deviations":    no, // for a program that knows its provider
 			"RefreshBefore": no, // in the background of a program; here: token --min-ttl
 		},
 		reflect.TypeFor[oauthclient.LoginOptions](): {
 			"Account": "account", "ReplaceUser": "replace-user", "Flow": "browser no-browser device", "Scopes": "add-scope", "ACRValues": "acr", "MaxAge": "max-age",
 			"Prompt": "prompt", "LoginHint": "login-hint", "ResourceMetadata": "resource-metadata",
 			"AuthParams": no, // Config's
+			"DPoP":       no, // Config's
 		},
 		reflect.TypeFor[loopback.Config](): {
 			"Addr": "listen port", "Path": "redirect-path", "Localhost": "localhost", "RedirectURI": "redirect-uri", "FormPost": "form-post", "AllowOtherUsers": "allow-other-users",
-			"Page": no, // an application's
+			"Ports": no, // a user who names a port names a free one
+			"Page":  no, // an application's
 		},
 	}
 	a := &app{console: newConsole(t.Output(), nil)}

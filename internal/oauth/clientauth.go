@@ -35,6 +35,7 @@ type ClientAuth struct{ c *credential }
 type credential struct {
 	secret wire.Secret
 	method string         // how the secret is sent; "": as the metadata say
+	raw    bool           // HTTP Basic without form encoding
 	key    *crypto.Signer // nil: the client has a secret
 	keyID  string
 }
@@ -57,6 +58,18 @@ func RegisteredSecret(text, method string) ClientAuth {
 		return ClientAuth{}
 	}
 	return ClientAuth{&credential{secret: wire.NewSecret(text), method: method}}
+}
+
+// RawBasic returns m for a server that does not decode what HTTP Basic carries:
+// client ID and secret are sent as they are, and not form-encoded. Only HTTP
+// Basic is changed by it.
+func (m ClientAuth) RawBasic() ClientAuth {
+	if m.c == nil {
+		return m
+	}
+	c := *m.c
+	c.raw = true
+	return ClientAuth{&c}
 }
 
 // PrivateKeyJWT authenticates with an assertion signed by key (RSA of 2048 bits
@@ -104,7 +117,11 @@ func (m ClientAuth) Apply(
 	case m.c == nil:
 		form.Set("client_id", clientID)
 	case m.c.key == nil && offers("client_secret_basic"):
-		h.Set("Authorization", "Basic "+basicAuth(clientID, m.c.secret.Reveal()))
+		if m.c.raw && strings.Contains(clientID, ":") {
+			return errors.New("a client ID with a colon must be form-encoded in HTTP Basic; " +
+				"send the secret in the body")
+		}
+		h.Set("Authorization", "Basic "+m.c.basicAuth(clientID))
 	case m.c.key == nil && offers("client_secret_post"):
 		form.Set("client_id", clientID)
 		form.Set("client_secret", m.c.secret.Reveal())
@@ -135,15 +152,18 @@ func (m ClientAuth) Withhold(clientID, s string) string {
 	}
 	secret := m.c.secret.Reveal()
 	return strings.NewReplacer(
-		basicAuth(clientID, secret), wire.Redacted, secret, wire.Redacted, url.QueryEscape(secret), wire.Redacted,
+		m.c.basicAuth(clientID), wire.Redacted, secret, wire.Redacted, url.QueryEscape(secret), wire.Redacted,
 	).Replace(s)
 }
 
 // basicAuth returns the value of HTTP Basic. Both parts are form-encoded before
 // they are joined (RFC 6749 §2.3.1), so a colon in either is no ambiguity.
-func basicAuth(clientID, secret string) string {
-	pair := url.QueryEscape(clientID) + ":" + url.QueryEscape(secret)
-	return base64.StdEncoding.EncodeToString([]byte(pair))
+func (c *credential) basicAuth(clientID string) string {
+	secret := c.secret.Reveal()
+	if !c.raw {
+		clientID, secret = url.QueryEscape(clientID), url.QueryEscape(secret)
+	}
+	return base64.StdEncoding.EncodeToString([]byte(clientID + ":" + secret))
 }
 
 // String implements [fmt.Stringer] without the secret.

@@ -153,6 +153,22 @@ func audienceOf(t *testing.T, form url.Values) string {
 	return c.Aud
 }
 
+// A server that does not decode gets the pair as it is. A colon in the ID would end
+// it elsewhere, so that is an error and nothing is sent. An echo is withheld (S66).
+func TestRawBasic(t *testing.T) {
+	m := oauth.ClientSecret("p%: +&").RawBasic()
+	form, header, err := apply(m, "my-cli", nil, nil)
+	require.NoError(t, err)
+	require.Len(t, form, 1)
+	user, password, _ := (&http.Request{Header: header}).BasicAuth()
+	require.Equal(t, []string{"my-cli", "p%: +&"}, []string{user, password})
+	require.Equal(t, "Basic [redacted]", m.Withhold("my-cli", header.Get("Authorization")))
+	_, header, err = apply(m, "my:cli", nil, nil)
+	require.ErrorContains(t, err, "colon")
+	require.Empty(t, header)
+	require.Equal(t, oauth.ClientAuth{}, oauth.ClientAuth{}.RawBasic())
+}
+
 // opaque hides the key, as hardware does.
 type opaque struct{ crypto.Signer }
 

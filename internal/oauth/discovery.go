@@ -32,6 +32,9 @@ type DiscoverOptions struct {
 	// Stated is what the documents state in place of the issuer, if that is the
 	// template of many tenants. "" means the issuer.
 	Stated string
+	// Place is the URL of the document, if the program knows that it is not at a
+	// well-known place. It is the only place then. "" means the well-known ones.
+	Place string
 	// Private allows a learned issuer on this machine, which may then speak
 	// http.
 	Private bool
@@ -67,6 +70,9 @@ func Discover(
 	var tried []string
 	legacy := o.Legacy && strings.Trim(u.EscapedPath(), "/") == ""
 	origin, paths := metadataLocations(u, o)
+	if o.Place != "" {
+		origin, paths = "", []string{o.Place}
+	}
 	for _, path := range paths {
 		body, empty, err := fetchMetadata(ctx, c, origin, path)
 		if err != nil {

@@ -92,8 +92,11 @@ type TokenResponse struct {
 	TokenType    string        // "Bearer" or "DPoP", however it was written
 	ExpiresIn    time.Duration // whole seconds, 0 to ten years
 	HasExpiry    bool          // false: expires_in was not sent
-	Scope        string
-	HasScope     bool // false: scope was not sent, so every requested scope is granted (§5.1)
+	// RefreshExpiresIn is how long the refresh token lives, as the server says
+	// outside of any specification. 0: it does not say, or makes no sense.
+	RefreshExpiresIn time.Duration
+	Scope            string
+	HasScope         bool // false: scope was not sent, so every requested scope is granted (§5.1)
 	// Deviations say, for the log, how the answer differs from the
 	// specification without being refused. They hold nothing of its values.
 	Deviations []string
@@ -209,6 +212,11 @@ func (m members) response(want string) (*TokenResponse, error) {
 	}
 	if r.Scope, r.HasScope, err = m.scope("scope"); err != nil {
 		return nil, err
+	}
+	for _, name := range []string{"refresh_token_expires_in", "refresh_expires_in"} { // Keycloak's
+		if life, _, err := m.lifetime(name); err == nil && r.RefreshExpiresIn == 0 {
+			r.RefreshExpiresIn = life
+		}
 	}
 	r.Extra = maps.Clone(m)
 	for _, name := range []string{

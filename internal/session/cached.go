@@ -105,23 +105,29 @@ func (t *CachedToken) is(stored *Token) bool {
 
 // newCached computes when t is refreshed: early enough that nobody waits, late
 // enough that it is worth it, and with jitter, so that processes do not come all at
-// once. before is how long before expiry; 0: a tenth of the token's life, at most 5
-// minutes, and at least 30 seconds or half its life.
+// once. before is how long before expiry, at most half the token's life: otherwise a
+// token with a short life would be refreshed over and over. 0: a tenth of its life,
+// at most 5 minutes, and at least 30 seconds or half its life.
 func newCached(t *Token, generation uint64, now time.Time, before time.Duration) *CachedToken {
 	life, travel := t.life(), t.travel()
 	if before == 0 {
 		before = min(max(life/10, min(30*time.Second, life/2)), 5*time.Minute)
 	}
+	before = min(before, life/2)
 	before -= time.Duration(rand.Int64N(int64(before/5) + 1))
 	until := func(margin time.Duration) moment {
 		end := t.Expiry.Add(-margin)
 		return moment{end.UnixNano(), min(end.Sub(now), life-margin)}
 	}
+	token := &oauth2.Token{
+		AccessToken: t.AccessToken.Reveal(), TokenType: t.Type, Expiry: t.Expiry,
+		ExpiresIn: int64(life / time.Second),
+	}
+	if extra := t.extra(); extra != nil {
+		token = token.WithExtra(extra)
+	}
 	c := &CachedToken{
-		Token: &oauth2.Token{
-			AccessToken: t.AccessToken.Reveal(), TokenType: t.Type, Expiry: t.Expiry,
-			ExpiresIn: int64(life / time.Second),
-		},
+		Token:      token,
 		Generation: generation,
 		receivedAt: now,
 		issuedAt:   t.Obtained,

@@ -51,6 +51,26 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
+// RefreshBefore beyond the token's life refreshes from half its life on, and not at
+// once, over and over.
+func TestRefreshBeforeIsCapped(t *testing.T) {
+	const life = time.Minute
+	now := time.Now()
+	issued := &Token{AccessToken: wire.NewSecret("a"), Type: "Bearer", Obtained: now, Expiry: now.Add(life)}
+	for before, earliest := range map[time.Duration]time.Duration{
+		20 * time.Second: 40 * time.Second, // as asked for
+		life / 2:         life / 2,
+		life:             life / 2,
+		24 * time.Hour:   life / 2,
+	} {
+		for range 100 { // a random part is subtracted
+			at := newCached(issued, 1, now, before).refreshAt.left
+			require.GreaterOrEqual(t, at, earliest, before)
+			require.LessOrEqual(t, at, earliest+min(before, life/2)/5, before)
+		}
+	}
+}
+
 // The warm path asks the monotonic clock alone, for a tenth of a second at a time and never past a moment that matters.
 func TestWarmPathIsNotBelievedLong(t *testing.T) {
 	now := time.Now()

@@ -120,4 +120,17 @@
 //
 //  15. The journal also holds a row for listing. It is trusted if nothing is under
 //     way; otherwise the value decides.
+//
+// # An import (import.go)
+//
+// A refresh token of another program becomes the session of an account that has none.
+//
+//  16. If the account has a session, whoever it belongs to, it is returned. If the
+//     account was signed out, or this token was imported before or refused for good,
+//     that is the error. Nothing is sent. This is looked at without a lock first,
+//     because programs import at every start.
+//  17. It takes the login lock and the refresh lock, reads again, and follows steps 5
+//     to 9 with the token that it was given. An open import that names the same token
+//     is sent once more, as in 4d. When it has landed, the journal keeps the token's
+//     hash.
 package session

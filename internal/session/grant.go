@@ -3,8 +3,10 @@ package session
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,6 +36,9 @@ type Grant struct {
 	Resources []string // what the login asked for (RFC 8707)
 
 	RefreshToken wire.Secret
+	// SessionExpiry is when the provider says that RefreshToken expires. It is
+	// shown, and ends nothing. Zero: it does not say.
+	SessionExpiry time.Time
 	// Tokens begins with the login's own. The others are for one resource or fewer
 	// scopes.
 	Tokens []Token
@@ -62,7 +67,8 @@ type Token struct {
 	Type        string // "Bearer" or "DPoP"
 	Obtained    time.Time
 	Expiry      time.Time
-	New         bool // it came with NewIDToken, and the at_hash there is of it
+	Extra       wire.Secret // the response's other members, a JSON object; zero: none
+	New         bool        // it came with NewIDToken, and the at_hash there is of it
 }
 
 // life is how long t was valid when it was issued.
@@ -92,7 +98,44 @@ func NewToken(resp *oauth.TokenResponse, now time.Time, assume time.Duration) To
 		life = time.Hour
 	}
 	now = now.Truncate(time.Millisecond) // as it is stored
-	return Token{AccessToken: resp.AccessToken, Type: resp.TokenType, Obtained: now, Expiry: now.Add(life)}
+	return Token{
+		AccessToken: resp.AccessToken, Type: resp.TokenType, Obtained: now, Expiry: now.Add(life),
+		Extra: wire.NewSecret(string(resp.PublicExtra())),
+	}
+}
+
+// SessionExpiry returns when the refresh token of resp, obtained now, expires. Zero:
+// resp does not say.
+func SessionExpiry(resp *oauth.TokenResponse, now time.Time) time.Time {
+	if resp.RefreshExpiresIn <= 0 {
+		return time.Time{}
+	}
+	return now.Add(resp.RefreshExpiresIn).Truncate(time.Millisecond) // as it is stored
+}
+
+// extra returns the members in t.Extra; nil: none.
+func (t *Token) extra() map[string]any {
+	if t.Extra.IsZero() {
+		return nil
+	}
+	var m map[string]any
+	if wire.UnmarshalJSON([]byte(t.Extra.Reveal()), &m) != nil {
+		return nil
+	}
+	return m
+}
+
+// keepExtra adds the members of before that t's response did not repeat: many
+// providers send them at the login only.
+func (t *Token) keepExtra(before *Token) {
+	all := before.extra()
+	if all == nil {
+		return
+	}
+	maps.Copy(all, t.extra())
+	if data, err := json.Marshal(all); err == nil && len(data) <= oauth.MaxExtra {
+		t.Extra = wire.NewSecret(string(data))
+	}
 }
 
 // Refreshed is g after a refresh for s: tok is in its place, and the other tokens
@@ -105,7 +148,10 @@ func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant 
 		next.NewIDToken = resp.IDToken // one that waits for its check must still pass it otherwise
 	}
 	if !resp.RefreshToken.IsZero() {
-		next.RefreshToken = resp.RefreshToken
+		next.RefreshToken, next.SessionExpiry = resp.RefreshToken, time.Time{}
+	}
+	if end := SessionExpiry(resp, tok.Obtained); !end.IsZero() {
+		next.SessionExpiry = end
 	}
 	tok.Resource, tok.Scopes, tok.New = s.Resource, s.Scopes, brought
 	next.Tokens = nil
@@ -119,6 +165,7 @@ func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant 
 		}
 	}
 	if s.Main() {
+		tok.keepExtra(&g.Tokens[0])
 		next.Tokens = append([]Token{tok}, next.Tokens...)
 		next.Scopes = resp.GrantedScopes(g.Scopes)
 	} else {
@@ -209,7 +256,9 @@ type Row struct {
 	Expiry      time.Time `json:"expiry"`
 	Until       time.Time `json:"until"` // from then on the token is not handed out
 	Refreshable bool      `json:"refreshable"`
-	Ended       bool      `json:"-"` // the provider is known to refuse it
+	// SessionExpiry is Grant's.
+	SessionExpiry time.Time `json:"session_expiry,omitzero"`
+	Ended         bool      `json:"-"` // the provider is known to refuse it
 }
 
 // Row returns g without its secrets.
@@ -219,6 +268,7 @@ func (g *Grant) Row() Row {
 		Account: g.Account, Issuer: g.Issuer, ClientID: g.ClientID, Subject: g.Subject, Username: g.Username,
 		Scopes: g.Scopes, Refreshable: !g.RefreshToken.IsZero(),
 		Expiry: main.Expiry.UTC(), Until: main.Expiry.Add(-main.travel()).UTC(),
+		SessionExpiry: g.SessionExpiry.UTC(),
 	}
 }
 

@@ -36,6 +36,9 @@ type Journal struct {
 	// Stored is the newest generation that is known to be stored. A value below it
 	// is an older copy, as from a backup; its refresh token is spent.
 	Stored uint64 `json:"stored,omitempty"`
+	// Imported is the hash of the refresh token that was imported: it is spent. A
+	// program offers it again at every start.
+	Imported string `json:"imported,omitempty"`
 	// Doubt is what speaks against a refresh token; nil: nothing.
 	Doubt *Doubt `json:"doubt,omitempty"`
 	// NotBefore is until when everyone waits with a refresh, in Unix milliseconds,
@@ -48,9 +51,9 @@ type Journal struct {
 	Row *Row `json:"row,omitempty"`
 }
 
-// Operation is a refresh, login or logout under way.
+// Operation is a refresh, login, logout or import under way.
 type Operation struct {
-	Kind       string `json:"kind"` // opRefresh, opLogin, opLogout
+	Kind       string `json:"kind"` // opRefresh, opLogin, opLogout, opImport
 	Generation uint64 `json:"gen"`  // allotted to what it will store
 	// Hash is of the refresh token that is sent. A login carries on the hash of a
 	// refresh that it came after.
@@ -148,6 +151,7 @@ const (
 	opRefresh = "refresh"
 	opLogin   = "login"
 	opLogout  = "logout"
+	opImport  = "import"
 )
 
 // names reports whether a refresh that may have reached the provider sent g's
@@ -191,6 +195,15 @@ func (j *Journal) judged(g *Grant) *Grant {
 		return g.keepIDToken()
 	}
 	return g
+}
+
+// landed closes the operation: g is stored.
+func (j *Journal) landed(g *Grant) {
+	if j.Open != nil && j.Open.Kind == opImport {
+		j.Imported = j.Open.Hash
+	}
+	j.Open, j.Row = nil, rowOf(g)
+	j.stored(g)
 }
 
 // stored clears what was known of an earlier refresh token: g is stored.

@@ -206,8 +206,11 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 	if err := j.forbids(g, time.Now()); err != nil {
 		return nil, err
 	}
-	recovery := j.names(g) // step 4d
-	if err := k.openRefresh(ctx, a, &j, g); err != nil {
+	if err := k.ready(ctx, a, g); err != nil { // step 5
+		return nil, err
+	}
+	recovery, err := k.open(ctx, a.Key, &j, g, opRefresh)
+	if err != nil {
 		return nil, err
 	}
 	next, twice, err := k.send(ctx, a, g)
@@ -217,18 +220,19 @@ func (k *Keeper) refreshLocked(ctx context.Context, a Attempt, again bool) (*Gra
 	return k.land(ctx, a, &j, g, next, err)
 }
 
-// openRefresh is step 5.
-func (k *Keeper) openRefresh(ctx context.Context, a Attempt, j *Journal, g *Grant) error {
-	if err := k.ready(ctx, a, g); err != nil {
-		return err
-	}
+// open is the end of step 5: the journal says which refresh token is about to be
+// sent. recovery means that it may have been sent before (step 4d).
+func (k *Keeper) open(
+	ctx context.Context, key string, j *Journal, g *Grant, kind string,
+) (recovery bool, err error) {
 	since := time.Now().UnixMilli()
-	if j.names(g) && j.Open.Since > 0 {
+	recovery = j.names(g)
+	if recovery && j.Open.Since > 0 {
 		since = j.Open.Since
 	}
-	j.Open = &Operation{Kind: opRefresh, Generation: j.allot(g), Hash: g.hash(), Since: since}
+	j.Open = &Operation{Kind: kind, Generation: j.allot(g), Hash: g.hash(), Since: since}
 	j.NotBefore, j.Status = 0, 0
-	return k.writeJournal(ctx, a.Key, *j)
+	return recovery, k.writeJournal(ctx, key, *j)
 }
 
 // send is step 6. twice means that nobody knows what became of the first attempt.
@@ -285,8 +289,7 @@ func (k *Keeper) current(ctx context.Context, a Attempt) (j Journal, g *Grant, e
 		return j, nil, j.absent()
 	}
 	if j.Open != nil && j.Open.Generation == g.Generation {
-		j.Open, j.Row = nil, rowOf(g)
-		j.stored(g)
+		j.landed(g)
 		if err := k.writeJournal(ctx, a.Key, j); err != nil {
 			return j, nil, err
 		}

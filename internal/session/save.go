@@ -97,8 +97,7 @@ func (k *Keeper) wait(err error, stalled func(error)) bool {
 // closeOperation is step 8. The value is stored by now. If the journal cannot be
 // written, the operation stays open, and its generation says that it landed (4b).
 func (k *Keeper) closeOperation(ctx context.Context, key string, j *Journal, g *Grant) {
-	j.Open, j.Row = nil, rowOf(g)
-	j.stored(g)
+	j.landed(g)
 	k.note(ctx, key, *j)
 }
 

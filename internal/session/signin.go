@@ -108,6 +108,9 @@ func (k *Keeper) saveLocked(
 	j.Open = &Operation{Kind: opLogin, Generation: j.allot(prev)}
 	if before != nil {
 		j.Open.Hash = before.Hash // what a dead refresh may have sent stays open until g is stored
+		if before.Kind == opImport {
+			j.Imported = before.Hash
+		}
 	}
 	stored.Generation = j.Open.Generation
 	j.NotBefore, j.Status, j.Unsigned = 0, 0, nil

@@ -22,18 +22,21 @@ var (
 
 // storedGrant is a Grant as the store keeps it.
 type storedGrant struct {
-	Version      int           `json:"v"`
-	Generation   uint64        `json:"gen"`
-	Realm        string        `json:"realm"`
-	Party        string        `json:"party"`
-	Account      string        `json:"account,omitempty"`
-	Issuer       string        `json:"issuer"`
-	ClientID     string        `json:"client_id"`
-	Subject      string        `json:"sub,omitempty"`
-	Username     string        `json:"username,omitempty"`
-	Scopes       []string      `json:"scopes,omitempty"`
-	Resources    []string      `json:"resources,omitempty"`
-	RefreshToken string        `json:"refresh_token,omitempty"`
+	Version      int      `json:"v"`
+	Generation   uint64   `json:"gen"`
+	Realm        string   `json:"realm"`
+	Party        string   `json:"party"`
+	Account      string   `json:"account,omitempty"`
+	Issuer       string   `json:"issuer"`
+	ClientID     string   `json:"client_id"`
+	Subject      string   `json:"sub,omitempty"`
+	Username     string   `json:"username,omitempty"`
+	Scopes       []string `json:"scopes,omitempty"`
+	Resources    []string `json:"resources,omitempty"`
+	RefreshToken string   `json:"refresh_token,omitempty"`
+	// SessionExpiry is in Unix milliseconds; 0: the provider does not say.
+	SessionExpiry int64 `json:"session_expiry,omitempty"`
+
 	Tokens       []storedToken `json:"tokens"`
 	IDToken      string        `json:"id_token,omitempty"`
 	NewIDToken   string        `json:"new_id_token,omitempty"`
@@ -51,6 +54,7 @@ type storedToken struct {
 	Obtained    int64    `json:"obtained"` // Unix milliseconds
 	Expiry      int64    `json:"expiry"`   // Unix milliseconds
 	New         bool     `json:"new,omitempty"`
+	Extra       string   `json:"extra,omitempty"` // a JSON object
 }
 
 // encode is the one place in which the secrets become bytes, for the store.
@@ -63,10 +67,13 @@ func (g *Grant) encode() ([]byte, error) {
 		DPoPKey: g.DPoPKey.Reveal(), ClientSecret: g.ClientSecret.Reveal(),
 		ClientAuth: g.ClientAuth,
 	}
+	if !g.SessionExpiry.IsZero() {
+		s.SessionExpiry = g.SessionExpiry.UnixMilli()
+	}
 	for _, t := range g.Tokens {
 		s.Tokens = append(s.Tokens, storedToken{
 			t.Resource, t.Scopes, t.AccessToken.Reveal(), t.Type,
-			t.Obtained.UnixMilli(), t.Expiry.UnixMilli(), t.New,
+			t.Obtained.UnixMilli(), t.Expiry.UnixMilli(), t.New, t.Extra.Reveal(),
 		})
 	}
 	return json.Marshal(s)
@@ -95,10 +102,14 @@ func decode(data []byte) (*Grant, error) {
 		DPoPKey: wire.NewSecret(s.DPoPKey), ClientSecret: wire.NewSecret(s.ClientSecret),
 		ClientAuth: s.ClientAuth,
 	}
+	if s.SessionExpiry != 0 {
+		g.SessionExpiry = time.UnixMilli(s.SessionExpiry)
+	}
 	for _, t := range s.Tokens {
 		g.Tokens = append(g.Tokens, Token{
-			t.Resource, t.Scopes, wire.NewSecret(t.AccessToken), t.Type,
-			time.UnixMilli(t.Obtained), time.UnixMilli(t.Expiry), t.New,
+			Resource: t.Resource, Scopes: t.Scopes, AccessToken: wire.NewSecret(t.AccessToken),
+			Type: t.Type, Obtained: time.UnixMilli(t.Obtained), Expiry: time.UnixMilli(t.Expiry),
+			Extra: wire.NewSecret(t.Extra), New: t.New,
 		})
 	}
 	return g, nil
