@@ -25,6 +25,9 @@ var ErrLauncher = errors.New("the browser could not be started")
 // meanwhile, so a browser that did start loses nothing.
 const notice = 2 * time.Second
 
+// launcher opens a URL. It returns when what it started has ended.
+type launcher func(url string) error
+
 // Available reports whether [Open] has something to open a URL with: nil, or an
 // error that matches [ErrNone]. It looks at the environment and the PATH, and
 // starts nothing.
@@ -58,14 +61,14 @@ func open(ctx context.Context, rawURL string, notice time.Duration, failed func(
 	if err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}
-	l, err := find()
+	open, err := find()
 	if err != nil {
 		return err
 	}
 	// The goroutine lasts as long as the launcher, which may be the browser itself. The
 	// end of ctx must not end that.
 	ended := make(chan error, 1)
-	go func() { ended <- l.run(encode(u)) }()
+	go func() { ended <- open(encode(u)) }()
 	timer := time.NewTimer(notice)
 	defer timer.Stop()
 	select {

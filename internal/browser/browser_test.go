@@ -223,7 +223,7 @@ func TestOpenDoesNotWaitForAForegroundBrowser(t *testing.T) {
 		require.NoError(t, os.WriteFile(stop, nil, 0o600))
 		require.Eventually(t, func() bool {
 			stacks := make([]byte, 1<<20)
-			return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("internal/browser.(*launcher).run"))
+			return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("internal/browser.open.func1"))
 		}, patient, 5*time.Millisecond, "each launcher's goroutine ends with it")
 	})
 	require.NoError(t, browser.OpenFor(t.Context(), "https://h.example/", 50*time.Millisecond, nil))
