@@ -701,3 +701,17 @@ func TestNarrowTokenWithoutARefreshToken(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, opened.Load())
 }
+
+// An ID token that has a few seconds left when the user signs in is refreshed before
+// anybody claims that the provider gives none.
+func TestIDTokenThatIsShortAtTheLoginIsRefreshed(t *testing.T) {
+	h := newHostile(t, authserver.Config{})
+	h.forge(t, func(c map[string]any) { c["exp"] = float64(time.Now().Unix() + 5) }, nil)
+	_, s := h.login(t)
+	h.lie(authserver.Token, nil)
+	sent := len(h.got(authserver.Token))
+	_, expiry, err := s.IDToken(t.Context())
+	require.NoError(t, err)
+	require.Greater(t, time.Until(expiry), time.Minute)
+	require.Len(t, h.got(authserver.Token), sent+1)
+}

@@ -50,9 +50,9 @@ func (c *Client) Import(ctx context.Context, account string, t *oauth2.Token) (*
 	if err != nil {
 		return nil, err
 	}
-	g, err := c.keeper.Importable(ctx, a.Key, seed)
-	if g == nil && err == nil {
-		g, err = c.importSeed(ctx, a, seed, t)
+	stored, err := c.keeper.Importable(ctx, a.Key, seed)
+	if stored == nil && err == nil {
+		_, err = c.importSeed(ctx, a, seed, t)
 	}
 	if err != nil {
 		return nil, failure(err)

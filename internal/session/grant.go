@@ -48,7 +48,8 @@ type Grant struct {
 	// generation are not handed out.
 	IDToken    wire.Secret
 	NewIDToken wire.Secret
-	// IDTokenFrom is the generation that brought IDToken; 0: the login's.
+	// IDTokenFrom is the generation that brought IDToken; 0: an import's, which came
+	// without a refresh.
 	IDTokenFrom uint64
 	// IDTokenRejected means that this generation's refresh brought another ID token,
 	// which failed a check. It is not stored: the journal says it.

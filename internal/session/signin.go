@@ -112,7 +112,7 @@ func (k *Keeper) saveLocked(
 			j.Imported = before.Hash
 		}
 	}
-	stored.Generation = j.Open.Generation
+	stored.Generation, stored.IDTokenFrom = j.Open.Generation, j.Open.Generation
 	j.NotBefore, j.Status, j.Unsigned = 0, 0, nil
 	if err := k.writeJournal(held, key, j); err != nil {
 		return nil, err
