@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 func TestRefresh(t *testing.T) {
@@ -403,4 +405,32 @@ func TestManyResources(t *testing.T) {
 	}
 	wg.Wait()
 	require.Zero(t, as.Stats().Reuses)
+}
+
+// A session that is moved to another store goes on there, and is gone where it was.
+func TestSessionMovesToAnotherStore(t *testing.T) {
+	_, cfg := authServer(t, authserver.Config{Rotation: authserver.RotateStrict})
+	src := tokenstore.NewFile(filepath.Join(t.TempDir(), "old"), mustKey(t))
+	dst := tokenstore.NewFile(filepath.Join(t.TempDir(), "new"), mustKey(t))
+	cfg.Store = src
+	s, err := newClient(t, cfg).Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Refresh(t.Context()))
+
+	require.NoError(t, tokenstore.Copy(t.Context(), dst, src))
+	there := newClient(t, cfg)
+	_, err = there.Session(t.Context(), "")
+	require.ErrorIs(t, err, oauthclient.ErrNoSession)
+	accounts, err := there.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, accounts)
+	cfg.Store = dst
+	c := newClient(t, cfg)
+	accounts, err = c.Accounts(t.Context())
+	require.NoError(t, err)
+	require.Len(t, accounts, 1)
+	moved, err := c.Session(t.Context(), "")
+	require.NoError(t, err)
+	require.NoError(t, moved.Refresh(t.Context()))
+	require.Equal(t, s.Account().Subject, moved.Account().Subject)
 }
