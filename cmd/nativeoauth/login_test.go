@@ -70,3 +70,14 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 		}
 	}
 }
+
+// What the provider says of the session's end is shown, and not after it.
+func TestStatusShowsTheSessionsExpiry(t *testing.T) {
+	t.Parallel()
+	row := statusRow{Issuer: "https://op.example", Refreshable: true, Expiry: time.Now().Add(time.Hour)}
+	require.NotContains(t, statusTable([]statusRow{row}), "session ")
+	row.SessionExpiry = time.Now().Add(30*24*time.Hour + time.Minute)
+	require.Regexp(t, `session +until .* \(30 days\), as the provider says`, statusTable([]statusRow{row}))
+	row.LoginRequired = true
+	require.NotContains(t, statusTable([]statusRow{row}), "as the provider says")
+}

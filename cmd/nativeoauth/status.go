@@ -36,6 +36,8 @@ type statusRow struct {
 	Expiry time.Time `json:"expiry"`
 	// Refreshable says that there is a refresh token. It may have expired.
 	Refreshable bool `json:"refreshable"`
+	// SessionExpiry is when the refresh token expires, if the provider says so.
+	SessionExpiry time.Time `json:"session_expiry,omitzero"`
 	// LoginRequired says that the session is known to have ended. Every command that
 	// needs it exits with 4.
 	LoginRequired bool `json:"login_required"`
@@ -247,8 +249,9 @@ func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
 		rows[i] = statusRow{
 			Account: acc.Name, Issuer: acc.Issuer, ClientID: s.ClientID,
 			Subject: acc.Subject, Username: acc.Username, Scopes: acc.Scopes,
-			Expiry:      acc.Expiry.UTC().Truncate(time.Second),
-			Refreshable: acc.Refreshable, LoginRequired: acc.LoginRequired, Store: acc.Store,
+			Expiry:        acc.Expiry.UTC().Truncate(time.Second),
+			SessionExpiry: acc.SessionExpiry.UTC().Truncate(time.Second),
+			Refreshable:   acc.Refreshable, LoginRequired: acc.LoginRequired, Store: acc.Store,
 		}
 		if s.named && s.known && s.fromProfile && acc.Name == s.account() {
 			rows[i].Profile = s.name
@@ -284,7 +287,7 @@ func statusTable(rows []statusRow) string {
 			{"profile", r.Profile}, {"account", account}, {"user", user},
 			{"provider", r.Issuer}, {"client", r.ClientID},
 			{"scopes", strings.Join(r.Scopes, " ")},
-			{"access token", tokenState(r)}, {"kept in", r.Store},
+			{"access token", tokenState(r)}, {"session", sessionState(r)}, {"kept in", r.Store},
 		} {
 			if line[1] != "" {
 				lines = append(lines, line)
@@ -319,6 +322,15 @@ func columns(rows [][]string) string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// sessionState says how long the provider means to keep the session; "": it did not
+// say, or the session has ended.
+func sessionState(r statusRow) string {
+	if r.LoginRequired || !r.SessionExpiry.After(time.Now()) {
+		return ""
+	}
+	return fmt.Sprintf("until %s (%s), as the provider says", clock(r.SessionExpiry), left(r.SessionExpiry))
 }
 
 // tokenState says how long the access token is valid, and what follows.
