@@ -147,6 +147,7 @@ func (a *app) withNextStep(text string, err error) string {
 	case errors.Is(err, loopback.ErrPortTaken):
 		text += "; give another with --port that the provider knows, or leave --port out"
 	case errors.Is(err, tokenstore.ErrUnavailable) && a.storeName() == storeKeychain:
+		text = strings.Replace(text, "; or keep the session in a sealed file", "", 1)
 		text += "; or keep sessions in a sealed file: --store file --key-file FILE"
 	case errors.Is(err, tokenstore.ErrDamaged) && !a.runs("logout"):
 		text += "; sign in again: " + a.loginCommand()

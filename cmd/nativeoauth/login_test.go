@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,4 +82,17 @@ func TestStatusShowsTheSessionsExpiry(t *testing.T) {
 	require.Regexp(t, `session +until .* \(30 days\), as the provider says`, statusTable([]statusRow{row}))
 	row.LoginRequired = true
 	require.NotContains(t, statusTable([]statusRow{row}), "as the provider says")
+}
+
+// Advice is given once.
+func TestMissingKeychainHasOneAdvice(t *testing.T) {
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	var said strings.Builder
+	args := []string{"token", "--issuer", "https://op.example", "--client-id", "cli"}
+	run(t.Context(), args, strings.NewReader(""), io.Discard, &said, environ{})
+	if runtime.GOOS == "linux" {
+		require.Contains(t, said.String(), "no session bus")
+		require.Equal(t, 1, strings.Count(said.String(), "sealed file"), said.String())
+	}
 }
