@@ -23,7 +23,8 @@ import (
 const refreshTimeout = 20 * time.Second
 
 // provider is an authorization server: its metadata, its keys, and the guarded way
-// to it. Its methods are the requests that a client sends there, one each.
+// to it. Requests for a login are its methods. Those for a stored session are methods
+// of providers, which find the provider by the session's issuer.
 type provider struct {
 	*providers
 	issuer    string

@@ -1,9 +1,9 @@
 // Sends a form to one of an authorization server's endpoints (RFC 6749 §3.2).
 //
 // Token, revocation, introspection, pushed authorization and device
-// authorization endpoints share these rules. A request is sent exactly once,
-// because codes and refresh tokens may be used once (S48). Its secrets are in
-// the body or a header and never in a URL, which ends in logs (S55).
+// authorization endpoints share these rules. A request is not repeated, because
+// codes and refresh tokens may be used once (S48). Its secrets are in the body or
+// a header and never in a URL, which ends in logs (S55).
 
 package oauth
 
@@ -39,9 +39,9 @@ type Request struct {
 	Nonce func(http.Header) (retry bool)
 }
 
-// Post sends r exactly once (S48). It sends r once more only if the server
-// refuses it for want of a DPoP nonce (S86). It returns whatever answer
-// arrives, also a redirect or an error, for the caller to read.
+// Post sends r once (S48), and once more only if the server refuses it for want of
+// a DPoP nonce (S86). It returns whatever answer arrives, also a redirect or an
+// error, for the caller to read.
 //
 // Errors: a [fetch.Error] from the network; an error that matches
 // [errors.ErrUnsupported] if the server does not accept the client's

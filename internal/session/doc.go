@@ -4,13 +4,13 @@
 // Rotating refresh tokens with reuse detection (RFC 9700 §4.14) turn a race, or a
 // save that was half done, into a sign-out of the user. So refresh, login and
 // logout share one protocol. Each of its rules stands for an order of events that
-// loses sessions without it; a model of all interleavings found them.
+// loses sessions without it; a model checker that played all interleavings found them.
 //
 // # Words
 //
 //   - The refresh lock and the login lock are the store's locks for one key. The
 //     order is login lock first, then refresh lock, never the reverse.
-//   - The [Journal] is a small file beside the lock, without secrets. Only the
+//   - The [Journal] is a small note beside the lock, without secrets. Only the
 //     holder of the refresh lock writes it. It tells the next holder what was
 //     under way.
 //   - Every stored [Grant] carries its generation. It is allotted under the refresh
@@ -115,8 +115,8 @@
 //
 // # Listing (list.go)
 //
-// Steps 13 and 14 concern values over a keychain's limit; package tokenstore does
-// them.
+// There are no steps 13 and 14 here. They concern values over a keychain's limit,
+// which package tokenstore stores.
 //
 //  15. The journal also holds a row for listing. It is trusted if nothing is under
 //     way; otherwise the value decides.
