@@ -4,7 +4,8 @@
 // Rotating refresh tokens with reuse detection (RFC 9700 §4.14) turn a race, or a
 // save that was half done, into a sign-out of the user. So refresh, login and
 // logout share one protocol. Each of its rules stands for an order of events that
-// loses sessions without it; a model checker that played all interleavings found them.
+// loses sessions without it; a model checker that played all interleavings found
+// them.
 //
 // # Words
 //
