@@ -96,3 +96,19 @@ func requireKeysUnavailable(t *testing.T, err error) {
 	require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
 	require.NotContains(t, err.Error(), "not a token that the provider signed")
 }
+
+// A provider that changes its keys twice in a minute: a login's tokens would be lost,
+// and a refresh would wait for a minute, if the keys were not fetched once more.
+func TestKeysThatChangeTwiceInAMinute(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t, authserver.Config{})
+	c, s := h.login(t)
+	for range 2 {
+		require.NoError(t, h.RotateKey(""))
+		require.NoError(t, s.Refresh(t.Context()))
+		require.NoError(t, h.RotateKey(""))
+		var err error
+		s, err = c.Login(t.Context(), nil)
+		require.NoError(t, err)
+	}
+}

@@ -66,7 +66,6 @@ var mends = []struct {
 	}},
 	{16, []edit{{"oauthclient/transport.go", "if s.client.rejected.inVain(at, h, why) {", "if false {"}}},
 	{17, []edit{{"internal/session/account.go", "time.After(loadWait)", "time.After(time.Hour)"}}},
-	{19, []edit{{"oauthclient/provider.go", "if errors.Is(err, jose.ErrNotRenewed) {", "if false {"}}},
 	{19, []edit{{"oauthclient/provider.go", "case errors.Is(err, jose.ErrUnsigned):", "case false:"}}},
 	{19, []edit{{"internal/session/backoff.go", "first, longest = firstBackOff, openBackOff\n\tcase errors.As(err, &narrow):", "first, longest = 0, 0\n\tcase errors.As(err, &narrow):"}}},
 	{19, []edit{{"internal/session/refresh.go", "return nil, &uncheckedError{err}", "j.Mismatch = g.Generation\n\t\treturn nil, ErrMismatch"}}},
