@@ -1,13 +1,17 @@
 package oauthclient_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -487,6 +491,197 @@ func TestSlack(t *testing.T) {
 	}
 }
 
+// signsIn signs in with a recipe, and refreshes if the provider gave a refresh token. The ports that a recipe fixes are free ones here, and registered.
+// The metadata hold what the sign-in needs, and as most providers' name no public client. answers are those of the code and of the refresh token; the last is repeated. ACCESS stands for a token that is new each time.
+func signsIn(t *testing.T, cfg oauthclient.Config, sh shape, answers ...string) (*vendor, *oauthclient.Session) {
+	t.Helper()
+	var registered []string
+	register := func() uint16 {
+		port := netip.MustParseAddrPort(freeAddr(t)).Port()
+		registered = append(registered, fmt.Sprintf("http://%s:%d/callback", cmp.Or(sh.host, "127.0.0.1"), port))
+		return port
+	}
+	cfg.Loopback.Ports = slices.Clone(cfg.Loopback.Ports)
+	for i := range cfg.Loopback.Ports {
+		cfg.Loopback.Ports[i] = register()
+	}
+	if cfg.Loopback.Addr != "" {
+		cfg.Loopback.Addr = fmt.Sprintf("127.0.0.1:%d", register())
+	}
+	if sh.redirect = loopbackAny(cmp.Or(sh.host, "127.0.0.1")); sh.fixed {
+		sh.redirect = func(u *url.URL) bool { return slices.Contains(registered, u.String()) }
+	}
+	sh.answer = func(n int, _ url.Values) recorded {
+		return recorded{body: strings.ReplaceAll(answers[min(n, len(answers)-1)], "ACCESS", fmt.Sprint("access", n))}
+	}
+	if cfg.Endpoints != nil {
+		sh.authorize, sh.token, sh.jwks = cfg.Endpoints.Authorization, cfg.Endpoints.Token, cfg.Endpoints.JWKS
+	} else {
+		sh.metadata = map[string]any{"issuer": cfg.Issuer, "authorization_endpoint": sh.authorize, "token_endpoint": sh.token, "jwks_uri": sh.jwks,
+			"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
+			"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"}}
+	}
+	if sh.jwks != "" {
+		sh.keys = []*josetest.Key{rsaKey()}
+		claims := map[string]any{"iss": cfg.Issuer, "aud": cfg.ClientID, "sub": "alice"}
+		if cfg.Endpoints != nil {
+			claims["iss"] = cfg.Endpoints.Issuer
+		}
+		maps.Copy(claims, sh.claims)
+		sh.claims = claims
+	}
+	if sh.iss != "" {
+		sh.metadata["authorization_response_iss_parameter_supported"] = true
+	}
+	w := newVendor(t, sh)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s, err := w.client(cfg).Login(ctx, nil)
+	require.NoError(t, err)
+	require.Equal(t, "S256", w.asked().Get("code_challenge_method"))
+	if sh.jwks != "" {
+		require.Equal(t, "alice", s.Account().Subject)
+	}
+	if s.Account().Refreshable {
+		require.NoError(t, s.Refresh(t.Context()))
+		require.NoError(t, s.Refresh(t.Context()))
+	}
+	return w, s
+}
+
+// Azure AD B2C: the metadata are at the user flow's place and nowhere else, the issuer has no flow in it, and numbers are strings.
+func TestAzureB2C(t *testing.T) {
+	t.Parallel()
+	cfg, flow := recipeAzureB2C(), "https://contoso.b2clogin.com/contoso.onmicrosoft.com/b2c_1_sign_in"
+	w, s := signsIn(t, cfg, shape{
+		place: flow + "/v2.0/.well-known/openid-configuration", host: "localhost", authorize: flow + "/oauth2/v2.0/authorize", token: flow + "/oauth2/v2.0/token", jwks: flow + "/discovery/v2.0/keys",
+		claims: map[string]any{"ver": "1.0", "acr": "b2c_1_sign_in"},
+	}, `{"not_before":"1442340812","token_type":"Bearer","access_token":"ACCESS","scope":"11111111-2222-4333-8444-555555555555 offline_access","expires_in":"3600","refresh_token":"AAQf","id_token":"ID_TOKEN"}`)
+	require.True(t, s.Account().Refreshable)
+	require.InDelta(t, time.Hour, time.Until(s.Account().Expiry), float64(time.Minute))
+	require.Contains(t, w.asked().Get("scope"), cfg.ClientID)
+	require.NotContains(t, w.paths, cfg.Issuer+".well-known/openid-configuration")
+}
+
+// AD FS: one of the registered ports, the web API as resource, and a refresh that brings no new refresh token.
+func TestADFS(t *testing.T) {
+	t.Parallel()
+	const base = "https://adfs.example.com/adfs"
+	w, s := signsIn(t, recipeADFS(), shape{
+		fixed:     true,
+		authorize: base + "/oauth2/authorize/", token: base + "/oauth2/token/", jwks: base + "/discovery/keys",
+		claims: map[string]any{"upn": "alice@example.com", "unique_name": `EXAMPLE\alice`},
+	}, `{"access_token":"ACCESS","token_type":"bearer","expires_in":3600,"resource":"https://api.example.com/","refresh_token":"first","refresh_token_expires_in":28799,"scope":"openid","id_token":"ID_TOKEN"}`,
+		`{"access_token":"ACCESS","token_type":"bearer","expires_in":3600,"id_token":"ID_TOKEN"}`)
+	require.Equal(t, "https://api.example.com/", w.asked().Get("resource"))
+	require.Equal(t, "first", w.sent()[2].form.Get("refresh_token"))
+	require.False(t, s.Account().SessionExpiry.IsZero())
+}
+
+// LinkedIn: no token_type, an ID token without the nonce, and an authorization endpoint for native apps.
+func TestLinkedIn(t *testing.T) {
+	t.Parallel()
+	w, s := signsIn(t, recipeLinkedIn(), shape{claims: map[string]any{"nonce": nil, "email": "alice@example.com", "email_verified": true}},
+		`{"access_token":"ACCESS","expires_in":5184000,"scope":"email,openid,profile","id_token":"ID_TOKEN"}`)
+	require.NotEmpty(t, w.asked().Get("nonce"))
+	require.False(t, s.Account().Refreshable)
+	require.Empty(t, w.sent()[0].form.Get("client_secret"))
+	tok, err := s.Token(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "Bearer", tok.Type())
+}
+
+// Atlassian and Bitbucket insist on a secret: the one in the body, the other in HTTP Basic, with "scopes" for "scope".
+func TestAtlassianAndBitbucket(t *testing.T) {
+	t.Parallel()
+	w, _ := signsIn(t, recipeAtlassian(), shape{host: "localhost", fixed: true},
+		`{"access_token":"ACCESS","expires_in":3600,"token_type":"Bearer","refresh_token":"first","scope":"read:jira-work offline_access"}`,
+		`{"access_token":"ACCESS","expires_in":3600,"token_type":"Bearer","refresh_token":"second","scope":"read:jira-work offline_access"}`)
+	require.Equal(t, "api.atlassian.com", w.asked().Get("audience"))
+	for i, refresh := range []string{"", "first", "second"} {
+		require.Equal(t, "example", w.sent()[i].form.Get("client_secret"))
+		require.Equal(t, refresh, w.sent()[i].form.Get("refresh_token"))
+	}
+
+	w, s := signsIn(t, recipeBitbucket(), shape{fixed: true},
+		`{"scopes":"repository account","access_token":"ACCESS","expires_in":7200,"token_type":"bearer","state":"authorization_code","refresh_token":"def"}`)
+	require.NotContains(t, w.asked(), "scope")
+	_, secret, _ := (&http.Request{Header: w.sent()[0].header}).BasicAuth()
+	require.Equal(t, "example", secret)
+	tok, err := s.Token(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "repository account", tok.Extra("scopes"))
+}
+
+// Discord: its metadata are at the place of RFC 8414, and its answer names the issuer (RFC 9207), which is then required.
+func TestDiscord(t *testing.T) {
+	t.Parallel()
+	const place = "https://discord.com/.well-known/oauth-authorization-server"
+	answer := `{"access_token":"ACCESS","token_type":"Bearer","expires_in":604800,"refresh_token":"D43f","scope":"identify"}`
+	w, s := signsIn(t, recipeDiscord(), shape{
+		fixed: true, place: place, iss: "https://discord.com", authorize: "https://discord.com/api/oauth2/authorize", token: "https://discord.com/api/oauth2/token",
+	}, answer)
+	require.True(t, s.Account().Refreshable)
+	require.Contains(t, w.paths, place)
+}
+
+// The others need what their recipes say, and no deviation.
+func TestProvidersWithoutQuirks(t *testing.T) {
+	t.Parallel()
+	at := func(authorize, token, jwks string) shape {
+		return shape{authorize: authorize, token: token, jwks: jwks}
+	}
+	exact := func(s shape) shape { s.fixed = true; return s }
+	localhost := func(s shape) shape { s.host = "localhost"; return s }
+	under := func(base, authorize, token, jwks string) shape { return at(base+authorize, base+token, base+jwks) }
+	const signedIn = `{"token_type":"Bearer","expires_in":3600,"access_token":"ACCESS","refresh_token":"r","id_token":"ID_TOKEN"}`
+	for name, test := range map[string]struct {
+		cfg     oauthclient.Config
+		shape   shape
+		answers []string
+		check   func(*testing.T, *vendor, *oauthclient.Session)
+	}{
+		"External ID": {recipeExternalID(), localhost(under("https://"+tenant+".ciamlogin.com/"+tenant, "/oauth2/v2.0/authorize", "/oauth2/v2.0/token", "/discovery/v2.0/keys")), []string{signedIn}, nil},
+		"Okta":        {recipeOkta(), exact(under("https://example.okta.com/oauth2/default/v1", "/authorize", "/token", "/keys")), []string{signedIn}, nil},
+		"Keycloak": {
+			recipeKeycloak(), under("https://keycloak.example.com/realms/example/protocol/openid-connect", "/auth", "/token", "/certs"),
+			[]string{`{"access_token":"ACCESS","expires_in":300,"refresh_expires_in":1800,"refresh_token":"r","token_type":"Bearer","id_token":"ID_TOKEN","not-before-policy":0,"session_state":"s","scope":"openid profile"}`},
+			func(t *testing.T, _ *vendor, s *oauthclient.Session) {
+				require.False(t, s.Account().SessionExpiry.IsZero())
+			},
+		},
+		"Ping": {recipePing(), under("https://auth.pingone.com/"+tenant+"/as", "/authorize", "/token", "/jwks"), []string{signedIn}, nil},
+		"GitLab": {
+			recipeGitLab(), under("https://gitlab.com/oauth", "/authorize", "/token", "/discovery/keys"),
+			[]string{`{"access_token":"ACCESS","token_type":"bearer","expires_in":7200,"refresh_token":"8257","scope":"openid read_api","created_at":1607635748,"id_token":"ID_TOKEN"}`}, nil,
+		},
+		"Spotify": {recipeSpotify(), shape{}, []string{`{"access_token":"ACCESS","token_type":"Bearer","expires_in":3600,"refresh_token":"AQAZ","scope":"playlist-read-private"}`}, nil},
+		"Dropbox": {
+			recipeDropbox(), shape{host: "localhost", fixed: true},
+			[]string{
+				`{"access_token":"ACCESS","token_type":"bearer","expires_in":14400,"refresh_token":"nBiM","scope":"files.metadata.read","uid":"12345","account_id":"dbid:AAH4"}`,
+				`{"access_token":"ACCESS","token_type":"bearer","expires_in":14400}`,
+			},
+			func(t *testing.T, w *vendor, _ *oauthclient.Session) {
+				require.Equal(t, "offline", w.asked().Get("token_access_type"))
+				require.Equal(t, "nBiM", w.sent()[2].form.Get("refresh_token"))
+			},
+		},
+		"Zoom":         {recipeZoom(), shape{}, []string{`{"access_token":"ACCESS","token_type":"bearer","refresh_token":"r","expires_in":3599,"scope":"user:read:user"}`}, nil},
+		"Hugging Face": {recipeHuggingFace(), under("https://huggingface.co/oauth", "/authorize", "/token", "/jwks"), []string{signedIn}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, s := signsIn(t, test.cfg, test.shape, test.answers...)
+			require.True(t, s.Account().Refreshable)
+			require.Equal(t, test.cfg.ClientID, w.sent()[0].form.Get("client_id"), "a public client")
+			if test.check != nil {
+				test.check(t, w, s)
+			}
+		})
+	}
+}
+
 // docs/providers.md shows these recipes and no other Go.
 func TestRecipesAreTheDocs(t *testing.T) {
 	t.Parallel()
@@ -498,7 +693,7 @@ func TestRecipesAreTheDocs(t *testing.T) {
 	source := read("provider_recipes_test.go")
 	bodies := regexp.MustCompile(`(?s)func recipe\w+\(\) oauthclient\.Config \{\n(.*?)\treturn cfg\n\}`).FindAllStringSubmatch(source, -1)
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read("../docs/providers.md"), -1)
-	require.Len(t, bodies, 9)
+	require.Len(t, bodies, 24)
 	require.Len(t, blocks, len(bodies))
 	for i, b := range bodies {
 		code := strings.TrimSuffix(strings.ReplaceAll("\n"+b[1], "\n\t", "\n")[1:], "\n")

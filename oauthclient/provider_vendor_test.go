@@ -36,13 +36,17 @@ import (
 // alg, each naming its issuer), Google's, PayPal's and Slack's of October 2024 in panva/wellknown; Auth0's, Cognito's and Salesforce's in the
 // tests of several other projects, and so Salesforce's token answer, whose issued_at is a string and which has no expires_in.
 type shape struct {
-	metadata     map[string]any                        // at the issuer's /.well-known/openid-configuration; nil: there is none
+	metadata     map[string]any                        // nil: there is none
+	place        string                                // of the metadata; "": any /.well-known/openid-configuration
+	iss          string                                // iss of the authorization response (RFC 9207)
 	authorize    string                                // the URL of each endpoint
 	token        string                                //
 	device       string                                // answered by deviceAnswer
 	jwks         string                                //
 	api          string                                // takes the last access token, in any path under it
-	redirect     func(*url.URL) bool                   // the redirect URIs that it takes
+	redirect     func(*url.URL) bool                   // the redirect URIs that it takes; signsIn makes it from host and fixed
+	host         string                                // "": 127.0.0.1
+	fixed        bool                                  // the port is compared
 	keys         []*josetest.Key                       //
 	claims       map[string]any                        // of the ID token, besides aud, nonce, exp and iat
 	signWith     *josetest.Key                         // nil: the first of keys
@@ -114,6 +118,9 @@ func everyName(t *testing.T) (tls.Certificate, *x509.CertPool) {
 			"github.com", "api.github.com", "login.microsoftonline.com", "graph.microsoft.com", "accounts.google.com", "oauth2.googleapis.com",
 			"www.googleapis.com", "example.eu.auth0.com", "api.example.com", "login.salesforce.com", "example.my.salesforce.com", "www.paypal.com",
 			"api-m.paypal.com", "api.paypal.com", "cognito-idp.eu-central-1.amazonaws.com", "example.auth.eu-central-1.amazoncognito.com", "slack.com",
+			"contoso.b2clogin.com", tenant + ".ciamlogin.com", "example.okta.com", "keycloak.example.com", "auth.pingone.com", "adfs.example.com",
+			"gitlab.com", "bitbucket.org", "api.bitbucket.org", "auth.atlassian.com", "www.linkedin.com", "api.linkedin.com", "accounts.spotify.com",
+			"api.spotify.com", "discord.com", "www.dropbox.com", "api.dropboxapi.com", "zoom.us", "huggingface.co",
 		},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -163,7 +170,7 @@ func (w *vendor) serve(rw http.ResponseWriter, r *http.Request) {
 	w.paths = append(w.paths, at)
 	w.mu.Unlock()
 	switch {
-	case w.shape.metadata != nil && strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
+	case w.shape.metadata != nil && (at == w.shape.place || w.shape.place == "" && strings.HasSuffix(at, "/.well-known/openid-configuration")):
 		w.reply(rw, recorded{body: string(josetest.JSON(w.shape.metadata))})
 	case at == w.shape.authorize:
 		w.authorization(rw, r)
@@ -207,6 +214,9 @@ func (w *vendor) authorization(rw http.ResponseWriter, r *http.Request) {
 	answer := back.Query()
 	answer.Set("code", "the-code")
 	answer.Set("state", q.Get("state"))
+	if w.shape.iss != "" {
+		answer.Set("iss", w.shape.iss)
+	}
 	back.RawQuery = answer.Encode()
 	http.Redirect(rw, r, back.String(), http.StatusFound)
 }
@@ -250,7 +260,9 @@ func (w *vendor) idToken() string {
 		claims["nonce"] = w.nonce
 	}
 	for name, v := range w.shape.claims {
-		claims[name] = v
+		if claims[name] = v; v == nil { // as LinkedIn's nonce
+			delete(claims, name)
+		}
 	}
 	key := w.shape.signWith
 	if key == nil {
