@@ -137,7 +137,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Causes that lie in the answer. They match wire.ErrInvalidResponse.
 var (
 	ErrTooLarge = wire.Invalid("the answer is larger than 1 MiB")
-	ErrEncoding = wire.Invalid("the answer is compressed, though that was not asked for")
+	ErrEncoding = wire.Invalid("the answer is compressed in a way that was not asked for")
 )
 
 // NewRequest makes a request to https, or to http on a loopback address. Which
@@ -155,23 +155,24 @@ func NewRequest(method, rawURL string, body io.Reader) (*http.Request, error) {
 	return req, nil
 }
 
-// Do sends req once and reads the whole answer, of at most [MaxBody] bytes. A
-// redirect is an answer and is not followed. Every error is an [*Error].
+// Do sends req once and reads the whole answer, of at most [MaxBody] bytes. An
+// answer that is compressed with gzip, as some CDNs do unasked, is unpacked within
+// that limit: it may have a rotated refresh token. A redirect is an answer and is not
+// followed. Every error is an [*Error].
 func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
-	return c.do(ctx, req, false)
+	return c.do(ctx, req)
 }
 
 // Get is [Client.Do] for public documents: metadata and key sets, which providers
 // serve as any other file. req is a GET without secrets. A redirect to the same
 // origin is followed once (django-oauth-toolkit adds a slash), never one to
-// another origin. An answer that is compressed with gzip is unpacked, up to
-// [MaxBody] bytes.
+// another origin.
 func (c *Client) Get(ctx context.Context, req *http.Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
-	resp, err := c.do(ctx, req, true)
+	resp, err := c.do(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func (c *Client) Get(ctx context.Context, req *http.Request) (*Response, error) 
 	}
 	again := req.Clone(ctx)
 	again.URL = to
-	return c.do(ctx, again, true)
+	return c.do(ctx, again)
 }
 
 // redirectWithin returns the place in the origin of from that resp redirects to;
@@ -208,8 +209,8 @@ func (c *Client) timeout() time.Duration {
 	return c.Timeout
 }
 
-// do sends req until ctx ends. unpack allows gzip.
-func (c *Client) do(ctx context.Context, req *http.Request, unpack bool) (*Response, error) {
+// do sends req until ctx ends.
+func (c *Client) do(ctx context.Context, req *http.Request) (*Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Err: err, host: req.URL.Host} // not yet sent, for sure
 	}
@@ -250,19 +251,19 @@ func (c *Client) do(ctx context.Context, req *http.Request, unpack bool) (*Respo
 	}
 	defer resp.Body.Close()
 	sent.Store(true)
-	body, err := readAll(resp, unpack)
+	body, err := readAll(resp)
 	if err != nil {
 		return nil, fail(err)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
 
-// readAll reads the body of resp, unless it is compressed or larger than
-// [MaxBody]. A small compressed body can unpack to any size, so the limit is for
+// readAll reads the body of resp, unless it is larger than [MaxBody], or compressed
+// in another way. A small compressed body can unpack to any size, so the limit is for
 // what comes out.
-func readAll(resp *http.Response, unpack bool) ([]byte, error) {
+func readAll(resp *http.Response) ([]byte, error) {
 	enc, from := resp.Header.Get("Content-Encoding"), io.Reader(resp.Body)
-	if unpack && strings.EqualFold(enc, "gzip") {
+	if strings.EqualFold(enc, "gzip") {
 		zipped, err := gzip.NewReader(resp.Body)
 		if err != nil {
 			return nil, ErrEncoding
