@@ -443,6 +443,17 @@ var known = []struct {
 	{19, "keys that change twice in a minute", sequence{
 		Ops: []op{{Do: "login"}, {Do: "new keys"}, {Do: "refresh"}, {Do: "new keys"}, {Do: "refresh"}},
 	}},
+	{19, "keys that were away and changed, and a session that was revoked", sequence{
+		Provider: habits{Refuses: "token_expired"},
+		Ops: []op{
+			{Do: "login"},
+			{Do: "wait", Wait: 25 * time.Hour},
+			{Do: "bend", At: "keys", Answer: answer{Status: 401, Body: "html"}},
+			{Do: "session or login"},
+			{Do: "new keys"},
+			{Do: "revoke"},
+		},
+	}},
 	{19, "many calls while the keys cannot be fetched", sequence{
 		Ops: []op{
 			{Do: "login"},

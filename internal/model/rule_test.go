@@ -80,9 +80,13 @@ func (w *world) nobodyRevoked(o op) *violation {
 	return nil
 }
 
-// pauses are between the tries of a call that must work in the end.
+// pauses are between the tries of a call that must work in the end. The longest way
+// is that of a new ID token after an outage of the keys: a minute until they are
+// fetched again, a minute in which a token that they do not verify is checked again,
+// and two refusals of the refresh that follows.
 var pauses = []time.Duration{
 	0, 2 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute,
+	10 * time.Second, 30 * time.Second,
 }
 
 // settle checks the rule: everything is healthy, so everything works, or works
