@@ -52,7 +52,7 @@ func (c *Client) Import(ctx context.Context, account string, t *oauth2.Token) (*
 	}
 	stored, err := c.keeper.Importable(ctx, a.Key, seed)
 	if stored == nil && err == nil {
-		_, err = c.importSeed(ctx, a, seed, t)
+		err = c.importSeed(ctx, a, seed, t)
 	}
 	if err != nil {
 		return nil, failure(err)
@@ -91,21 +91,17 @@ func (c *Client) seed(account string, t *oauth2.Token) (*session.Grant, error) {
 // sent is then seen through in the background.
 func (c *Client) importSeed(
 	ctx context.Context, a *session.Account, seed *session.Grant, t *oauth2.Token,
-) (*session.Grant, error) {
+) error {
 	p, err := c.providers.get(ctx, seed.Issuer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if raw, ok := t.Extra("id_token").(string); ok && raw != "" {
 		if err := p.identifyImport(ctx, seed, raw); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	type ended struct {
-		grant *session.Grant
-		err   error
-	}
-	done := make(chan ended, 1)
+	done := make(chan error, 1)
 	starting, stop := context.WithCancel(ctx)
 	unhook := context.AfterFunc(c.prompting, stop)
 	c.working.Go(func() {
@@ -119,13 +115,13 @@ func (c *Client) importSeed(
 		if err == nil {
 			c.log.Info("a session was imported", "account", a.Name, "issuer", g.Issuer)
 		}
-		done <- ended{g, err}
+		done <- err
 	})
 	select {
-	case e := <-done:
-		return e.grant, e.err
+	case err := <-done:
+		return err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 var ErrImported = fmt.Errorf("%w: this refresh token was imported before", ErrAbsent)
 
 // Import makes the account's session of seed's refresh token, which comes from
-// another program or store (steps 16 and 17). seed has what a login knows, and no
-// generation. It returns the stored session, and sends nothing, if the account has
-// one: whoever it belongs to, it is not replaced.
+// another program or store (step 17). seed has what a login knows, and no generation.
+// The caller has asked Importable. Import returns the stored session, and sends
+// nothing, if the account has one by now: whoever it belongs to, it is not replaced.
 //
 // Import returns when the matter is settled. starting bounds what comes before the
 // refresh token is sent. send is Attempt.Send. The errors are those of Refresh, and
@@ -22,9 +22,6 @@ func (k *Keeper) Import(
 	ctx, starting context.Context, key string, seed *Grant,
 	send func(context.Context, *Grant) (*Grant, error),
 ) (*Grant, error) {
-	if g, err := k.Importable(starting, key, seed); g != nil || err != nil {
-		return g, err
-	}
 	_, unlockLogin, err := k.lockWhile(ctx, starting, key+loginSuffix)
 	if err != nil {
 		return nil, err
@@ -75,7 +72,7 @@ func (k *Keeper) finishThenSignedOut(ctx context.Context, key string, j *Journal
 	return ErrSignedOut
 }
 
-// Importable is what Import finds without a lock: the account's session, or why seed
+// Importable is step 16, what can be said without a lock: the account's session, or why seed
 // is not imported. nil, nil: it may be.
 func (k *Keeper) Importable(ctx context.Context, key string, seed *Grant) (*Grant, error) {
 	j, g, err := k.read(ctx, key)
