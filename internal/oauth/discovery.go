@@ -78,9 +78,9 @@ func Discover(
 		if err != nil {
 			return nil, err
 		}
-		if empty != "" {
-			tried = append(tried, empty)
-			legacy = legacy && empty == emptyPlace(path, http.StatusNotFound)
+		if empty != nil {
+			tried = append(tried, path+": "+empty.why)
+			legacy = legacy && empty.status == http.StatusNotFound
 			continue
 		}
 		d, err := ParseMetadata(body)
@@ -112,29 +112,31 @@ func Discover(
 		ErrNoMetadata, strings.Join(tried, "; "))
 }
 
-// emptyPlace says that a place has no document.
-func emptyPlace(path string, status int) string { return fmt.Sprintf("%s: HTTP %d", path, status) }
+// emptyPlace says why a place has no document.
+type emptyPlace struct {
+	status int
+	why    string
+}
 
-// fetchMetadata gets the document at one place. If the place is empty, empty
-// says why.
+// fetchMetadata gets the document at one place. empty is nil if there is one.
 func fetchMetadata(
 	ctx context.Context, c *fetch.Client, origin, path string,
-) (body []byte, empty string, err error) {
+) (body []byte, empty *emptyPlace, err error) {
 	resp, err := getJSON(ctx, c, origin+path)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	switch status := resp.Status; {
 	case status == http.StatusOK && looksJSON(resp):
-		return jsonText(resp), "", nil
+		return jsonText(resp), nil, nil
 	case status == http.StatusOK:
-		return nil, path + ": no JSON", nil
+		return nil, &emptyPlace{status, "no JSON"}, nil
 	case status >= 300 && status < 400:
-		return nil, path + ": a redirect, which is not followed", nil
+		return nil, &emptyPlace{status, "a redirect, which is not followed"}, nil
 	case absent(status):
-		return nil, emptyPlace(path, status), nil
+		return nil, &emptyPlace{status, fmt.Sprintf("HTTP %d", status)}, nil
 	}
-	return nil, "", fmt.Errorf(
+	return nil, nil, fmt.Errorf(
 		"the provider cannot give its metadata now (HTTP %d); try again later", resp.Status)
 }
 

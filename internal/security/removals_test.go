@@ -98,7 +98,7 @@ var removals = []removal{
 	{40, "internal/fetch/fetch.go", "wire.Origin(to) != wire.Origin(from)", "false", ""},
 	{40, "internal/fetch/fetch.go", `if enc != "" &&`, `if false && enc != "" &&`, ""},
 	{41, "internal/oauth/discovery.go", "if o.OpenID && !o.Learned {", "if false {", ""},
-	{41, "internal/oauth/discovery.go", "legacy = legacy && empty == emptyPlace(path, http.StatusNotFound)", "", ""},
+	{41, "internal/oauth/discovery.go", "legacy = legacy && empty.status == http.StatusNotFound", "", ""},
 	{41, "internal/oauth/resource.go", "legacy = legacy && status == http.StatusNotFound", "_ = status", ""},
 	{41, "oauthclient/login.go", "if l.provider.doc.Legacy && !t.legacy {", "if false {", ""},
 	{42, "internal/oauth/resource.go", "if !slices.ContainsFunc(names, d.isAbout) {", "if false {", ""},
