@@ -293,17 +293,12 @@ func (d *doctor) provider(cmd *cobra.Command, s *settings) error {
 		return nil
 	}
 	opts := inspect.Options{TenantIssuer: s.TenantIssuer}
-	if s.MetadataFile != "" {
-		m, err := readMetadata(s.MetadataFile)
-		if err != nil {
-			d.failed("metadata", err)
-			return nil
-		}
-		opts.Metadata = m.raw
+	var err error
+	if opts.Metadata, err = s.metadata(); err != nil {
+		d.failed("metadata", err)
+		return nil
 	}
-	if t, err := s.transport(); err == nil && t != nil {
-		opts.Transport = t
-	}
+	_ = s.reach(&opts) // proxy has reported its error
 	r, err := inspect.Provider(cmd.Context(), s.Issuer, &opts)
 	if err != nil {
 		return err

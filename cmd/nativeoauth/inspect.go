@@ -65,18 +65,20 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 // about its client.
 func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options) (string, error) {
 	opts.ClientID = a.flags.ClientID
-	given := &settings{}
-	given.CAFile, given.Timeout = a.givenText(cmd, "ca-file"), a.flags.Timeout
-	if err := a.reach(cmd, given, opts); err != nil {
-		return "", err
-	}
-	switch {
-	case len(args) == 1 && cmd.Flags().Changed("issuer"):
+	issuer := a.flags.Issuer
+	switch byFlag := cmd.Flags().Changed("issuer"); {
+	case len(args) == 1 && byFlag:
 		return "", usage("give ISSUER or --issuer, not both")
-	case len(args) == 1:
-		return args[0], nil
-	case cmd.Flags().Changed("issuer"):
-		return a.flags.Issuer, nil
+	case len(args) == 1 || byFlag:
+		if len(args) == 1 {
+			issuer = args[0]
+		}
+		given := &settings{}
+		given.CAFile = a.givenText(cmd, "ca-file")
+		if err := given.reach(opts); err != nil {
+			return "", err
+		}
+		return issuer, a.limit(cmd, a.flags.Timeout.duration())
 	}
 	// Neither ISSUER nor --issuer: the profile, with its client and its concessions.
 	s, err := a.resolve(cmd)
@@ -87,15 +89,11 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 		return "", usage("which provider? The profile names only the resource %s; give ISSUER",
 			s.provider())
 	}
-	if err := a.reach(cmd, s, opts); err != nil {
+	if err := s.reach(opts); err != nil {
 		return "", err
 	}
-	if s.MetadataFile != "" {
-		m, err := readMetadata(s.MetadataFile)
-		if err != nil {
-			return "", err
-		}
-		opts.Metadata = m.raw
+	if opts.Metadata, err = s.metadata(); err != nil {
+		return "", err
 	}
 	opts.ClientID = s.ClientID
 	opts.RedirectPath = cmp.Or(opts.RedirectPath, s.RedirectPath)
@@ -103,16 +101,13 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 	return s.Issuer, nil
 }
 
-// reach makes an inspection use --ca-file and --timeout.
-func (a *app) reach(cmd *cobra.Command, s *settings, opts *inspect.Options) error {
+// reach makes an inspection use --ca-file.
+func (s *settings) reach(opts *inspect.Options) error {
 	transport, err := s.transport()
-	if err != nil {
-		return err
-	}
 	if transport != nil {
 		opts.Transport = transport
 	}
-	return a.limit(cmd, s.Timeout.duration())
+	return err
 }
 
 // inspectTable returns the report in columns. The level is a word and not a colour:

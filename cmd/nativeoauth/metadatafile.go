@@ -59,6 +59,18 @@ func readMetadata(path string) (*metadataFile, error) {
 	return &m, nil
 }
 
+// metadata returns the document of --metadata-file as it is; nil: there is none.
+func (s *settings) metadata() ([]byte, error) {
+	if s.MetadataFile == "" {
+		return nil, nil
+	}
+	m, err := readMetadata(s.MetadataFile)
+	if err != nil {
+		return nil, err
+	}
+	return m.raw, nil
+}
+
 // check finds what [oauthclient.New] cannot, because Endpoints cannot express it.
 func (m *metadataFile) check() error {
 	if m.Issuer == "" {
