@@ -190,11 +190,7 @@ func TestDeviationsAreLogged(t *testing.T) {
 	var mu sync.Mutex
 	var log strings.Builder
 	h := newHostile(t, authserver.Config{})
-	h.cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return log.Write(p)
-	}), nil))
+	h.cfg.Logger = slog.New(slog.NewTextHandler(&lockedWriter{mu: &mu, w: &log}, nil))
 	h.lie(authserver.Metadata, func(_ heardRequest, a *lyingReply) {
 		a.JSON(func(m map[string]any) {
 			m["claims_parameter_supported"], m["registration_endpoint"] = "true", "http://192.0.2.1/register"
@@ -221,10 +217,6 @@ func TestDeviationsAreLogged(t *testing.T) {
 	_, err := loginOnce(t, h, oauthclient.FlowAuto)
 	require.ErrorContains(t, err, "token_type")
 }
-
-type writerFunc func([]byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // A resource and an authorization server that are spelled with a slash after the
 // origin on one side only: what each publishes is what it is sent.

@@ -22,11 +22,7 @@ func TestTokenExtra(t *testing.T) {
 	var mu sync.Mutex
 	var log strings.Builder
 	h := newHostile(t, authserver.Config{})
-	h.cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return log.Write(p)
-	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	h.cfg.Logger = slog.New(slog.NewTextHandler(&lockedWriter{mu: &mu, w: &log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n := 0
 	h.lie(authserver.Token, func(_ heardRequest, a *lyingReply) {
 		n++

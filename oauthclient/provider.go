@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -56,9 +57,7 @@ func (p *provider) request(id identity, endpoint string, form url.Values, key oa
 
 // tokenRequest is request for the token endpoint, with Config.TokenParams.
 func (p *provider) tokenRequest(id identity, form url.Values, key oauth.DPoPKey) oauth.Request {
-	for name, values := range p.cfg.TokenParams {
-		form[name] = values
-	}
+	maps.Copy(form, p.cfg.TokenParams)
 	return p.request(id, p.doc.TokenEndpoint, form, key)
 }
 

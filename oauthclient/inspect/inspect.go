@@ -171,7 +171,8 @@ func (i *inspection) run(ctx context.Context) {
 	}
 }
 
-// discover fetches the metadata, or takes those of the options. doc is nil if there are none that can be read.
+// discover fetches the metadata, or takes those of the options. doc is nil if there
+// are none that can be read.
 // sound says that they passed the checks of a login.
 func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound bool) {
 	if i.opts.Metadata != nil {
