@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,9 +18,8 @@ func TestS8AFreePortIsNotShared(t *testing.T) {
 	free, err := listen(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
 	require.NoError(t, err)
 	require.Zero(t, reuse(t, free))
-	addr := free.Addr().(*net.TCPAddr).AddrPort()
 	require.NoError(t, free.Close())
-	fixed, err := listen(t.Context(), addr)
+	fixed, err := listen(t.Context(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), realparts.FreePort(t)))
 	require.NoError(t, err)
 	defer fixed.Close()
 	require.NotZero(t, reuse(t, fixed))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
@@ -119,9 +120,7 @@ func TestS8S9ATakenPortIsATypedError(t *testing.T) {
 // S8: a fixed port works for one login after another, although the first leaves
 // connections in TIME_WAIT.
 func TestS8AFixedPortCanBeUsedAgain(t *testing.T) {
-	first := listen(t, loopback.Config{})
-	fixed := addr(t, first)
-	require.NoError(t, first.Close())
+	fixed := fmt.Sprintf("127.0.0.1:%d", realparts.FreePort(t))
 	for range 3 {
 		s, err := loopback.Listen(t.Context(), loopback.Config{Addr: fixed})
 		require.NoError(t, err)
@@ -294,22 +293,19 @@ func TestStartMistakesAreErrors(t *testing.T) {
 // the provider does not know it.
 func TestPortsAreTriedInOrder(t *testing.T) {
 	t.Parallel()
-	occupy := func() (net.Listener, uint16) {
+	occupied := func() uint16 {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = l.Close() })
-		return l, uint16(l.Addr().(*net.TCPAddr).Port)
+		return uint16(l.Addr().(*net.TCPAddr).Port)
 	}
-	_, first := occupy()
-	free, second := occupy()
-	_, third := occupy()
+	first, second, third := occupied(), realparts.FreePort(t), occupied()
 	for _, localhost := range []bool{false, true} {
 		cfg := loopback.Config{Ports: []uint16{first, third}, Localhost: localhost}
 		_, err := loopback.Listen(t.Context(), cfg)
 		require.ErrorIs(t, err, loopback.ErrPortTaken)
 
 		cfg.Ports = []uint16{first, second, third}
-		_ = free.Close()
 		s, err := loopback.Listen(t.Context(), cfg)
 		require.NoError(t, err)
 		require.Contains(t, s.RedirectURI(), fmt.Sprintf(":%d/callback", second))

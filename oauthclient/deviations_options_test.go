@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -281,11 +282,7 @@ func TestSeveralPortsSignIn(t *testing.T) {
 	occupied, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer occupied.Close()
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	first := uint16(occupied.Addr().(*net.TCPAddr).Port)
-	second := uint16(free.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, free.Close())
+	first, second := uint16(occupied.Addr().(*net.TCPAddr).Port), realparts.FreePort(t)
 	h := newHostile(t, authserver.Config{OpenRegistration: true})
 	h.cfg.ClientID, h.cfg.Registration = "", &oauthclient.Registration{ClientName: "test"}
 	h.cfg.Loopback.Addr = "127.0.0.1:0"

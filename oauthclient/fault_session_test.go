@@ -45,10 +45,7 @@ func newSwitchable() *switchable {
 
 // Item 4: what never reached the provider is told by its cause, is no reason to sign in again, costs nothing, and leaves nothing open.
 func TestNetworkFaults(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := closed.Addr().String()
-	require.NoError(t, closed.Close())
+	address := freeAddr(t)
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()

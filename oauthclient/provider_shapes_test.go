@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 )
 
@@ -497,7 +497,7 @@ func signsIn(t *testing.T, cfg oauthclient.Config, sh shape, answers ...string) 
 	t.Helper()
 	var registered []string
 	register := func() uint16 {
-		port := netip.MustParseAddrPort(freeAddr(t)).Port()
+		port := realparts.FreePort(t)
 		registered = append(registered, fmt.Sprintf("http://%s:%d/callback", cmp.Or(sh.host, "127.0.0.1"), port))
 		return port
 	}

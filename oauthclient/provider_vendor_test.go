@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -25,6 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -155,13 +157,10 @@ func (w *vendor) client(cfg oauthclient.Config) *oauthclient.Client {
 	return newClient(w.t, cfg)
 }
 
-// freeAddr is a port that was free a moment ago.
+// freeAddr is the address of a free port.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", realparts.FreePort(t))
 }
 
 func (w *vendor) serve(rw http.ResponseWriter, r *http.Request) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,10 +71,7 @@ func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
 	addrs := make([]string, n)
 	for i := range addrs {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer func() { _ = ln.Close() }() // closed at the end, so that the addresses differ
-		addrs[i] = ln.Addr().String()
+		addrs[i] = fmt.Sprintf("127.0.0.1:%d", realparts.FreePort(t))
 	}
 	return addrs
 }

@@ -29,6 +29,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -378,10 +379,7 @@ func reset(conn net.Conn) {
 // nothing can have arrived.
 func TestSentIsFalseOnlyIfNothingArrived(t *testing.T) {
 	t.Parallel()
-	refused, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody := "http://" + refused.Addr().String()
-	require.NoError(t, refused.Close())
+	nobody := fmt.Sprintf("http://127.0.0.1:%d", realparts.FreePort(t))
 	httpsOf := func(u string) string { return strings.Replace(u, "http:", "https:", 1) }
 
 	noDNS := fetch.NewTransport()

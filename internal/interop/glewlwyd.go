@@ -12,8 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -22,7 +20,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -95,8 +92,8 @@ func StartGlewlwyd(tb testing.TB) *Glewlwyd {
 	out, err := create.CombinedOutput()
 	require.NoError(tb, err, "%s", out)
 
-	port := freePort(tb)
-	g := &Glewlwyd{Port: freePort(tb), origin: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	port := realparts.FreePort(tb)
+	g := &Glewlwyd{Port: int(realparts.FreePort(tb)), origin: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	g.Issuer = g.origin + "/api/oidc"
 	config := filepath.Join(dir, "glewlwyd.conf")
 	require.NoError(tb, os.WriteFile(config, fmt.Appendf(nil, glewlwydConfig, port, database, glewlwydPages(tb, dir)), 0o600))
@@ -312,27 +309,4 @@ func (g *Glewlwyd) api(ctx context.Context, c *http.Client, method, path string,
 		return json.Unmarshal(answer, into)
 	}
 	return nil
-}
-
-// freePort returns a port for a program that cannot be given a listener. It is
-// free on both loopback addresses, and outside of the range from which the
-// system assigns ports.
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + mathrand.N(12000))
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		if l6, err := net.Listen("tcp", net.JoinHostPort("::1", port)); err == nil {
-			l6.Close()
-		} else if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		return l.Addr().(*net.TCPAddr).Port
-	}
-	tb.Fatal("no free port")
-	return 0
 }
