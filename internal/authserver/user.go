@@ -245,7 +245,7 @@ func (u *User) fill(page string) (action string, form url.Values, ok bool) {
 			return "", nil, false
 		case attr["type"] == "password":
 			form.Set(name, u.Password)
-		case name == "login" || name == "username":
+		case name == "login" || name == "username" || name == "user":
 			form.Set(name, u.Name)
 		case kind == "input" || attr["value"] == button:
 			form.Set(name, attr["value"])

@@ -98,37 +98,12 @@ func StartGlewlwyd(tb testing.TB) *Glewlwyd {
 	config := filepath.Join(dir, "glewlwyd.conf")
 	require.NoError(tb, os.WriteFile(config, fmt.Appendf(nil, glewlwydConfig, port, database, glewlwydPages(tb, dir)), 0o600))
 	cmd := exec.Command(programs[0], "--config-file="+config)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	endWithUs(cmd)
-	require.NoError(tb, cmd.Start())
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		_ = cmd.Wait()
-	}()
-	tb.Cleanup(func() {
-		_ = cmd.Process.Kill() // what it would write at its end is deleted with the directory
-		<-stopped
-		if tb.Failed() {
-			tb.Logf("glewlwyd logged:\n%s", log.String())
-		}
-	})
-
 	jar, err := cookiejar.New(nil)
 	require.NoError(tb, err)
 	admin := &http.Client{Jar: jar, Timeout: 30 * time.Second}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		if err = g.api(tb.Context(), admin, http.MethodPost, "/auth/", map[string]any{"username": "admin", "password": "password"}, nil); err == nil {
-			break
-		}
-		select {
-		case <-stopped:
-			tb.Fatalf("glewlwyd ended before it listened:\n%s", log.String())
-		default:
-			require.True(tb, time.Now().Before(deadline), "glewlwyd did not start within a minute: %v", err)
-		}
-	}
+	startServer(tb, "glewlwyd", cmd, func() error {
+		return g.api(tb.Context(), admin, http.MethodPost, "/auth/", map[string]any{"username": "admin", "password": "password"}, nil)
+	})
 	g.furnish(tb, admin)
 	return g
 }

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -18,9 +19,10 @@ import (
 type User struct {
 	*authserver.User
 
-	mu     sync.Mutex
-	asked  []url.Values // the queries of all requests of the browser
-	passed int          // how often the password was sent
+	mu      sync.Mutex
+	asked   []url.Values // the queries of all requests of the browser
+	passed  int          // how often the password was sent
+	leaving bool         // no password is sent
 }
 
 // NewUser returns a user in whose browser nobody is signed in.
@@ -45,13 +47,32 @@ func (u *User) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context())
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
+	if err := u.note(r, body); err != nil {
+		return nil, err
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// note remembers a request. It returns an error if the user does not send it.
+func (u *User) note(r *http.Request, body []byte) error {
 	u.mu.Lock()
-	u.asked = append(u.asked, r.URL.Query())
+	defer u.mu.Unlock()
 	if bytes.Contains(body, []byte("password")) { // as a form or as JSON
+		if u.leaving {
+			return errors.New("the user is leaving, and does not sign in again")
+		}
 		u.passed++
 	}
-	u.mu.Unlock()
-	return http.DefaultTransport.RoundTrip(r)
+	u.asked = append(u.asked, r.URL.Query())
+	return nil
+}
+
+// Leave says whether the user is about to sign out, and so does not fill in a
+// page that asks for the password.
+func (u *User) Leave(leaving bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.leaving = leaving
 }
 
 // Requests returns the queries of all requests so far.

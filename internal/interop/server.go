@@ -1,0 +1,71 @@
+package interop
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// startServer starts a provider's program, which ends with the test, and waits
+// until ready returns nil.
+func startServer(tb testing.TB, name string, cmd *exec.Cmd, ready func() error) {
+	tb.Helper()
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	endWithUs(cmd)
+	require.NoError(tb, cmd.Start())
+	for _, handed := range cmd.ExtraFiles { // a listener without its program answers nobody
+		_ = handed.Close()
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_ = cmd.Wait()
+	}()
+	tb.Cleanup(func() {
+		_ = cmd.Process.Kill() // what it would write at its end is deleted with the directory
+		<-stopped
+		if tb.Failed() {
+			tb.Logf("%s logged:\n%s", name, log.String())
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		err := ready()
+		if err == nil {
+			return
+		}
+		select {
+		case <-stopped:
+			tb.Fatalf("%s ended before it served:\n%s", name, log.String())
+		default:
+			require.True(tb, time.Now().Before(deadline), "%s did not start within a minute: %v", name, err)
+		}
+	}
+}
+
+// serves returns a condition for startServer: a GET of address is answered with
+// status 200.
+func serves(ctx context.Context, address string) func() error {
+	client := &http.Client{Timeout: 30 * time.Second}
+	return func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	}
+}
