@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,16 +63,9 @@ func StartLemonLDAP(tb testing.TB) *LemonLDAP {
 	if _, err := os.Stat(lemonldapPortal); err != nil {
 		realparts.Missing(tb, lemonldapPortal)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	handed, err := listener.(*net.TCPListener).File()
-	require.NoError(tb, err)
-	require.NoError(tb, listener.Close())
-
+	address, handed := listen(tb)
 	// Its cookies are for a domain, which cannot be an address.
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(tb, err)
-	l := &LemonLDAP{Issuer: "http://localhost:" + port + "/", Port: int(realparts.FreePort(tb))}
+	l := &LemonLDAP{Issuer: fmt.Sprintf("http://localhost:%d/", address.Port), Port: int(realparts.FreePort(tb))}
 	dir := tb.TempDir()
 	l.furnish(tb, dir)
 	cmd := exec.Command(perl, "-e", lemonldapServer)

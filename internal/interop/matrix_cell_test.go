@@ -139,6 +139,18 @@ func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions
 	return nil
 }
 
+// nameRevocation gives the client the revocation endpoint that the metadata do
+// not name.
+func (m *matrix) nameRevocation(c *oauthclient.Config, _ *oauthclient.LoginOptions) {
+	if m.revocation == "" {
+		return
+	}
+	c.Endpoints = &oauthclient.Endpoints{
+		Issuer: m.issuer, Authorization: m.metadata.AuthorizationEndpoint, Token: m.metadata.TokenEndpoint,
+		JWKS: m.metadata.JWKSURI, Userinfo: m.metadata.UserinfoEndpoint, Revocation: m.revocation, S256: true,
+	}
+}
+
 func (m *matrix) refresh() error { return m.session.Refresh(m.ctx) }
 
 func (m *matrix) token(into **oauth2.Token) func() error {

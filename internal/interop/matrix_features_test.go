@@ -137,13 +137,16 @@ var features = []struct {
 	}},
 	{"revocation", func(m *matrix) error {
 		var before *oauth2.Token
-		err := first(m.signIn(nil), m.token(&before), func() error { return m.client.Logout(m.ctx, "", nil) })
+		err := first(m.signIn(m.nameRevocation), m.token(&before), func() error { return m.client.Logout(m.ctx, "", nil) })
 		if errors.Is(err, oauthclient.ErrNotRevoked) && refusesUs(err, "revocation") {
 			return lacks("it refuses public clients; the session is gone here, and Logout says so (ErrNotRevoked)")
 		}
 		return first(err, func() error {
 			if status := m.bearer(before.AccessToken); status != http.StatusUnauthorized && status != http.StatusForbidden {
 				return fmt.Errorf("the revoked token still works: %d", status)
+			}
+			if m.revocation != "" {
+				return passes("its metadata do not name the endpoint, and Config.Endpoints does")
 			}
 			return nil
 		})
@@ -163,6 +166,9 @@ var features = []struct {
 	}},
 	{"userinfo", func(m *matrix) error { return first(m.signIn(nil), m.userinfo) }},
 	{"end session", func(m *matrix) error {
+		if m.metadata.EndSessionEndpoint == "" {
+			return lacks("")
+		}
 		logout := func() error {
 			m.user.Leave(true)
 			defer m.user.Leave(false)
@@ -213,9 +219,9 @@ var features = []struct {
 		return first(m.asked(err), m.claims(&before), func() error {
 			time.Sleep(2100 * time.Millisecond)
 			return m.stepUp(`max_age="1"`)
-		}, m.claims(&after), func() error {
+		}, m.claims(&after), m.sent("max_age", "1"), func() error {
 			if after.AuthTime <= before.AuthTime {
-				return errors.New("the user was not prompted again")
+				return lacks("it takes no notice of max_age: this sign-in, a few seconds old, passes because the SDK allows a minute for clocks")
 			}
 			return nil
 		})

@@ -42,6 +42,10 @@ var makes = []struct {
 			ending: "its sign-in page is the last one, even with LogoutOptions.ReturnPath. The user is then asked for the password even with prompt=none, " +
 				"of which it takes no notice before the sign-in"}
 	}},
+	{"django-oauth-toolkit", func(t *testing.T) subject {
+		d := StartDjangoOAuth(t)
+		return subject{issuer: d.Issuer, newUser: d.User, revocation: d.Issuer + "/revoke_token/"}
+	}},
 }
 
 func anybody(issuer string) *User { return NewUser(issuer, "alice", "correct horse") }
@@ -50,13 +54,14 @@ func zitadelUser(issuer string) *User { return NewUser(issuer, ZitadelUser, "ver
 
 // subject is a provider.
 type subject struct {
-	issuer  string
-	newUser func(issuer string) *User // one with an account there
-	strict  bool                      // PAR and DPoP are required
-	port    int                       // of the registered redirect URIs; 0 means any
-	hint    bool                      // it needs the ID token to end a session
-	ending  string                    // how the end of its session differs; "" means not at all
-	late    bool                      // it knows a registered client only when it reads its configuration again
+	issuer     string
+	newUser    func(issuer string) *User // one with an account there
+	strict     bool                      // PAR and DPoP are required
+	port       int                       // of the registered redirect URIs; 0 means any
+	hint       bool                      // it needs the ID token to end a session
+	revocation string                    // the endpoint, if the metadata do not name it
+	ending     string                    // how the end of its session differs; "" means not at all
+	late       bool                      // it knows a registered client only when it reads its configuration again
 }
 
 // docs/interop.md shows the result of this test: what works against real
@@ -152,8 +157,9 @@ What works against authorization servers that this project did not write. The ta
 server (` + "`internal/interop`, TestMatrix" + `), and compared with it in every run of ` + "`.ci/run`" + `. "Unsupported" is what the provider has not, and what the SDK then says
 before anything is sent, or refuses.
 
-The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage, and Debian 12's glewlwyd 2.7.5 on SQLite and lemonldap-ng 2.16.1. The user at the provider's pages is
-a scripted HTTP browser with cookies and forms; glewlwyd's page is a program, and its user calls the provider's own interface as that program would. Sign-in, denial, logout, the device flow,
+The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage, and from Debian 12 glewlwyd 2.7.5 on SQLite, lemonldap-ng 2.16.1 and
+django-oauth-toolkit 1.7.0 in a Django project of one file. The user at the provider's pages is a scripted HTTP browser with cookies and forms; glewlwyd's page is a
+program, and its user calls the provider's own interface as that program would. Sign-in, denial, logout, the device flow,
 registration, PAR with DPoP and IPv6 at oidc-provider, and a sign-in at glewlwyd's page, are also done in a real Chromium, with sessions in a real gnome-keyring, across real
 processes (TestStory…). A device login that was done by hand is in [device-login.md](device-login.md).
 

@@ -4,13 +4,27 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// listen returns a loopback address and its listener, for the ExtraFiles of a
+// program, which sees it as file descriptor 3.
+func listen(tb testing.TB) (*net.TCPAddr, *os.File) {
+	tb.Helper()
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(tb, err)
+	defer listener.Close()
+	handed, err := listener.File()
+	require.NoError(tb, err)
+	return listener.Addr().(*net.TCPAddr), handed
+}
 
 // startServer starts a provider's program, which ends with the test, and waits
 // until ready returns nil.

@@ -1,0 +1,72 @@
+package interop
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	_ "embed"
+	"encoding/json"
+	"encoding/pem"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
+	"github.com/stretchr/testify/require"
+)
+
+// DjangoOAuth is Debian's django-oauth-toolkit, in a Django project with a
+// process and a database of its own. Refresh tokens rotate, PKCE is required,
+// and the metadata tell of neither. It knows NativeClient and one user.
+type DjangoOAuth struct {
+	Issuer string
+}
+
+// djangoUser and djangoPassword are the only user.
+const (
+	djangoUser     = "alice"
+	djangoPassword = "correct horse battery"
+)
+
+//go:embed djangooauth/server.py
+var djangoServer string
+
+// djangoPackage is the directory of Debian's package. Another Python on the
+// machine does not see it.
+const djangoPackage = "/usr/lib/python3/dist-packages/oauth2_provider"
+
+// StartDjangoOAuth starts a provider that ends with the test. It needs Debian's
+// package (see realparts.Need).
+func StartDjangoOAuth(tb testing.TB) *DjangoOAuth {
+	tb.Helper()
+	python := realparts.Need(tb, "/usr/bin/python3")[0]
+	if _, err := os.Stat(djangoPackage); err != nil {
+		realparts.Missing(tb, djangoPackage)
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(tb, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(tb, err)
+	address, handed := listen(tb)
+	d := &DjangoOAuth{Issuer: "http://" + address.String() + "/o"}
+	options, err := json.Marshal(map[string]any{
+		"issuer":    d.Issuer,
+		"key":       string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+		"database":  filepath.Join(tb.TempDir(), "django.db"),
+		"client":    NativeClient,
+		"redirects": []string{"http://127.0.0.1/callback", "http://[::1]/callback"},
+		"user":      djangoUser,
+		"password":  djangoPassword,
+	})
+	require.NoError(tb, err)
+	cmd := exec.Command(python, "-c", djangoServer, string(options))
+	cmd.ExtraFiles = []*os.File{handed}
+	startServer(tb, "django-oauth-toolkit", cmd, serves(tb.Context(), d.Issuer+"/.well-known/openid-configuration/"))
+	return d
+}
+
+// User returns a user with an account here.
+func (d *DjangoOAuth) User(issuer string) *User {
+	return NewUser(issuer, djangoUser, djangoPassword)
+}
