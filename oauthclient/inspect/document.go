@@ -142,8 +142,8 @@ func (r *report) publicClient(d *oauth.Metadata) {
 		r.add(area, Note, "the metadata do not say whether a client without a secret is accepted; "+
 			"most providers register one as “native”")
 	default: // a login tries nevertheless: many accept public clients without saying so
-		r.add(area, Warning, "only %s are listed: a secret in an installed program is not "+
-			"confidential (RFC 8252 §8.5)", strings.Join(methods, ", "))
+		r.add(area, Warning, "only %s are listed: try a public client all the same, which many providers "+
+			"accept; a secret in an installed program is not confidential (RFC 8252 §8.5)", strings.Join(methods, ", "))
 	}
 }
 
@@ -241,8 +241,8 @@ func (r *report) refresh(d *oauth.Metadata) {
 	const area = "refresh"
 	switch {
 	case !offered(d.GrantTypesSupported, "refresh_token"):
-		r.add(area, Warning, "the refresh_token grant is not offered: "+
-			"users sign in each time a token expires")
+		r.add(area, Warning, "the metadata do not list the refresh_token grant: if there is no refresh token "+
+			"after a login either, users sign in each time a token expires")
 	case slices.Contains(d.ScopesSupported, "offline_access"):
 		r.add(area, OK, "offered, with the scope offline_access")
 	case d.GrantTypesSupported == nil:
