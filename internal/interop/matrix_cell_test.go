@@ -75,9 +75,6 @@ func (m *matrix) ends(err error) error {
 	return passes(said + ", where RFC 6749 says invalid_grant: the session ends when the provider has said it twice (ErrLoginRequired)")
 }
 
-// twoFactors is an acr that oidc-provider knows here.
-const twoFactors = "urn:example:two-factors"
-
 // matrix is one cell: a provider, a user, what went over the wire, and the
 // session of the last sign-in.
 type matrix struct {

@@ -46,6 +46,10 @@ var makes = []struct {
 		d := StartDjangoOAuth(t)
 		return subject{issuer: d.Issuer, newUser: d.User, revocation: d.Issuer + "/revoke_token/"}
 	}},
+	{"hydra", func(t *testing.T) subject {
+		h := StartHydra(t)
+		return subject{issuer: h.Issuer, newUser: h.User}
+	}},
 }
 
 func anybody(issuer string) *User { return NewUser(issuer, "alice", "correct horse") }
@@ -157,10 +161,10 @@ What works against authorization servers that this project did not write. The ta
 server (` + "`internal/interop`, TestMatrix" + `), and compared with it in every run of ` + "`.ci/run`" + `. "Unsupported" is what the provider has not, and what the SDK then says
 before anything is sent, or refuses.
 
-The servers are npm's oidc-provider 9.13, zitadel/oidc 3.51 with its example's storage, and from Debian 12 glewlwyd 2.7.5 on SQLite, lemonldap-ng 2.16.1 and
-django-oauth-toolkit 1.7.0 in a Django project of one file. The user at the provider's pages is a scripted HTTP browser with cookies and forms; glewlwyd's page is a
-program, and its user calls the provider's own interface as that program would. Sign-in, denial, logout, the device flow,
-registration, PAR with DPoP and IPv6 at oidc-provider, and a sign-in at glewlwyd's page, are also done in a real Chromium, with sessions in a real gnome-keyring, across real
-processes (TestStory…). A device login that was done by hand is in [device-login.md](device-login.md).
+The servers are npm's oidc-provider 9.13; zitadel/oidc 3.51 with its example's storage; from Debian 12, glewlwyd 2.7.5 on SQLite, lemonldap-ng 2.16.1, and
+django-oauth-toolkit 1.7.0 in a Django project of one file; and Ory Hydra 2.3.0 on SQLite, with pages for sign-in and sign-out from this project, as its users write them.
+The user at the provider's pages is a scripted HTTP browser with cookies and forms; glewlwyd's page is a program, and its user calls the provider's own interface as
+that program would. Sign-in, denial, logout, the device flow, registration, PAR with DPoP and IPv6 at oidc-provider, and a sign-in at glewlwyd's page, are also done in a
+real Chromium, with sessions in a real gnome-keyring, across real processes (TestStory…). A device login that was done by hand is in [device-login.md](device-login.md).
 
 `

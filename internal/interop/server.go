@@ -14,6 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// twoFactors is an acr that the providers know whose pages are written here.
+const twoFactors = "urn:example:two-factors"
+
 // listen returns a loopback address and its listener, for the ExtraFiles of a
 // program, which sees it as file descriptor 3.
 func listen(tb testing.TB) (*net.TCPAddr, *os.File) {
