@@ -3,6 +3,7 @@ package oauthclient_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -176,4 +177,44 @@ func TestS69Endpoint(t *testing.T) {
 	require.NoError(t, err, "an endpoint over http counts as absent")
 	require.ErrorIs(t, c.Logout(t.Context(), "", &oauthclient.LogoutOptions{EndSession: true}), errors.ErrUnsupported)
 	require.EqualValues(t, 1, opened.Load(), "the login's; nothing is opened over http")
+}
+
+// An access token has often ended with its refresh token. RFC 7009 wants a 200 for
+// it, and some providers refuse it. Whether the session's tokens ended is known by
+// then; a refusal of the refresh token itself is none of these.
+func TestAccessTokenEndedWithTheRefreshToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		refused string // the token_type_hint that the provider refuses
+		code    string
+		ended   bool
+	}{
+		"better-auth":     {"access_token", "invalid_request", true},
+		"invalid token":   {"access_token", "invalid_token", true},
+		"unsupported":     {"access_token", "unsupported_token_type", true},
+		"another client":  {"access_token", "invalid_client", false},
+		"a refresh token": {"refresh_token", "invalid_request", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &misbehave{}
+			server := oauthtest.NewServer(t, &oauthtest.Options{Misbehave: m.option})
+			client, _ := signIn(t, server, nil)
+			var hints []string
+			m.set("revocation", func(w http.ResponseWriter, r *http.Request) {
+				hint := r.FormValue("token_type_hint")
+				hints = append(hints, hint)
+				if hint == c.refused {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(http.StatusBadRequest)
+					_, _ = io.WriteString(w, `{"error":"`+c.code+`"}`)
+				}
+			})
+			err := client.Logout(t.Context(), "", nil)
+			require.Equal(t, []string{"refresh_token", "access_token"}, hints)
+			if c.ended {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, oauthclient.ErrNotRevoked)
+			}
+		})
+	}
 }

@@ -225,7 +225,7 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 		err := oauth.Revoke(ctx, p.fetch, req, token, hint)
 		var refused *oauth.Error
 		if revoked && errors.As(err, &refused) &&
-			(refused.Code == "invalid_token" || refused.Code == "unsupported_token_type") {
+			slices.Contains([]string{"invalid_token", "unsupported_token_type", "invalid_request"}, refused.Code) {
 			err = nil // it ended with the refresh token, or cannot be revoked by itself
 		}
 		errs = append(errs, fromEndpoint("revocation", err))

@@ -216,7 +216,7 @@ func (g generator) habits() (h habits) {
 	}
 	h.RevokesUser = g.one(3)
 	if g.one(8) {
-		h.RevokesAccess = pick(g.Rand, "invalid_token", "unsupported_token_type")
+		h.RevokesAccess = pick(g.Rand, "invalid_token", "unsupported_token_type", "invalid_request")
 	}
 	h.Narrow, h.Registers, h.NoRefresh = g.one(8), g.one(4), g.one(25)
 	return h
