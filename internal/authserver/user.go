@@ -229,9 +229,9 @@ func (a *Answer) request(ctx context.Context) (*http.Request, error) {
 func (u *User) fill(page string) (action string, form url.Values, ok bool) {
 	// Compiled here, because the command should not pay for it at each start.
 	tags := regexp.MustCompile(`(?is)<(form|input|button)\b([^>]*)>`)
-	button := "allow" // as on this server's pages
+	buttons := []string{"allow", "confirm"} // as on this server's pages, and on better-auth's
 	if u.Deny {
-		button = "deny"
+		buttons = []string{"deny"}
 	}
 	form = url.Values{}
 	for _, tag := range tags.FindAllStringSubmatch(page, -1) {
@@ -247,7 +247,7 @@ func (u *User) fill(page string) (action string, form url.Values, ok bool) {
 			form.Set(name, u.Password)
 		case name == "login" || name == "username" || name == "user":
 			form.Set(name, u.Name)
-		case kind == "input" || attr["value"] == button:
+		case kind == "input" || slices.Contains(buttons, attr["value"]):
 			form.Set(name, attr["value"])
 		}
 	}

@@ -50,6 +50,10 @@ var makes = []struct {
 		h := StartHydra(t)
 		return subject{issuer: h.Issuer, newUser: h.User}
 	}},
+	{"better-auth", func(t *testing.T) subject {
+		b := StartBetterAuth(t)
+		return subject{issuer: b.Issuer, newUser: b.User}
+	}},
 }
 
 func anybody(issuer string) *User { return NewUser(issuer, "alice", "correct horse") }
@@ -161,8 +165,8 @@ What works against authorization servers that this project did not write. The ta
 server (` + "`internal/interop`, TestMatrix" + `), and compared with it in every run of ` + "`.ci/run`" + `. "Unsupported" is what the provider has not, and what the SDK then says
 before anything is sent, or refuses.
 
-The servers are npm's oidc-provider 9.13; zitadel/oidc 3.51 with its example's storage; from Debian 12, glewlwyd 2.7.5 on SQLite, lemonldap-ng 2.16.1, and
-django-oauth-toolkit 1.7.0 in a Django project of one file; and Ory Hydra 2.3.0 on SQLite, with pages for sign-in and sign-out from this project, as its users write them.
+The servers are npm's oidc-provider 9.13 and better-auth 1.7.5; zitadel/oidc 3.51 with its example's storage; Ory Hydra 2.3.0 on SQLite; and from Debian 12 glewlwyd 2.7.5 on
+SQLite, lemonldap-ng 2.16.1, and django-oauth-toolkit 1.7.0 in a Django project of one file. Hydra and better-auth have no pages for sign-in: theirs are from this project.
 The user at the provider's pages is a scripted HTTP browser with cookies and forms; glewlwyd's page is a program, and its user calls the provider's own interface as
 that program would. Sign-in, denial, logout, the device flow, registration, PAR with DPoP and IPv6 at oidc-provider, and a sign-in at glewlwyd's page, are also done in a
 real Chromium, with sessions in a real gnome-keyring, across real processes (TestStory…). A device login that was done by hand is in [device-login.md](device-login.md).
