@@ -46,7 +46,7 @@ func StartBetterAuth(tb testing.TB) *BetterAuth {
 	cmd.Dir = dir
 	cmd.ExtraFiles = []*os.File{handed}
 	b := &BetterAuth{Issuer: origin + "/api/auth"}
-	startServer(tb, "better-auth", cmd, serves(tb.Context(), b.Issuer+"/.well-known/openid-configuration"))
+	startServer(tb, "better-auth", cmd, serves(tb.Context(), b.Issuer+discovery))
 	return b
 }
 

@@ -1,12 +1,8 @@
 package interop
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	_ "embed"
 	"encoding/json"
-	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,15 +40,12 @@ func StartDjangoOAuth(tb testing.TB) *DjangoOAuth {
 	if _, err := os.Stat(djangoPackage); err != nil {
 		realparts.Missing(tb, djangoPackage)
 	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(tb, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(tb, err)
+	private, _ := rsaKeys(tb)
 	address, handed := listen(tb)
 	d := &DjangoOAuth{Issuer: "http://" + address.String() + "/o"}
 	options, err := json.Marshal(map[string]any{
 		"issuer":    d.Issuer,
-		"key":       string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
+		"key":       private,
 		"database":  filepath.Join(tb.TempDir(), "django.db"),
 		"client":    NativeClient,
 		"redirects": []string{"http://127.0.0.1/callback", "http://[::1]/callback"},
@@ -62,7 +55,7 @@ func StartDjangoOAuth(tb testing.TB) *DjangoOAuth {
 	require.NoError(tb, err)
 	cmd := exec.Command(python, "-c", djangoServer, string(options))
 	cmd.ExtraFiles = []*os.File{handed}
-	startServer(tb, "django-oauth-toolkit", cmd, serves(tb.Context(), d.Issuer+"/.well-known/openid-configuration/"))
+	startServer(tb, "django-oauth-toolkit", cmd, serves(tb.Context(), d.Issuer+discovery))
 	return d
 }
 

@@ -75,12 +75,16 @@ func StartHydra(tb testing.TB) *Hydra {
 			"self":  map[string]any{"issuer": h.Issuer, "public": h.Issuer},
 			"login": h.Issuer + "/login", "consent": h.Issuer + "/consent", "logout": h.Issuer + "/logout",
 		},
-		"oauth2":    map[string]any{"pkce": map[string]any{"enforced_for_public_clients": true}},
-		"oidc":      map[string]any{"dynamic_client_registration": map[string]any{"enabled": true, "default_scope": []string{"openid", "offline_access", "profile"}}},
-		"webfinger": map[string]any{"oidc_discovery": map[string]any{"client_registration_url": h.Issuer + "/oauth2/register"}},
-		"secrets":   map[string]any{"system": []string{"a secret of sixteen letters or more"}},
-		"log":       map[string]any{"level": "warn"},
-		"sqa":       map[string]any{"opt_out": true}, // it counts its users otherwise
+		"oauth2": map[string]any{"pkce": map[string]any{"enforced_for_public_clients": true}},
+		"oidc": map[string]any{"dynamic_client_registration": map[string]any{
+			"enabled": true, "default_scope": []string{"openid", "offline_access", "profile"},
+		}},
+		"webfinger": map[string]any{"oidc_discovery": map[string]any{
+			"client_registration_url": h.Issuer + "/oauth2/register",
+		}},
+		"secrets": map[string]any{"system": []string{"a secret of sixteen letters or more"}},
+		"log":     map[string]any{"level": "warn"},
+		"sqa":     map[string]any{"opt_out": true}, // it counts its users otherwise
 	})
 	require.NoError(tb, err)
 	file := filepath.Join(dir, "hydra.json")
@@ -111,10 +115,17 @@ const (
 <form method="post"><button type="submit">Sign out</button></form>`
 )
 
+// hydraRequest is the path of what the browser asks for: kind is "login",
+// "consent" or "logout", and action "" or "/accept".
+func hydraRequest(r *http.Request, kind, action string) string {
+	challenge := kind + "_challenge"
+	query := url.Values{challenge: {r.FormValue(challenge)}}
+	return "/admin/oauth2/auth/requests/" + kind + action + "?" + query.Encode()
+}
+
 // login is the sign-in page. Who signed in before is asked again only if Hydra
 // says so. A demand for two factors is met by the password alone.
 func (h *Hydra) login(w http.ResponseWriter, r *http.Request) {
-	query := "/admin/oauth2/auth/requests/login?login_challenge=" + url.QueryEscape(r.FormValue("login_challenge"))
 	var asked struct {
 		Skip    bool
 		Subject string
@@ -122,7 +133,8 @@ func (h *Hydra) login(w http.ResponseWriter, r *http.Request) {
 			ACR []string `json:"acr_values"`
 		} `json:"oidc_context"`
 	}
-	if err := h.call(r.Context(), http.MethodGet, query, nil, &asked); err != nil {
+	err := h.call(r.Context(), http.MethodGet, hydraRequest(r, "login", ""), nil, &asked)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -147,16 +159,18 @@ func (h *Hydra) login(w http.ResponseWriter, r *http.Request) {
 
 // consent allows what is asked for.
 func (h *Hydra) consent(w http.ResponseWriter, r *http.Request) {
-	query := "/admin/oauth2/auth/requests/consent?consent_challenge=" + url.QueryEscape(r.FormValue("consent_challenge"))
 	var asked struct {
 		Scope    []string `json:"requested_scope"`
 		Audience []string `json:"requested_access_token_audience"`
 	}
-	if err := h.call(r.Context(), http.MethodGet, query, nil, &asked); err != nil {
+	err := h.call(r.Context(), http.MethodGet, hydraRequest(r, "consent", ""), nil, &asked)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	h.accept(w, r, "consent", map[string]any{"grant_scope": asked.Scope, "grant_access_token_audience": asked.Audience})
+	h.accept(w, r, "consent", map[string]any{
+		"grant_scope": asked.Scope, "grant_access_token_audience": asked.Audience,
+	})
 }
 
 // logout is the sign-out page.
@@ -171,12 +185,11 @@ func (h *Hydra) logout(w http.ResponseWriter, r *http.Request) {
 // accept accepts a request of the kind "login", "consent" or "logout", and sends
 // the browser on.
 func (h *Hydra) accept(w http.ResponseWriter, r *http.Request, kind string, answer map[string]any) {
-	challenge := kind + "_challenge"
-	path := "/admin/oauth2/auth/requests/" + kind + "/accept?" + url.Values{challenge: {r.FormValue(challenge)}}.Encode()
 	var next struct {
 		To string `json:"redirect_to"`
 	}
-	if err := h.call(r.Context(), http.MethodPut, path, answer, &next); err != nil {
+	err := h.call(r.Context(), http.MethodPut, hydraRequest(r, kind, "/accept"), answer, &next)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}

@@ -2,10 +2,7 @@ package interop
 
 import (
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,14 +62,17 @@ func StartLemonLDAP(tb testing.TB) *LemonLDAP {
 	}
 	address, handed := listen(tb)
 	// Its cookies are for a domain, which cannot be an address.
-	l := &LemonLDAP{Issuer: fmt.Sprintf("http://localhost:%d/", address.Port), Port: int(realparts.FreePort(tb))}
+	l := &LemonLDAP{
+		Issuer: fmt.Sprintf("http://localhost:%d/", address.Port),
+		Port:   int(realparts.FreePort(tb)),
+	}
 	dir := tb.TempDir()
 	l.furnish(tb, dir)
 	cmd := exec.Command(perl, "-e", lemonldapServer)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LLNG_DEFAULTCONFFILE="+filepath.Join(dir, "lemonldap-ng.ini"))
 	cmd.ExtraFiles = []*os.File{handed}
-	startServer(tb, "lemonldap-ng", cmd, serves(tb.Context(), l.Issuer+".well-known/openid-configuration"))
+	startServer(tb, "lemonldap-ng", cmd, serves(tb.Context(), strings.TrimSuffix(l.Issuer, "/")+discovery))
 	return l
 }
 
@@ -80,12 +80,7 @@ func StartLemonLDAP(tb testing.TB) *LemonLDAP {
 // manager of lemonldap-ng does.
 func (l *LemonLDAP) furnish(tb testing.TB, dir string) {
 	tb.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(tb, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(tb, err)
-	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	require.NoError(tb, err)
+	private, public := rsaKeys(tb)
 	var redirects []string
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
 		redirects = append(redirects, "http://"+host+":"+strconv.Itoa(l.Port)+"/callback")
@@ -110,14 +105,18 @@ func (l *LemonLDAP) furnish(tb testing.TB, dir string) {
 		"localSessionStorage": "Cache::FileCache", "localSessionStorageOptions": map[string]any{
 			"cache_root": filepath.Join(dir, "cache"), "namespace": "sessions", "default_expires_in": 600,
 		},
-		"captcha":                             "::Password::Null", // the real one needs ImageMagick, and no page here shows it
-		"portalForceAuthnInterval":            0,                  // prompt=login prompts, however short the last one is ago
+		// The real one needs ImageMagick, and no page here shows it.
+		"captcha": "::Password::Null",
+		// prompt=login prompts, however short the last sign-in is ago.
+		"portalForceAuthnInterval":            0,
 		"issuerDBOpenIDConnectActivation":     1,
-		"oidcServicePrivateKeySig":            string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})),
-		"oidcServicePublicKeySig":             string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+		"oidcServicePrivateKeySig":            private,
+		"oidcServicePublicKeySig":             public,
 		"oidcServiceKeyIdSig":                 "interop",
 		"oidcServiceAllowDynamicRegistration": 1,
-		"oidcRPMetaDataExportedVars":          map[string]any{"interop": map[string]any{"name": "cn", "email": "mail"}},
+		"oidcRPMetaDataExportedVars": map[string]any{
+			"interop": map[string]any{"name": "cn", "email": "mail"},
+		},
 		"oidcRPMetaDataOptions": map[string]any{"interop": map[string]any{
 			"oidcRPMetaDataOptionsClientID":               NativeClient,
 			"oidcRPMetaDataOptionsDisplayName":            "Interop",
@@ -132,7 +131,8 @@ func (l *LemonLDAP) furnish(tb testing.TB, dir string) {
 	})
 	require.NoError(tb, err)
 	require.NoError(tb, os.WriteFile(filepath.Join(dir, "conf", "lmConf-1.json"), config, 0o600))
-	require.NoError(tb, os.WriteFile(filepath.Join(dir, "lemonldap-ng.ini"), fmt.Appendf(nil, lemonldapConfig, dir), 0o600))
+	settings := fmt.Appendf(nil, lemonldapConfig, dir)
+	require.NoError(tb, os.WriteFile(filepath.Join(dir, "lemonldap-ng.ini"), settings, 0o600))
 }
 
 // User returns a user with an account here.

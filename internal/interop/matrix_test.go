@@ -39,7 +39,7 @@ var makes = []struct {
 	{"lemonldap-ng", func(t *testing.T) subject {
 		l := StartLemonLDAP(t)
 		return subject{issuer: l.Issuer, newUser: l.User, port: l.Port, late: true,
-			ending: "its sign-in page is the last one, even with LogoutOptions.ReturnPath. The user is then asked for the password even with prompt=none, " +
+			ending: "its sign-in page is the last one. The user is then asked for the password even with prompt=none, " +
 				"of which it takes no notice before the sign-in"}
 	}},
 	{"django-oauth-toolkit", func(t *testing.T) subject {

@@ -3,6 +3,10 @@ package interop
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net"
 	"net/http"
@@ -28,6 +32,23 @@ func listen(tb testing.TB) (*net.TCPAddr, *os.File) {
 	require.NoError(tb, err)
 	return listener.Addr().(*net.TCPAddr), handed
 }
+
+// rsaKeys returns a new key for signatures, in PEM.
+func rsaKeys(tb testing.TB) (private, public string) {
+	tb.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(tb, err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(tb, err)
+	open, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	require.NoError(tb, err)
+	private = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
+	public = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: open}))
+	return private, public
+}
+
+// discovery is the path of an issuer's metadata.
+const discovery = "/.well-known/openid-configuration"
 
 // startServer starts a provider's program, which ends with the test, and waits
 // until ready returns nil.
