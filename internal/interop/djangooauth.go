@@ -28,18 +28,12 @@ const (
 //go:embed djangooauth/server.py
 var djangoServer string
 
-// djangoPackage is the directory of Debian's package. Another Python on the
-// machine does not see it.
-const djangoPackage = "/usr/lib/python3/dist-packages/oauth2_provider"
-
 // StartDjangoOAuth starts a provider that ends with the test. It needs Debian's
 // package (see realparts.Need).
 func StartDjangoOAuth(tb testing.TB) *DjangoOAuth {
 	tb.Helper()
-	python := realparts.Need(tb, "/usr/bin/python3")[0]
-	if _, err := os.Stat(djangoPackage); err != nil {
-		realparts.Missing(tb, djangoPackage)
-	}
+	needDebian(tb, "python3-django-oauth-toolkit", "1.7.")
+	python := realparts.Need(tb, "/usr/bin/python3")[0] // another Python does not see the package
 	private, _ := rsaKeys(tb)
 	address, handed := listen(tb)
 	d := &DjangoOAuth{Issuer: "http://" + address.String() + "/o"}

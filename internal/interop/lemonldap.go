@@ -29,9 +29,6 @@ type LemonLDAP struct {
 // names.
 const LemonLDAPUser = "rtyler"
 
-// lemonldapPortal is the file of the package that has the portal.
-const lemonldapPortal = "/usr/share/perl5/Lemonldap/NG/Portal/Main.pm"
-
 // lemonldapServer serves the portal at the listener that the process is given.
 const lemonldapServer = `use strict;
 use HTTP::Server::PSGI;
@@ -57,9 +54,7 @@ languages = en
 func StartLemonLDAP(tb testing.TB) *LemonLDAP {
 	tb.Helper()
 	perl := realparts.Need(tb, "perl")[0]
-	if _, err := os.Stat(lemonldapPortal); err != nil {
-		realparts.Missing(tb, lemonldapPortal)
-	}
+	needDebian(tb, "liblemonldap-ng-portal-perl", "2.16.")
 	address, handed := listen(tb)
 	// Its cookies are for a domain, which cannot be an address.
 	l := &LemonLDAP{

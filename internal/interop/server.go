@@ -12,9 +12,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,6 +33,20 @@ func listen(tb testing.TB) (*net.TCPAddr, *os.File) {
 	handed, err := listener.File()
 	require.NoError(tb, err)
 	return listener.Addr().(*net.TCPAddr), handed
+}
+
+// needDebian ends the test if a Debian package is missing (see
+// realparts.Missing), and skips it if the package has another version: the tests
+// know what this one does differently from the specifications.
+func needDebian(tb testing.TB, name, version string) {
+	tb.Helper()
+	out, err := exec.Command("dpkg-query", "--show", "--showformat=${Version}", name).Output()
+	if err != nil {
+		realparts.Missing(tb, "Debian's package "+name)
+	}
+	if !strings.HasPrefix(string(out), version) {
+		tb.Skipf("skipped: this test is about %s %s, and here is %s", name, version, out)
+	}
 }
 
 // rsaKeys returns a new key for signatures, in PEM.
