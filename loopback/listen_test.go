@@ -2,6 +2,7 @@ package loopback_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -318,4 +319,23 @@ func TestPortsAreTriedInOrder(t *testing.T) {
 		_, err := loopback.Listen(t.Context(), cfg)
 		require.ErrorContains(t, err, "Config.Ports")
 	}
+}
+
+// brokenListener fails as a listener does whose network is gone.
+type brokenListener struct{ net.Listener }
+
+var errBroken = errors.New("the network is gone")
+
+func (brokenListener) Accept() (net.Conn, error) { return nil, errBroken }
+func (brokenListener) Close() error              { return nil }
+
+// A listener that can accept no connection ends the sign-in, and does not let the
+// user wait for an answer that cannot come.
+func TestABrokenListenerEndsTheSignIn(t *testing.T) {
+	t.Parallel()
+	s := listen(t, loopback.Config{})
+	loopback.Accept(s, brokenListener{})
+	_, err := s.Wait(t.Context())
+	require.ErrorIs(t, err, errBroken)
+	require.ErrorContains(t, err, "sign in again")
 }
