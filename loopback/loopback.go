@@ -191,9 +191,8 @@ func (s *Server) serve(listeners []net.Listener) {
 	}
 }
 
-// accept serves l until Close. net/http tries again after an error that passes,
-// such as too many open files. Any other one ends the sign-in with a message:
-// the browser would find a closed port, and the user would wait in vain.
+// accept serves l until Close. If l fails for good, the sign-in ends with a
+// message: the browser would find a closed port, and the user would wait in vain.
 func (s *Server) accept(l net.Listener) {
 	if err := s.http.Serve(s.limit.wrap(l)); !errors.Is(err, http.ErrServerClosed) {
 		s.end(fmt.Errorf("the listener failed (%w); sign in again", err))
