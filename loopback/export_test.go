@@ -2,6 +2,7 @@ package loopback
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 	"time"
 
@@ -116,3 +117,6 @@ func SetOwners(s *Server, owner func() peer.User) {
 
 // SetPatience changes patience. Call it before the Server is used.
 func SetPatience(s *Server, d time.Duration) { s.patience = d }
+
+// Accept serves one more listener, until it fails or s is closed.
+func Accept(s *Server, l net.Listener) { s.accept(l) }

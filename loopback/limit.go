@@ -3,6 +3,7 @@ package loopback
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,6 +48,9 @@ const (
 	// read. It is time enough to answer on a busy machine. Further bytes do not
 	// extend it, so an attacker that sends slowly gains nothing.
 	serving = 500 * time.Millisecond
+	// acceptTries and acceptPause bound the failures of Accept in a row.
+	acceptTries = 100
+	acceptPause = 10 * time.Millisecond
 	// examined is how many of the oldest connections are looked at for an idle
 	// one. It bounds the work per new connection.
 	examined = 16
@@ -64,12 +68,20 @@ type limitedListener struct {
 	limit *connLimit
 }
 
+// Accept returns the next connection. A failure may be about one connection, which
+// a local attacker can bring about, so Accept tries again for about a second
+// before it gives the listener up.
 func (l *limitedListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for tries := 1; ; tries++ {
+		c, err := l.Listener.Accept()
+		switch {
+		case err == nil:
+			return l.limit.admit(c), nil
+		case errors.Is(err, net.ErrClosed) || tries == acceptTries:
+			return nil, err
+		}
+		time.Sleep(acceptPause)
 	}
-	return l.limit.admit(c), nil
 }
 
 // conn is a connection that counts against the limit.

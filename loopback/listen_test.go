@@ -2,6 +2,7 @@ package loopback_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -318,4 +319,44 @@ func TestPortsAreTriedInOrder(t *testing.T) {
 		_, err := loopback.Listen(t.Context(), cfg)
 		require.ErrorContains(t, err, "Config.Ports")
 	}
+}
+
+// brokenListener fails a number of times, as a listener does whose network is
+// gone; then it is a listener.
+type brokenListener struct {
+	net.Listener
+	failures int
+}
+
+var errBroken = errors.New("the network is gone")
+
+func (b *brokenListener) Accept() (net.Conn, error) {
+	if b.failures--; b.failures >= 0 {
+		return nil, errBroken
+	}
+	return b.Listener.Accept()
+}
+
+// A listener that can accept no connection ends the sign-in, and does not let the
+// user wait for an answer that cannot come. One that fails for some connections
+// goes on.
+func TestABrokenListenerEndsTheSignIn(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := listen(t, loopback.Config{})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		loopback.Accept(s, &brokenListener{l, 20})
+	}()
+	require.Contains(t, raw(t, l.Addr().String(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "421")
+	require.NoError(t, s.Close())
+	<-served
+
+	s = listen(t, loopback.Config{})
+	loopback.Accept(s, &brokenListener{l, 1000})
+	_, err = s.Wait(t.Context())
+	require.ErrorIs(t, err, errBroken)
+	require.ErrorContains(t, err, "sign in again")
 }

@@ -187,7 +187,15 @@ func (s *Server) serve(listeners []net.Listener) {
 	}
 	s.http.SetKeepAlivesEnabled(false)
 	for _, l := range listeners {
-		s.done.Go(func() { _ = s.http.Serve(s.limit.wrap(l)) })
+		s.done.Go(func() { s.accept(l) })
+	}
+}
+
+// accept serves l until Close. If l fails for good, the sign-in ends with a
+// message: the browser would find a closed port, and the user would wait in vain.
+func (s *Server) accept(l net.Listener) {
+	if err := s.http.Serve(s.limit.wrap(l)); !errors.Is(err, http.ErrServerClosed) {
+		s.end(fmt.Errorf("the listener failed (%w); sign in again", err))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -316,7 +317,7 @@ func (c *canaries) file(path string, d fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 { // Windows has no modes
 		return fmt.Errorf("%s can be read by others", path)
 	}
 	data, err := os.ReadFile(path)

@@ -15,13 +15,21 @@ func stateDir() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return "", fmt.Errorf("%w: the home directory is not known (%w): "+
-			"set HOME, or name a directory", ErrUnavailable, err)
+			"set %s, or name a directory", ErrUnavailable, err, homeVariable(runtime.GOOS))
 	}
 	if !filepath.IsAbs(home) {
 		return "", fmt.Errorf("%w: the home directory %q is not absolute: "+
-			"correct HOME, or name a directory", ErrUnavailable, home)
+			"correct %s, or name a directory", ErrUnavailable, home, homeVariable(runtime.GOOS))
 	}
 	return filepath.Join(home, stateUnderHome(runtime.GOOS), "nativeoauth"), nil
+}
+
+// homeVariable is the variable that os.UserHomeDir reads.
+func homeVariable(goos string) string {
+	if goos == "windows" {
+		return "USERPROFILE"
+	}
+	return "HOME"
 }
 
 func stateUnderHome(goos string) string {

@@ -91,7 +91,7 @@ func ReadKey(path string) (Key, error) {
 	data, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Key{}, fmt.Errorf("%w: there is no key file %s: "+
-			"make one with (umask 077; openssl rand -base64 32 >file)",
+			"make a key with openssl rand -base64 32, and write it to that file",
 			ErrUnavailable, securefile.Quote(path))
 	}
 	if err != nil {

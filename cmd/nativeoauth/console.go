@@ -32,7 +32,7 @@ type console struct {
 func newConsole(w io.Writer, env environ) *console {
 	c := &console{w: w}
 	if f, ok := w.(*os.File); ok {
-		c.terminal = term.IsTerminal(int(f.Fd())) && env["TERM"] != "dumb"
+		c.terminal = term.IsTerminal(int(f.Fd())) && env["TERM"] != "dumb" && escapes(f)
 	}
 	c.colour = c.terminal && env["NO_COLOR"] == ""
 	return c

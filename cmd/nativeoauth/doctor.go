@@ -119,8 +119,10 @@ func (d *doctor) examine(cmd *cobra.Command) error {
 // errors.
 func (d *doctor) add(check string, verdict inspect.Level, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if home := d.env["HOME"]; len(home) > 1 { // it has the name of the user
-		text = strings.ReplaceAll(text, home, "~")
+	for _, name := range []string{"HOME", "USERPROFILE"} {
+		if home := d.env[name]; len(home) > 1 { // it has the name of the user
+			text = strings.ReplaceAll(text, home, "~")
+		}
 	}
 	text, next, _ := strings.Cut(wire.SafeText(text, 2000), "; ")
 	d.checks = append(d.checks, checkup{check, verdict, text, next})

@@ -93,11 +93,11 @@ func configPath(env environ) (string, error) {
 		if home := env["HOME"]; filepath.IsAbs(home) && env["XDG_CONFIG_HOME"] != "" {
 			dir = filepath.Join(home, ".config")
 		} else if dir, err = os.UserConfigDir(); err != nil {
-			return "", fmt.Errorf("the configuration directory is not known: %w; set HOME", err)
+			return "", fmt.Errorf("the configuration directory is not known: %w; set %s", err, homeVariable)
 		}
 	}
 	if !filepath.IsAbs(dir) {
-		return "", errors.New("the home directory is not an absolute path; set HOME to one")
+		return "", fmt.Errorf("the home directory is not an absolute path; set %s to one", homeVariable)
 	}
 	return filepath.Join(dir, "nativeoauth", "config.json"), nil
 }

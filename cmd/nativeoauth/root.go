@@ -187,18 +187,6 @@ func (a *app) loginCommand() string {
 	return strings.Join(words, " ") + s.accountFlag()
 }
 
-// quote returns text so that a POSIX shell reads it as one word.
-func quote(text string) string {
-	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
-			strings.ContainsRune("-_./:@%+=,", r)
-	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !safe(r) }) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}
-
 // storeName returns the kind of store of this run.
 func (a *app) storeName() string {
 	if a.used == nil || a.used.Store == "" {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ import (
 // TestScripts runs testdata/script. Each script has a home directory and a provider of
 // its own.
 func TestScripts(t *testing.T) {
+	if runtime.GOOS == "windows" && os.Getenv("NATIVEOAUTH_WINE") == "" {
+		t.Skip("skipped: the browser of Windows cannot be replaced for a test; .ci/windows does it under Wine")
+	}
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -42,11 +46,15 @@ func TestScripts(t *testing.T) {
 				"DISPLAY": ":0", "BROWSER_LOG": filepath.Join(env.WorkDir, "browser.log"),
 				"NATIVEOAUTH_STORE": "file", "NATIVEOAUTH_KEY_FILE": filepath.Join(home, "key"),
 				"KEY": filepath.Join(home, "key"), "NO_PROXY": "*",
-				"GORACE": "atexit_sleep_ms=0", // with the race detector, each command would wait a second before it ends
+				"GORACE":  "atexit_sleep_ms=0", // with the race detector, each command would wait a second before it ends
+				"AppData": filepath.Join(home, "AppData", "Roaming"), "LocalAppData": filepath.Join(home, "AppData", "Local"),
 			} {
 				env.Setenv(name, value)
 			}
-			return nil
+			if runtime.GOOS == "windows" { // so that the scripts find the configuration in one place
+				env.Setenv("XDG_CONFIG_HOME", filepath.Join(home, ".config"))
+			}
+			return useFakeBrowser()
 		},
 		Condition: func(name string) (bool, error) {
 			if name != "root" { // root may own secrets that others read
@@ -62,6 +70,20 @@ func TestScripts(t *testing.T) {
 			"browsed":  cmdBrowsed,
 		},
 	})
+}
+
+// useFakeBrowser makes the stand-in of [TestMain] the browser of Wine, which
+// reads it from the registry. Elsewhere it is found by its name.
+func useFakeBrowser() error {
+	if runtime.GOOS != "windows" {
+		return nil
+	}
+	path, err := exec.LookPath("xdg-open")
+	if err != nil {
+		return err
+	}
+	const key = `HKCR\http\shell\open\command`
+	return exec.Command("reg", "add", key, "/ve", "/f", "/d", `"`+path+`" "%1"`).Run()
 }
 
 type providerKey struct{}
@@ -141,11 +163,11 @@ func cmdChmod(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.Chmod(ts.MkAbs(args[1]), os.FileMode(mode)))
 }
 
-// cmdPrivate checks that only its owner can read a file.
+// cmdPrivate checks that only its owner can read a file. Windows has no modes.
 func cmdPrivate(ts *testscript.TestScript, _ bool, args []string) {
 	info, err := os.Stat(ts.MkAbs(args[0]))
 	ts.Check(err)
-	if info.Mode().Perm()&0o077 != 0 {
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		ts.Fatalf("%s: mode %o", args[0], info.Mode().Perm())
 	}
 }

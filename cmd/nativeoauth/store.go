@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -72,8 +73,7 @@ func (a *app) readKey(s *settings) (tokenstore.Key, error) {
 	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		// Only a missing file: the command would replace the key of a session that is there.
 		return tokenstore.Key{}, fmt.Errorf("--key-file: there is no file %s; "+
-			"make a new key with: (umask 077; openssl rand -base64 32 > %s)",
-			securefile.Quote(path), quote(path))
+			"make a new key with: %s", securefile.Quote(path), newKeyCommand(runtime.GOOS, path))
 	}
 	key, err := tokenstore.ReadKey(path)
 	if err != nil {

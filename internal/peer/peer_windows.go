@@ -3,6 +3,7 @@ package peer
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -12,13 +13,43 @@ import (
 // with the system's rights and can act for every user.
 const servicesSession = 0
 
-// owner finds the process of the peer and compares its user with ours.
+// patience bounds a lookup. The table of connections takes long to make if there
+// are many, and a browser waits for its page meanwhile.
+const patience = time.Second
+
+// looking holds a value during a lookup: others wait, so that many requests at once
+// do not make as many tables.
+var looking = make(chan struct{}, 1)
+
+// owner is [lookUp] within a bounded time. After that, the owner is [Unknown].
+func owner(local, remote netip.AddrPort) User {
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	select {
+	case looking <- struct{}{}:
+	case <-enough.C:
+		return Unknown
+	}
+	found := make(chan User, 1)
+	go func() {
+		defer func() { <-looking }()
+		found <- lookUp(local, remote)
+	}()
+	select {
+	case user := <-found:
+		return user
+	case <-enough.C:
+		return Unknown
+	}
+}
+
+// lookUp finds the process of the peer and compares its user with ours.
 //
 // The token of another user's process cannot be opened without privilege. Its
 // logon session can be read by anyone. So if the token is closed to us, a
 // session other than ours and other than that of the services means another
 // user.
-func owner(local, remote netip.AddrPort) User {
+func lookUp(local, remote netip.AddrPort) User {
 	pid, ok := processOf(remote, local)
 	if !ok || pid == 0 {
 		return Unknown
