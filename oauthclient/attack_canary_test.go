@@ -155,156 +155,164 @@ func TestS66S67CanarySweep(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("TMPDIR", work)
 	const clientSecret = "canary-client-secret-5b1d"
+	swept := make(chan *canaries, 2)
+	var both sync.WaitGroup // they wait most of the time
 	for name, dpop := range map[string]bool{"bearer": false, "DPoP": true} {
-		t.Run(name, func(t *testing.T) {
-			c := &canaries{secrets: map[string]string{}, said: map[string]*bytes.Buffer{}}
-			c.secret("client secret", clientSecret)
-			h := newHostile(t, authserver.Config{DeviceInterval: time.Second, DPoPNonce: dpop, Clients: []authserver.Client{{
-				ID: "secretive", Auth: authserver.AuthBasic, Secret: wire.NewSecret(clientSecret), RedirectURIs: []string{"http://127.0.0.1/callback"},
-			}}})
-			var mu sync.Mutex
-			echo := ""
-			c.listen(h, func(endpoint string) func(heardRequest, *lyingReply) {
-				mu.Lock()
-				defer mu.Unlock()
-				if echo != endpoint {
+		both.Go(func() {
+			t.Run(name, func(t *testing.T) {
+				c := &canaries{secrets: map[string]string{}, said: map[string]*bytes.Buffer{}}
+				c.secret("client secret", clientSecret)
+				h := newHostile(t, authserver.Config{DeviceInterval: time.Second, DPoPNonce: dpop, Clients: []authserver.Client{{
+					ID: "secretive", Auth: authserver.AuthBasic, Secret: wire.NewSecret(clientSecret), RedirectURIs: []string{"http://127.0.0.1/callback"},
+				}}})
+				var mu sync.Mutex
+				echo := ""
+				c.listen(h, func(endpoint string) func(heardRequest, *lyingReply) {
+					mu.Lock()
+					defer mu.Unlock()
+					if echo != endpoint {
+						return nil
+					}
+					return func(r heardRequest, a *lyingReply) { // the server says all it was told, where a client may repeat it
+						all := r.Form.Encode() + " " + r.URL.RawQuery + " " + strings.Join(r.Header.Values("Authorization"), " ") + " "
+						for _, values := range r.Form {
+							all += " " + strings.Join(values, " ")
+						}
+						a.Status, a.Header = http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}
+						a.Body, _ = json.Marshal(map[string]any{"error": "invalid_scope", "error_description": all, "error_uri": "https://x.example/?" + all})
+						if endpoint == "userinfo" {
+							a.Status = http.StatusUnauthorized
+							a.Header.Set("WWW-Authenticate", `Bearer error="insufficient_scope", error_description="`+strings.ReplaceAll(all, `"`, "")+`"`)
+						}
+					}
+				})
+				h.cfg.ClientID, h.cfg.ClientAuth, h.cfg.DPoP = "secretive", oauthclient.ClientSecret(clientSecret), dpop
+				h.cfg.Logger = slog.New(slog.NewJSONHandler(c, &slog.HandlerOptions{AddSource: true, Level: slog.LevelDebug - 8}))
+				file := tokenstore.NewFile(filepath.Join(home, name, "sessions"), mustKey(t))
+				h.cfg.Store = file
+				pages := make(chan string, 100)
+				h.cfg.UI.OpenURL = func(_ context.Context, u string) error {
+					go func() {
+						resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(u)
+						if err != nil {
+							pages <- ""
+							return
+						}
+						defer resp.Body.Close()
+						var page bytes.Buffer
+						_, _ = page.ReadFrom(resp.Body)
+						pages <- page.String() + fmt.Sprint(resp.Header)
+					}()
 					return nil
 				}
-				return func(r heardRequest, a *lyingReply) { // the server says all it was told, where a client may repeat it
-					all := r.Form.Encode() + " " + r.URL.RawQuery + " " + strings.Join(r.Header.Values("Authorization"), " ") + " "
-					for _, values := range r.Form {
-						all += " " + strings.Join(values, " ")
+				h.cfg.UI.Instruct = func(_ context.Context, do oauthclient.Instructions) (string, error) {
+					if do.UserCode != "" {
+						return "", h.ApproveDevice(do.UserCode, "alice")
 					}
-					a.Status, a.Header = http.StatusBadRequest, http.Header{"Content-Type": {"application/json"}}
-					a.Body, _ = json.Marshal(map[string]any{"error": "invalid_scope", "error_description": all, "error_uri": "https://x.example/?" + all})
-					if endpoint == "userinfo" {
-						a.Status = http.StatusUnauthorized
-						a.Header.Set("WWW-Authenticate", `Bearer error="insufficient_scope", error_description="`+strings.ReplaceAll(all, `"`, "")+`"`)
-					}
+					return "", nil
 				}
-			})
-			h.cfg.ClientID, h.cfg.ClientAuth, h.cfg.DPoP = "secretive", oauthclient.ClientSecret(clientSecret), dpop
-			h.cfg.Logger = slog.New(slog.NewJSONHandler(c, &slog.HandlerOptions{AddSource: true, Level: slog.LevelDebug - 8}))
-			file := tokenstore.NewFile(filepath.Join(home, "sessions"), mustKey(t))
-			h.cfg.Store = file
-			pages := make(chan string, 100)
-			h.cfg.UI.OpenURL = func(_ context.Context, u string) error {
-				go func() {
-					resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(u)
+				client := newClient(t, h.cfg)
+				ctx := t.Context()
+				everything := func(strict bool) {
+					s, err := client.Login(ctx, nil)
+					c.note("login", err)
+					if err == nil || h.Requests("authorize") > 0 && strict {
+						select {
+						case page := <-pages:
+							c.say("a page", []byte(page))
+						case <-time.After(10 * time.Second):
+						}
+					}
+					if strict {
+						require.NoError(t, err)
+					}
 					if err != nil {
-						pages <- ""
-						return
+						if s, err = client.Session(ctx, ""); err != nil {
+							c.note("session", err)
+							return
+						}
 					}
-					defer resp.Body.Close()
-					var page bytes.Buffer
-					_, _ = page.ReadFrom(resp.Body)
-					pages <- page.String() + fmt.Sprint(resp.Header)
-				}()
-				return nil
-			}
-			h.cfg.UI.Instruct = func(_ context.Context, do oauthclient.Instructions) (string, error) {
-				if do.UserCode != "" {
-					return "", h.ApproveDevice(do.UserCode, "alice")
-				}
-				return "", nil
-			}
-			client := newClient(t, h.cfg)
-			ctx := t.Context()
-			everything := func(strict bool) {
-				s, err := client.Login(ctx, nil)
-				c.note("login", err)
-				if err == nil || h.Requests("authorize") > 0 && strict {
-					select {
-					case page := <-pages:
-						c.say("a page", []byte(page))
-					case <-time.After(10 * time.Second):
+					tok, err := s.Token(ctx)
+					c.note("token", err)
+					if tok != nil {
+						c.secret("Session's access token", tok.AccessToken)
+						require.Empty(t, tok.RefreshToken)
+					}
+					a := newAPI(t, h.Protect(authserver.Resource{Scope: "admin"}, http.HandlerFunc(ok)))
+					hc := s.HTTPClient()
+					resp, err := hc.Get(a.URL)
+					c.note("API", err)
+					if err == nil {
+						opts, _ := oauthclient.ParseChallenge(resp)
+						c.print("challenge", opts)
+						resp.Body.Close()
+					}
+					_, err = hc.Get("http://api.example.com/?q=1")
+					c.note("API elsewhere", err)
+					hc.CloseIdleConnections()
+					c.note("userinfo", s.UserInfo(ctx, new(map[string]any)))
+					c.note("introspect", s.Introspect(ctx, new(map[string]any)))
+					c.note("refresh", s.Refresh(ctx))
+					_, err = s.For("", "more").Token(ctx)
+					c.note("For", err)
+					_, err = s.TokenSource().Token()
+					c.note("TokenSource", err)
+					for what, v := range map[string]any{
+						"Client": client, "Session": s, "Account": s.Account(), "Config": h.cfg, "ClientAuth": h.cfg.ClientAuth, "TokenSource": s.TokenSource(),
+						"HTTPClient": hc, "Transport": s.Transport(nil), "For": s.For(""), "Store": h.cfg.Store, "LoginOptions": &oauthclient.LoginOptions{},
+					} {
+						c.print(what, v)
+					}
+					accounts, err := client.Accounts(ctx)
+					c.note("accounts", err)
+					c.print("accounts", accounts)
+					_, err = client.Login(ctx, &oauthclient.LoginOptions{Account: "device", Flow: oauthclient.FlowDevice})
+					c.note("device", err)
+					if strict {
+						require.NoError(t, err)
 					}
 				}
-				if strict {
-					require.NoError(t, err)
-				}
-				if err != nil {
-					if s, err = client.Session(ctx, ""); err != nil {
-						c.note("session", err)
-						return
-					}
-				}
-				tok, err := s.Token(ctx)
-				c.note("token", err)
-				if tok != nil {
-					c.secret("Session's access token", tok.AccessToken)
-					require.Empty(t, tok.RefreshToken)
-				}
-				a := newAPI(t, h.Protect(authserver.Resource{Scope: "admin"}, http.HandlerFunc(ok)))
-				hc := s.HTTPClient()
-				resp, err := hc.Get(a.URL)
-				c.note("API", err)
-				if err == nil {
-					opts, _ := oauthclient.ParseChallenge(resp)
-					c.print("challenge", opts)
-					resp.Body.Close()
-				}
-				_, err = hc.Get("http://api.example.com/?q=1")
-				c.note("API elsewhere", err)
-				hc.CloseIdleConnections()
-				c.note("userinfo", s.UserInfo(ctx, new(map[string]any)))
-				c.note("introspect", s.Introspect(ctx, new(map[string]any)))
-				c.note("refresh", s.Refresh(ctx))
-				_, err = s.For("", "more").Token(ctx)
-				c.note("For", err)
-				_, err = s.TokenSource().Token()
-				c.note("TokenSource", err)
-				for what, v := range map[string]any{
-					"Client": client, "Session": s, "Account": s.Account(), "Config": h.cfg, "ClientAuth": h.cfg.ClientAuth, "TokenSource": s.TokenSource(),
-					"HTTPClient": hc, "Transport": s.Transport(nil), "For": s.For(""), "Store": h.cfg.Store, "LoginOptions": &oauthclient.LoginOptions{},
-				} {
-					c.print(what, v)
-				}
-				accounts, err := client.Accounts(ctx)
-				c.note("accounts", err)
-				c.print("accounts", accounts)
-				_, err = client.Login(ctx, &oauthclient.LoginOptions{Account: "device", Flow: oauthclient.FlowDevice})
-				c.note("device", err)
-				if strict {
-					require.NoError(t, err)
-				}
-			}
-			everything(true)
-			names, err := file.List(ctx, "")
-			require.NoError(t, err)
-			for _, name := range names { // the DPoP key, which never goes over the wire
-				data, err := file.Get(ctx, name)
+				everything(true)
+				names, err := file.List(ctx, "")
 				require.NoError(t, err)
-				var kept struct {
-					Key string `json:"dpop_key"`
+				for _, name := range names { // the DPoP key, which never goes over the wire
+					data, err := file.Get(ctx, name)
+					require.NoError(t, err)
+					var kept struct {
+						Key string `json:"dpop_key"`
+					}
+					require.NoError(t, json.Unmarshal(data, &kept))
+					require.Equal(t, dpop, kept.Key != "", "the sweep knows the DPoP key")
+					c.secret("DPoP key", kept.Key)
+					c.secret("DPoP key", strings.TrimPrefix(kept.Key, "ES256."))
 				}
-				require.NoError(t, json.Unmarshal(data, &kept))
-				require.Equal(t, dpop, kept.Key != "", "the sweep knows the DPoP key")
-				c.secret("DPoP key", kept.Key)
-				c.secret("DPoP key", strings.TrimPrefix(kept.Key, "ES256."))
-			}
-			for _, endpoint := range []string{"token", "par", "userinfo", "introspection", "revocation", "device", "jwks", "metadata"} {
+				for _, endpoint := range []string{"token", "par", "userinfo", "introspection", "revocation", "device", "jwks", "metadata"} {
+					mu.Lock()
+					echo = endpoint
+					mu.Unlock()
+					fresh := newClient(t, h.cfg)
+					old := client
+					client = fresh
+					everything(false)
+					c.note("logout", client.Logout(ctx, "device", nil))
+					client = old
+				}
 				mu.Lock()
-				echo = endpoint
+				echo = ""
 				mu.Unlock()
-				fresh := newClient(t, h.cfg)
-				old := client
-				client = fresh
-				everything(false)
-				c.note("logout", client.Logout(ctx, "device", nil))
-				client = old
-			}
-			mu.Lock()
-			echo = ""
-			mu.Unlock()
-			c.note("logout", client.Logout(ctx, "", &oauthclient.LogoutOptions{EndSession: true}))
-			require.NoError(t, filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
-				return c.file(path, d, err)
-			}))
-			require.NoError(t, filepath.WalkDir(work, func(path string, d fs.DirEntry, err error) error { return c.file(path, d, err) }))
-			c.say("the environment", []byte(strings.Join(os.Environ(), "\n")))
-			c.check(t)
+				c.note("logout", client.Logout(ctx, "", &oauthclient.LogoutOptions{EndSession: true}))
+				c.say("the environment", []byte(strings.Join(os.Environ(), "\n")))
+				swept <- c
+			})
 		})
+	}
+	both.Wait()
+	close(swept)
+	for c := range swept {
+		for _, dir := range []string{home, work} {
+			require.NoError(t, filepath.WalkDir(dir, c.file))
+		}
+		c.check(t)
 	}
 }
 

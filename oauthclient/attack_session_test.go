@@ -57,6 +57,7 @@ func TestS82RefreshedIDToken(t *testing.T) {
 
 // S34: tokens for two resources, asked for at once and again and again, never cross, and each request says which it is for.
 func TestS34ResourcesApart(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, authserver.Config{})
 	h.withoutPAR()
 	a := newAPI(t, h.Protect(authserver.Resource{}, http.HandlerFunc(ok)))
@@ -99,6 +100,7 @@ func TestS34ResourcesApart(t *testing.T) {
 
 // S37: a step-up asks for what there was and what is wanted, and never loses the first.
 func TestS37ScopesAddUp(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, authserver.Config{})
 	h.cfg.Scopes = []string{"openid"}
 	c, _ := h.login(t)

@@ -45,6 +45,7 @@ func newSwitchable() *switchable {
 
 // Item 4: what never reached the provider is told by its cause, is no reason to sign in again, costs nothing, and leaves nothing open.
 func TestNetworkFaults(t *testing.T) {
+	t.Parallel()
 	address := freeAddr(t)
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -144,6 +145,7 @@ func (f *fickle) Put(ctx context.Context, key string, data []byte) error {
 // The store is full while a refresh is saved: its tokens are not published, callers go on with the old token while it lives and then get the
 // store's error; the old refresh token is not sent again; and when there is space, the session is whole.
 func TestStoreFullDuringSave(t *testing.T) {
+	t.Parallel()
 	store := &fickle{}
 	as, cfg := authServer(t, authserver.Config{AccessTokenLifetime: 2 * time.Second, IDTokenLifetime: time.Minute})
 	cfg.Store = store
@@ -212,6 +214,7 @@ func TestStoppedKeychain(t *testing.T) {
 
 // Two accounts that log in at once do not get into each other's way.
 func TestTwoAccountsAtOnce(t *testing.T) {
+	t.Parallel()
 	_, cfg := authServer(t, authserver.Config{})
 	cfg.Scopes = []string{"offline_access"}
 	c := newClient(t, cfg)

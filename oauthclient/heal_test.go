@@ -159,6 +159,7 @@ func TestNetworksSignNobodyOut(t *testing.T) {
 
 // While the provider is down, callers get the last error at once: no storm.
 func TestOutageIsNoStorm(t *testing.T) {
+	t.Parallel()
 	var b bentRefresh
 	o := b.options()
 	o.TokenLifetime = time.Second
@@ -216,6 +217,7 @@ func TestNarrowedRefusalLeavesTheSession(t *testing.T) {
 // A Logout with a deadline shorter than the provider's answer deletes all the same,
 // and this process hands out nothing more.
 func TestLogoutDeletesInTime(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	server := oauthtest.NewServer(t, &oauthtest.Options{Misbehave: func(endpoint string, next http.Handler) http.Handler {
 		if endpoint != "revocation" {
@@ -302,6 +304,7 @@ func TestAccountNameIsUTF8(t *testing.T) {
 // Done tells the end of a session, and Err why: a logout here or in another process,
 // or another user.
 func TestDone(t *testing.T) {
+	t.Parallel()
 	as, cfg := authServer(t, authserver.Config{})
 	c := newClient(t, cfg)
 	s, err := c.Login(t.Context(), nil)
@@ -327,6 +330,7 @@ func TestDone(t *testing.T) {
 // A provider that has forgotten a client that registered itself: two refusals mean
 // that a login is needed, and the login registers anew.
 func TestForgottenClientRegistersAnew(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var as *authserver.Server
 	hs := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -519,6 +523,7 @@ func TestLoginAfterSeveralLogouts(t *testing.T) {
 // A provider that refuses one narrowed token in words of its own says nothing about
 // the session.
 func TestNarrowedRefusalInOtherWords(t *testing.T) {
+	t.Parallel()
 	var b bentRefresh
 	server := oauthtest.NewServer(t, b.options())
 	_, s := signIn(t, server, nil)
@@ -554,6 +559,7 @@ func TestOldHandleRefreshesNobodyElse(t *testing.T) {
 
 // A logout that goes on in the background does not delete what a later login stores.
 func TestBackgroundLogoutLeavesTheNextLogin(t *testing.T) {
+	t.Parallel()
 	server := oauthtest.NewServer(t, nil)
 	cfg := server.Config()
 	store := &lateLock{Memory: memoryOf(cfg), release: make(chan struct{})}
@@ -594,6 +600,7 @@ func (l *lateLock) Lock(ctx context.Context, key string) (context.Context, func(
 
 // A long Retry-After does not keep a process from what another one has stored.
 func TestPauseAdoptsAnothersLogin(t *testing.T) {
+	t.Parallel()
 	var b bentRefresh
 	o := b.options()
 	o.TokenLifetime = 2 * time.Second

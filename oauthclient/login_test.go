@@ -406,6 +406,7 @@ func TestOneTab(t *testing.T) {
 
 // Those who wait adopt the refusal too; a later call asks again.
 func TestOneTabDenied(t *testing.T) {
+	t.Parallel()
 	server := oauthtest.NewServer(t, nil)
 	cfg := server.Config()
 	hold := make(chan struct{})
@@ -541,6 +542,7 @@ func TestS36S37StepUp(t *testing.T) {
 }
 
 func TestDeviceAndPaste(t *testing.T) {
+	t.Parallel()
 	server := oauthtest.NewServer(t, nil)
 	for name, flow := range map[string]oauthclient.Flow{"device": oauthclient.FlowDevice, "paste": oauthclient.FlowPaste} {
 		t.Run(name, func(t *testing.T) {

@@ -82,6 +82,7 @@ func TestS91SignOutOpensATicket(t *testing.T) {
 
 // If no browser comes for the ticket, Logout does not wait for ever, and says so.
 func TestSignOutWithoutABrowserEnds(t *testing.T) {
+	t.Parallel()
 	server := oauthtest.NewServer(t, nil)
 	cfg := server.Config()
 	c, _ := signIn(t, server, func(p *oauthclient.Config) { *p = cfg })
@@ -123,6 +124,7 @@ func TestS69IDTokenHint(t *testing.T) {
 
 // S69, oidcc-client-test-rp-init-logout-other-state, -no-state: such an answer is refused, and the session is gone here all the same.
 func TestS69OtherState(t *testing.T) {
+	t.Parallel()
 	for name, state := range map[string]string{"other": "wrong", "none": ""} {
 		t.Run(name, func(t *testing.T) {
 			server := oauthtest.NewServer(t, nil)

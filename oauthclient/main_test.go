@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"io"
 	"net"
 	"net/http"
@@ -23,7 +24,18 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets many tests run at once, unless -parallel says how many: they wait
+// for pauses and other processes, and hardly compute. The time that a small machine
+// needs for the package falls to less than half.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flag.Set("test.parallel", "8")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newClient returns a client for cfg that is closed before its server stops.
 func newClient(t *testing.T, cfg oauthclient.Config) *oauthclient.Client {

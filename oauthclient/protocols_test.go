@@ -23,6 +23,7 @@ import (
 
 // What the provider does not have is named, as errors.ErrUnsupported, before anything is sent to it or shown to anybody.
 func TestMissingEndpoints(t *testing.T) {
+	t.Parallel()
 	var sent atomic.Int64
 	server := oauthtest.NewServer(t, &oauthtest.Options{Misbehave: func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -166,6 +167,7 @@ func TestOverSSHEverythingIsOffered(t *testing.T) {
 // A port that is mapped into a container: the provider and the browser know one address, the program listens at another. Bound to more than
 // loopback, the listener wants to be told how it is reached.
 func TestRedirectURIApartFromTheAddress(t *testing.T) {
+	t.Parallel()
 	addr := fixedAddr(t)
 	mapped := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: addr})

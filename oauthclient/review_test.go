@@ -136,6 +136,7 @@ func TestTerminalUITwice(t *testing.T) {
 
 // Six requests that are told at once to sign in anew open one browser: a sign-in since they asked is as good as their own.
 func TestMaxAgeZeroIsNoStorm(t *testing.T) {
+	t.Parallel()
 	_, cfg := authServer(t, authserver.Config{})
 	opened := counted(&cfg)
 	c := newClient(t, cfg)
@@ -160,6 +161,7 @@ func TestMaxAgeZeroIsNoStorm(t *testing.T) {
 
 // A login that waited for another one does not fail as that one did where it asked for less, or had more time.
 func TestFailuresOfOthers(t *testing.T) {
+	t.Parallel()
 	t.Run("who asked for more", func(t *testing.T) {
 		as, cfg := authServer(t, authserver.Config{Scopes: []string{"openid", "offline_access"}})
 		c := newClient(t, cfg)
@@ -338,6 +340,7 @@ func TestS36RefusedStepUpRevokesNothing(t *testing.T) {
 
 // S34: the device flow's token request names the resource too.
 func TestS34DeviceResource(t *testing.T) {
+	t.Parallel()
 	h := newHostile(t, authserver.Config{DeviceInterval: time.Second})
 	h.cfg.Resources = []string{"https://api.example"}
 	h.cfg.UI.Instruct = func(_ context.Context, do oauthclient.Instructions) (string, error) {

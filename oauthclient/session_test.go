@@ -97,6 +97,7 @@ func TestOldRefreshTokenIsKept(t *testing.T) {
 
 // Near expiry nobody waits: the token endpoint is slow, and every call returns the token that is still valid.
 func TestNobodyWaitsNearExpiry(t *testing.T) {
+	t.Parallel()
 	as, cfg := authServer(t, authserver.Config{AccessTokenLifetime: 3 * time.Second, IDTokenLifetime: time.Minute})
 	cfg.RefreshBefore = 1500 * time.Millisecond
 	c := newClient(t, cfg)
@@ -127,6 +128,7 @@ func TestNobodyWaitsNearExpiry(t *testing.T) {
 }
 
 func TestExpired(t *testing.T) {
+	t.Parallel()
 	as, cfg := authServer(t, authserver.Config{AccessTokenLifetime: time.Second})
 	cfg.RefreshBefore = time.Millisecond
 	c := newClient(t, cfg)
