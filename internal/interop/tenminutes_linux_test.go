@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func TestFirstTenMinutes(t *testing.T) {
 	realparts.Need(t, "tmux", "bash", "curl")
 	p := StartOIDCProvider(t, Options{})
 	d := newDesktop(t)
-	term := newTerminal(t, d)
+	term := newTerminal(t, d, buildCommand(t))
 
 	term.say("What is it? What can it do?", "nativeoauth --help", "nativeoauth COMMAND --help")
 	term.begin("It shows itself, with nothing set up. The browser opens at the demo's own provider; alice presses Allow.", "nativeoauth login --demo")
@@ -69,13 +70,20 @@ type terminal struct {
 
 const shellPrompt = "$"
 
-func newTerminal(t *testing.T, d *desktop) *terminal {
+// buildCommand builds the command, and returns the directory that has it.
+func buildCommand(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", filepath.Join(bin, "nativeoauth"), "./cmd/nativeoauth")
 	build.Dir = filepath.Join("..", "..")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	return bin
+}
+
+// newTerminal starts a shell in d's home, with bin in its PATH.
+func newTerminal(t *testing.T, d *desktop, bin string) *terminal {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "tmux-") // a socket's path must be short
 	require.NoError(t, err)
 	term := &terminal{t: t, socket: filepath.Join(dir, "s")}
@@ -86,7 +94,7 @@ func newTerminal(t *testing.T, d *desktop) *terminal {
 	cmd := exec.Command("tmux", "-S", term.socket, "-f", "/dev/null", "-u", "new-session", "-d", "-x", "110", "-y", "50", "bash", "--norc", "--noprofile")
 	cmd.Env = append(append(d.session.Environ(), d.browser.Env()...), "PS1=$ ", "HISTFILE=", "LANG=C.UTF-8", "PATH="+bin+":"+os.Getenv("PATH"))
 	cmd.Dir = d.session.Home
-	out, err = cmd.CombinedOutput()
+	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	term.await(func(s string) bool { return strings.TrimSpace(s) == shellPrompt })
 	return term
@@ -117,8 +125,11 @@ func (term *terminal) clear() {
 	time.Sleep(200 * time.Millisecond)
 }
 
+// begin types a command. why goes before it in the transcript; "": nothing does.
 func (term *terminal) begin(why, command string) {
-	fmt.Fprintf(&term.transcript, "\n%s\n", why)
+	if why != "" {
+		fmt.Fprintf(&term.transcript, "\n%s\n", why)
+	}
 	term.asked = command
 	term.tmux("send-keys", "-l", command)
 	term.tmux("send-keys", "Enter")
@@ -150,6 +161,24 @@ func (term *terminal) say(why, command, want string) {
 	term.begin(why, command)
 	term.end(want)
 }
+
+// look runs a program that takes the whole screen, until the screen has want, and
+// then types the keys that end it.
+func (term *terminal) look(why, command, want, keys string) {
+	term.t.Helper()
+	term.begin(why, command)
+	var screen string
+	term.await(func(string) bool {
+		screen = strings.TrimRight(term.tmux("capture-pane", "-p"), " \n")
+		return !strings.Contains(screen, shellPrompt+" "+command) && strings.Contains(screen, want)
+	})
+	term.tmux("send-keys", "-l", keys)
+	fmt.Fprintf(&term.transcript, "\n```\n%s %s\n%s\n```\n", shellPrompt, command, blankRuns.ReplaceAllString(screen, "\n\n"))
+	term.await(func(s string) bool { return strings.HasSuffix(strings.TrimRight(s, " \n"), "\n"+shellPrompt) })
+}
+
+// blankRuns are the empty middle of a screen.
+var blankRuns = regexp.MustCompile(`\n(\s*\n){2,}`)
 
 // svg draws the content of a terminal (tmux capture-pane -e). The command uses
 // no more than bold and dim.
