@@ -1,20 +1,20 @@
 package interop
 
 import (
+	"encoding/pem"
 	"fmt"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/nativeoauth/nativeoauth/internal/interop/browser"
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/stretchr/testify/require"
 )
-
-const recipesPage = "../../docs/recipes.md"
 
 // The mail programs of docs/recipes.md sign in at a real dovecot with their
 // settings from that page. A message goes out with msmtp and neomutt, and comes in
@@ -43,7 +43,7 @@ func TestMailRecipe(t *testing.T) {
 
 	c.login("sign in for mail, once")
 	c.say("The session.", "nativeoauth status --profile mail", "alice@example.com")
-	c.say("msmtp sends a message.", "msmtp alice@example.com <hello.eml && echo sent", "sent")
+	c.say("msmtp sends a message.", "msmtp alice@example.com <hello.eml && echo sent", "\nsent")
 	require.Contains(t, server.message(t), "Subject: hello from msmtp")
 	c.say("neomutt sends another.",
 		"echo Hello again. | neomutt -s 'hello from neomutt' alice@example.com", "OAUTHBEARER")
@@ -69,110 +69,61 @@ func TestMailRecipe(t *testing.T) {
 	c.serve()
 }
 
-// cook tries one recipe: a desktop with a terminal, and a provider, which is
-// nativeoauth serve.
-type cook struct {
-	*terminal
-	*desktop
-	t      *testing.T
-	issuer string
-	page   string // docs/recipes.md
-	bin    string // directory of the command
-	names  *strings.Replacer
-}
-
-func newCook(t *testing.T) *cook {
-	t.Helper()
-	realparts.Need(t, "tmux", "bash")
-	page, err := os.ReadFile(recipesPage)
+// git clones and pushes over https with the helper of docs/recipes.md, and git
+// send-email sends through dovecot, with the helper and with msmtp.
+func TestGitRecipe(t *testing.T) {
+	t.Parallel()
+	realparts.Need(t, "git", "msmtp")
+	execPath, err := exec.Command("git", "--exec-path").Output()
 	require.NoError(t, err)
-	c := &cook{t: t, page: string(page), bin: buildCommand(t), desktop: newDesktop(t)}
-	c.terminal = newTerminal(t, c.desktop, c.bin)
-	c.terminal.clear()
+	backend := filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend")
+	realparts.Need(t, backend, filepath.Join(strings.TrimSpace(string(execPath)), "git-send-email"))
+	c := newCook(t)
+	mail := startDovecot(t, c.issuer)
 
-	serve := exec.Command(filepath.Join(c.bin, "nativeoauth"), "serve", "--port", "0")
-	serve.Env = append(os.Environ(), "HOME="+c.session.Home)
-	endWithUs(serve)
-	out, err := serve.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, serve.Start())
-	t.Cleanup(func() {
-		_ = serve.Process.Kill()
-		_ = serve.Wait()
-	})
-	_, err = fmt.Fscanln(out, &c.issuer)
-	require.NoError(t, err)
-	c.replace()
-	return c
+	repositories := t.TempDir()
+	out, err := exec.Command("git", "init", "-q", "--bare", "-b", "main", filepath.Join(repositories, "notes.git")).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	api := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + repositories, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=alice"}}
+	web := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, token, ok := r.BasicAuth(); !ok || !c.knows(token) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		api.ServeHTTP(w, r)
+	}))
+	defer web.Close()
+	c.write("~/ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})))
+	c.replace(
+		"my-git", "dev", "git.example.com", web.Listener.Addr().String(),
+		"mail.example.com:465", fmt.Sprint("localhost:", mail.SMTP),
+		"smtpServerPort 465", fmt.Sprint("smtpServerPort ", mail.SMTP),
+		"port 465", fmt.Sprintf("port %d\ntls_trust_file %s", mail.SMTP, mail.CA),
+		"mail.example.com", "localhost", "--profile mail", "--profile git",
+	)
+	c.write("~/.gitconfig", fmt.Sprintf("[user]\nname = Alice\nemail = alice@example.com\n"+
+		"[http]\nsslCAInfo = %s\n[sendemail]\nsmtpSSLCertPath = %s\nconfirm = never\n", filepath.Join(c.session.Home, "ca.pem"), mail.CA))
+	c.sh("git over https")
+	c.sh("git send-email with the credential helper")
+
+	c.login("sign in for git, once")
+	c.say("git gets the token from the helper.", "git clone -q "+web.URL+"/notes.git && echo cloned", "\ncloned")
+	c.say("", "cd notes && echo milk >list && git add list && git commit -q -m 'A shopping list' && git push -q origin HEAD:main && echo pushed", "\npushed")
+	c.say("What git send-email is told about the mail server. sed hides the token.",
+		fmt.Sprintf(`printf 'protocol=smtp\nhost=localhost:%d\nusername=alice@example.com\n' | git credential fill | sed 's/=at_.*/=.../'`, mail.SMTP), "password=...")
+	c.say("A patch goes out with the token as the password.",
+		"git send-email --quiet --to bob@example.com -1 && echo sent", "\nsent")
+	require.Contains(t, mail.message(t), "Subject: [PATCH] A shopping list")
+	require.Regexp(t, `submission-login: Info: Login: user=<alice@example.com>, method=(PLAIN|LOGIN)`, mail.logged(t))
+
+	c.write("~/.msmtprc", c.block("~/.msmtprc"))
+	c.sh("git send-email with msmtp")
+	c.say("With msmtp it is an OAUTHBEARER sign-in.", "git send-email --quiet --to carol@example.com -1 && echo sent", "\nsent")
+	require.Contains(t, mail.message(t), "To: carol@example.com")
+	require.Contains(t, mail.logged(t), "submission-login: Info: Login: user=<alice@example.com>, method=OAUTHBEARER")
+
+	c.say("Another server gets nothing.",
+		`printf 'protocol=smtp\nhost=other.example:465\n' | GIT_TERMINAL_PROMPT=0 git credential fill`, "could not read Username")
+	c.serve()
 }
-
-// replace sets what block replaces, beside the provider: the names of servers.
-func (c *cook) replace(pairs ...string) {
-	pairs = append(pairs, "https://login.example.com", c.issuer, "--client-id my-mail", "--client-id dev")
-	c.names = strings.NewReplacer(pairs...)
-}
-
-// block returns the block of the page whose first line is "# name", with the names
-// of servers replaced.
-func (c *cook) block(name string) string {
-	c.t.Helper()
-	_, rest, ok := strings.Cut(c.page, "\n# "+name+"\n")
-	require.True(c.t, ok, "the page has no block %s", name)
-	text, _, ok := strings.Cut(rest, "\n```")
-	require.True(c.t, ok)
-	return c.names.Replace(text + "\n")
-}
-
-// write writes a file that others cannot read. "~" is the home.
-func (c *cook) write(path, text string) {
-	c.t.Helper()
-	path = strings.Replace(path, "~", c.session.Home, 1)
-	require.NoError(c.t, os.MkdirAll(filepath.Dir(path), 0o700))
-	require.NoError(c.t, os.WriteFile(path, []byte(text), 0o600))
-}
-
-// login runs the command of a block, and signs in as alice in the browser. It is
-// not in the transcript, because docs/first-ten-minutes.md shows a login.
-func (c *cook) login(block string) {
-	c.t.Helper()
-	c.begin("", strings.TrimSpace(c.block(block)))
-	c.browser.Drive(browser.Fill("#username", "alice@example.com"), browser.Click(`button[value="allow"]`))
-	c.end("Signed in as alice@example.com")
-	c.transcript.Reset()
-	c.clear()
-}
-
-// output returns what a command printed, outside the terminal.
-func (c *cook) output(command ...string) string {
-	c.t.Helper()
-	cmd := exec.Command(filepath.Join(c.bin, command[0]), command[1:]...)
-	cmd.Env = c.session.Environ()
-	out, err := cmd.Output()
-	require.NoError(c.t, err)
-	return strings.TrimSpace(string(out))
-}
-
-// serve puts the transcript into the page, if that is wanted.
-func (c *cook) serve() {
-	c.t.Helper()
-	text := c.transcript.String()
-	require.NotContains(c.t, text, "\x1b")
-	require.NotRegexp(c.t, `\b(at|rt)_[A-Z2-7]{8}`, text, "a token")
-	require.NotRegexp(c.t, `eyJ[A-Za-z0-9_-]+\.`, text, "an ID token")
-	if os.Getenv(picturesVariable) == "" {
-		return
-	}
-	text = strings.ReplaceAll(text, c.session.Home, "~")
-	recipesWrite.Lock()
-	defer recipesWrite.Unlock()
-	page, err := os.ReadFile(recipesPage)
-	require.NoError(c.t, err)
-	head, rest, ok := strings.Cut(string(page), "<!-- transcript of "+c.t.Name()+" -->\n")
-	require.True(c.t, ok, "the page has no place for it")
-	_, tail, ok := strings.Cut(rest, "<!-- end -->")
-	require.True(c.t, ok)
-	page = []byte(head + "<!-- transcript of " + c.t.Name() + " -->\n" + text + "\n<!-- end -->" + tail)
-	require.NoError(c.t, os.WriteFile(recipesPage, page, 0o600))
-}
-
-var recipesWrite sync.Mutex // the page, which several tests write

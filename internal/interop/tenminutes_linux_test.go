@@ -81,8 +81,8 @@ func buildCommand(t *testing.T) string {
 	return bin
 }
 
-// newTerminal starts a shell in d's home, with bin in its PATH.
-func newTerminal(t *testing.T, d *desktop, bin string) *terminal {
+// newTerminal starts a shell in d's home, with bin in its PATH, and with env.
+func newTerminal(t *testing.T, d *desktop, bin string, env ...string) *terminal {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tmux-") // a socket's path must be short
 	require.NoError(t, err)
@@ -93,6 +93,7 @@ func newTerminal(t *testing.T, d *desktop, bin string) *terminal {
 	})
 	cmd := exec.Command("tmux", "-S", term.socket, "-f", "/dev/null", "-u", "new-session", "-d", "-x", "110", "-y", "50", "bash", "--norc", "--noprofile")
 	cmd.Env = append(append(d.session.Environ(), d.browser.Env()...), "PS1=$ ", "HISTFILE=", "LANG=C.UTF-8", "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Dir = d.session.Home
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
