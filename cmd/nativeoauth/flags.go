@@ -194,6 +194,11 @@ func (c *choices) tokenTable() []setting {
 			usage: "let the provider name servers with private addresses",
 			value: &c.AllowPrivate,
 			to:    &c.config.AllowPrivate},
+		{flag: "docker-registry", on: keepsProfile,
+			usage: "`registry` that gets the token through docker-credential, such as " +
+				"registry.example.com; may be repeated",
+			value: &c.DockerRegistries,
+			check: checkRegistries},
 	}
 }
 

@@ -35,8 +35,10 @@ func newCook(t *testing.T) *cook {
 	page, err := os.ReadFile(recipesPage)
 	require.NoError(t, err)
 	c := &cook{t: t, page: string(page), bin: buildCommand(t), desktop: newDesktop(t)}
-	// Not those of this machine, which git and skopeo would prefer to the recipe's.
-	c.terminal = newTerminal(t, c.desktop, c.bin, "GIT_SSL_CAINFO="+filepath.Join(c.session.Home, "ca.pem"))
+	// Not the certificates of this machine, which programs would prefer to a recipe's.
+	ca := filepath.Join(c.session.Home, "ca.pem")
+	c.terminal = newTerminal(t, c.desktop, c.bin, "GIT_SSL_CAINFO="+ca, "SSL_CERT_FILE="+ca, "SSL_CERT_DIR=",
+		"PATH="+filepath.Join(c.session.Home, ".local", "bin")+":"+c.bin+":"+os.Getenv("PATH"))
 	c.terminal.clear()
 
 	serve := exec.Command(filepath.Join(c.bin, "nativeoauth"), "serve", "--port", "0")

@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/cgi"
@@ -94,7 +93,7 @@ func TestGitRecipe(t *testing.T) {
 		api.ServeHTTP(w, r)
 	}))
 	defer web.Close()
-	c.write("~/ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})))
+	c.trust(web)
 	c.replace(
 		"my-git", "dev", "git.example.com", web.Listener.Addr().String(),
 		"mail.example.com:465", fmt.Sprint("localhost:", mail.SMTP),

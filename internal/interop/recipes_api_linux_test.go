@@ -1,0 +1,116 @@
+package interop
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
+	"github.com/stretchr/testify/require"
+)
+
+// skopeo, and Docker's client if it is there, get the token for a registry from the
+// helper of docs/recipes.md. They do it without Docker's engine.
+func TestDockerRecipe(t *testing.T) {
+	t.Parallel()
+	realparts.Need(t, "skopeo")
+	c := newCook(t)
+	web := httptest.NewTLSServer(c.registry())
+	defer web.Close()
+	host := web.Listener.Addr().String()
+	c.trust(web)
+	c.replace("registry.example.com", host, "my-registry", "dev")
+	require.NoError(t, os.MkdirAll(filepath.Join(c.session.Home, ".local", "bin"), 0o700))
+	c.sh("Docker looks for this name in the PATH")
+	c.write("~/.docker/config.json", c.block("~/.docker/config.json"))
+	image := "docker://" + host + "/notes:latest"
+
+	c.login("sign in for Docker, once")
+	c.say("What Docker is told about the registry. sed hides the token.",
+		"echo "+host+" | docker-credential-nativeoauth get | sed 's/: \"at_.*/: .../'", `"Secret": ...`)
+	c.say("skopeo, which has the same code for it as podman, pulls an image.", "skopeo copy -q "+image+" dir:image && ls image", "manifest.json")
+	docker, err := exec.LookPath("docker")
+	if err == nil {
+		c.say("So does Docker's client, as far as it gets without an engine.",
+			"docker manifest inspect "+host+"/notes:latest | grep -c digest", "2")
+		c.say("docker logout does not end the session, and says so.",
+			"docker logout "+host, "nativeoauth logout --profile registry")
+	} else {
+		t.Log("Docker's client is not on this machine, so that only skopeo was tried")
+	}
+	c.say("Another registry gets nothing.", "echo registry.example.net | docker-credential-nativeoauth get; echo exit code $?",
+		"credentials not found in native keychain\nexit code 1")
+	c.say("After the logout:", "nativeoauth logout --profile registry", "Signed out")
+	c.say("", "skopeo inspect "+image, "nativeoauth login --profile registry")
+	require.False(t, docker == "" && os.Getenv(picturesVariable) != "", "the transcript needs Docker's client")
+	c.serve()
+}
+
+// trust lets git, and programs that are written in Go, trust the certificate of web.
+func (c *cook) trust(web *httptest.Server) {
+	c.t.Helper()
+	c.write("~/ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw})))
+}
+
+// registry is a registry with one image (OCI Distribution Specification), for users
+// that the provider knows.
+func (c *cook) registry() http.Handler {
+	blobs := map[string][]byte{}
+	digest := func(data []byte) string {
+		sum := sha256.Sum256(data)
+		name := "sha256:" + hex.EncodeToString(sum[:])
+		blobs[name] = data
+		return name
+	}
+	tar := make([]byte, 1024) // an empty archive
+	var layer bytes.Buffer
+	z := gzip.NewWriter(&layer)
+	_, _ = z.Write(tar)
+	_ = z.Close()
+	marshal := func(v any) []byte {
+		data, _ := json.Marshal(v) // maps of strings cannot fail
+		return data
+	}
+	type object = map[string]any
+	config := marshal(object{"architecture": "amd64", "os": "linux", "config": object{},
+		"rootfs": object{"type": "layers", "diff_ids": []string{digest(tar)}}})
+	const vnd = "application/vnd.docker."
+	manifest := marshal(object{"schemaVersion": 2, "mediaType": vnd + "distribution.manifest.v2+json",
+		"config": object{"mediaType": vnd + "container.image.v1+json", "size": len(config), "digest": digest(config)},
+		"layers": []object{{"mediaType": vnd + "image.rootfs.diff.tar.gzip", "size": layer.Len(), "digest": digest(layer.Bytes())}}})
+	blobs["latest"] = manifest
+	digest(manifest)
+
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		if user, token, ok := r.BasicAuth(); !ok || user != "oauth2accesstoken" || !c.knows(token) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		data, ok := blobs[path.Base(r.URL.Path)]
+		switch {
+		case r.URL.Path == "/v2/":
+		case !ok:
+			http.NotFound(w, r)
+		default:
+			if strings.Contains(r.URL.Path, "/manifests/") {
+				w.Header().Set("Content-Type", vnd+"distribution.manifest.v2+json")
+				w.Header().Set("Docker-Content-Digest", fmt.Sprintf("sha256:%x", sha256.Sum256(data)))
+			}
+			_, _ = w.Write(data)
+		}
+	})
+}
