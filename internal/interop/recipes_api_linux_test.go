@@ -16,7 +16,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/nativeoauth/nativeoauth/internal/realparts"
 	"github.com/stretchr/testify/require"
 )
@@ -113,4 +116,75 @@ func (c *cook) registry() http.Handler {
 			_, _ = w.Write(data)
 		}
 	})
+}
+
+// kubectl gets the ID token from the plugin of docs/recipes.md. The API server checks
+// it as a cluster with OpenID Connect does.
+func TestKubectlRecipe(t *testing.T) {
+	t.Parallel()
+	realparts.Need(t, "kubectl")
+	c := newCook(t)
+	web := httptest.NewTLSServer(c.cluster())
+	defer web.Close()
+	c.trust(web)
+	c.replace("my-cluster", "dev")
+	c.write("~/.kube/config", fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters: [{name: work, cluster: {server: %q, certificate-authority: %q}}]
+`, web.URL, filepath.Join(c.session.Home, "ca.pem")))
+	c.sh("kubectl")
+
+	c.login("sign in for kubectl, once")
+	c.say("kubectl starts the plugin, and sends the ID token.", "kubectl get namespaces", "of-alice")
+	c.say("After the logout, it shows what to do.", "nativeoauth logout --profile cluster", "Signed out")
+	c.say("", "kubectl get namespaces --request-timeout 20s 2>&1 | tail -2", "nativeoauth login --profile cluster")
+	c.serve()
+}
+
+// cluster is as much of a Kubernetes API server as "kubectl get namespaces" needs. It
+// accepts the ID tokens of the provider for this client.
+func (c *cook) cluster() http.Handler {
+	answers := map[string]string{
+		"/api":    `{"kind":"APIVersions","versions":["v1"]}`,
+		"/apis":   `{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`,
+		"/api/v1": `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"namespaces","kind":"Namespace","verbs":["get","list"]}]}`,
+		"/api/v1/namespaces": `{"kind":"NamespaceList","apiVersion":"v1","items":[
+			{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"of-alice"},"status":{"phase":"Active"}}]}`,
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		switch answer, ok := answers[r.URL.Path]; {
+		case c.verify(token) != nil:
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Unauthorized","code":401}`)
+		case !ok:
+			http.NotFound(w, r)
+		default:
+			_, _ = fmt.Fprint(w, answer)
+		}
+	})
+}
+
+// verify checks an ID token: its signature with the provider's keys, issuer, audience
+// and times.
+func (c *cook) verify(idToken string) error {
+	resp, err := http.Get(c.issuer + "/jwks")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var keys jose.JSONWebKeySet
+	if err := json.NewDecoder(resp.Body).Decode(&keys); err != nil {
+		return err
+	}
+	parsed, err := jwt.ParseSigned(idToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})
+	if err != nil {
+		return err
+	}
+	var claims jwt.Claims
+	if err := parsed.Claims(keys, &claims); err != nil {
+		return err
+	}
+	return claims.Validate(jwt.Expected{Issuer: c.issuer, AnyAudience: jwt.Audience{"dev"}, Time: time.Now()})
 }
