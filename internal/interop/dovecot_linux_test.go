@@ -111,28 +111,41 @@ active_value = true
 func startDovecot(t *testing.T, issuer string) *dovecot {
 	t.Helper()
 	// A user's PATH may be without /usr/sbin.
-	program := realparts.Need(t, "/usr/sbin/dovecot", "/usr/lib/dovecot/imap", "/usr/lib/dovecot/submission")[0]
+	program := realparts.Need(t,
+		"/usr/sbin/dovecot", "/usr/lib/dovecot/imap", "/usr/lib/dovecot/submission")[0]
 	dir, err := os.MkdirTemp("", "dovecot-") // a socket's path must be short
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d := &dovecot{
-		IMAP: realparts.FreePort(t), SMTP: realparts.FreePort(t), CA: filepath.Join(dir, "cert.pem"),
-		Log: filepath.Join(dir, "log"), Sent: make(chan string, 10), mail: filepath.Join(dir, "mail"),
+		IMAP: realparts.FreePort(t), SMTP: realparts.FreePort(t),
+		CA: filepath.Join(dir, "cert.pem"), Log: filepath.Join(dir, "log"),
+		Sent: make(chan string, 10), mail: filepath.Join(dir, "mail"),
 	}
+	d.configure(t, dir, issuer)
+	d.run(t, program, filepath.Join(dir, "dovecot.conf"))
+	return d
+}
+
+// configure writes all files that dovecot needs into dir.
+func (d *dovecot) configure(t *testing.T, dir, issuer string) {
+	t.Helper()
 	name, group := d.unprivileged(t)
 	for _, sub := range []string{"run", "mail"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
 	}
 	certificate(t, d.CA, filepath.Join(dir, "key.pem"))
-	config := filepath.Join(dir, "dovecot.conf")
-	for path, text := range map[string]string{
-		config:                            fmt.Sprintf(dovecotConfig, dir, name, group, d.IMAP, d.SMTP, d.relay(t)),
-		filepath.Join(dir, "oauth2.conf"): fmt.Sprintf(dovecotOAuth2, introspectionURL(t, issuer)),
+	for file, text := range map[string]string{
+		"dovecot.conf": fmt.Sprintf(dovecotConfig, dir, name, group, d.IMAP, d.SMTP, d.relay(t)),
+		"oauth2.conf":  fmt.Sprintf(dovecotOAuth2, introspectionURL(t, issuer)),
 	} {
-		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600))
 	}
 	d.give(t, dir)
+}
 
+// run starts dovecot, and waits until it listens.
+func (d *dovecot) run(t *testing.T, program, config string) {
+	t.Helper()
 	cmd := exec.Command(program, "-F", "-c", config)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -146,13 +159,14 @@ func startDovecot(t *testing.T, issuer string) *dovecot {
 			t.Logf("dovecot said: %s\nand logged:\n%s", said.String(), log)
 		}
 	})
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(d.SMTP)))
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(d.SMTP))))
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()
-			return d
+			return
 		}
-		require.True(t, time.Now().Before(deadline), "dovecot did not start: %s", said.String())
+		require.True(t, time.Now().Before(deadline), "dovecot did not start")
 	}
 }
 
@@ -215,7 +229,8 @@ func certificate(t *testing.T, certFile, keyFile string) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 	}
@@ -297,7 +312,8 @@ func (d *dovecot) deliver(to []string, message string, n int) error {
 		file := filepath.Join(box, "tmp", strconv.Itoa(n))
 		err := d.make(file, func() error { return os.WriteFile(file, []byte(message), 0o600) })
 		if err == nil { // a reader sees whole messages only
-			err = os.Rename(file, filepath.Join(box, "new", fmt.Sprintf("%d.%d.localhost", time.Now().Unix(), n)))
+			name := fmt.Sprintf("%d.%d.localhost", time.Now().Unix(), n)
+			err = os.Rename(file, filepath.Join(box, "new", name))
 		}
 		if err != nil {
 			return err

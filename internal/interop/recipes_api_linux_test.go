@@ -43,7 +43,8 @@ func TestDockerRecipe(t *testing.T) {
 	c.login("sign in for Docker, once")
 	c.say("What Docker is told about the registry. sed hides the token.",
 		"echo "+host+" | docker-credential-nativeoauth get | sed 's/: \"at_.*/: .../'", `"Secret": ...`)
-	c.say("skopeo, which has the same code for it as podman, pulls an image.", "skopeo copy -q "+image+" dir:image && ls image", "manifest.json")
+	c.say("skopeo, which has the same code for it as podman, pulls an image.",
+		"skopeo copy -q "+image+" dir:image && ls image", "manifest.json")
 	docker, err := exec.LookPath("docker")
 	if err == nil {
 		c.say("So does Docker's client, as far as it gets without an engine.",
@@ -53,7 +54,8 @@ func TestDockerRecipe(t *testing.T) {
 	} else {
 		t.Log("Docker's client is not on this machine, so that only skopeo was tried")
 	}
-	c.say("Another registry gets nothing.", "echo registry.example.net | docker-credential-nativeoauth get; echo exit code $?",
+	c.say("Another registry gets nothing.",
+		"echo registry.example.net | docker-credential-nativeoauth get; echo exit code $?",
 		"credentials not found in native keychain\nexit code 1")
 	c.say("After the logout:", "nativeoauth logout --profile registry", "Signed out")
 	c.say("", "skopeo inspect "+image, "nativeoauth login --profile registry")
@@ -90,9 +92,14 @@ func (c *cook) registry() http.Handler {
 	config := marshal(object{"architecture": "amd64", "os": "linux", "config": object{},
 		"rootfs": object{"type": "layers", "diff_ids": []string{digest(tar)}}})
 	const vnd = "application/vnd.docker."
-	manifest := marshal(object{"schemaVersion": 2, "mediaType": vnd + "distribution.manifest.v2+json",
-		"config": object{"mediaType": vnd + "container.image.v1+json", "size": len(config), "digest": digest(config)},
-		"layers": []object{{"mediaType": vnd + "image.rootfs.diff.tar.gzip", "size": layer.Len(), "digest": digest(layer.Bytes())}}})
+	part := func(kind string, data []byte) object {
+		return object{"mediaType": vnd + kind, "size": len(data), "digest": digest(data)}
+	}
+	manifest := marshal(object{
+		"schemaVersion": 2, "mediaType": vnd + "distribution.manifest.v2+json",
+		"config": part("container.image.v1+json", config),
+		"layers": []object{part("image.rootfs.diff.tar.gzip", layer.Bytes())},
+	})
 	blobs["latest"] = manifest
 	digest(manifest)
 
@@ -111,7 +118,8 @@ func (c *cook) registry() http.Handler {
 		default:
 			if strings.Contains(r.URL.Path, "/manifests/") {
 				w.Header().Set("Content-Type", vnd+"distribution.manifest.v2+json")
-				w.Header().Set("Docker-Content-Digest", fmt.Sprintf("sha256:%x", sha256.Sum256(data)))
+				sum := fmt.Sprintf("sha256:%x", sha256.Sum256(data))
+				w.Header().Set("Docker-Content-Digest", sum)
 			}
 			_, _ = w.Write(data)
 		}
@@ -136,8 +144,10 @@ clusters: [{name: work, cluster: {server: %q, certificate-authority: %q}}]
 
 	c.login("sign in for kubectl, once")
 	c.say("kubectl starts the plugin, and sends the ID token.", "kubectl get namespaces", "of-alice")
-	c.say("After the logout, it shows what to do.", "nativeoauth logout --profile cluster", "Signed out")
-	c.say("", "kubectl get namespaces --request-timeout 20s 2>&1 | tail -2", "nativeoauth login --profile cluster")
+	c.say("After the logout, it shows what to do.",
+		"nativeoauth logout --profile cluster", "Signed out")
+	c.say("", "kubectl get namespaces --request-timeout 20s 2>&1 | tail -2",
+		"nativeoauth login --profile cluster")
 	c.serve()
 }
 
@@ -145,11 +155,12 @@ clusters: [{name: work, cluster: {server: %q, certificate-authority: %q}}]
 // accepts the ID tokens of the provider for this client.
 func (c *cook) cluster() http.Handler {
 	answers := map[string]string{
-		"/api":    `{"kind":"APIVersions","versions":["v1"]}`,
-		"/apis":   `{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`,
-		"/api/v1": `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"namespaces","kind":"Namespace","verbs":["get","list"]}]}`,
+		"/api":  `{"kind":"APIVersions","versions":["v1"]}`,
+		"/apis": `{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`,
+		"/api/v1": `{"kind":"APIResourceList","groupVersion":"v1","resources":[
+			{"name":"namespaces","kind":"Namespace","verbs":["get","list"]}]}`,
 		"/api/v1/namespaces": `{"kind":"NamespaceList","apiVersion":"v1","items":[
-			{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"of-alice"},"status":{"phase":"Active"}}]}`,
+			{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"of-alice"}}]}`,
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -157,7 +168,8 @@ func (c *cook) cluster() http.Handler {
 		switch answer, ok := answers[r.URL.Path]; {
 		case c.verify(token) != nil:
 			w.WriteHeader(http.StatusUnauthorized)
-			_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Unauthorized","code":401}`)
+			_, _ = fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure",`+
+				`"reason":"Unauthorized","code":401}`)
 		case !ok:
 			http.NotFound(w, r)
 		default:
@@ -178,7 +190,7 @@ func (c *cook) verify(idToken string) error {
 	if err := json.NewDecoder(resp.Body).Decode(&keys); err != nil {
 		return err
 	}
-	parsed, err := jwt.ParseSigned(idToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})
+	parsed, err := jwt.ParseSigned(idToken, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
 	if err != nil {
 		return err
 	}
@@ -186,5 +198,7 @@ func (c *cook) verify(idToken string) error {
 	if err := parsed.Claims(keys, &claims); err != nil {
 		return err
 	}
-	return claims.Validate(jwt.Expected{Issuer: c.issuer, AnyAudience: jwt.Audience{"dev"}, Time: time.Now()})
+	return claims.Validate(jwt.Expected{
+		Issuer: c.issuer, AnyAudience: jwt.Audience{"dev"}, Time: time.Now(),
+	})
 }
