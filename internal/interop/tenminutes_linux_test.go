@@ -27,16 +27,17 @@ func TestFirstTenMinutes(t *testing.T) {
 	realparts.Need(t, "tmux", "bash", "curl")
 	p := StartOIDCProvider(t, Options{})
 	d := newDesktop(t)
-	term := newTerminal(t, d, buildCommand(t))
+	term := newTerminal(t, d, buildCommand(t), "SSL_CERT_FILE=", "SSL_CERT_DIR=")
 
 	term.say("What is it? What can it do?", "nativeoauth --help", "nativeoauth COMMAND --help")
 	term.begin("It shows itself, with nothing set up. The browser opens at the demo's own provider; alice presses Allow.", "nativeoauth login --demo")
 	d.browser.Drive(browser.Fill("#username", "alice"), browser.Click(`button[value="allow"]`))
 	term.end("sign in again")
+	term.say("Has this machine what a sign-in needs?", "nativeoauth doctor", "keychain")
 	term.say("Is the provider any good for a native program?", "nativeoauth inspect "+p.Issuer+" --client-id "+NativeClient, "can sign in here safely")
 
 	term.clear() // the picture begins here
-	term.begin("Signing in. The browser opens; alice signs in there, and says yes.", "nativeoauth login --issuer "+p.Issuer+" --client-id "+NativeClient+" --scope openid --scope offline_access --scope profile --prompt consent")
+	term.begin("Signing in. The browser opens; alice signs in there, and says yes. (This provider gives a lasting session only if it may ask for consent.)", "nativeoauth login --issuer "+p.Issuer+" --client-id "+NativeClient+" --prompt consent")
 	d.browser.Drive(append(p.steps("alice"), browser.See("signed in"))...)
 	term.end("Signed in as alice")
 	term.say("Who is signed in, where, until when?", "nativeoauth status", "keychain")
@@ -44,7 +45,7 @@ func TestFirstTenMinutes(t *testing.T) {
 	picture := term.screen("-e")
 
 	term.clear()
-	term.say("The same with curl.", `curl -s -H "$(nativeoauth token --format header)" `+p.Issuer+"/me", `"sub":"alice"`)
+	term.say("The same with curl, which reads the token from its input: other users of the machine see a command's arguments.", `nativeoauth token --format curl | curl -s -K - `+p.Issuer+"/me", `"sub":"alice"`)
 	term.say("Tokens refresh by themselves; this does it now.", "nativeoauth refresh", "Refreshed")
 	term.say("Out: revoked there, deleted here.", "nativeoauth logout", "Signed out")
 	term.say("And what does a script see then?", "nativeoauth token; echo exit code $?", "exit code 4")
@@ -55,7 +56,8 @@ func TestFirstTenMinutes(t *testing.T) {
 	}
 	docs := filepath.Join("..", "..", "docs")
 	text := "# The first ten minutes\n\nWhat a terminal showed to somebody who had just installed the command: tmux, npm's oidc-provider on this machine, Chromium, gnome-keyring.\n" +
-		"It is made by `NATIVEOAUTH_WRITE_DOCS=1 go test -run TestFirstTenMinutes .` in internal/interop.\n" + term.transcript.String()
+		"It is made by `NATIVEOAUTH_WRITE_DOCS=1 go test -run TestFirstTenMinutes .` in internal/interop.\n" + term.transcript.String() +
+		"\nMore: `nativeoauth COMMAND --help`, [recipes](recipes.md) for mail, git, Docker and kubectl, and [machines](machines.md) for containers and CI jobs.\n"
 	require.NoError(t, os.WriteFile(filepath.Join(docs, "first-ten-minutes.md"), []byte(strings.ReplaceAll(text, d.session.Home, "~")), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(docs, "pictures", "terminal.svg"), []byte(svg(picture)), 0o600))
 }
