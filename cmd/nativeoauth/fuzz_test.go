@@ -162,7 +162,7 @@ func FuzzCommand(f *testing.F) {
 		}
 		require.NoFileExists(t, started, "it started a program")
 		hidden := map[string]string{"stderr": stderr.String()}
-		for _, word := range []string{"token", "exec-credential", "git-credential", "request"} {
+		for _, word := range []string{"token", "exec-credential", "git-credential", "docker-credential", "request"} {
 			if slices.Contains(words, word) {
 				hidden["stdout"] = ""
 			}

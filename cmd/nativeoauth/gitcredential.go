@@ -48,29 +48,7 @@ say whether a connection to another port is: set sendemail.smtpEncryption.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// Git asks its helpers about every server. Without --host, any server in a
-			// submodule or a redirect would get the token (S46).
-			if len(servers.https)+len(servers.smtp) == 0 {
-				return usage("--host is missing: name the git server that the token is for")
-			}
-			ask, err := readCredential(a.stdin)
-			if err != nil {
-				return err
-			}
-			if !ask.isFor(servers) {
-				return nil
-			}
-			switch args[0] {
-			case "get":
-				return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
-					return ask.answer(ctx, a, s, username, bearer)
-				})
-			case "erase": // the server refused the token
-				return a.withSession(cmd, ask.refused)
-			}
-			// store needs nothing, because the session is stored already. Later versions of
-			// git may add operations, which are ignored as gitcredentials(7) requires.
-			return nil
+			return a.gitCredential(cmd, args[0], servers, username, bearer)
 		},
 	}
 	f := cmd.Flags()
@@ -85,6 +63,35 @@ say whether a connection to another port is: set sendemail.smtpEncryption.`,
 	f.BoolVar(&bearer, "bearer", false,
 		"send the token over https as Bearer and not as a password, if git can (2.46 and later)")
 	return cmd
+}
+
+// gitCredential does one operation.
+func (a *app) gitCredential(
+	cmd *cobra.Command, operation string, servers gitServers, username string, bearer bool,
+) error {
+	// Git asks its helpers about every server. Without --host, any server in a
+	// submodule or a redirect would get the token (S46).
+	if len(servers.https)+len(servers.smtp) == 0 {
+		return usage("--host is missing: name the git server that the token is for")
+	}
+	ask, err := readCredential(a.stdin)
+	if err != nil {
+		return err
+	}
+	if !ask.isFor(servers) {
+		return nil
+	}
+	switch operation {
+	case "get":
+		return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
+			return ask.answer(ctx, a, s, username, bearer)
+		})
+	case "erase": // the server refused the token
+		return a.withSession(cmd, ask.refused)
+	}
+	// store needs nothing, because the session is stored already. Later versions of
+	// git may add operations, which are ignored as gitcredentials(7) requires.
+	return nil
 }
 
 // credential is what git writes to stdin (see git-credential(1)).
