@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
@@ -235,4 +236,16 @@ func (th *theme) render(b *bytes.Buffer, accept string, content pageContent) {
 
 // isolated returns a name as markup. bdi keeps a name in right-to-left script
 // from reordering the sentence around it, and so from saying something else.
-func isolated(name string) string { return "<b><bdi>" + html.EscapeString(name) + "</bdi></b>" }
+//
+// A short name stays on one line. The browser balances lines, and would break it for
+// that.
+func isolated(name string) string {
+	if utf8.RuneCountInString(name) <= maxUnbroken {
+		name = strings.ReplaceAll(name, " ", "\u00a0")
+	}
+	return "<b><bdi>" + html.EscapeString(name) + "</bdi></b>"
+}
+
+// maxUnbroken is the length of a name, in characters, that fits into the line of the
+// narrowest telephone (320 pixels).
+const maxUnbroken = 20

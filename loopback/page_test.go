@@ -61,8 +61,8 @@ func TestEveryLanguageHasEveryText(t *testing.T) {
 					"%s %s: an empty text", lang, kind)
 				require.Equal(t, app != "", strings.Contains(body, "Acme &lt;CLI&gt;"), "%s %s",
 					lang, kind)
-				require.Equal(t, kind == "done", strings.Contains(body, "alice &amp; bob"), "%s %s",
-					lang, kind)
+				require.Equal(t, kind == "done",
+					strings.Contains(body, "alice\u00a0&amp;\u00a0bob"), "%s %s", lang, kind)
 			}
 		}
 	}
@@ -112,6 +112,15 @@ func TestAnotherUserHasAPage(t *testing.T) {
 	body, _ := page(t, loopback.Config{}, "", fmt.Errorf("as the program says: %w", loopback.ErrOtherUser))
 	require.Contains(t, body, "Another user signed in")
 	require.NotContains(t, body, "as the program says")
+}
+
+// A short name is not broken over two lines. A long one has to be, on a telephone.
+func TestAShortNameStaysOnOneLine(t *testing.T) {
+	t.Parallel()
+	cfg := loopback.Config{Page: loopback.Page{AppName: "Acme CLI"}}
+	body, _ := page(t, cfg, "A user with a rather long name", nil)
+	require.Contains(t, body, "<b><bdi>Acme\u00a0CLI</bdi></b>")
+	require.Contains(t, body, "<b><bdi>A user with a rather long name</bdi></b>")
 }
 
 func TestPageTextsAreEscaped(t *testing.T) {

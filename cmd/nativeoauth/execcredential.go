@@ -37,14 +37,17 @@ type execStatus struct {
 // execV1 is the API version of kubectl 1.22 and later.
 const execV1 = "client.authentication.k8s.io/v1"
 
-// execCredentialCmd prints the ID token and not the access token: the API server of
-// a cluster verifies the user's claims itself.
+// execCredentialCmd prints the ID token, unless a flag asks for another: the API server
+// of a cluster verifies the user's claims itself.
 func (a *app) execCredentialCmd() *cobra.Command {
-	return &cobra.Command{
+	var access bool
+	var resource string
+	cmd := &cobra.Command{
 		Use:   "exec-credential",
 		Short: "Be a credential plugin of kubectl: print the ID token",
 		Long: `exec-credential prints an ExecCredential with the session's ID token, which
-clusters with OpenID Connect accept. The token is refreshed first if necessary. kubectl starts
+clusters with OpenID Connect accept. Some clusters want an access token: --access-token, or
+--resource if it must be for that API. The token is refreshed first if necessary. kubectl starts
 this command.
 
 It never opens a browser: sign in with nativeoauth login first. If a login is required, kubectl
@@ -58,18 +61,28 @@ shows the command to run.`,
 			if err != nil {
 				return err
 			}
+			t := tokenFlags{idToken: !access && resource == "", resource: resource}
 			return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
-				token, expiry, err := s.IDToken(ctx)
+				tok, err := t.get(ctx, s)
 				if err != nil {
 					return err
 				}
+				if tok.TokenType == "DPoP" {
+					return errors.New("kubectl cannot send a token that is bound to a key (DPoP); " +
+						"sign in without --dpop")
+				}
 				return a.outputJSON(execCredential{
 					APIVersion: version, Kind: "ExecCredential",
-					Status: execStatus{token, expiry.UTC().Truncate(time.Second)},
+					Status: execStatus{tok.AccessToken, tok.Expiry.UTC().Truncate(time.Second)},
 				})
 			})
 		},
 	}
+	f := cmd.Flags()
+	f.BoolVar(&access, "access-token", false, "print the access token instead")
+	f.StringVar(&resource, "resource", "",
+		"print an access token for this `URL`, one of the login's --resource")
+	return cmd
 }
 
 // execVersion returns the API version that kubectl expects. Without its variable a

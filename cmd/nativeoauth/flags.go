@@ -89,7 +89,8 @@ func (s *seconds) duration() time.Duration { return time.Duration(*s) * time.Sec
 func (c *choices) table() []setting {
 	if c.rows == nil {
 		c.rows = slices.Concat(
-			c.sessionTable(), c.tokenTable(), c.clientTable(), c.listenTable(), c.loginTable())
+			c.sessionTable(), c.tokenTable(), c.helperTable(), c.clientTable(), c.listenTable(),
+			c.loginTable())
 	}
 	return c.rows
 }
@@ -194,6 +195,17 @@ func (c *choices) tokenTable() []setting {
 			usage: "let the provider name servers with private addresses",
 			value: &c.AllowPrivate,
 			to:    &c.config.AllowPrivate},
+	}
+}
+
+// helperTable has what a credential helper cannot be told by the program that starts it.
+func (c *choices) helperTable() []setting {
+	return []setting{
+		{flag: "docker-registry", on: keepsProfile,
+			usage: "`registry` that gets the token through docker-credential, such as " +
+				"registry.example.com; may be repeated",
+			value: &c.DockerRegistries,
+			check: checkRegistries},
 	}
 }
 

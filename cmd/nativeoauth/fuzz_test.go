@@ -101,6 +101,9 @@ func FuzzCommand(f *testing.F) {
 		{"git-credential\n--host\ngit.example.com:8443\n--bearer\nget", "capability[]=authtype\nprotocol=https\nhost=GIT.example.com:8443\nusername=me\n\n", "", ""},
 		{"git-credential\n--host=git.example.com\nerase", "protocol=https\nhost=git.example.com\npassword=old\n", "", ""},
 		{"git-credential\n--host=git.example.com\nget", "protocol=https\nhost=git.example.com@evil.example\n", "", ""},
+		{"docker-credential\nget", "registry.example.com", "", `{"profiles":{"default":{"issuer":"$P","client_id":"cli","store":"file","key_file":"$K","docker_registries":["registry.example.com"]}}}`},
+		{"docker-credential\nstore", `{"ServerURL":"registry.example.com","Username":"me","Secret":"s"}`, "", ""},
+		{"docker-credential\nlist", "", "", ""},
 		{"request\n-X\nPUT\n-H\nX-Extra: a\n-d\n{}\n-i\n$P/api/me", "", "", ""},
 		{"request\nhttps://api.example.com/", "", "", ""},
 		{"userinfo\n-v", "", "", ""},
@@ -159,7 +162,7 @@ func FuzzCommand(f *testing.F) {
 		}
 		require.NoFileExists(t, started, "it started a program")
 		hidden := map[string]string{"stderr": stderr.String()}
-		for _, word := range []string{"token", "exec-credential", "git-credential", "request"} {
+		for _, word := range []string{"token", "exec-credential", "git-credential", "docker-credential", "request"} {
 			if slices.Contains(words, word) {
 				hidden["stdout"] = ""
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,18 +23,24 @@ import (
 func (a *app) gitCredentialCmd() *cobra.Command {
 	var username string
 	var bearer bool
-	var hosts []string
+	var servers gitServers
 	cmd := &cobra.Command{
 		Use:   "git-credential get|store|erase",
 		Short: "Be a credential helper of git: give it the access token",
 		Long: `git-credential gives git the session's access token as the password. The token is
 refreshed first if necessary. git starts this command.
 
-Only the servers that --host names get the token, and only over https. For any other server the
-command prints nothing, and git tries its next helper. It never opens a browser: if a login is
-required, it says so on stderr, and git goes on.`,
+Only the servers that --host and --smtp-host name get the token. A --host gets it over https
+only. For any other server the command prints nothing, and git tries its next helper. It never
+opens a browser: if a login is required, it says so on stderr, and git goes on.
+
+A --smtp-host is a mail server for git send-email that takes the token as a password (PLAIN,
+LOGIN). Without a port it stands for port 465, on which mail is always encrypted. git does not
+say whether a connection to another port is: set sendemail.smtpEncryption.`,
 		Example: `  git config --global credential.https://git.example.com.helper \
-    '!nativeoauth git-credential --profile git --host git.example.com'`,
+    '!nativeoauth git-credential --profile git --host git.example.com'
+  git config --global credential.smtp://mail.example.com:465.helper \
+    '!nativeoauth git-credential --profile mail --smtp-host mail.example.com'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("one of get, store and erase is required; git passes it")
@@ -41,40 +48,50 @@ required, it says so on stderr, and git goes on.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// Git asks its helpers about every server. Without --host, any server in a
-			// submodule or a redirect would get the token (S46).
-			if len(hosts) == 0 {
-				return usage("--host is missing: name the git server that the token is for")
-			}
-			ask, err := readCredential(a.stdin)
-			if err != nil {
-				return err
-			}
-			if !ask.isFor(hosts) {
-				return nil
-			}
-			switch args[0] {
-			case "get":
-				return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
-					return ask.answer(ctx, a, s, username, bearer)
-				})
-			case "erase": // the server refused the token
-				return a.withSession(cmd, ask.refused)
-			}
-			// store needs nothing, because the session is stored already. Later versions of
-			// git may add operations, which are ignored as gitcredentials(7) requires.
-			return nil
+			return a.gitCredential(cmd, args[0], servers, username, bearer)
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&hosts, "host", nil,
+	f.StringArrayVar(&servers.https, "host", nil,
 		"git `server` that gets the token, such as git.example.com or git.example.com:8443; "+
 			"may be repeated")
+	f.StringArrayVar(&servers.smtp, "smtp-host", nil,
+		"mail `server` that gets the token from git send-email, such as mail.example.com or "+
+			"mail.example.com:587; may be repeated")
 	f.StringVar(&username, "username", "oauth2",
 		"`user` name to send with the token, if git names none")
 	f.BoolVar(&bearer, "bearer", false,
-		"send the token as Bearer and not as a password, if git can (2.46 and later)")
+		"send the token over https as Bearer and not as a password, if git can (2.46 and later)")
 	return cmd
+}
+
+// gitCredential does one operation.
+func (a *app) gitCredential(
+	cmd *cobra.Command, operation string, servers gitServers, username string, bearer bool,
+) error {
+	// Git asks its helpers about every server. Without --host, any server in a
+	// submodule or a redirect would get the token (S46).
+	if len(servers.https)+len(servers.smtp) == 0 {
+		return usage("--host is missing: name the git server that the token is for")
+	}
+	ask, err := readCredential(a.stdin)
+	if err != nil {
+		return err
+	}
+	if !ask.isFor(servers) {
+		return nil
+	}
+	switch operation {
+	case "get":
+		return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
+			return ask.answer(ctx, a, s, username, bearer)
+		})
+	case "erase": // the server refused the token
+		return a.withSession(cmd, ask.refused)
+	}
+	// store needs nothing, because the session is stored already. Later versions of
+	// git may add operations, which are ignored as gitcredentials(7) requires.
+	return nil
 }
 
 // credential is what git writes to stdin (see git-credential(1)).
@@ -150,12 +167,36 @@ func (c *credential) set(line string) error {
 	return nil
 }
 
+// gitServers are the servers that get the token, as the user named them.
+type gitServers struct{ https, smtp []string }
+
+// submissionsPort is for mail that is encrypted from the first byte (RFC 8314).
+const submissionsPort = "465"
+
 // isFor reports whether the token may be sent to the server that git names (S46).
-func (c credential) isFor(hosts []string) bool {
-	if c.protocol != "https" { // anyone on the network could read the token
-		return false
+func (c credential) isFor(servers gitServers) bool {
+	switch c.protocol {
+	case "https":
+		return isAmong(servers.https, c.host)
+	case "smtp": // git send-email, which always names the port
+		if _, _, err := net.SplitHostPort(c.host); err != nil {
+			return false
+		}
+		var named []string
+		for _, h := range servers.smtp {
+			if _, _, err := net.SplitHostPort(h); err != nil {
+				h += ":" + submissionsPort
+			}
+			named = append(named, h)
+		}
+		return isAmong(named, c.host)
 	}
-	asked, ok := origin(c.host)
+	return false // above all http: anyone on the network could read the token
+}
+
+// isAmong reports whether host, with an optional port, is one of hosts.
+func isAmong(hosts []string, host string) bool {
+	asked, ok := origin(host)
 	return ok && slices.ContainsFunc(hosts, func(h string) bool {
 		o, ok := origin(h)
 		return ok && o == asked
@@ -189,7 +230,7 @@ func (c credential) answer(
 		return errors.New("the provider's token has a line break; it cannot be passed to git")
 	}
 	var b strings.Builder
-	if bearer && c.authtype {
+	if bearer && c.authtype && c.protocol == "https" {
 		fmt.Fprintf(&b, "capability[]=authtype\nauthtype=Bearer\ncredential=%s\n", tok.AccessToken)
 	} else {
 		if c.username != "" {

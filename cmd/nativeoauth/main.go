@@ -35,6 +35,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -48,7 +49,16 @@ func start() int {
 	env := takeEnviron()
 	ctx, stop := withSignals(context.Background())
 	defer stop()
-	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, env)
+	return run(ctx, arguments(os.Args), os.Stdin, os.Stdout, os.Stderr, env)
+}
+
+// arguments returns the arguments of the command, which knows the name by which
+// Docker calls it.
+func arguments(args []string) []string {
+	if strings.TrimSuffix(filepath.Base(args[0]), ".exe") == dockerHelper {
+		return append([]string{"docker-credential"}, args[1:]...)
+	}
+	return args[1:]
 }
 
 // run is the whole command. It returns the exit code. If a signal ends ctx, the exit

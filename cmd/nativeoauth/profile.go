@@ -38,6 +38,7 @@ type profile struct {
 	MetadataFile     string   `json:"metadata_file,omitempty"`
 	AssumeLifetime   seconds  `json:"assume_lifetime,omitempty"`
 	AllowPrivate     bool     `json:"allow_private,omitempty"`
+	DockerRegistries []string `json:"docker_registries,omitempty"` // that get the token
 
 	// How the client got its ID. RegisterTokenFile is a path, and the token stays there.
 	Register          bool   `json:"register,omitempty"`

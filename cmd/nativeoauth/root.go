@@ -59,7 +59,7 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
 		Example: `  nativeoauth login --demo
   nativeoauth login --issuer https://login.example.com --client-id my-cli
   nativeoauth token
-  curl -H "$(nativeoauth token --format header)" https://api.example.com/me
+  nativeoauth token --format curl | curl -K - https://api.example.com/me
   nativeoauth logout`,
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,7 +85,7 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
 	root.AddCommand(
 		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(),
 		a.requestCmd(), a.inspectCmd(), a.doctorCmd(), a.serveCmd(), a.execCredentialCmd(),
-		a.gitCredentialCmd(), a.profileCmd(), a.versionCmd(),
+		a.gitCredentialCmd(), a.dockerCredentialCmd(), a.profileCmd(), a.versionCmd(),
 	)
 	a.setHelp(root)
 	root.InitDefaultCompletionCmd()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,16 +27,17 @@ func TestFirstTenMinutes(t *testing.T) {
 	realparts.Need(t, "tmux", "bash", "curl")
 	p := StartOIDCProvider(t, Options{})
 	d := newDesktop(t)
-	term := newTerminal(t, d)
+	term := newTerminal(t, d, buildCommand(t), "SSL_CERT_FILE=", "SSL_CERT_DIR=")
 
 	term.say("What is it? What can it do?", "nativeoauth --help", "nativeoauth COMMAND --help")
 	term.begin("It shows itself, with nothing set up. The browser opens at the demo's own provider; alice presses Allow.", "nativeoauth login --demo")
 	d.browser.Drive(browser.Fill("#username", "alice"), browser.Click(`button[value="allow"]`))
 	term.end("sign in again")
+	term.say("Has this machine what a sign-in needs?", "nativeoauth doctor", "keychain")
 	term.say("Is the provider any good for a native program?", "nativeoauth inspect "+p.Issuer+" --client-id "+NativeClient, "can sign in here safely")
 
 	term.clear() // the picture begins here
-	term.begin("Signing in. The browser opens; alice signs in there, and says yes.", "nativeoauth login --issuer "+p.Issuer+" --client-id "+NativeClient+" --scope openid --scope offline_access --scope profile --prompt consent")
+	term.begin("Signing in. The browser opens; alice signs in there, and says yes. (This provider gives a lasting session only if it may ask for consent.)", "nativeoauth login --issuer "+p.Issuer+" --client-id "+NativeClient+" --prompt consent")
 	d.browser.Drive(append(p.steps("alice"), browser.See("signed in"))...)
 	term.end("Signed in as alice")
 	term.say("Who is signed in, where, until when?", "nativeoauth status", "keychain")
@@ -43,7 +45,7 @@ func TestFirstTenMinutes(t *testing.T) {
 	picture := term.screen("-e")
 
 	term.clear()
-	term.say("The same with curl.", `curl -s -H "$(nativeoauth token --format header)" `+p.Issuer+"/me", `"sub":"alice"`)
+	term.say("The same with curl, which reads the token from its input: other users of the machine see a command's arguments.", `nativeoauth token --format curl | curl -s -K - `+p.Issuer+"/me", `"sub":"alice"`)
 	term.say("Tokens refresh by themselves; this does it now.", "nativeoauth refresh", "Refreshed")
 	term.say("Out: revoked there, deleted here.", "nativeoauth logout", "Signed out")
 	term.say("And what does a script see then?", "nativeoauth token; echo exit code $?", "exit code 4")
@@ -54,7 +56,8 @@ func TestFirstTenMinutes(t *testing.T) {
 	}
 	docs := filepath.Join("..", "..", "docs")
 	text := "# The first ten minutes\n\nWhat a terminal showed to somebody who had just installed the command: tmux, npm's oidc-provider on this machine, Chromium, gnome-keyring.\n" +
-		"It is made by `NATIVEOAUTH_WRITE_DOCS=1 go test -run TestFirstTenMinutes .` in internal/interop.\n" + term.transcript.String()
+		"It is made by `NATIVEOAUTH_WRITE_DOCS=1 go test -run TestFirstTenMinutes .` in internal/interop.\n" + term.transcript.String() +
+		"\nMore: `nativeoauth COMMAND --help`, [recipes](recipes.md) for mail, git, Docker and kubectl, and [machines](machines.md) for containers and CI jobs.\n"
 	require.NoError(t, os.WriteFile(filepath.Join(docs, "first-ten-minutes.md"), []byte(strings.ReplaceAll(text, d.session.Home, "~")), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(docs, "pictures", "terminal.svg"), []byte(svg(picture)), 0o600))
 }
@@ -69,13 +72,20 @@ type terminal struct {
 
 const shellPrompt = "$"
 
-func newTerminal(t *testing.T, d *desktop) *terminal {
+// buildCommand builds the command, and returns the directory that has it.
+func buildCommand(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", filepath.Join(bin, "nativeoauth"), "./cmd/nativeoauth")
 	build.Dir = filepath.Join("..", "..")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	return bin
+}
+
+// newTerminal starts a shell in d's home, with bin in its PATH, and with env.
+func newTerminal(t *testing.T, d *desktop, bin string, env ...string) *terminal {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "tmux-") // a socket's path must be short
 	require.NoError(t, err)
 	term := &terminal{t: t, socket: filepath.Join(dir, "s")}
@@ -85,8 +95,9 @@ func newTerminal(t *testing.T, d *desktop) *terminal {
 	})
 	cmd := exec.Command("tmux", "-S", term.socket, "-f", "/dev/null", "-u", "new-session", "-d", "-x", "110", "-y", "50", "bash", "--norc", "--noprofile")
 	cmd.Env = append(append(d.session.Environ(), d.browser.Env()...), "PS1=$ ", "HISTFILE=", "LANG=C.UTF-8", "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Dir = d.session.Home
-	out, err = cmd.CombinedOutput()
+	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	term.await(func(s string) bool { return strings.TrimSpace(s) == shellPrompt })
 	return term
@@ -117,8 +128,11 @@ func (term *terminal) clear() {
 	time.Sleep(200 * time.Millisecond)
 }
 
+// begin types a command. why goes before it in the transcript; "": nothing does.
 func (term *terminal) begin(why, command string) {
-	fmt.Fprintf(&term.transcript, "\n%s\n", why)
+	if why != "" {
+		fmt.Fprintf(&term.transcript, "\n%s\n", why)
+	}
 	term.asked = command
 	term.tmux("send-keys", "-l", command)
 	term.tmux("send-keys", "Enter")
@@ -150,6 +164,24 @@ func (term *terminal) say(why, command, want string) {
 	term.begin(why, command)
 	term.end(want)
 }
+
+// look runs a program that takes the whole screen, until the screen has want, and
+// then types the keys that end it.
+func (term *terminal) look(why, command, want, keys string) {
+	term.t.Helper()
+	term.begin(why, command)
+	var screen string
+	term.await(func(string) bool {
+		screen = strings.TrimRight(term.tmux("capture-pane", "-p"), " \n")
+		return !strings.Contains(screen, shellPrompt+" "+command) && strings.Contains(screen, want)
+	})
+	term.tmux("send-keys", "-l", keys)
+	fmt.Fprintf(&term.transcript, "\n```\n%s %s\n%s\n```\n", shellPrompt, command, blankRuns.ReplaceAllString(screen, "\n\n"))
+	term.await(func(s string) bool { return strings.HasSuffix(strings.TrimRight(s, " \n"), "\n"+shellPrompt) })
+}
+
+// blankRuns are the empty middle of a screen.
+var blankRuns = regexp.MustCompile(`\n(\s*\n){2,}`)
 
 // svg draws the content of a terminal (tmux capture-pane -e). The command uses
 // no more than bold and dim.

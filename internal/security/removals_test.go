@@ -196,6 +196,9 @@ var removals = []removal{
 	{92, "cmd/nativeoauth/gitcredential.go", "\tlines.Split(rawLines)\n", "", ""},
 	{93, "cmd/nativeoauth/gitcredential.go", "if err == nil && limited.N == 0 {", "if false {", ""},
 	{94, "internal/securefile/securefile.go", "f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)\n\tif !errors.Is(", "f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)\n\tif !errors.Is(", ""},
+	{95, "cmd/nativeoauth/dockercredential.go", "return ok && o == asked", "return ok && o != asked+\"/\"", ""},
+	{95, "cmd/nativeoauth/dockercredential.go", "if !slices.Contains([]string{\"\", \"v1/\", \"v2/\"}, path) {", "if false && !slices.Contains([]string{\"\", \"v1/\", \"v2/\"}, path) {", ""},
+	{95, "cmd/nativeoauth/dockercredential.go", "if !a.used.fromProfile {", "if false {", ""},
 }
 
 // Without flags, each removal must fit the source. With -removals, the defences

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastItem is the number of the last item: S1 to S94.
-const lastItem = 94
+// lastItem is the number of the last item: S1 to S95.
+const lastItem = 95
 
 const root = "../.."
 

@@ -137,10 +137,12 @@ func See(text string) Step {
 }
 
 // Screenshot writes a picture of the page to path, as PNG, once nothing moves
-// on it.
+// on it. What would move for ever is shown as it begins, so that two pictures of
+// a page are the same.
 func Screenshot(path string) Step {
 	return Step{"take a screenshot", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		const still = "Promise.allSettled(document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 1e4).map(a => a.finished)).then(() => 0)"
+		const still = "document.getAnimations().filter(a => a.effect.getComputedTiming().endTime >= 1e4).forEach(a => { a.pause(); a.currentTime = 0 });" +
+			"Promise.allSettled(document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < 1e4).map(a => a.finished)).then(() => 0)"
 		if _, err := chromedp.Evaluate[int](still, chromedp.EvalAwaitPromise)(ctx, t); err != nil {
 			return chromedp.Void{}, err
 		}
