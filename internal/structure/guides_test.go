@@ -12,7 +12,7 @@ import (
 
 var (
 	goBlock  = regexp.MustCompile("(?s)```go\n(.*?)```")
-	examples = regexp.MustCompile(`\]\(\.\./\.\./(examples/[a-z/]+)`)
+	examples = regexp.MustCompile(`\]\(\.\./\.\./(examples/[a-z/]+?)(/[a-z_]+\.go)?\)`)
 )
 
 // The code in a guide is a part of the program that the guide names, so it compiles
@@ -34,7 +34,7 @@ func TestGuidesShowTheirPrograms(t *testing.T) {
 		require.NotEmpty(t, named, "%s names no program", name)
 		code := strings.Builder{}
 		for _, m := range named {
-			dir := filepath.Join(root, filepath.FromSlash(strings.TrimSuffix(m[1], "/main")))
+			dir := filepath.Join(root, filepath.FromSlash(m[1]))
 			files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 			require.NoError(t, err)
 			require.NotEmpty(t, files, "%s: no program in %s", name, m[1])
