@@ -39,8 +39,8 @@
 //	client    Config.ClientID (or the name in Registration, if the client
 //	          registers itself)
 //	account   LoginOptions.Account; "" is the default account
-//	store     Config.Store: the Service and Dir of a [tokenstore.Keyring], or
-//	          the directory of a [tokenstore.File]
+//	store     Config.Store: the Service and Dir of a tokenstore.Keyring, or
+//	          the directory of a tokenstore.File
 //
 // Programs in which all four are equal share the session: a command line, a desktop
 // program and a daemon of one product sign in once and sign out together. If one of

@@ -37,16 +37,18 @@ func TestListsWithGooglesClient(t *testing.T) {
 	require.NoError(t, err)
 
 	server.Expire() // the API refuses the token before its time
+	byToken := []option.ClientOption{
+		option.WithHTTPClient(nil), option.WithTokenSource(session.TokenSource()), there,
+	}
+	require.ErrorContains(t, list(t.Context(), session, &out, byToken...), "401")
 	require.NoError(t, list(t.Context(), session, &out, there))
 
 	require.NoError(t, client.Logout(t.Context(), "", nil))
 	err = list(t.Context(), session, &out, there)
 	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
 
-	// The other way: the program could not tell that the user has to sign in. And
-	// without the session's client, nothing renews a token that the API refused.
-	err = list(t.Context(), session, &out, option.WithHTTPClient(nil),
-		option.WithTokenSource(session.TokenSource()), there)
+	// The other way: the program cannot tell that the user has to sign in.
+	err = list(t.Context(), session, &out, byToken...)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
 }
