@@ -1,3 +1,7 @@
+//go:build unix
+
+// On Windows a program does not start without the variables of the system.
+
 package main
 
 import (
