@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -140,7 +142,8 @@ func (c *Client) account(name string) (*session.Account, error) {
 }
 
 // Session returns the stored session of account; "" is the default account. It fails
-// with [ErrLoginRequired] if there is none. It reads the store only. If a process
+// with [ErrLoginRequired] if there is none; the message then names the accounts that
+// have one, if the store can list them. It reads the store only. If a process
 // died in a refresh, that refresh is finished first, since the grace that providers
 // give is short. All Sessions of one account share what they know, so a Login is
 // seen by all of them.
@@ -154,10 +157,42 @@ func (c *Client) Session(ctx context.Context, account string) (*Session, error) 
 		return nil, err
 	}
 	if err := loadAccount(ctx, a); err != nil {
-		return nil, err
+		return nil, c.nameOthers(ctx, err)
 	}
 	return c.session(a, "", nil), nil
 }
+
+// nameOthers adds the accounts that have a session to an error that says that
+// none is stored: the program's user may have meant one of them. An error of the
+// list is not shown, because err is what happened.
+func (c *Client) nameOthers(ctx context.Context, err error) error {
+	absent, ok := err.(*loginRequired)
+	if !ok || !errors.Is(absent.cause, session.ErrAbsent) {
+		return err
+	}
+	rows, listErr := c.keeper.Rows(ctx, c.cfg.realm(), c.cfg.party())
+	if listErr != nil || len(rows) == 0 {
+		return err
+	}
+	names := make([]string, len(rows))
+	for i, r := range rows {
+		names[i] = strconv.Quote(r.Account)
+		if r.Account == "" {
+			names[i] = "the default account"
+		}
+	}
+	slices.Sort(names)
+	if more := len(names) - namedAccounts; more > 0 {
+		names = append(names[:namedAccounts], fmt.Sprintf("%d more", more))
+	}
+	named := *absent
+	named.why += "; there is one for " + strings.Join(names, ", ")
+	return &named
+}
+
+// namedAccounts is how many accounts an error names. More would hide what it
+// says.
+const namedAccounts = 8
 
 // loadAccount reads a's stored session into memory.
 func loadAccount(ctx context.Context, a *session.Account) error {

@@ -33,17 +33,45 @@
 //
 // # What identifies a session
 //
-// A session is stored under three values: the issuer (or Config.Resources[0], if that
-// names the issuer), the ClientID (or the name in Registration, if the client
-// registers itself), and LoginOptions.Account. Programs that share these and the
-// Store share the session. Scopes do not take part in it: after a program adds
-// scopes, the stored session still has the old ones. Compare [Account].Scopes, and
-// pass LoginOptions.Scopes to obtain more.
+// Four values identify a stored session:
 //
-// A login by another user than the one that the account belongs to is
-// [ErrAccountMismatch]. A Session is bound to its user, too: if another user takes the
-// account, the old Session fails with that error, and [Client.Session] returns the new
-// user's. Without OpenID Connect there is no subject to bind to.
+//	issuer    Config.Issuer (or Config.Resources[0], if that names the issuer)
+//	client    Config.ClientID (or the name in Registration, if the client
+//	          registers itself)
+//	account   LoginOptions.Account; "" is the default account
+//	store     Config.Store: the Service and Dir of a tokenstore.Keyring, or
+//	          the directory of a tokenstore.File
+//
+// Programs in which all four are equal share the session: a command line, a desktop
+// program and a daemon of one product sign in once and sign out together. If one of
+// the values differs, the programs do not see each other's sessions. The user of the
+// operating system always separates them.
+//
+// Scopes are not among these values. If a program adds scopes, the stored session
+// still has the old ones. Compare [Account].Scopes, and pass LoginOptions.Scopes to
+// obtain more: [Client.SessionOrLogin] then prompts the user only if one is missing.
+// Origins, UI, Logger and the other fields of [Config] do not take part either.
+//
+// An account is a name that the program chooses, such as "work". It is not the name
+// of the user. A login by another user than the one that the account belongs to is
+// [ErrAccountMismatch]. A Session is bound to its user, too: if another user takes
+// the account, the old Session fails with that error, and [Client.Session] returns
+// the new user's. Without OpenID Connect there is no subject to bind to.
+//
+// # Choosing a Service
+//
+// The Service of a Keyring separates the sessions of products that have the same
+// issuer and client. It is also the name that the user sees in the keychain.
+//
+//   - One program with a ClientID of its own needs none. The zero Keyring, with the
+//     Service "nativeoauth", shares its sessions with the nativeoauth command. That
+//     is useful: "nativeoauth status" and "nativeoauth logout" work on them.
+//   - Programs that share one ClientID, and shall not share sessions, each set a
+//     Service. A reversed domain name is unique: "com.example.notes".
+//   - Programs of one product that shall share sessions set the same Service.
+//
+// Choose before the first release. A program that changes its Service later does not
+// find its users' sessions; [tokenstore.Copy] moves them.
 //
 // # What is stored
 //
@@ -66,24 +94,45 @@
 // Test errors with [errors.Is] and [errors.As]. No error holds a token, a code or the
 // body of a response, so that all may be logged and shown.
 //
-//	ErrLoginRequired          call Login, or tell the user to sign in. Why is
-//	                          ErrNoSession, ErrSignedOut, ErrSessionExpired
-//	                          or ErrSessionRefused
-//	ErrAccessDenied           stop; the user or the provider said no
-//	ErrNoBrowser              set Config.UI to a TerminalUI
-//	ErrAccountMismatch        use another account name, or set ReplaceUser; from
-//	                          a Session: get the new one with Client.Session
-//	ErrStepUp                 tell the user that the login was not strong enough
-//	ErrInvalidResponse        report it: the provider, or an attacker, is at fault
-//	ErrNoMetadata             set Config.Issuer or Config.Endpoints
-//	ErrNotRevoked             warn the user; the session is deleted here
-//	*Error                    show it; Code and RetryAfter tell more
-//	errors.ErrUnsupported     the provider lacks the feature
-//	tokenstore.ErrUnavailable unlock the keychain, or use another Store
-//	context.Canceled, context.DeadlineExceeded
-//	                          the program's own ctx, or five minutes of Login
-//	os.ErrClosed              Client.Close was called
-//	any other                 the network; retry later
+//	error                      what it means                what to do
+//	-----                      -------------                ----------
+//	ErrLoginRequired           only signing in helps        call Login, or tell the
+//	                                                        user to. Never retry
+//	  ErrNoSession             none is stored               the same; the message names
+//	                                                        the accounts that exist
+//	  ErrSignedOut             the user signed out          the same; a daemon stops its
+//	                                                        work for this user
+//	  ErrSessionExpired        there is no refresh token    the same; add offline_access
+//	  ErrSessionRefused        the provider ended it        the same
+//	ErrAccessDenied            the user or the provider     stop; do not prompt again
+//	                           said no                      by yourself
+//	ErrNoBrowser               none can be opened           set Config.UI to a TerminalUI
+//	ErrAccountMismatch,        another user signed in       use another account name,
+//	  from Login                                            or set ReplaceUser
+//	ErrAccountMismatch,        the account has another      forget this user's data, and
+//	  from a Session           user now                     call Client.Session
+//	ErrStepUp                  the login is too weak for    tell the user; SessionOrLogin
+//	                           what was asked               with ParseChallenge's options
+//	ErrInvalidResponse         a check failed: a fault of   report it; a retry does not
+//	                           the provider, or an attack   help
+//	ErrNoMetadata              the provider has none        set Config.Endpoints, or
+//	                                                        correct Config.Issuer
+//	ErrNotRevoked              signed out here, perhaps     warn the user; the session
+//	                           not at the provider          is deleted
+//	*Error                     the provider's answer        show it; Code and RetryAfter
+//	                                                        tell more
+//	errors.ErrUnsupported      the provider, the store or   do without the feature
+//	                           the session lacks a feature
+//	tokenstore.ErrLocked       the keychain is locked       ask the user to unlock it
+//	tokenstore.ErrUnavailable  there is no keychain         show it; or use a File
+//	context.Canceled           the program's own ctx        what the program intended
+//	context.DeadlineExceeded   ctx, or the five minutes     offer to try again
+//	                           of Login
+//	os.ErrClosed               Client.Close was called      stop
+//	any other                  the network, mostly          retry later
+//
+// An error may match several rows; test them in this order. Errors of
+// [Session.HTTPClient] arrive in a [*net/url.Error], which errors.Is looks into.
 //
 // # Programs without a browser
 //

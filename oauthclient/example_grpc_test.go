@@ -12,8 +12,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// perRPC implements google.golang.org/grpc/credentials.PerRPCCredentials. That
-// module has an implementation as well:
+// perRPC implements google.golang.org/grpc/credentials.PerRPCCredentials. The package
+// examples/streams/grpcauth of this repository passes the call's context on, too, and
+// keeps errors findable. That of gRPC itself does neither:
 //
 //	grpc.WithPerRPCCredentials(oauth.TokenSource{TokenSource: session.TokenSource()})
 type perRPC struct{ oauth2.TokenSource }

@@ -3,6 +3,7 @@ package oauthclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -435,4 +436,29 @@ func TestSessionMovesToAnotherStore(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, moved.Refresh(t.Context()))
 	require.Equal(t, s.Account().Subject, moved.Account().Subject)
+}
+
+// A user who mistypes an account, or signed in under another, reads which there are.
+func TestAbsentSessionNamesTheAccounts(t *testing.T) {
+	server := oauthtest.NewServer(t, nil)
+	c := newClient(t, server.Config())
+	_, err := c.Session(t.Context(), "wrok")
+	require.EqualError(t, err, `no session is stored for account "wrok": sign in again`)
+
+	for _, name := range []string{"work", ""} {
+		_, err := c.Login(t.Context(), &oauthclient.LoginOptions{Account: name})
+		require.NoError(t, err)
+	}
+	_, err = c.Session(t.Context(), "wrok")
+	require.ErrorIs(t, err, oauthclient.ErrNoSession)
+	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+	require.EqualError(t, err, `no session is stored for account "wrok"; `+
+		`there is one for "work", the default account: sign in again`)
+
+	for i := range 8 {
+		_, err := c.Login(t.Context(), &oauthclient.LoginOptions{Account: fmt.Sprint("a", i)})
+		require.NoError(t, err)
+	}
+	_, err = c.Session(t.Context(), "wrok")
+	require.ErrorContains(t, err, `"a7", 2 more: sign in again`)
 }

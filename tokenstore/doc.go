@@ -55,10 +55,28 @@
 //
 // # Errors
 //
-// An error that a program can handle wraps one of the sentinels of this package,
-// such as [ErrLocked], or the error of the context. Other errors are mistakes in
-// the program, such as an invalid key. The text names the cause and what the user
-// can do about it. It never contains a value, a passphrase or a [Key].
+// An error that a program can handle wraps one of the sentinels of this package, or
+// the error of the context. Other errors are mistakes in the program, such as an
+// invalid key. The text names the cause and what the user can do about it. It never
+// contains a value, a passphrase or a [Key].
+//
+//	error           what it means               what to do
+//	-----           -------------               ----------
+//	ErrNotFound     there is no such value      go on without one
+//	ErrUnavailable  no keychain, or no answer   show it; or choose a File before the
+//	                                            first login
+//	ErrDismissed    the user dismissed a        wait until the user asks for something
+//	                prompt
+//	ErrLocked       the user has to unlock it   tell the user, and try again
+//	ErrBusy         an earlier call hangs       try again later
+//	ErrDamaged      no key opens the value      delete it or put another: sign in again
+//	ErrWrongKey     another key sealed it       ask for the right key; do not delete
+//	ErrNewerFormat  a newer version sealed it   update the program
+//	*Pending        the change may still        keep the lock until it is settled
+//	                happen
+//
+// ErrDismissed also matches ErrLocked, and ErrDamaged also matches ErrWrongKey, so
+// test them in this order.
 //
 // If a call was given up while its change may still happen, the error is a
 // [*Pending]. The caller keeps the lock of the key until that is settled.

@@ -64,3 +64,38 @@ func ExamplePassphrase() {
 	// Passphrase: corect horse
 	// true
 }
+
+// A program moves its sessions to another store, without signing its users in
+// again: here from a file to one that another key seals.
+func ExampleCopy() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	oldKey, err := tokenstore.ParseKey("q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=")
+	if err != nil {
+		log.Fatal(err)
+	}
+	newKey, err := tokenstore.ParseKey("ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8=")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	before := tokenstore.NewFile(filepath.Join(dir, "before"), oldKey)
+	if err := before.Put(ctx, "session", []byte("secret")); err != nil {
+		log.Fatal(err)
+	}
+
+	after := tokenstore.NewFile(filepath.Join(dir, "after"), newKey)
+	if err := tokenstore.Copy(ctx, after, before); err != nil {
+		log.Fatal(err) // call it again: nothing is lost
+	}
+	data, err := after.Get(ctx, "session")
+	fmt.Println(string(data), err)
+	_, err = before.Get(ctx, "session")
+	fmt.Println(errors.Is(err, tokenstore.ErrNotFound))
+	// Output:
+	// secret <nil>
+	// true
+}

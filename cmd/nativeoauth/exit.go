@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -175,5 +176,6 @@ func (a *app) runs(name string) bool { return a.command != nil && a.command.Name
 func flagWords(text string) string {
 	text = strings.Replace(text, "a tokenstore.File", "a sealed file", 1)
 	text = strings.Replace(text, "context deadline exceeded", "the time is up", 1)
+	text = strings.Replace(text, "the default account", strconv.Quote(defaultProfile), 1)
 	return strings.Replace(text, "set AllowOtherUsers", "give --allow-other-users", 1)
 }

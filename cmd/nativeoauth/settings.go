@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -284,7 +283,7 @@ func (a *app) withSession(
 	return a.withClient(cmd, func(ctx context.Context, s *settings, c *oauthclient.Client) error {
 		session, err := c.Session(ctx, s.account())
 		if err != nil {
-			return a.otherAccounts(ctx, s, c, err)
+			return err
 		}
 		return do(ctx, session)
 	})
@@ -313,25 +312,4 @@ func (a *app) withClient(
 	}
 	defer a.close(c)
 	return do(ctx, s, c)
-}
-
-// otherAccounts adds to the error of a missing session which accounts have one.
-func (a *app) otherAccounts(
-	ctx context.Context, s *settings, c *oauthclient.Client, cause error,
-) error {
-	// The list is a hint only. If it cannot be read, cause says enough.
-	accounts, err := c.Accounts(ctx)
-	if err != nil || len(accounts) == 0 {
-		return cause
-	}
-	names := make([]string, 0, len(accounts))
-	for _, acc := range accounts {
-		if acc.Name != s.account() {
-			names = append(names, quote(cmp.Or(acc.Name, defaultProfile)))
-		}
-	}
-	if len(names) == 0 {
-		return cause
-	}
-	return fmt.Errorf("%w (--account may be %s)", cause, strings.Join(names, " or "))
 }

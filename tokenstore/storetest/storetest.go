@@ -8,10 +8,27 @@
 //		})
 //	}
 //
+// # What is tested
+//
+//   - [tokenstore.Store]: keys, values of every size up to the limit, whole replacement,
+//     contexts that have ended, concurrent use, and a second handle on the same store.
+//   - [tokenstore.Shared], [tokenstore.Lister] and [tokenstore.Prober], if the store
+//     has them. What it lacks is skipped, and the test says so.
+//
+// What only a crash shows is not tested: that a Put is atomic, and durable when it
+// returns. See to that yourself, by a transaction or by a rename after fsync.
+//
+// # What is left behind
+//
 // It may run on a store that contains values of a user. It uses only keys that
 // begin with "storetest-" and a random part, and it deletes their values in the
-// end. Locks and journals cannot be deleted, so a store that keeps them as files
-// or rows still has those of the test afterwards.
+// end. Locks and journals cannot be deleted, so a store that keeps them as files or
+// rows still has those of the test afterwards.
+//
+// # Stores to read
+//
+// The repository has two complete stores as examples: examples/sqlitestore, for one
+// machine, and examples/etcdstore, for many.
 package storetest
 
 import (
