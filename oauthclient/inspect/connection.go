@@ -77,8 +77,9 @@ func name(n pkix.Name) string {
 // not return: the time and TLS state of the first response, and the document as
 // it was sent, also if it is rejected. It is not safe for concurrent use.
 type witness struct {
-	base http.RoundTripper
-	now  func() time.Time
+	base  http.RoundTripper
+	now   func() time.Time
+	apart string // Options.MetadataURL
 
 	document []byte              // the last metadata document; nil: none was sent
 	place    string              // the path that it was found at
@@ -101,7 +102,8 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 			w.chain = s.PeerCertificates
 		}
 	}
-	if resp.StatusCode == http.StatusOK && strings.Contains(req.URL.Path, "/.well-known/") {
+	known := strings.Contains(req.URL.Path, "/.well-known/")
+	if resp.StatusCode == http.StatusOK && (known || req.URL.String() == w.apart) {
 		// One byte more than is allowed, so that Discover notices a larger document.
 		body, err := io.ReadAll(io.LimitReader(resp.Body, fetch.MaxBody+1))
 		_ = resp.Body.Close()
