@@ -46,6 +46,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 		reflect.TypeFor[oauthclient.Deviations](): {
 			"AllowMissingNonce": "allow-missing-nonce", "MetadataURL": "metadata-url", "RawBasicAuth": "raw-basic-auth",
 			"AcceptAudiences": "trusted-audience", // it is a function; a user has a list
+			"AcceptIssuer":    "issuer",           // likewise
 		},
 		reflect.TypeFor[oauthclient.LoginOptions](): {
 			"Account": "account", "ReplaceUser": "replace-user", "Flow": "browser no-browser device", "Scopes": "add-scope", "ACRValues": "acr", "MaxAge": "max-age",
