@@ -233,6 +233,7 @@ func (m members) response(want string) (*TokenResponse, error) {
 // Bearer, unless a bound token was asked for.
 func (m members) checkType(want string) error {
 	kind, isText := m.text("token_type")
+	kind = strings.TrimSpace(kind)
 	switch {
 	case !m.has("token_type") && want == "Bearer":
 	case !m.has("token_type"):
@@ -245,9 +246,17 @@ func (m members) checkType(want string) error {
 	case strings.EqualFold(kind, "DPoP"):
 		return errors.New("token_type is DPoP, though no proof was sent; turn DPoP on")
 	default:
-		return errors.New("token_type is unknown")
+		return unknownType(kind)
 	}
 	return nil
+}
+
+// unknownType names the type, unless it could be a token, which would be longer.
+func unknownType(kind string) error {
+	if kind = errorCode(kind, 20); kind == "" {
+		return errors.New("token_type is unknown")
+	}
+	return fmt.Errorf("token_type is %q, which is unknown; report it to the provider", kind)
 }
 
 // lifetime reads seconds as a number or a string, with or without a fraction.

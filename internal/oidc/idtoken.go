@@ -190,7 +190,8 @@ func (want Expected) checkNonce(c *IDToken) error {
 		}
 	case c.Nonce == "" && want.AllowMissingNonce:
 	case want.Nonce != "" && c.Nonce == "":
-		return errors.New("nonce is missing")
+		return errors.New("nonce is missing; if the provider never sends it (LinkedIn), " +
+			"see Config.Deviations.AllowMissingNonce")
 	case subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(want.Nonce)) != 1:
 		return errors.New("nonce is of another login")
 	}

@@ -124,7 +124,7 @@ var removals = []removal{
 	{50, "internal/oauth/token.go", `if m.has("error") {`, "if false {", ""},
 	{51, "internal/wire/json.go", "json.Unmarshal(data, &all) != nil || ", "false && json.Unmarshal(data, &all) != nil || ", ""},
 	{52, "internal/oauth/token.go", `case !m.has("token_type") && want == "Bearer":`, `case !m.has("token_type"):`, ""},
-	{52, "internal/oauth/token.go", `return errors.New("token_type is unknown")`, "", ""},
+	{52, "internal/oauth/token.go", "return unknownType(kind)", "", ""},
 	{52, "internal/oauth/token.go", `return errors.New("token_type is Bearer, though a token bound by DPoP was asked for")`, "", ""},
 	{53, "internal/oauth/token.go", "math.Floor(min(max(seconds, 0), maxTokenLifetime.Seconds()))", "math.Floor(seconds)", ""},
 	{54, "internal/oauth/token.go", "\treturn wire.NewSecret(s), nil", "\tif strings.Count(s, \".\") != 2 {\n\t\treturn wire.Secret{}, errors.New(\"no JWT\")\n\t}\n\treturn wire.NewSecret(s), nil", "oauthclient"},
