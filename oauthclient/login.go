@@ -219,6 +219,10 @@ func (l *login) discover(ctx context.Context) error {
 		return err
 	}
 	if l.provider, err = c.providers.get(ctx, t.issuer); err != nil {
+		if c.cfg.issuer() == "" && len(t.servers) > 1 {
+			err = fmt.Errorf("%w; the resource also names %s: to sign in there, set Config.Issuer to it",
+				err, wire.SafeText(t.servers[1], 200))
+		}
 		return err
 	}
 	if l.provider.doc.Legacy && !t.legacy {

@@ -330,6 +330,21 @@ func TestMCPServersOnThisMachine(t *testing.T) {
 	}
 }
 
+// A resource may name several authorization servers. The first is used, and if it
+// cannot be reached, the error says how to use another.
+func TestMCPFirstServerIsAway(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t, authserver.Config{OpenRegistration: true})
+	api := publisher(t, "Bearer", func(origin, path string) string {
+		if path != wellKnownResource+"/mcp" {
+			return ""
+		}
+		return resourceDocument(origin+"/mcp", "http://127.0.0.1:1", h.Issuer())
+	})
+	_, err := newClient(t, mcp(h.cfg, api.URL+"/mcp")).Login(t.Context(), nil)
+	require.ErrorContains(t, err, "the resource also names "+h.Issuer()+": to sign in there, set Config.Issuer")
+}
+
 // S44: a program with a secret that does not know the authorization server needs one
 // client, and the secret goes to no server that its function does not accept. A
 // resource that moves takes it nowhere else.
