@@ -306,6 +306,10 @@ func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
 func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenResponse) (*session.Grant, error) {
 	cfg := &l.client.cfg
 	l.provider.logDeviations(l.provider.issuer, resp)
+	if off := resp.ClockOffset; off.Abs() > time.Minute {
+		l.client.log.Warn("this machine's clock is not the provider's; the ID token is judged by that one, "+
+			"if they differ by 10 minutes at most", "issuer", l.provider.issuer, "ahead", -off.Round(time.Second))
+	}
 	var key wire.Secret
 	if !t.key.IsZero() {
 		var err error
@@ -348,7 +352,7 @@ func (l *login) identifyUser(ctx context.Context, t *transaction, resp *oauth.To
 	}
 	claims, err := l.provider.verifyAtLogin(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
 		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge,
-		Started: t.started, ACRValues: t.acrValues,
+		Started: t.started, ACRValues: t.acrValues, ClockOffset: resp.ClockOffset,
 	})
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -62,6 +63,9 @@ func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenRespon
 	if !resp.IsJSON() && resp.MediaType() != "application/x-www-form-urlencoded" {
 		t.Deviations = append(t.Deviations, "the media type is neither JSON nor a form")
 	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		t.ClockOffset = time.Until(date)
+	}
 	return t, nil
 }
 
@@ -97,6 +101,9 @@ type TokenResponse struct {
 	RefreshExpiresIn time.Duration
 	Scope            string
 	HasScope         bool // false: scope was not sent, so every requested scope is granted (§5.1)
+	// ClockOffset is how far the server's clock is ahead of this machine's, by the
+	// answer's Date (RFC 9110 §6.6.1), to about a second. 0: there is no Date.
+	ClockOffset time.Duration
 	// Deviations say, for the log, how the answer differs from the
 	// specification without being refused. They hold nothing of its values.
 	Deviations []string

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/oidc"
 )
 
 // connection reports on TLS and on the clock, as the first response showed them.
@@ -30,11 +31,14 @@ func (r *report) connection(w *witness, issuer string) {
 		return
 	}
 	// Date is in whole seconds, and the response took time: a difference of a few
-	// seconds means nothing. ID tokens are accepted with a skew of one minute.
+	// seconds means nothing. A login judges ID tokens by the provider's clock.
 	switch skew := w.at.Sub(w.date).Round(time.Second); {
-	case skew.Abs() > time.Minute:
+	case skew.Abs() > oidc.MaxClockOffset:
 		r.add("clock", Problem, "this machine's clock and the provider's differ by %s: "+
 			"fresh ID tokens are refused; set the clock", skew.Abs())
+	case skew.Abs() > time.Minute:
+		r.add("clock", Warning, "this machine's clock and the provider's differ by %s: a login reckons "+
+			"with that, but DPoP and a client key may be refused; set the clock", skew.Abs())
 	case skew.Abs() > 10*time.Second:
 		r.add("clock", Warning, "this machine's clock and the provider's differ by %s", skew.Abs())
 	default:
