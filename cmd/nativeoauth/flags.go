@@ -63,7 +63,7 @@ const (
 func (c *choices) table() []setting {
 	if c.rows == nil {
 		c.rows = slices.Concat(
-			c.sessionTable(), c.tokenTable(), c.helperTable(), c.deviationTable(),
+			c.sessionTable(), c.tokenTable(), c.timeTable(), c.helperTable(), c.deviationTable(),
 			c.clientTable(), c.listenTable(), c.loginTable())
 	}
 	return c.rows
@@ -158,6 +158,16 @@ func (c *choices) tokenTable() []setting {
 			usage: "`file` with the provider's metadata (RFC 8414), if the provider does not " +
 				"publish them",
 			value: &c.MetadataFile},
+		{flag: "allow-private", field: "Config.AllowPrivate", on: keepsProfile,
+			usage: "let the provider name servers with private addresses",
+			value: &c.AllowPrivate,
+			to:    &c.config.AllowPrivate},
+	}
+}
+
+// timeTable has what is known of the tokens' lives.
+func (c *choices) timeTable() []setting {
+	return []setting{
 		{flag: "refresh-before", field: "Config.RefreshBefore", on: keepsProfile,
 			usage: "how long before its expiry a token is refreshed in the background while a " +
 				"command runs, such as 2m (default a tenth of its life); see also token --min-ttl",
@@ -179,10 +189,6 @@ func (c *choices) tokenTable() []setting {
 				return nil
 			},
 		},
-		{flag: "allow-private", field: "Config.AllowPrivate", on: keepsProfile,
-			usage: "let the provider name servers with private addresses",
-			value: &c.AllowPrivate,
-			to:    &c.config.AllowPrivate},
 	}
 }
 
