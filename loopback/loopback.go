@@ -332,7 +332,8 @@ func (s *Server) progress() string {
 	case s.lastRejected.reason != "":
 		return "the last request refused: " + s.lastRejected.reason
 	case s.ticketUsed():
-		return "the browser was sent to the provider, and did not come back"
+		return "the browser was sent to the provider, and did not come back; " +
+			"check that the provider accepts the redirect URI " + s.redirectURI
 	case s.started:
 		return "the browser did not ask for the sign-in page; check that one was opened"
 	}

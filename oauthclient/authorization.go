@@ -171,7 +171,8 @@ func (p *provider) checkPKCE() error {
 	case oauth.PKCEUnsaid:
 		// The Model Context Protocol's rule for a provider that nobody has vouched for.
 		if p.cfg.issuer() == "" {
-			return invalid("the provider was named by the resource, and its metadata have no code_challenge_methods_supported")
+			return invalid("the provider was named by the resource, and its metadata have no code_challenge_methods_supported; "+
+				"if you trust it, set Config.Issuer to %s", p.doc.Issuer)
 		}
 		p.log.Warn("the provider's metadata do not say that it supports PKCE; S256 is sent all the same",
 			"issuer", p.doc.Issuer)

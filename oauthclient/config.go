@@ -30,7 +30,7 @@ type Config struct {
 	//
 	// If it is "", Endpoints.Issuer is taken. If there are no Endpoints either,
 	// Resources[0] names the issuer (RFC 9728); stricter rules hold then, and
-	// ClientAuth is an error.
+	// ClientAuth needs Deviations.AcceptIssuer.
 	Issuer string
 	// Endpoints describe a provider without metadata; nothing is fetched then.
 	// nil: the metadata are fetched.
@@ -143,6 +143,14 @@ type Deviations struct {
 	// the issuer's own host vouches for the document; the host of MetadataURL
 	// does. "": the well-known places of the issuer.
 	MetadataURL string
+	// AcceptIssuer decides whether an issuer that Resources[0] names gets ClientAuth.
+	// It is for a secret that was registered beforehand at a provider whose issuer
+	// the program does not know. If it returns true for an issuer that the program
+	// does not know, whoever controls the resource can collect the secret. If it
+	// returns false, a login fails, and a stored session of that issuer is used
+	// without ClientAuth. It is called before each use, and may be called by several
+	// goroutines at once. nil: ClientAuth without Issuer is an error.
+	AcceptIssuer func(issuer string) bool
 	// RawBasicAuth sends client ID and secret as they are in HTTP Basic, without
 	// the form encoding of RFC 6749 §2.3.1. Nothing is given up. A provider that
 	// decodes them would see another secret.
@@ -293,7 +301,7 @@ func (c *Config) checkProvider(issuer string) error {
 // checkClient checks what identifies and authenticates the client.
 func (c *Config) checkClient(issuer string) error {
 	switch {
-	case issuer == "" && c.ClientAuth != ClientAuth{}:
+	case issuer == "" && c.ClientAuth != ClientAuth{} && c.Deviations.AcceptIssuer == nil:
 		return wire.Field("Config.ClientAuth",
 			"it needs an issuer: a secret is only sent to a provider that was named beforehand")
 	case c.ClientID == "" && c.Registration == nil:

@@ -218,6 +218,44 @@ func TestDeviationsAreLogged(t *testing.T) {
 	require.ErrorContains(t, err, "token_type")
 }
 
+// S78: this machine's clock is minutes off, as the Date of the token response shows. A
+// login works, and the log says so. A token that is ahead of its provider's own clock
+// is refused, and so is every one if the clock is off by more than 10 minutes.
+func TestS78ClockIsOff(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		date, claims time.Duration // ahead of this machine
+		error        string
+	}{
+		{90 * time.Second, 90 * time.Second, ""}, {9 * time.Minute, 9 * time.Minute, ""}, {-9 * time.Minute, -9 * time.Minute, ""},
+		{0, 5 * time.Minute, "iat lies in the future"}, {20 * time.Minute, 20 * time.Minute, "behind the provider's; set it"},
+	} {
+		var log strings.Builder
+		h := newHostile(t, authserver.Config{})
+		h.cfg.Logger = slog.New(slog.NewTextHandler(&lockedWriter{mu: new(sync.Mutex), w: &log}, nil))
+		h.forge(t, func(c map[string]any) {
+			now := time.Now().Add(tc.claims).Unix()
+			c["iat"], c["exp"], c["auth_time"] = now, now+300, now
+		}, nil)
+		forged := h.lies[authserver.Token]
+		h.lie(authserver.Token, func(r heardRequest, a *lyingReply) {
+			forged(r, a)
+			a.Header.Set("Date", time.Now().Add(tc.date).UTC().Format(http.TimeFormat))
+		})
+		c := newClient(t, h.cfg)
+		s, err := c.Login(t.Context(), nil)
+		if tc.error != "" {
+			require.ErrorContains(t, err, tc.error)
+			h.requireRejected(t, c, err)
+			continue
+		}
+		require.NoError(t, err, tc.date)
+		require.NoError(t, s.Refresh(t.Context()))
+		require.NoError(t, c.Close())
+		require.Contains(t, log.String(), "this machine's clock is not the provider's")
+	}
+}
+
 // A resource and an authorization server that are spelled with a slash after the
 // origin on one side only: what each publishes is what it is sent.
 func TestSlashAfterTheOriginSignsIn(t *testing.T) {

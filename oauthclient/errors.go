@@ -74,6 +74,9 @@ type Error struct {
 	// RetryAfter is how long the server wants the client to wait. 0: it did not
 	// say.
 	RetryAfter time.Duration
+
+	secret  bool // a client secret was sent
+	foreign bool // something else may have answered in the provider's place
 }
 
 // Error returns one line that says what the server answered and what the user can
@@ -106,7 +109,12 @@ func (e *Error) hint() string {
 		"consent_required", "account_selection_required", "invalid_token":
 		return "sign in again"
 	case "invalid_client", "unauthorized_client":
-		return "check the client ID, and that it is registered as a native (public) client"
+		if e.secret {
+			return "check the client ID and its secret; some providers take the secret " +
+				"only in the body (ClientSecretPost) or without encoding (Config.Deviations.RawBasicAuth)"
+		}
+		return "check the client ID, and that it is registered as a native (public) client; " +
+			"another kind of client needs its secret (Config.ClientAuth)"
 	case "invalid_scope":
 		return "ask for scopes that the provider offers this client"
 	case "invalid_target":
@@ -122,8 +130,15 @@ func (e *Error) hint() string {
 	if e.RetryAfter > 0 {
 		return "try again in " + e.RetryAfter.Round(time.Second).String()
 	}
-	if e.Status >= 500 || e.Status == 429 {
+	switch {
+	case e.Status >= 500 || e.Status == 429:
 		return "try again later"
+	case e.Status >= 300 && e.Status < 400:
+		return "it is a redirect, which is not followed; a network that wants you to sign in may " +
+			"have sent it, or the endpoint's URL is wrong"
+	case e.foreign:
+		return "a proxy, a firewall or a network that wants you to sign in may have answered " +
+			"in the provider's place"
 	}
 	return ""
 }
@@ -229,7 +244,7 @@ func fromEndpoint(endpoint string, err error) error {
 	case errors.As(err, &te):
 		return &Error{
 			Endpoint: endpoint, Code: te.Code, Description: te.Description,
-			Status: te.Status, RetryAfter: te.RetryAfter,
+			Status: te.Status, RetryAfter: te.RetryAfter, secret: te.Secret, foreign: te.Foreign,
 		}
 	}
 	return fmt.Errorf("%s endpoint: %w", endpoint, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -19,6 +20,19 @@ import (
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// An error says what the user can do about it.
+func TestErrorsSayWhatToDo(t *testing.T) {
+	for hint, e := range map[string]oauth.Error{
+		"registered as a native (public) client": {Code: "invalid_client", Status: 401},
+		"only in the body (ClientSecretPost)":    {Code: "invalid_client", Status: 401, Secret: true},
+		"it is a redirect":                       {Status: 302},
+		"a proxy, a firewall":                    {Status: 403, Foreign: true},
+		"try again later":                        {Status: 503, Foreign: true},
+	} {
+		require.ErrorContains(t, fromEndpoint("token", &e), hint)
+	}
+}
 
 // S87: a token whose key is lost or damaged is not sent without a proof.
 func TestS87LostKey(t *testing.T) {

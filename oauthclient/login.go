@@ -219,6 +219,10 @@ func (l *login) discover(ctx context.Context) error {
 		return err
 	}
 	if l.provider, err = c.providers.get(ctx, t.issuer); err != nil {
+		if c.cfg.issuer() == "" && len(t.servers) > 1 {
+			err = fmt.Errorf("%w; the resource also names %s: to sign in there, set Config.Issuer to it",
+				err, wire.SafeText(t.servers[1], 200))
+		}
 		return err
 	}
 	if l.provider.doc.Legacy && !t.legacy {
@@ -302,6 +306,10 @@ func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
 func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenResponse) (*session.Grant, error) {
 	cfg := &l.client.cfg
 	l.provider.logDeviations(l.provider.issuer, resp)
+	if off := resp.ClockOffset; off.Abs() > time.Minute {
+		l.client.log.Warn("this machine's clock is not the provider's; the ID token is judged by that one, "+
+			"if they differ by 10 minutes at most", "issuer", l.provider.issuer, "ahead", -off.Round(time.Second))
+	}
 	var key wire.Secret
 	if !t.key.IsZero() {
 		var err error
@@ -344,7 +352,7 @@ func (l *login) identifyUser(ctx context.Context, t *transaction, resp *oauth.To
 	}
 	claims, err := l.provider.verifyAtLogin(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
 		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge,
-		Started: t.started, ACRValues: t.acrValues,
+		Started: t.started, ACRValues: t.acrValues, ClockOffset: resp.ClockOffset,
 	})
 	if err != nil {
 		return err

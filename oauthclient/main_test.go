@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 	if !chosen {
 		_ = flag.Set("test.parallel", "8")
 	}
+	_ = os.Setenv("LC_ALL", "C") // the tests read what a terminal says
 	goleak.VerifyTestMain(m)
 }
 

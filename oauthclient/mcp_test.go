@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -327,4 +328,72 @@ func TestMCPServersOnThisMachine(t *testing.T) {
 		require.Error(t, err)
 		require.Zero(t, opened.Load())
 	}
+}
+
+// A resource may name several authorization servers. The first is used, and if it
+// cannot be reached, the error says how to use another.
+func TestMCPFirstServerIsAway(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t, authserver.Config{OpenRegistration: true})
+	api := publisher(t, "Bearer", func(origin, path string) string {
+		if path != wellKnownResource+"/mcp" {
+			return ""
+		}
+		return resourceDocument(origin+"/mcp", "http://127.0.0.1:1", h.Issuer())
+	})
+	_, err := newClient(t, mcp(h.cfg, api.URL+"/mcp")).Login(t.Context(), nil)
+	require.ErrorContains(t, err, "the resource also names "+h.Issuer()+": to sign in there, set Config.Issuer")
+}
+
+// S44: a program with a secret that does not know the authorization server needs one
+// client, and the secret goes to no server that its function does not accept. A
+// resource that moves takes it nowhere else.
+func TestS44SecretGoesToAcceptedIssuers(t *testing.T) {
+	t.Parallel()
+	const secret = "s3cret canary"
+	known := authserver.Config{Clients: []authserver.Client{{
+		ID: "old", Auth: authserver.AuthPost, Secret: wire.NewSecret(secret), RedirectURIs: []string{"http://127.0.0.1/callback"},
+	}}}
+	home, stranger := newHostile(t, known), newHostile(t, known)
+	var named atomic.Pointer[hostile] // by the resource
+	named.Store(home)
+	api := publisher(t, "Bearer", func(origin, path string) string {
+		if path != wellKnownResource+"/mcp" {
+			return ""
+		}
+		return resourceDocument(origin+"/mcp", named.Load().Issuer())
+	})
+	cfg := home.cfg
+	cfg.Issuer, cfg.Scopes, cfg.Resources = "", []string{"offline_access"}, []string{api.URL + "/mcp"}
+	cfg.ClientID, cfg.ClientAuth = "old", oauthclient.ClientSecretPost(secret)
+	_, err := oauthclient.New(cfg)
+	require.ErrorContains(t, err, "a secret is only sent to a provider that was named beforehand")
+
+	var accepts atomic.Bool
+	accepts.Store(true)
+	cfg.Deviations.AcceptIssuer = func(issuer string) bool { return issuer == home.Issuer() && accepts.Load() }
+	sent := func(h *hostile) (secrets []string) {
+		for _, endpoint := range []string{authserver.PAR, authserver.Token, authserver.Revocation} {
+			for _, r := range h.got(endpoint) {
+				secrets = append(secrets, r.Form.Get("client_secret"))
+			}
+		}
+		return secrets
+	}
+	c := newClient(t, cfg)
+	s, err := c.Login(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Refresh(t.Context()))
+	require.Equal(t, []string{secret, secret, secret}, sent(home))
+
+	accepts.Store(false) // a stored session is no acceptance
+	require.Error(t, s.Refresh(t.Context()))
+	require.Equal(t, "", sent(home)[3])
+	accepts.Store(true)
+
+	named.Store(stranger)
+	_, err = c.Login(t.Context(), nil)
+	require.ErrorIs(t, err, oauthclient.ErrInvalidResponse)
+	require.ErrorContains(t, err, "names the authorization server "+stranger.Issuer()+", and Config.Deviations.AcceptIssuer does not accept it")
+	require.Empty(t, sent(stranger))
 }

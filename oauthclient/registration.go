@@ -31,7 +31,18 @@ func (c *Config) identityOf(g *session.Grant) identity {
 		auth := oauth.RegisteredSecret(g.ClientSecret.Reveal(), g.ClientAuth)
 		return identity{g.ClientID, auth, g.ClientSecret, g.ClientAuth}
 	}
-	return identity{id: g.ClientID, auth: c.ClientAuth.method}
+	auth, _ := c.authAt(g.Issuer)
+	return identity{id: g.ClientID, auth: auth}
+}
+
+// authAt returns the configured authentication, if issuer may have it: the program
+// named that issuer, or accepts it (S44).
+func (c *Config) authAt(issuer string) (auth oauth.ClientAuth, ok bool) {
+	accept := c.Deviations.AcceptIssuer
+	if c.issuer() != "" || c.ClientAuth == (ClientAuth{}) || accept != nil && accept(issuer) {
+		return c.ClientAuth.method, true
+	}
+	return oauth.ClientAuth{}, false
 }
 
 // identify returns the client: as configured, as registered before and kept in
@@ -44,7 +55,12 @@ func (p *provider) identify(ctx context.Context, store tokenstore.Store, dpop bo
 		if document && !supported {
 			p.log.Warn("the provider's metadata do not say that it takes client ID metadata documents", "issuer", p.issuer)
 		}
-		return identity{id: id, auth: p.cfg.ClientAuth.method}, nil
+		auth, ok := p.cfg.authAt(p.issuer)
+		if !ok {
+			return identity{}, invalid("the resource names the authorization server %s, "+
+				"and Config.Deviations.AcceptIssuer does not accept it for ClientAuth", p.issuer)
+		}
+		return identity{id: id, auth: auth}, nil
 	}
 	if p.doc.RegistrationEndpoint == "" {
 		return identity{}, unsupported("the provider has no registration_endpoint; " +

@@ -4,16 +4,20 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
+	"github.com/nativeoauth/nativeoauth/internal/words"
 )
 
 // TerminalUI returns a UI that opens the system's browser and writes to w, in
-// plain lines, what the user can do if that does not suffice. If no browser was
+// plain lines, what the user can do if that does not suffice. The lines are in the
+// language of the environment (LC_ALL, LC_MESSAGES, LANG), if it is one of the
+// languages of the pages (see [loopback.Page]), and else in English. If no browser was
 // opened, it reads from r the address at which a browser on another machine
 // ended. Pass os.Stderr and os.Stdin for a terminal.
 //
@@ -29,13 +33,15 @@ import (
 // The returned functions may be wrapped, to add a line or to change the
 // instructions. They are safe for concurrent use.
 func TerminalUI(w io.Writer, r io.Reader) UI {
-	t := &terminal{w: w, r: r}
+	t := &terminal{w: w, r: r, words: words.For(os.Getenv)}
 	return UI{Instruct: t.instruct, Notice: t.notice}
 }
 
 type terminal struct {
 	w io.Writer
 	r io.Reader // nil: nothing is read
+
+	words *words.Words
 
 	// editor edits the line that is being read; nil: the terminal does, or r is
 	// none.
@@ -53,41 +59,38 @@ type line struct {
 // instruct shows every way that do offers, and reads a line if one can be
 // pasted. It prints nothing about fields that are empty.
 func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error) {
+	say := t.words
 	paste := do.Paste && t.r != nil && !do.Opened
 	if do.Refused != nil { // the ways were shown before
-		t.print("That was not it: %s\n", wire.SafeText(do.Refused.Error(), 300))
+		t.say(say.Refused, "why", wire.SafeText(do.Refused.Error(), 300))
 		return t.read(ctx)
 	}
-	until := ""
+	before := ""
 	if !do.URLExpiry.IsZero() {
-		until = " before " + do.URLExpiry.Local().Format(time.TimeOnly)
+		before = words.Fill(say.Before, "time", do.URLExpiry.Local().Format(time.TimeOnly))
 	}
 	switch {
 	case do.URL == "":
 	case do.Opened:
-		t.print("Your browser has been opened to sign in. "+
-			"If nothing appears, open this address%s:\n  %s\n", until, do.URL)
+		t.print("%s\n  %s\n", words.Fill(say.Opened, "before", before), do.URL)
 	default:
-		t.print("To sign in, open this address in a browser%s:\n  %s\n", until, do.URL)
+		t.print("%s\n  %s\n", words.Fill(say.Open, "before", before), do.URL)
 	}
 	if do.UserCode != "" {
-		begin := "On any device, open"
+		begin := say.Device
 		if do.URL != "" {
-			begin = "Or, on any device, open"
+			begin = say.OrDevice
 		}
 		// Attackers send their own code to a victim, so the warning is part of the
 		// instructions (RFC 8628 §5.4).
-		t.print("%s\n  %s\nand enter the code\n  %s\n"+
-			"Enter the code only if you started this sign-in yourself. "+
-			"A code that somebody sent to you would sign them in as you.\n",
-			begin, do.VerificationURI, do.UserCode)
+		t.print("%s\n  %s\n%s\n  %s\n%s\n",
+			begin, do.VerificationURI, say.Code, do.UserCode, say.OwnCode)
 	}
 	if paste {
-		t.print("If the browser is on another machine, it ends at an address that does not load: " +
-			"paste that address here.\n")
+		t.say(say.Paste)
 	}
 	if !do.Expiry.IsZero() {
-		t.print("Waiting until %s; Ctrl-C cancels.\n", do.Expiry.Local().Format(time.TimeOnly))
+		t.say(say.Until, "time", do.Expiry.Local().Format(time.TimeOnly))
 	}
 	if !paste {
 		return "", nil
@@ -97,6 +100,9 @@ func (t *terminal) instruct(ctx context.Context, do Instructions) (string, error
 
 // notice shows a message of the login.
 func (t *terminal) notice(message string) { t.print("%s\n", message) }
+
+// say prints one of the words, filled.
+func (t *terminal) say(text string, pairs ...string) { t.print("%s\n", words.Fill(text, pairs...)) }
 
 // print ignores errors: a terminal that has gone away does not end a login that
 // goes on in the browser.

@@ -65,6 +65,31 @@ func TestS43PublicProviderNamesPrivateEndpoints(t *testing.T) {
 	}
 }
 
+// --allow-private lifts that, for a login and for the inspection of its profile.
+func TestPrivateEndpointsCanBeAllowed(t *testing.T) {
+	if os.Getenv(inNamespace) == "" {
+		t.Parallel()
+		runInNamespace(t)
+		return
+	}
+	n := newNamespace(t)
+	home := n.begin(t, endpointRun{})
+	n.forge("jwks_uri", "10.0.0.1")
+	for _, args := range [][]string{login("--allow-private"), {"inspect"}, {"doctor"}} {
+		n.mu.Lock()
+		n.inside = nil
+		n.mu.Unlock()
+		out, code := n.command(t, home, args)
+		require.NotContains(t, out, "private address")
+		if args[0] == "login" {
+			require.Equal(t, exitOK, code, "%s", out)
+		}
+		n.mu.Lock()
+		require.NotEmpty(t, n.inside, args)
+		n.mu.Unlock()
+	}
+}
+
 // endpointRun is how the command comes to call an endpoint.
 type endpointRun struct {
 	args  []string

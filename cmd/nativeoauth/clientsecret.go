@@ -37,6 +37,10 @@ func (a *app) clientAuth(
 			return oauthclient.ClientAuth{}, usage(
 				"--client-key and --client-secret-file do not go together; give one of them")
 		}
+		if s.ClientSecretPost {
+			return oauthclient.ClientAuth{}, usage(
+				"--client-secret-post is for a client with a secret, not for --client-key")
+		}
 		key, err := readClientKey(s.ClientKeyFile)
 		if err != nil {
 			return oauthclient.ClientAuth{}, err
@@ -44,10 +48,16 @@ func (a *app) clientAuth(
 		return oauthclient.PrivateKeyJWT(key, s.ClientKeyID), nil
 	}
 	secret, err := a.clientSecret(ctx, s, store)
+	if err == nil && secret.IsZero() && s.ClientSecretPost {
+		err = usage("--client-secret-post needs a secret; give --client-secret-file")
+	}
 	if err != nil || secret.IsZero() {
 		return oauthclient.ClientAuth{}, err
 	}
 	s.secret = secret // signedIn stores it, if it came from standard input
+	if s.ClientSecretPost {
+		return oauthclient.ClientSecretPost(secret.Reveal()), nil
+	}
 	return oauthclient.ClientSecret(secret.Reveal()), nil
 }
 

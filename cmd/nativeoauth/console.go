@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
+	"github.com/nativeoauth/nativeoauth/internal/words"
 )
 
 // console writes to the user: on stderr, in plain lines. On a terminal its last
@@ -23,6 +23,7 @@ import (
 type console struct {
 	terminal bool // stderr is a terminal that can erase a line
 	colour   bool
+	words    *words.Words // what is said during a login
 
 	mu      sync.Mutex
 	w       io.Writer
@@ -30,7 +31,7 @@ type console struct {
 }
 
 func newConsole(w io.Writer, env environ) *console {
-	c := &console{w: w}
+	c := &console{w: w, words: words.For(func(name string) string { return env[name] })}
 	if f, ok := w.(*os.File); ok {
 		c.terminal = term.IsTerminal(int(f.Fd())) && env["TERM"] != "dumb" && escapes(f)
 	}
@@ -73,6 +74,9 @@ func (c *console) tell(format string, args ...any) {
 	}
 	c.say("%s", text)
 }
+
+// sayIn writes one of the words, filled, as tell does.
+func (c *console) sayIn(text string, pairs ...string) { c.tell("%s", words.Fill(text, pairs...)) }
 
 func (c *console) warn(format string, args ...any) {
 	c.say("nativeoauth: warning: %s", fmt.Sprintf(format, args...))
@@ -137,10 +141,10 @@ func (c *console) wait(what string, until time.Time) (stop func()) {
 		defer c.mu.Unlock()
 		left := max(time.Until(until), 0).Round(time.Second)
 		minutes, seconds := int(left.Minutes()), int(left.Seconds())%60
-		rest := fmt.Sprintf("%d:%02d left, Ctrl-C cancels", minutes, seconds)
+		rest := words.Fill(c.words.Left, "time", fmt.Sprintf("%d:%02d", minutes, seconds))
 		c.waiting = what + ": " + rest
-		if len(c.waiting) >= c.width() { // a line that wraps cannot be erased
-			c.waiting = rest[:min(len(rest), c.width()-1)]
+		if columnsOf(c.waiting) >= c.width() { // a line that wraps cannot be erased
+			c.waiting = clip(rest, c.width()-1)
 		}
 		_, _ = io.WriteString(c.w, eraseLine+c.waiting)
 	}
@@ -187,23 +191,4 @@ func (c *console) height() int {
 		}
 	}
 	return 0
-}
-
-// wrap breaks text at spaces into lines of at most width columns. A longer
-// word, such as a URL, stays whole.
-func wrap(text string, width int) []string {
-	width = max(width, 20)
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
-			lines, line = append(lines, line), word
-		default:
-			line += " " + word
-		}
-	}
-	return append(lines, line)
 }

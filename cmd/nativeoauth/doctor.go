@@ -294,7 +294,9 @@ func (d *doctor) provider(cmd *cobra.Command, s *settings) error {
 			"give --issuer or --profile")
 		return nil
 	}
-	opts := inspect.Options{TenantIssuer: s.TenantIssuer}
+	opts := inspect.Options{
+		TenantIssuer: s.TenantIssuer, MetadataURL: s.MetadataURL, AllowPrivate: s.AllowPrivate,
+	}
 	var err error
 	if opts.Metadata, err = s.metadata(); err != nil {
 		d.failed("metadata", err)

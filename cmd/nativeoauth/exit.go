@@ -171,9 +171,17 @@ func (a *app) withNextStep(text string, err error) string {
 // runs reports whether this is a run of the command with this name.
 func (a *app) runs(name string) bool { return a.command != nil && a.command.Name() == name }
 
-// flagWords replaces what the packages' errors say in Go's words.
-// Errors about a field are typed and need no replacing, see explain.
+// flagWords replaces what the packages' errors say in Go's words. A field that is at
+// fault is typed and needs no replacing, see explain; others are advice.
 func flagWords(text string) string {
+	var c choices
+	for _, s := range c.table() {
+		if s.field != "" && strings.Contains(text, s.field) {
+			text = strings.ReplaceAll(text, "set "+s.field, "give "+s.field)
+			text = strings.ReplaceAll(text, s.field, "--"+s.flag)
+		}
+	}
+	text = strings.Replace(text, "ClientSecretPost", "--client-secret-post", 1)
 	text = strings.Replace(text, "a tokenstore.File", "a sealed file", 1)
 	text = strings.Replace(text, "context deadline exceeded", "the time is up", 1)
 	text = strings.Replace(text, "the default account", strconv.Quote(defaultProfile), 1)

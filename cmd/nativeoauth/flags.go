@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net"
 	"reflect"
 	"slices"
@@ -59,38 +58,13 @@ const (
 	loginAlone                   // login; they are about one sign-in, and no profile keeps them
 )
 
-// seconds is a duration that the profile keeps as a number of seconds.
-type seconds int64
-
-// Set parses a value such as "8h30m". Fractions of a second are refused.
-func (s *seconds) Set(text string) error {
-	d, err := time.ParseDuration(text)
-	if err == nil && d%time.Second != 0 {
-		err = errors.New("give whole seconds")
-	}
-	*s = seconds(d / time.Second)
-	return err
-}
-
-func (s *seconds) String() string {
-	if *s == 0 {
-		return "0" // which the help does not show as a default
-	}
-	return s.duration().String()
-}
-
-// Type is the name of the value in the help.
-func (s *seconds) Type() string { return "duration" }
-
-func (s *seconds) duration() time.Duration { return time.Duration(*s) * time.Second }
-
 // table returns the settings with pointers into c, always in the same order. Flags,
 // environment, profile, help, manual and the names in error messages come from it.
 func (c *choices) table() []setting {
 	if c.rows == nil {
 		c.rows = slices.Concat(
-			c.sessionTable(), c.tokenTable(), c.helperTable(), c.clientTable(), c.listenTable(),
-			c.loginTable())
+			c.sessionTable(), c.tokenTable(), c.timeTable(), c.helperTable(), c.deviationTable(),
+			c.clientTable(), c.listenTable(), c.loginTable())
 	}
 	return c.rows
 }
@@ -164,6 +138,9 @@ func (c *choices) tokenTable() []setting {
 			usage: "additional parameter of the authorization request, as `name=value`; may be " +
 				"repeated",
 			value: &c.AuthParams},
+		{flag: "token-param", field: "Config.TokenParams", on: keepsProfile,
+			usage: "additional parameter of every token request, as `name=value`; may be repeated",
+			value: &c.TokenParams},
 		{flag: "dpop", field: "Config.DPoP", on: keepsProfile,
 			usage: "bind the tokens to a key of this session (RFC 9449)",
 			value: &c.DPoP,
@@ -181,6 +158,27 @@ func (c *choices) tokenTable() []setting {
 			usage: "`file` with the provider's metadata (RFC 8414), if the provider does not " +
 				"publish them",
 			value: &c.MetadataFile},
+		{flag: "allow-private", field: "Config.AllowPrivate", on: keepsProfile,
+			usage: "let the provider name servers with private addresses",
+			value: &c.AllowPrivate,
+			to:    &c.config.AllowPrivate},
+	}
+}
+
+// timeTable has what is known of the tokens' lives.
+func (c *choices) timeTable() []setting {
+	return []setting{
+		{flag: "refresh-before", field: "Config.RefreshBefore", on: keepsProfile,
+			usage: "how long before its expiry a token is refreshed in the background while a " +
+				"command runs, such as 2m (default a tenth of its life); see also token --min-ttl",
+			value: &c.RefreshBefore,
+			check: func(p *profile) error {
+				if p.RefreshBefore < 0 {
+					return usage("--refresh-before cannot be negative")
+				}
+				return nil
+			},
+		},
 		{flag: "assume-lifetime", field: "Config.AssumeLifetime", on: keepsProfile,
 			usage: "lifetime of a token if the provider does not state it, such as 8h (default 1h)",
 			value: &c.AssumeLifetime,
@@ -191,10 +189,6 @@ func (c *choices) tokenTable() []setting {
 				return nil
 			},
 		},
-		{flag: "allow-private", field: "Config.AllowPrivate", on: keepsProfile,
-			usage: "let the provider name servers with private addresses",
-			value: &c.AllowPrivate,
-			to:    &c.config.AllowPrivate},
 	}
 }
 
@@ -206,6 +200,31 @@ func (c *choices) helperTable() []setting {
 				"registry.example.com; may be repeated",
 			value: &c.DockerRegistries,
 			check: checkRegistries},
+	}
+}
+
+// deviationTable has concessions to a provider that bends the specifications. Each
+// gives something up, which docs/providers.md names. Deviations.AcceptAudiences is a
+// function; --trusted-audience is the list of a user.
+func (c *choices) deviationTable() []setting {
+	to := &c.config.Deviations
+	return []setting{
+		{flag: "allow-missing-nonce", field: "Config.Deviations.AllowMissingNonce",
+			on: keepsProfile,
+			usage: "accept an ID token without the nonce that was sent (LinkedIn), and give up its " +
+				"replay protection",
+			value: &c.AllowMissingNonce,
+			to:    &to.AllowMissingNonce},
+		{flag: "metadata-url", field: "Config.Deviations.MetadataURL", on: keepsProfile,
+			usage: "`URL` of the provider's metadata, if they are not at a well-known place of the " +
+				"issuer (Azure AD B2C); its host vouches for them",
+			value: &c.MetadataURL,
+			to:    &to.MetadataURL},
+		{flag: "raw-basic-auth", field: "Config.Deviations.RawBasicAuth", on: keepsProfile,
+			usage: "send the client secret in HTTP Basic as it is, for a provider that does not " +
+				"decode it (RFC 6749 section 2.3.1)",
+			value: &c.RawBasicAuth,
+			to:    &to.RawBasicAuth},
 	}
 }
 
@@ -226,6 +245,10 @@ func (c *choices) clientTable() []setting {
 				}
 				return nil
 			}},
+		{flag: "client-secret-post", on: keepsProfile,
+			usage: "send the client secret in the body of requests, for a provider that takes it " +
+				"only there",
+			value: &c.ClientSecretPost},
 		{flag: "client-key", field: "Config.ClientAuth", on: keepsProfile, file: true,
 			usage: "`file` with a private key in PEM that authenticates the client " +
 				"(private_key_jwt, RFC 7523)",
@@ -251,13 +274,13 @@ func (c *choices) listenTable() []setting {
 				"--redirect-uri (default 127.0.0.1)",
 			value: &c.Listen,
 			check: checkListen},
-		{flag: "port", on: keepsProfile,
-			usage: "`port` of the redirect URI, for providers that require a registered one " +
-				"(default: a free port)",
-			value: &c.Port,
+		{flag: "port", field: "Config.Ports", on: keepsProfile,
+			usage: "`port` of the redirect URI, for providers that require a registered one; if " +
+				"repeated, the first that is free is used (default: any free port)",
+			value: &c.Ports,
 			check: func(p *profile) error {
-				if p.Port < 0 || p.Port > 65535 {
-					return usage("--port %d is not a port; give a number from 1 to 65535", p.Port)
+				if len(p.Ports) > 1 && p.RedirectURI != "" {
+					return usage("--redirect-uri leads to one port: give one --port with it")
 				}
 				return nil
 			}},

@@ -108,6 +108,10 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 			PostLogoutRedirectURIs: []string{"http://127.0.0.1/bye", "http://[::1]/bye"}},
 		{ID: "other-path", RedirectURIs: []string{"http://127.0.0.1/elsewhere"}},
 		{ID: "secret", Auth: authserver.AuthBasic, Secret: wire.NewSecret("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{ID: "post", Auth: authserver.AuthPost, Secret: wire.NewSecret("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{ID: "raw", Auth: authserver.AuthBasic, Secret: wire.NewSecret("s3cret canary"), RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{ID: "no-nonce", RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{ID: "tenant", RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		{ID: "dpop", RequireDPoP: true, RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		{ID: "key", Auth: authserver.AuthPrivateKeyJWT, RedirectURIs: []string{"http://127.0.0.1/callback"}, Keys: &jose.JSONWebKeySet{
 			Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: "ES256", Use: "sig"}},
@@ -116,7 +120,7 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 	as, err := authserver.New(cfg)
 	require.NoError(t, err)
 	p.Server = as
-	mux.Handle("/", as)
+	mux.Handle("/", bent(as))
 	mux.HandleFunc("/html/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprint(w, "<html>hello</html>")

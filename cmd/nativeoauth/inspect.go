@@ -56,6 +56,8 @@ It exits with 0 if a native program can sign in safely, else with 1.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.Flags().StringVar(&opts.TenantIssuer, "tenant-issuer", "",
 		a.flags.setting("tenant-issuer").usage)
+	cmd.Flags().StringVar(&opts.MetadataURL, "metadata-url", "",
+		a.flags.setting("metadata-url").usage)
 	cmd.Flags().StringVar(&opts.RedirectPath, "redirect-path", "",
 		"`path` of the redirect URI to try with --client-id (default /callback)")
 	return cmd
@@ -98,6 +100,8 @@ func (a *app) inspected(cmd *cobra.Command, args []string, opts *inspect.Options
 	opts.ClientID = s.ClientID
 	opts.RedirectPath = cmp.Or(opts.RedirectPath, s.RedirectPath)
 	opts.TenantIssuer = cmp.Or(opts.TenantIssuer, s.TenantIssuer)
+	opts.MetadataURL = cmp.Or(opts.MetadataURL, s.MetadataURL)
+	opts.AllowPrivate = s.AllowPrivate
 	return s.Issuer, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
+	"github.com/nativeoauth/nativeoauth/internal/words"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
@@ -42,7 +44,10 @@ signed in, verifies the provider's answer, and stores the session.
 The settings are remembered under the profile, so that later commands and the next login need no
 flags. A profile never holds a secret.
 
-Without --scope, login requests openid, and offline_access if the provider supports it.`,
+Without --scope, login requests openid, and offline_access if the provider supports it.
+
+What it says on the way is in the language of LC_ALL, LC_MESSAGES or LANG: English, German, Spanish,
+French, Japanese or simplified Chinese. Errors are in English.`,
 		Example: `  nativeoauth login --demo
   nativeoauth login --issuer https://login.example.com --client-id my-cli
   nativeoauth login --profile work --issuer https://login.example.com --client-id my-cli \
@@ -178,14 +183,18 @@ func (a *app) signedIn(
 	ctx context.Context, s *settings, store tokenstore.Store,
 	c *oauthclient.Client, acc oauthclient.Account, now bool,
 ) error {
-	if now {
-		a.console.tell("Signed in%s at %s.", asWhom(acc), acc.Issuer)
-	} else {
-		a.console.tell("Already signed in%s at %s.", asWhom(acc), acc.Issuer)
+	say := a.console.words
+	text, as := say.SignedIn, ""
+	if !now {
+		text = say.Already
 	}
+	if who := whom(acc); who != "" {
+		as = words.Fill(say.As, "user", who)
+	}
+	a.console.sayIn(text, "as", as, "issuer", acc.Issuer)
 	if s.Store == storeMemory {
 		// The tokens are lost with this process, so they must not stay valid at the provider.
-		a.console.tell("--store memory keeps nothing: the session is signed out again.")
+		a.console.sayIn(say.Memory)
 		return signingOut{app: a}.account(ctx, c, s.account())
 	}
 	if s.ClientSecretFile == "-" {
@@ -202,17 +211,30 @@ func (a *app) signedIn(
 	if err := remember(ctx, a.env, s.name, s.kept()); err != nil {
 		return fmt.Errorf("you are signed in, but the profile was not written: %w", err)
 	}
-	a.console.tell("The session is in the %s%s.", acc.Store, profileNote(s))
+	a.kept(s, acc, keyGoes)
+	return nil
+}
+
+// kept says where the session is and what comes next. keyGoes means that the profile
+// does not keep the key.
+func (a *app) kept(s *settings, acc oauthclient.Account, keyGoes bool) {
+	say, profile := a.console.words, ""
+	if s.name != defaultProfile {
+		profile = words.Fill(say.Profile, "name", strconv.Quote(s.name))
+	}
+	a.console.sayIn(say.Kept, "store", acc.Store, "profile", profile)
 	if keyGoes {
-		a.console.tell("The profile does not keep the key: give --key-file to every command.")
+		a.console.sayIn(say.NoKey)
 	}
 	if acc.Refreshable {
-		a.console.tell("It is refreshed automatically. Try: nativeoauth token%s", profileFlag(s))
-	} else {
-		a.console.tell("The provider gave no refresh token, so the session ends at %s. "+
-			"--scope offline_access or --prompt consent may bring one.", clock(acc.Expiry))
+		a.console.sayIn(say.Refreshed, "command", "nativeoauth token"+profileFlag(s))
+		return
 	}
-	return nil
+	end := say.UnknownTime
+	if !acc.Expiry.IsZero() {
+		end = clock(acc.Expiry)
+	}
+	a.console.sayIn(say.NoRefresh, "time", end)
 }
 
 // newTracer returns the tracer for --trace and --trace-file. It is nil if neither
@@ -289,22 +311,15 @@ func (a *app) supportedScopes(
 
 // asWhom returns " as " and the user's name, or "" if the provider named nobody.
 func asWhom(acc oauthclient.Account) string {
-	who := acc.Username
-	if who == "" {
-		who = acc.Subject
+	if who := whom(acc); who != "" {
+		return " as " + who
 	}
-	if who == "" {
-		return ""
-	}
-	return " as " + wire.SafeText(who, 100)
+	return ""
 }
 
-// profileNote names the profile in a message, unless it is the default one.
-func profileNote(s *settings) string {
-	if s.name == defaultProfile {
-		return ""
-	}
-	return fmt.Sprintf(" and under the profile %q", s.name)
+// whom returns the user's name, safe to show; "" if the provider named nobody.
+func whom(acc oauthclient.Account) string {
+	return wire.SafeText(cmp.Or(acc.Username, acc.Subject), 100)
 }
 
 // profileFlag returns the flags that choose the session again; "" for that of the

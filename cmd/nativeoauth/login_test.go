@@ -35,15 +35,18 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 	const no = "" // with the reason beside it
 	options := map[reflect.Type]map[string]string{
 		reflect.TypeFor[oauthclient.Config](): {
-			"Issuer": "issuer", "ClientID": "client-id", "ClientAuth": "client-secret-file client-key client-key-id", "Registration": "register register-token-file",
-			"Endpoints": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param",
+			"Issuer": "issuer", "ClientID": "client-id", "ClientAuth": "client-secret-file client-secret-post client-key client-key-id", "Registration": "register register-token-file",
+			"Endpoints": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param", "TokenParams": "token-param", "RefreshBefore": "refresh-before",
 			"TrustedAudiences": "trusted-audience", "DPoP": "dpop", "RequirePAR": "par", "Store": "store key-file", "AssumeLifetime": "assume-lifetime",
 			"AllowPrivate": "allow-private", "Transport": "ca-file trace trace-file", "Logger": "verbose",
-			"UI":            no, // the command is one
-			"Loopback":      no, // below
-			"TokenParams":   no, // for a program that knows its provider
-			"Deviations":    no, // for a program that knows its provider
-			"RefreshBefore": no, // in the background of a program; here: token --min-ttl
+			"UI":         no, // the command is one
+			"Loopback":   no, // below
+			"Deviations": no, // below
+		},
+		reflect.TypeFor[oauthclient.Deviations](): {
+			"AllowMissingNonce": "allow-missing-nonce", "MetadataURL": "metadata-url", "RawBasicAuth": "raw-basic-auth",
+			"AcceptAudiences": "trusted-audience", // it is a function; a user has a list
+			"AcceptIssuer":    "issuer",           // likewise
 		},
 		reflect.TypeFor[oauthclient.LoginOptions](): {
 			"Account": "account", "ReplaceUser": "replace-user", "Flow": "browser no-browser device", "Scopes": "add-scope", "ACRValues": "acr", "MaxAge": "max-age",
@@ -53,7 +56,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 		},
 		reflect.TypeFor[loopback.Config](): {
 			"Addr": "listen port", "Path": "redirect-path", "Localhost": "localhost", "RedirectURI": "redirect-uri", "FormPost": "form-post", "AllowOtherUsers": "allow-other-users",
-			"Ports": no, // a user who names a port names a free one
+			"Ports": "port",
 			"Page":  no, // an application's
 		},
 	}

@@ -92,7 +92,7 @@ func (u *loginUI) instruct(ctx context.Context, do oauthclient.Instructions) (st
 
 // countDown shows the time that is left until ctx or the wait ends.
 func (u *loginUI) countDown(ctx context.Context, until time.Time) {
-	stop := u.console.wait("Waiting for you", until)
+	stop := u.console.wait(u.console.words.Waiting, until)
 	u.mu.Lock()
 	u.stop = stop
 	u.mu.Unlock()
@@ -109,10 +109,10 @@ func (u *loginUI) progress(step oauthclient.Step) {
 	case oauthclient.StepUser:
 		u.prompted.Store(true)
 	case oauthclient.StepElsewhere:
-		u.console.tell("Another nativeoauth is signing in to this account; waiting for it.")
+		u.console.sayIn(u.console.words.Elsewhere)
 	case oauthclient.StepExchange:
 		u.done()
-		u.console.tell("The answer came; checking what the provider says.")
+		u.console.sayIn(u.console.words.Answer)
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *settings) notBack(opts *oauthclient.LogoutOptions, err error) error {
 	if !opts.IDTokenHint {
 		needs = append(needs, "--id-token-hint")
 	}
-	if s.Port == 0 {
+	if s.Ports == nil {
 		needs = append(needs, "--port (of login or profile set) with a registered port")
 	}
 	needs = append(needs, fmt.Sprintf("an address of this machine that ends in %s as "+

@@ -31,14 +31,21 @@ type profile struct {
 	Resources        []string `json:"resources,omitempty"`
 	Origins          []string `json:"origins,omitempty"`
 	TrustedAudiences []string `json:"trusted_audiences,omitempty"`
-	AuthParams       []string `json:"auth_params,omitempty"` // name=value
+	AuthParams       []string `json:"auth_params,omitempty"`  // name=value
+	TokenParams      []string `json:"token_params,omitempty"` // name=value
 	DPoP             bool     `json:"dpop,omitempty"`
 	RequirePAR       bool     `json:"require_par,omitempty"`
 	TenantIssuer     string   `json:"tenant_issuer,omitempty"`
 	MetadataFile     string   `json:"metadata_file,omitempty"`
 	AssumeLifetime   seconds  `json:"assume_lifetime,omitempty"`
+	RefreshBefore    seconds  `json:"refresh_before,omitempty"`
 	AllowPrivate     bool     `json:"allow_private,omitempty"`
 	DockerRegistries []string `json:"docker_registries,omitempty"` // that get the token
+
+	// Concessions to the provider.
+	AllowMissingNonce bool   `json:"allow_missing_nonce,omitempty"`
+	MetadataURL       string `json:"metadata_url,omitempty"`
+	RawBasicAuth      bool   `json:"raw_basic_auth,omitempty"`
 
 	// How the client got its ID. RegisterTokenFile is a path, and the token stays there.
 	Register          bool   `json:"register,omitempty"`
@@ -50,6 +57,7 @@ type profile struct {
 	KeyFile            string `json:"key_file,omitempty"`
 	ClientSecretFile   string `json:"client_secret_file,omitempty"`
 	ClientSecretStored bool   `json:"client_secret_stored,omitempty"` // beside the session
+	ClientSecretPost   bool   `json:"client_secret_post,omitempty"`
 	ClientKeyFile      string `json:"client_key_file,omitempty"`
 	ClientKeyID        string `json:"client_key_id,omitempty"`
 
@@ -59,7 +67,7 @@ type profile struct {
 
 	// The redirect URI and its listener. Zero: 127.0.0.1, a free port, /callback.
 	Listen          string `json:"listen,omitempty"` // an IP address
-	Port            int    `json:"port,omitempty"`
+	Ports           ports  `json:"port,omitempty"`
 	RedirectPath    string `json:"redirect_path,omitempty"`
 	RedirectURI     string `json:"redirect_uri,omitempty"`
 	Localhost       bool   `json:"localhost,omitempty"`

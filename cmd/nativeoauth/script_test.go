@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/internal/realparts"
 )
 
 // TestScripts runs testdata/script. Each script has a home directory and a provider of
@@ -32,7 +34,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			tb := env.T().(testing.TB)
 			p := newProvider(tb, authserver.Config{AutoUser: "alice", AccessTokenLifetime: 5 * time.Minute, InitialAccessToken: "initial canary"})
-			env.Values[providerKey{}] = p
+			env.Values[providerKey{}], env.Values[testingKey{}] = p, tb
 			home := filepath.Join(env.WorkDir, "home")
 			if err := os.Mkdir(home, 0o700); err != nil {
 				return err
@@ -68,6 +70,8 @@ func TestScripts(t *testing.T) {
 			"chmod":    cmdChmod,
 			"private":  cmdPrivate,
 			"browsed":  cmdBrowsed,
+			"occupied": cmdOccupied,
+			"free":     cmdFree,
 		},
 	})
 }
@@ -86,7 +90,10 @@ func useFakeBrowser() error {
 	return exec.Command("reg", "add", key, "/ve", "/f", "/d", `"`+path+`" "%1"`).Run()
 }
 
-type providerKey struct{}
+type (
+	providerKey struct{}
+	testingKey  struct{} // the testing.TB of the script
+)
 
 // cmdBrowsed waits until the browser has loaded its last page, which may be after the
 // end of the command.
@@ -154,6 +161,20 @@ func cmdProvider(ts *testscript.TestScript, _ bool, args []string) {
 	default:
 		ts.Fatalf("provider %s: unknown", args[0])
 	}
+}
+
+// cmdOccupied sets a variable to a port of 127.0.0.1 that another program has.
+func cmdOccupied(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
+
+// cmdFree sets a variable to a port that no program has.
+func cmdFree(ts *testscript.TestScript, _ bool, args []string) {
+	port := realparts.FreePort(ts.Value(testingKey{}).(testing.TB))
+	ts.Setenv(args[0], strconv.Itoa(int(port)))
 }
 
 // cmdChmod changes the mode of a file, as in "chmod 600 secret.txt".

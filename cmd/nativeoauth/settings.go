@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -208,7 +207,11 @@ func (a *app) config(
 // publicConfig is config without the client's secret or key, for what needs none:
 // listing sessions, checking a profile, a logout that must not fail.
 func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Config, error) {
-	params, err := s.authParams()
+	authParams, err := parameters("--auth-param", s.AuthParams)
+	if err != nil {
+		return oauthclient.Config{}, err
+	}
+	tokenParams, err := parameters("--token-param", s.TokenParams)
 	if err != nil {
 		return oauthclient.Config{}, err
 	}
@@ -218,8 +221,10 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 		}
 	}
 	cfg := s.choices.config
-	cfg.Store, cfg.AuthParams, cfg.Logger = store, params, a.logger()
+	cfg.Store, cfg.AuthParams, cfg.TokenParams = store, authParams, tokenParams
+	cfg.Logger = a.logger()
 	cfg.AssumeLifetime = s.AssumeLifetime.duration()
+	cfg.RefreshBefore = s.RefreshBefore.duration()
 	transport, err := s.transport()
 	if err != nil {
 		return oauthclient.Config{}, err
@@ -228,10 +233,7 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 		cfg.Transport = transport
 	}
 	cfg.Loopback.Page = loopback.Page{AppName: "nativeoauth"}
-	// The SDK has one address for both. Without either flag it tries IPv4, then IPv6.
-	if s.Port != 0 || s.Listen != "" {
-		cfg.Loopback.Addr = net.JoinHostPort(cmp.Or(s.Listen, "127.0.0.1"), strconv.Itoa(s.Port))
-	}
+	cfg.Loopback.Addr, cfg.Loopback.Ports = s.listenAt()
 	if s.MetadataFile != "" {
 		described, err := readMetadata(s.MetadataFile)
 		if err != nil {
@@ -259,13 +261,30 @@ func (a *app) publicConfig(s *settings, store tokenstore.Store) (oauthclient.Con
 	return cfg, nil
 }
 
-// authParams parses the values of --auth-param. It returns nil if there are none.
-func (s *settings) authParams() (url.Values, error) {
+// listenAt returns the address to listen on, and the ports to try if there are several.
+// A single port belongs to the address, which may then have a redirect URI of its own.
+// Without either flag the SDK tries IPv4, then IPv6.
+func (s *settings) listenAt() (addr string, candidates []uint16) {
+	if s.Ports == nil && s.Listen == "" {
+		return "", nil
+	}
+	port := "0"
+	if len(s.Ports) == 1 {
+		port = s.Ports.String()
+	} else {
+		candidates = s.Ports
+	}
+	return net.JoinHostPort(cmp.Or(s.Listen, "127.0.0.1"), port), candidates
+}
+
+// parameters parses the values of a flag, each name=value. It returns nil if there are
+// none.
+func parameters(flag string, values []string) (url.Values, error) {
 	var params url.Values
-	for _, kv := range s.AuthParams {
+	for _, kv := range values {
 		name, value, ok := strings.Cut(kv, "=")
 		if !ok || name == "" {
-			return nil, usage("--auth-param %q is not name=value", kv)
+			return nil, usage("%s %q is not name=value", flag, kv)
 		}
 		if params == nil {
 			params = url.Values{}

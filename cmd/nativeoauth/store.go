@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
+	"github.com/nativeoauth/nativeoauth/internal/words"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -51,7 +53,7 @@ func (a *app) openStore(s *settings) (tokenstore.Store, error) {
 // behind another window, so the command says what it waits for, once.
 func (a *app) keychain() *tokenstore.Keyring {
 	return &tokenstore.Keyring{OnPrompt: sync.OnceFunc(func() {
-		a.console.say("Waiting for the keychain: answer its prompt within a minute.")
+		a.console.say("%s", a.console.words.Keychain)
 	})}
 }
 
@@ -103,26 +105,26 @@ func (a *app) askPassphrase(ctx context.Context, create bool) ([]byte, error) {
 			"without a terminal; give --key-file")
 	}
 	if !create {
-		return a.readHidden(ctx, f, "Passphrase of the session file: ")
+		return a.readHidden(ctx, f, a.console.words.Passphrase)
 	}
 	for {
-		first, err := a.readHidden(ctx, f, fmt.Sprintf(
-			"New passphrase for the session file (%d characters or more): ", minPassphrase))
+		first, err := a.readHidden(ctx, f, words.Fill(
+			a.console.words.New, "count", strconv.Itoa(minPassphrase)))
 		if err != nil {
 			return nil, err
 		}
 		if len(first) < minPassphrase {
-			a.console.say("That is too short.")
+			a.console.say("%s", a.console.words.TooShort)
 			continue
 		}
-		second, err := a.readHidden(ctx, f, "The same again: ")
+		second, err := a.readHidden(ctx, f, a.console.words.Again)
 		if err != nil {
 			return nil, err
 		}
 		if bytes.Equal(first, second) {
 			return first, nil
 		}
-		a.console.say("The two differ.")
+		a.console.say("%s", a.console.words.NotTheSame)
 	}
 }
 

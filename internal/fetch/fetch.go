@@ -238,7 +238,8 @@ func (c *Client) do(ctx context.Context, req *http.Request) (*Response, error) {
 	}
 
 	req = req.Clone(ctx)
-	if req.Header.Get("Accept-Encoding") == "" {
+	// Nothing is said about compression, because some firewalls refuse identity with 406.
+	if req.Header.Get("Accept-Encoding") == "" && asksForGzip(c.transport()) {
 		req.Header.Set("Accept-Encoding", "identity")
 	}
 	client := http.Client{
@@ -256,6 +257,18 @@ func (c *Client) do(ctx context.Context, req *http.Request) (*Response, error) {
 		return nil, fail(err)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+}
+
+// asksForGzip reports whether rt may ask for compression if the request says nothing
+// about it, as net/http does. It then hides that an answer was compressed.
+func asksForGzip(rt http.RoundTripper) bool {
+	switch t := rt.(type) {
+	case *Guard:
+		return t.opaque != nil
+	case *http.Transport:
+		return !t.DisableCompression
+	}
+	return true
 }
 
 // readAll reads the body of resp, unless it is larger than [MaxBody], or compressed

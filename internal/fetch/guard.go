@@ -69,8 +69,10 @@ func NewGuard(base http.RoundTripper, home string) *Guard {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
+	t = t.Clone()
+	t.DisableCompression = true // see asksForGzip
 	g.proxy = t.Proxy
-	g.proxied = newPool(t.Clone())
+	g.proxied = newPool(t)
 	direct := t.Clone()
 	direct.Proxy = nil
 	direct.ForceAttemptHTTP2 = true // net/http drops HTTP/2 if it sees a foreign dialer

@@ -40,6 +40,9 @@ type credential struct {
 	keyID  string
 }
 
+// isSecret reports whether a client secret is sent.
+func (a ClientAuth) isSecret() bool { return a.c != nil && a.c.key == nil }
+
 // ClientSecret authenticates with a client secret; "" gives the zero
 // ClientAuth.
 func ClientSecret(text string) ClientAuth {

@@ -108,7 +108,8 @@ func Discover(
 			RegistrationEndpoint: origin + "/register",
 		}, nil
 	}
-	return nil, wire.Invalid("%w (%s); check the issuer, or configure the metadata by hand",
+	return nil, wire.Invalid("%w (%s); check the issuer; if the metadata are elsewhere, set "+
+		"Config.Deviations.MetadataURL, and if there are none, Config.Endpoints",
 		ErrNoMetadata, strings.Join(tried, "; "))
 }
 

@@ -29,6 +29,8 @@ type Error struct {
 	// Foreign means that there was a body and it was neither JSON nor a form: a
 	// proxy, a firewall or a captive portal may have answered in the server's place.
 	Foreign bool
+	// Secret means that the request had a client secret.
+	Secret bool
 }
 
 func (e *Error) Error() string {
@@ -63,7 +65,9 @@ func (e *Error) passing() bool {
 // Refusal reads the OAuth error in an answer to r. If the body is none, the
 // Error has the status alone.
 func (r Request) Refusal(resp *fetch.Response) *Error {
-	e := &Error{Status: resp.Status, RetryAfter: resp.RetryAfter(time.Now())}
+	e := &Error{
+		Status: resp.Status, RetryAfter: resp.RetryAfter(time.Now()), Secret: r.Auth.isSecret(),
+	}
 	m, err := parseResponse(resp)
 	if err != nil {
 		e.Foreign = len(resp.Body) > 0
@@ -73,10 +77,24 @@ func (r Request) Refusal(resp *fetch.Response) *Error {
 		e.Code = errorCode(code, 100)
 	}
 	e.Foreign = e.Code == "" && len(resp.Body) > 0 && !resp.IsJSON()
-	if description, ok := m.text("error_description"); ok {
-		e.Description = wire.SafeText(maskTokens(r.withhold(description)), 0)
-	}
+	e.Description = wire.SafeText(maskTokens(r.withhold(m.description())), 0)
 	return e
+}
+
+// description returns the server's own words; "": there are none. They are in
+// error_description (§5.2), and at some servers in message (Strava, Twitch) or in an
+// error that is an object (Google).
+func (m members) description() string {
+	for _, name := range []string{"error_description", "message"} {
+		if text, ok := m.text(name); ok && text != "" {
+			return text
+		}
+	}
+	if object, ok := m["error"].(map[string]any); ok {
+		text, _ := object["message"].(string)
+		return text
+	}
+	return ""
 }
 
 // errorCode returns s if it has the characters of an error code (§5.2) and at

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -62,6 +63,9 @@ func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenRespon
 	if !resp.IsJSON() && resp.MediaType() != "application/x-www-form-urlencoded" {
 		t.Deviations = append(t.Deviations, "the media type is neither JSON nor a form")
 	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		t.ClockOffset = time.Until(date)
+	}
 	return t, nil
 }
 
@@ -97,6 +101,9 @@ type TokenResponse struct {
 	RefreshExpiresIn time.Duration
 	Scope            string
 	HasScope         bool // false: scope was not sent, so every requested scope is granted (§5.1)
+	// ClockOffset is how far the server's clock is ahead of this machine's, by the
+	// answer's Date (RFC 9110 §6.6.1), to about a second. 0: there is no Date.
+	ClockOffset time.Duration
 	// Deviations say, for the log, how the answer differs from the
 	// specification without being refused. They hold nothing of its values.
 	Deviations []string
@@ -233,6 +240,7 @@ func (m members) response(want string) (*TokenResponse, error) {
 // Bearer, unless a bound token was asked for.
 func (m members) checkType(want string) error {
 	kind, isText := m.text("token_type")
+	kind = strings.TrimSpace(kind)
 	switch {
 	case !m.has("token_type") && want == "Bearer":
 	case !m.has("token_type"):
@@ -245,9 +253,17 @@ func (m members) checkType(want string) error {
 	case strings.EqualFold(kind, "DPoP"):
 		return errors.New("token_type is DPoP, though no proof was sent; turn DPoP on")
 	default:
-		return errors.New("token_type is unknown")
+		return unknownType(kind)
 	}
 	return nil
+}
+
+// unknownType names the type, unless it could be a token, which would be longer.
+func unknownType(kind string) error {
+	if kind = errorCode(kind, 20); kind == "" {
+		return errors.New("token_type is unknown")
+	}
+	return fmt.Errorf("token_type is %q, which is unknown; report it to the provider", kind)
 }
 
 // lifetime reads seconds as a number or a string, with or without a fraction.

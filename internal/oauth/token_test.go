@@ -342,7 +342,7 @@ func TestS52TokenTypeIsTheRequested(t *testing.T) {
 	prove := func(context.Context, http.Header) error { return nil }
 	for kind, want := range map[string][2]string{ // without and with DPoP
 		"Bearer": {"Bearer", ""}, "bearer": {"Bearer", ""}, "BEARER": {"Bearer", ""}, "DPoP": {"", "DPoP"}, "dpop": {"", "DPoP"}, "DPOP": {"", "DPoP"},
-		"": {"Bearer", ""}, "mac": {}, "N_A": {}, "Bearer ": {}, "bot": {}, "Bearer,DPoP": {},
+		"": {"Bearer", ""}, "mac": {}, "N_A": {}, "Bearer ": {"Bearer", ""}, " DPoP": {"", "DPoP"}, "bot": {}, "Bearer,DPoP": {},
 	} {
 		for i, p := range []func(context.Context, http.Header) error{nil, prove} {
 			q := tokenRequest()
@@ -359,6 +359,11 @@ func TestS52TokenTypeIsTheRequested(t *testing.T) {
 	}
 	_, err := send(t, 200, jsonType, `{"access_token":"at","token_type":["Bearer"]}`)
 	require.ErrorContains(t, err, "token_type is a list")
+	_, err = send(t, 200, jsonType, `{"access_token":"at","token_type":"BearerToken"}`)
+	require.ErrorContains(t, err, `token_type is "BearerToken", which is unknown`)
+	_, err = send(t, 200, jsonType, `{"access_token":"at","token_type":"eyJhbGciOiJFUzI1NiJ9.canary"}`)
+	require.ErrorContains(t, err, "token_type is unknown")
+	require.NotContains(t, err.Error(), "canary")
 	for _, body := range []string{`{"access_token":"at"}`, `{"access_token":"at","token_type":null}`} {
 		r, err := send(t, 200, jsonType, body)
 		require.NoError(t, err, "nothing was asked for but a bearer token")

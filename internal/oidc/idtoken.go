@@ -75,6 +75,36 @@ type Expected struct {
 	// S82), and Nonce is ignored then. nil means a login.
 	Refreshed *IDToken
 	Now       time.Time // zero means the clock
+	// ClockOffset is how far the provider's clock is ahead of this machine's, as the
+	// token response says. Up to [MaxClockOffset] the times are judged by the
+	// provider's clock. 0: it does not say.
+	ClockOffset time.Duration
+}
+
+// MaxClockOffset is how far this machine's clock may be off: that of a virtual machine
+// or a laptop that has slept often is by minutes.
+const MaxClockOffset = 10 * time.Minute
+
+// byProvider returns t, a time of this machine, by the provider's clock.
+func (want Expected) byProvider(t time.Time) time.Time {
+	if want.ClockOffset.Abs() > MaxClockOffset {
+		return t
+	}
+	return t.Add(want.ClockOffset)
+}
+
+// clockAdvice says what is wrong if a time cannot be.
+func (want Expected) clockAdvice() string {
+	off := want.ClockOffset.Round(time.Second)
+	switch {
+	case off > MaxClockOffset:
+		return fmt.Sprintf("this machine's clock is %s behind the provider's; set it", off)
+	case -off > MaxClockOffset:
+		return fmt.Sprintf("this machine's clock is %s ahead of the provider's; set it", -off)
+	case off != 0:
+		return "it does not fit the provider's own clock; report it to the provider"
+	}
+	return "check this machine's clock"
 }
 
 // VerifyIDToken checks raw and returns its claims.
@@ -151,24 +181,27 @@ func (want Expected) checkParties(c *IDToken) error {
 
 // checkTimes checks the dates (S78).
 func (want Expected) checkTimes(c *IDToken) error {
-	now := want.Now
+	now := want.byProvider(want.Now)
+	wrong := ""
 	switch {
 	case !now.Before(c.Expiry.Add(skew)):
-		return errors.New("exp has passed; check this machine's clock")
+		wrong = "exp has passed"
 	case c.IssuedAt.After(now.Add(skew)):
-		return errors.New("iat lies in the future; check this machine's clock")
+		wrong = "iat lies in the future"
 	case c.notBefore.After(now.Add(skew)):
-		return errors.New("nbf lies in the future; check this machine's clock")
+		wrong = "nbf lies in the future"
 	case c.AuthTime.After(now.Add(skew)):
-		return errors.New("auth_time lies in the future; check this machine's clock")
+		wrong = "auth_time lies in the future"
+	default:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s; %s", wrong, want.clockAdvice())
 }
 
 // checkStrength checks that the provider did as the request said (S36). A
 // provider may ignore acr_values and max_age, so the claims decide.
 func (want Expected) checkStrength(c *IDToken) error {
-	oldest := want.Started.Add(-skew).Add(-max(want.MaxAge, 0))
+	oldest := want.byProvider(want.Started).Add(-skew).Add(-max(want.MaxAge, 0))
 	switch {
 	case want.HasMaxAge && c.AuthTime.IsZero():
 		return fmt.Errorf("%w: auth_time is missing, though max_age was sent", ErrStepUp)
@@ -190,7 +223,8 @@ func (want Expected) checkNonce(c *IDToken) error {
 		}
 	case c.Nonce == "" && want.AllowMissingNonce:
 	case want.Nonce != "" && c.Nonce == "":
-		return errors.New("nonce is missing")
+		return errors.New("nonce is missing; if the provider never sends it (LinkedIn), " +
+			"see Config.Deviations.AllowMissingNonce")
 	case subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(want.Nonce)) != 1:
 		return errors.New("nonce is of another login")
 	}

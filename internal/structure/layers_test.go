@@ -35,7 +35,7 @@ var layers = []layer{
 	{"signatures", []string{"internal/jose"}},
 	{"HTTP", []string{"internal/fetch", "internal/authserver"}},
 	{"the system", []string{"internal/browser", "internal/peer", "internal/securefile"}},
-	{"bytes", []string{"internal/wire"}},
+	{"bytes", []string{"internal/wire", "internal/words"}},
 }
 
 // rank returns the index of pkg's layer; -1: it is in none.

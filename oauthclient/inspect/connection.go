@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/oidc"
 )
 
 // connection reports on TLS and on the clock, as the first response showed them.
@@ -30,11 +31,14 @@ func (r *report) connection(w *witness, issuer string) {
 		return
 	}
 	// Date is in whole seconds, and the response took time: a difference of a few
-	// seconds means nothing. ID tokens are accepted with a skew of one minute.
+	// seconds means nothing. A login judges ID tokens by the provider's clock.
 	switch skew := w.at.Sub(w.date).Round(time.Second); {
-	case skew.Abs() > time.Minute:
+	case skew.Abs() > oidc.MaxClockOffset:
 		r.add("clock", Problem, "this machine's clock and the provider's differ by %s: "+
 			"fresh ID tokens are refused; set the clock", skew.Abs())
+	case skew.Abs() > time.Minute:
+		r.add("clock", Warning, "this machine's clock and the provider's differ by %s: a login reckons "+
+			"with that, but DPoP and a client key may be refused; set the clock", skew.Abs())
 	case skew.Abs() > 10*time.Second:
 		r.add("clock", Warning, "this machine's clock and the provider's differ by %s", skew.Abs())
 	default:
@@ -77,8 +81,9 @@ func name(n pkix.Name) string {
 // not return: the time and TLS state of the first response, and the document as
 // it was sent, also if it is rejected. It is not safe for concurrent use.
 type witness struct {
-	base http.RoundTripper
-	now  func() time.Time
+	base  http.RoundTripper
+	now   func() time.Time
+	apart string // Options.MetadataURL
 
 	document []byte              // the last metadata document; nil: none was sent
 	place    string              // the path that it was found at
@@ -101,7 +106,8 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 			w.chain = s.PeerCertificates
 		}
 	}
-	if resp.StatusCode == http.StatusOK && strings.Contains(req.URL.Path, "/.well-known/") {
+	known := strings.Contains(req.URL.Path, "/.well-known/")
+	if resp.StatusCode == http.StatusOK && (known || req.URL.String() == w.apart) {
 		// One byte more than is allowed, so that Discover notices a larger document.
 		body, err := io.ReadAll(io.LimitReader(resp.Body, fetch.MaxBody+1))
 		_ = resp.Body.Close()

@@ -25,6 +25,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,13 @@ type Options struct {
 	// TenantIssuer is the template that the metadata of a provider for many
 	// tenants state in place of the issuer, as in oauthclient.Config. "": none.
 	TenantIssuer string
+	// MetadataURL is the place of the metadata, as in oauthclient.Deviations. "": the
+	// well-known places of the issuer.
+	MetadataURL string
+	// AllowPrivate lets the metadata name servers with private addresses, as in
+	// oauthclient.Config. If false, that is a Problem, unless the issuer's own address is
+	// private.
+	AllowPrivate bool
 	// Metadata is the document of a provider that publishes none, as the program or its
 	// user wrote it down. As in a login, the servers that it names may have private
 	// addresses. nil: the document is fetched.
@@ -109,12 +117,12 @@ func Provider(ctx context.Context, issuer string, opts *Options) (*Report, error
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	// The issuer was learned from the user. What it names was learned from the
-	// network (S43).
-	guard := fetch.NewGuard(o.Transport, oauth.IssuerHost(issuer))
+	// The issuer, or the place of its metadata, was learned from the user. What it names
+	// was learned from the network (S43).
+	guard := fetch.NewGuard(o.Transport, oauth.IssuerHost(cmp.Or(o.MetadataURL, issuer)))
 	defer guard.CloseIdleConnections()
-	seen := &witness{base: guard, now: o.Now}
-	if o.Metadata != nil { // its author vouches for the servers
+	seen := &witness{base: guard, now: o.Now, apart: o.MetadataURL}
+	if o.Metadata != nil || o.AllowPrivate { // the user vouches for the servers
 		seen.base = o.Transport
 		if seen.base == nil {
 			own := fetch.NewTransport()
@@ -162,7 +170,7 @@ func (i *inspection) run(ctx context.Context) {
 	if !sound {
 		return
 	}
-	if i.opts.Metadata == nil {
+	if i.opts.Metadata == nil && !i.opts.AllowPrivate {
 		i.addresses(ctx, doc)
 	}
 	i.keys(ctx, doc)
@@ -179,7 +187,7 @@ func (i *inspection) discover(ctx context.Context) (doc *oauth.Metadata, sound b
 		return i.given()
 	}
 	doc, err := oauth.Discover(ctx, i.web, i.Issuer, oauth.DiscoverOptions{
-		OpenID: true, Stated: i.opts.TenantIssuer,
+		OpenID: true, Stated: i.opts.TenantIssuer, Place: i.opts.MetadataURL,
 	})
 	if err == nil {
 		i.add("metadata", OK, "found at %s and checked: "+

@@ -190,7 +190,7 @@ func TestClockSkew(t *testing.T) {
 	as, err := authserver.New(authserver.Config{Issuer: web.URL})
 	require.NoError(t, err)
 	mux.Handle("/", as)
-	for skew, want := range map[time.Duration]inspect.Level{0: inspect.OK, 30 * time.Second: inspect.Warning, -time.Hour: inspect.Problem} {
+	for skew, want := range map[time.Duration]inspect.Level{0: inspect.OK, 30 * time.Second: inspect.Warning, 5 * time.Minute: inspect.Warning, -time.Hour: inspect.Problem} {
 		r, err := inspect.Provider(t.Context(), web.URL, &inspect.Options{Now: func() time.Time { return time.Now().Add(skew) }})
 		require.NoError(t, err)
 		levels, _ := find(r, "clock")
