@@ -162,10 +162,20 @@ func (a *app) withNextStep(text string, err error) string {
 		if a.limited != nil && a.limited.Err() != nil { // and not a request's own limit
 			text += ", or wait longer with --timeout"
 		}
+	case cannotMake(err):
+		text += "; make that place writable, or set " + homeVariable + " to a directory that is"
 	case errors.Is(err, fs.ErrPermission):
 		text += "; check who may read it"
 	}
 	return text
+}
+
+// cannotMake reports that a directory could not be made, as in a home directory that
+// is read-only or another user's.
+func cannotMake(err error) bool {
+	var at *fs.PathError
+	return errors.As(err, &at) && strings.HasPrefix(at.Op, "mkdir") &&
+		(errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS))
 }
 
 // runs reports whether this is a run of the command with this name.
