@@ -73,7 +73,7 @@ func New(cfg Config) (*Client, error) {
 	c.providers = newProviders(&c.cfg, c.log, c.prompting)
 	c.keeper = &session.Keeper{
 		Store: c.store, Logger: c.log, LockWait: lockWait,
-		Verify: c.providers.verifyRefreshed, Revoke: c.providers.revoke,
+		Verify: c.providers.verifyRefreshed, Revoke: c.providers.revoke, Clock: &c.providers.nonces.Clock,
 	}
 	c.accounts = &session.Accounts{
 		Keeper: c.keeper, Send: c.providers.refresh, RefreshBefore: c.cfg.RefreshBefore,

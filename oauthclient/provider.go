@@ -42,7 +42,7 @@ func (p *provider) request(id identity, endpoint string, form url.Values, key oa
 		id.auth = id.auth.RawBasic()
 	}
 	r := oauth.Request{
-		Endpoint: endpoint, ClientID: id.id, Issuer: p.issuer, Auth: id.auth, Form: form,
+		Endpoint: endpoint, ClientID: id.id, Issuer: p.issuer, Auth: id.auth, Form: form, Clock: &p.nonces.Clock,
 		AuthMethods: p.doc.TokenEndpointAuthMethodsSupported,
 		AuthAlgs:    p.doc.TokenEndpointAuthSigningAlgValuesSupported,
 	}

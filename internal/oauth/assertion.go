@@ -75,13 +75,12 @@ func assertionAlgorithm(key crypto.Signer, offered []string) (string, error) {
 }
 
 // assertion makes the JWT of RFC 7523 §3: fresh jti, one audience, a minute's
-// life.
-func (c *credential) assertion(clientID, audience string, offered []string) (string, error) {
+// life from now on.
+func (c *credential) assertion(clientID, audience string, offered []string, now time.Time) (string, error) {
 	alg, err := assertionAlgorithm(*c.key, offered)
 	if err != nil {
 		return "", err
 	}
-	now := time.Now()
 	header := map[string]any{"alg": alg, "typ": "JWT"}
 	if c.keyID != "" {
 		header["kid"] = c.keyID

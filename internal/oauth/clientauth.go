@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
@@ -102,13 +103,13 @@ func (m ClientAuth) Check() error {
 // issuer is the audience of an assertion, which is then worth nothing to
 // another server. endpoint replaces it for a provider without an issuer.
 // signingAlgs is …_auth_signing_alg_values_supported; nil means the key's usual
-// algorithm.
+// algorithm. now is the server's time, for an assertion.
 //
 // An error that matches [errors.ErrUnsupported] says that the server does not
 // accept the method.
 func (m ClientAuth) Apply(
 	clientID, issuer, endpoint string, supported, signingAlgs []string,
-	form url.Values, h http.Header,
+	form url.Values, h http.Header, now time.Time,
 ) error {
 	if m.c != nil && m.c.method != "" {
 		supported = []string{m.c.method}
@@ -136,7 +137,7 @@ func (m ClientAuth) Apply(
 			"set up the authentication that it offers", errors.ErrUnsupported)
 	default:
 		audience := cmp.Or(issuer, endpoint)
-		assertion, err := m.c.assertion(clientID, audience, signingAlgs)
+		assertion, err := m.c.assertion(clientID, audience, signingAlgs, now)
 		if err != nil {
 			return err
 		}
@@ -146,6 +147,9 @@ func (m ClientAuth) Apply(
 	}
 	return nil
 }
+
+// signs reports whether Apply makes an assertion, which has a time in it.
+func (m ClientAuth) signs() bool { return m.c != nil && m.c.key != nil }
 
 // Withhold returns s, the text of a server that may echo the client secret,
 // without that secret: as it is, and as Apply writes it for clientID.

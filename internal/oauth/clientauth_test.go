@@ -35,7 +35,7 @@ const (
 
 func apply(m oauth.ClientAuth, id string, supported, algs []string) (url.Values, http.Header, error) {
 	form, header := url.Values{"grant_type": {"x"}}, http.Header{}
-	err := m.Apply(id, clientauthIssuer, endpoint, supported, algs, form, header)
+	err := m.Apply(id, clientauthIssuer, endpoint, supported, algs, form, header, time.Now())
 	return form, header, err
 }
 
@@ -135,7 +135,7 @@ func TestPrivateKeyJWTVerifies(t *testing.T) {
 	})
 	ed := oauth.PrivateKeyJWT(josetest.New(t, "EdDSA", "").Signer, "")
 	form := url.Values{}
-	require.NoError(t, ed.Apply("my-cli", "", endpoint, nil, nil, form, http.Header{}))
+	require.NoError(t, ed.Apply("my-cli", "", endpoint, nil, nil, form, http.Header{}, time.Now()))
 	require.Equal(t, endpoint, audienceOf(t, form), "a provider without an issuer is named by its endpoint")
 	_, _, err := apply(ed, "my-cli", []string{"private_key_jwt"}, []string{"RS256"})
 	require.ErrorIs(t, err, errors.ErrUnsupported)

@@ -6,9 +6,8 @@
 // key, and what is signed can be read on one page. Tests verify the proofs with
 // go-jose.
 //
-// iat is the local clock. It is not corrected by a server's Date header. A
-// server that cannot rely on the client's clock has the nonce for that (§8),
-// and an ID token would be refused for such a clock too.
+// iat is the server's clock as far as it is known (see [Clock]), because that
+// server checks it.
 
 package oauth
 
@@ -137,14 +136,14 @@ type proofClaims struct {
 
 // Proof returns a fresh proof (§4.2) for one request by method ("" is GET) to
 // target. accessToken is the token sent with it; it is zero at the
-// authorization server. nonce is the server's, or "". If a request's Host
+// authorization server. nonce is the server's, or "". now is its time. If a request's Host
 // differs from its URL's, target must carry the former. Errors: [ErrDPoPKey]
 // for the zero DPoPKey; [ErrDPoPURL].
 //
 // Method, target and the token's hash keep a proof from being used for another
 // request; jti and iat keep it from being used again (S85).
 func (k DPoPKey) Proof(
-	method string, target *url.URL, accessToken wire.Secret, nonce string,
+	method string, target *url.URL, accessToken wire.Secret, nonce string, now time.Time,
 ) (string, error) {
 	if k.IsZero() {
 		return "", ErrDPoPKey
@@ -155,7 +154,7 @@ func (k DPoPKey) Proof(
 	}
 	c := proofClaims{
 		ID: rand.Text(), Method: cmp.Or(method, "GET"), URI: uri, // the ID has 130 bits
-		Issued: time.Now().Unix(), Nonce: nonce,
+		Issued: now.Unix(), Nonce: nonce,
 	}
 	if !accessToken.IsZero() {
 		sum := sha256.Sum256([]byte(accessToken.Reveal()))

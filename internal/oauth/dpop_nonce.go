@@ -26,6 +26,9 @@ const (
 // 64 origins the one that was set first is forgotten, at the cost of one more
 // request there. The zero Nonces is ready. It is safe for concurrent use.
 type Nonces struct {
+	// Clock dates the proofs.
+	Clock Clock
+
 	mu    sync.Mutex
 	known map[string]string
 	order []string
@@ -94,7 +97,7 @@ func (n *Nonces) Prover(
 // target's origin.
 func (p *Prover) Prove(_ context.Context, h http.Header) error {
 	p.used = p.nonces.get(p.origin)
-	proof, err := p.key.Proof(p.method, p.target, p.accessToken, p.used)
+	proof, err := p.key.Proof(p.method, p.target, p.accessToken, p.used, p.nonces.Clock.Now())
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func open(t testing.TB, proof string) (header jose.Header, rawHeader, claims map
 func TestS85ProofHoldsWhatTheRFCSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := newKey(t)
-		proof, err := key.Proof("POST", parse(t, "HTTPS://As.Example:443/token?code=x#y"), wire.Secret{}, "")
+		proof, err := key.Proof("POST", parse(t, "HTTPS://As.Example:443/token?code=x#y"), wire.Secret{}, "", time.Now())
 		require.NoError(t, err)
 		header, raw, claims := open(t, proof)
 		require.Equal(t, "dpop+jwt", raw["typ"])
@@ -70,7 +70,7 @@ func TestS85ProofHoldsWhatTheRFCSays(t *testing.T) {
 		delete(claims, "jti")
 		require.Equal(t, map[string]any{"htm": "POST", "htu": "https://as.example/token", "iat": float64(time.Now().Unix())}, claims)
 
-		proof, err = key.Proof("", parse(t, "https://api.example/x"), wire.NewSecret("token"), "n-1")
+		proof, err = key.Proof("", parse(t, "https://api.example/x"), wire.NewSecret("token"), "n-1", time.Now())
 		require.NoError(t, err)
 		_, _, claims = open(t, proof)
 		sum := sha256.Sum256([]byte("token"))
@@ -84,7 +84,7 @@ func TestS85ProofHoldsWhatTheRFCSays(t *testing.T) {
 func TestS85EachProofHasAFreshID(t *testing.T) {
 	key, u, seen := newKey(t), parse(t, "https://h/"), map[any]bool{}
 	for range 100 {
-		proof, err := key.Proof("GET", u, wire.Secret{}, "")
+		proof, err := key.Proof("GET", u, wire.Secret{}, "", time.Now())
 		require.NoError(t, err)
 		_, _, claims := open(t, proof)
 		require.False(t, seen[claims["jti"]])
@@ -109,16 +109,16 @@ func TestS85TargetIsNormalised(t *testing.T) {
 		"https://h/a/../b//c/.":        "https://h/a/../b//c/.",
 		"https://h/\"<&>":              "https://h/%22%3C&%3E",
 	} {
-		proof, err := key.Proof("GET", parse(t, in), wire.Secret{}, "")
+		proof, err := key.Proof("GET", parse(t, in), wire.Secret{}, "", time.Now())
 		require.NoError(t, err)
 		_, _, claims := open(t, proof)
 		require.Equal(t, want, claims["htu"], in)
 	}
 	for _, in := range []string{"", "/x", "mailto:x", "ftp://h/", "https:x", "https:///x", "https://例え.jp/"} {
-		_, err := key.Proof("GET", parse(t, in), wire.Secret{}, "")
+		_, err := key.Proof("GET", parse(t, in), wire.Secret{}, "", time.Now())
 		require.ErrorIs(t, err, oauth.ErrDPoPURL, in)
 	}
-	_, err := key.Proof("GET", nil, wire.Secret{}, "")
+	_, err := key.Proof("GET", nil, wire.Secret{}, "", time.Now())
 	require.ErrorIs(t, err, oauth.ErrDPoPURL)
 }
 
@@ -128,7 +128,7 @@ func TestS85TargetIsTheRequestLine(t *testing.T) {
 	for _, raw := range []string{"https://h", "https://h/a%2Fb?x", "https://h/a b/é", "https://h/%7E/*'()"} {
 		req, err := http.NewRequest("GET", raw, nil)
 		require.NoError(t, err)
-		proof, err := key.Proof("GET", req.URL, wire.Secret{}, "")
+		proof, err := key.Proof("GET", req.URL, wire.Secret{}, "", time.Now())
 		require.NoError(t, err)
 		_, _, claims := open(t, proof)
 		path, _, _ := strings.Cut(req.URL.RequestURI(), "?")
@@ -140,7 +140,7 @@ func TestS85TargetIsTheRequestLine(t *testing.T) {
 // proves.
 func TestS87Thumbprint(t *testing.T) {
 	key := newKey(t)
-	proof, err := key.Proof("GET", parse(t, "https://h/"), wire.Secret{}, "")
+	proof, err := key.Proof("GET", parse(t, "https://h/"), wire.Secret{}, "", time.Now())
 	require.NoError(t, err)
 	header, _, _ := open(t, proof)
 	sum, err := header.JSONWebKey.Thumbprint(crypto.SHA256)
@@ -159,7 +159,7 @@ func TestS87KeySurvivesTheStore(t *testing.T) {
 	back, err := oauth.ParseDPoPKey(stored)
 	require.NoError(t, err)
 	require.Equal(t, key.Thumbprint(), back.Thumbprint())
-	proof, err := back.Proof("GET", parse(t, "https://h/"), wire.Secret{}, "")
+	proof, err := back.Proof("GET", parse(t, "https://h/"), wire.Secret{}, "", time.Now())
 	require.NoError(t, err)
 	open(t, proof)
 
@@ -174,7 +174,7 @@ func TestS87KeySurvivesTheStore(t *testing.T) {
 
 	_, err = oauth.DPoPKey{}.Marshal()
 	require.ErrorIs(t, err, oauth.ErrDPoPKey)
-	_, err = oauth.DPoPKey{}.Proof("GET", parse(t, "https://h/"), wire.Secret{}, "")
+	_, err = oauth.DPoPKey{}.Proof("GET", parse(t, "https://h/"), wire.Secret{}, "", time.Now())
 	require.ErrorIs(t, err, oauth.ErrDPoPKey)
 	require.Empty(t, oauth.DPoPKey{}.Thumbprint())
 	require.True(t, oauth.DPoPKey{}.IsZero())
@@ -448,7 +448,7 @@ func BenchmarkProof(b *testing.B) {
 	key, u, token := newKey(b), parse(b, "https://api.example/v1/things?x=1"), wire.NewSecret(strings.Repeat("t", 1000))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := key.Proof("GET", u, token, "nonce"); err != nil {
+		if _, err := key.Proof("GET", u, token, "nonce", time.Now()); err != nil {
 			b.Fatal(err)
 		}
 	}

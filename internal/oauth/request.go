@@ -37,10 +37,14 @@ type Request struct {
 	// Nonce sees the headers of every answer. It reports whether they brought a
 	// nonce that is worth a retry. nil means never.
 	Nonce func(http.Header) (retry bool)
+	// Clock sees the Date of every answer, and dates client assertions. nil is this
+	// machine's clock.
+	Clock *Clock
 }
 
 // Post sends r once (S48), and once more only if the server refuses it for want of
-// a DPoP nonce (S86). It returns whatever answer arrives, also a redirect or an
+// a DPoP nonce (S86), or for a time in it that is not the server's. A code is not
+// sent again for its time: it may have been used. It returns whatever answer arrives, also a redirect or an
 // error, for the caller to read.
 //
 // Errors: a [fetch.Error] from the network; an error that matches
@@ -55,8 +59,15 @@ func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, err
 		}
 		fresh := r.Nonce != nil && r.Nonce(resp.Header)
 		refused := resp.Status == http.StatusBadRequest || resp.Status == http.StatusUnauthorized
-		again := attempt == 1 && r.Prove != nil && fresh && refused
-		if !again || r.Refusal(resp).Code != "use_dpop_nonce" {
+		code := ""
+		if refused {
+			code = r.Refusal(resp).Code
+		}
+		untimely := code == "invalid_dpop_proof" && r.Prove != nil || code == "invalid_client" && r.Auth.signs()
+		corrected := r.Clock.learn(resp.Header, untimely) && untimely &&
+			r.Form.Get("grant_type") != "authorization_code"
+		again := corrected || code == "use_dpop_nonce" && r.Prove != nil && fresh
+		if attempt > 1 || !again {
 			return resp, nil
 		}
 	}
@@ -65,7 +76,7 @@ func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, err
 // post authenticates and proves r anew and sends it.
 func (r Request) post(ctx context.Context, c *fetch.Client) (*fetch.Response, error) {
 	form, header := r.with(nil).Form, http.Header{}
-	err := r.Auth.Apply(r.ClientID, r.Issuer, r.Endpoint, r.AuthMethods, r.AuthAlgs, form, header)
+	err := r.Auth.Apply(r.ClientID, r.Issuer, r.Endpoint, r.AuthMethods, r.AuthAlgs, form, header, r.Clock.Now())
 	if err != nil {
 		return nil, err
 	}

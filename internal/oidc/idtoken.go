@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/jose"
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -83,7 +84,7 @@ type Expected struct {
 
 // MaxClockOffset is how far this machine's clock may be off: that of a virtual machine
 // or a laptop that has slept often is by minutes.
-const MaxClockOffset = 10 * time.Minute
+const MaxClockOffset = oauth.MaxClockOffset
 
 // byProvider returns t, a time of this machine, by the provider's clock.
 func (want Expected) byProvider(t time.Time) time.Time {

@@ -168,6 +168,8 @@ var removals = []removal{
 	{77, "internal/jose/verify.go", ".Strict().DecodeString(s)", ".DecodeString(s)", ""},
 	{77, "internal/wire/json.go", "if !utf8.Valid(data) {", "if false && !utf8.Valid(data) {", ""},
 	{78, "internal/oidc/idtoken.go", "case !now.Before(c.Expiry.Add(skew)):", "case false:", ""},
+	{78, "internal/oauth/clock.go", "if ahead.Abs() > MaxClockOffset || ", "if ", ""},
+	{78, "internal/oauth/request.go", `r.Form.Get("grant_type") != "authorization_code"`, "true", ""},
 	{78, "internal/oidc/idtoken.go", "if want.ClockOffset.Abs() > MaxClockOffset {", "if false {", ""},
 	{78, "internal/oidc/idtoken.go", "case c.IssuedAt.After(now.Add(skew)):", "case false:", ""},
 	{79, "internal/oidc/idtoken.go", "case subtle.ConstantTimeCompare([]byte(c.Nonce)", "case false && subtle.ConstantTimeCompare([]byte(c.Nonce)", ""},

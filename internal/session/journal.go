@@ -47,6 +47,9 @@ type Journal struct {
 	NotBefore int64 `json:"not_before"`
 	Status    int   `json:"status,omitempty"`
 	Failures  int   `json:"failures,omitempty"`
+	// ClockAhead is how far the provider's clock is ahead of this machine's, in
+	// milliseconds.
+	ClockAhead int64 `json:"clock_ahead,omitempty"`
 	// Row is the session as it is listed; nil: signed out.
 	Row *Row `json:"row,omitempty"`
 }
@@ -251,7 +254,9 @@ func (k *Keeper) readJournal(ctx context.Context, key string) (Journal, error) {
 	if err != nil {
 		return Journal{}, err
 	}
-	return parseJournal(data)
+	j, err := parseJournal(data)
+	k.Clock.Adopt(time.Duration(j.ClockAhead) * time.Millisecond)
+	return j, err
 }
 
 // parseJournal returns the zero Journal for one that is damaged, and ErrNewerFormat
@@ -268,7 +273,7 @@ func parseJournal(data []byte) (Journal, error) {
 }
 
 func (k *Keeper) writeJournal(ctx context.Context, key string, j Journal) error {
-	j.Version = journalFormat
+	j.Version, j.ClockAhead = journalFormat, k.Clock.Ahead().Milliseconds()
 	data, err := json.Marshal(j)
 	if err != nil {
 		return err

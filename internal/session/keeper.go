@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -63,6 +64,8 @@ type Keeper struct {
 	Verify func(ctx context.Context, g *Grant) error
 	// Revoke tells the provider once that g has ended. It is bounded.
 	Revoke func(ctx context.Context, g *Grant) error
+	// Clock is kept in the journal, so that a fresh process knows it. nil: it is not.
+	Clock *oauth.Clock
 	// Logger gets what happens, without secrets. nil: silence.
 	Logger *slog.Logger
 	// LockWait bounds the wait for the refresh lock. It is longer than two calls of

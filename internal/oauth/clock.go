@@ -1,0 +1,67 @@
+// Tells the time by an authorization server's clock (RFC 9110 §6.6.1), for what
+// that server checks: DPoP proofs and client assertions. The clocks of virtual
+// machines and of laptops that slept are often minutes off.
+
+package oauth
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// MaxClockOffset is how far this machine's clock may be off. Beyond it, the
+	// clock must be set.
+	MaxClockOffset = 10 * time.Minute
+	// A server that refuses a proof or an assertion is believed about a few
+	// seconds. Otherwise its answer may have been slow.
+	refusedOffset  = 5 * time.Second
+	answeredOffset = time.Minute
+)
+
+// Clock knows how far the server's clock is ahead of this machine's, as the Date
+// of its answers shows. The zero Clock is this machine's, and a nil *Clock is
+// too. It is safe for concurrent use.
+//
+// A server can move the clock by at most [MaxClockOffset]. Proofs and assertions
+// made ahead of time are of use only to somebody who gets hold of them, and they
+// name their target and are used once.
+type Clock struct{ ahead atomic.Int64 }
+
+// Now returns the time by the server's clock.
+func (c *Clock) Now() time.Time { return time.Now().Add(c.Ahead()) }
+
+// Ahead returns how far the server's clock is ahead.
+func (c *Clock) Ahead() time.Duration {
+	if c == nil {
+		return 0
+	}
+	return time.Duration(c.ahead.Load())
+}
+
+// Adopt takes the offset that another process found, unless this one has found
+// one itself.
+func (c *Clock) Adopt(ahead time.Duration) {
+	if c != nil && ahead.Abs() <= MaxClockOffset {
+		c.ahead.CompareAndSwap(0, int64(ahead))
+	}
+}
+
+// learn reads the Date of an answer that has just come. It reports whether the
+// clock has changed, so that a refused request may succeed.
+func (c *Clock) learn(h http.Header, refused bool) (changed bool) {
+	date, err := http.ParseTime(h.Get("Date"))
+	if c == nil || err != nil {
+		return false
+	}
+	ahead, enough := time.Until(date), answeredOffset
+	if refused {
+		enough = refusedOffset
+	}
+	if ahead.Abs() > MaxClockOffset || (ahead-c.Ahead()).Abs() <= enough {
+		return false
+	}
+	c.ahead.Store(int64(ahead))
+	return true
+}
