@@ -129,6 +129,11 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"issuer":"https://other.example","authorization_endpoint":"https://other.example/a","token_endpoint":"https://other.example/t"}`)
 	})
+	mux.HandleFunc("/bearer/", func(w http.ResponseWriter, _ *http.Request) { // a provider without DPoP
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"issuer":"%[1]s/bearer","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token",`+
+			`"response_types_supported":["code"],"code_challenge_methods_supported":["S256"]}`, p.http.URL)
+	})
 	mux.HandleFunc("/api/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, p.stranger.URL, http.StatusFound) })
 	mine := authserver.Resource{URL: p.http.URL + "/mcp"}
 	described, err := authserver.ResourceMetadataPath(mine.URL)
