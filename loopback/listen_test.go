@@ -321,7 +321,7 @@ func TestPortsAreTriedInOrder(t *testing.T) {
 	}
 }
 
-// brokenListener fails a number of times, as a listener does whose network is
+// brokenListener fails a number of times, as a listener does if its network is
 // gone; then it is a listener.
 type brokenListener struct {
 	net.Listener

@@ -144,9 +144,9 @@ type Deviations struct {
 	// does. "": the well-known places of the issuer.
 	MetadataURL string
 	// AcceptIssuer decides whether an issuer that Resources[0] names gets ClientAuth.
-	// It is for a secret that was registered beforehand at a provider whose issuer
-	// the program does not know. If it returns true for an issuer that the program
-	// does not know, whoever controls the resource can collect the secret. If it
+	// It is for a secret that was registered beforehand, at a provider with an issuer
+	// that the program does not know. If it returns true for just any issuer, anybody
+	// in control of the resource can collect the secret. If it
 	// returns false, a login fails, and a stored session of that issuer is used
 	// without ClientAuth. It is called before each use, and may be called by several
 	// goroutines at once. nil: ClientAuth without Issuer is an error.

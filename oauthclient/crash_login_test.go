@@ -88,7 +88,7 @@ func TestKilledInLoginAfterRefresh(t *testing.T) {
 }
 
 // Item 3, logout: from the tombstone on the session is gone for everyone, whatever else was done of it; nobody adopts it, nobody sends its
-// refresh token, the next holder of the lock finishes it, and who signs in again is signed in.
+// refresh token, the next holder of the lock finishes it, and a new sign-in works.
 func TestKilledInLogout(t *testing.T) {
 	for _, point := range []string{
 		"lock", "locked", "record 1", "record 1 written", "send revoke", "answered revoke", "delete", "deleted", "record 2", "record 2 written", "unlock", "unlocked",

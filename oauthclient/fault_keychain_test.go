@@ -17,7 +17,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// keychainSession is a sign-in whose session a real gnome-keyring keeps.
+// keychainSession is a sign-in with a session that a real gnome-keyring keeps.
 func keychainSession(t *testing.T) (*realparts.Session, *authserver.Server, *oauthclient.Client, *oauthclient.Session) {
 	t.Helper()
 	s := realparts.SecretService(t, realparts.Unlocked)

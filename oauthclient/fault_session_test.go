@@ -26,7 +26,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// switchable is a transport whose dialing can be made to fail.
+// switchable is a transport with dialing that can be made to fail.
 type switchable struct {
 	base *http.Transport
 	dial atomic.Pointer[func(context.Context) (net.Conn, error)]

@@ -34,7 +34,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
-// S87: a token whose key is lost or damaged is not sent without a proof.
+// S87: a token with a key that is lost or damaged is not sent without a proof.
 func TestS87LostKey(t *testing.T) {
 	for _, key := range []string{"", "damaged"} {
 		var sent atomic.Int32

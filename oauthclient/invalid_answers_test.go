@@ -396,7 +396,7 @@ func TestS82UnsignedIDTokenAtRefresh(t *testing.T) {
 	}
 	require.Len(t, h.got(authserver.Token), sent)
 
-	// Another user of the store, who has no token yet, refreshes for a narrower one.
+	// Another user of the store, without a token yet, refreshes for a narrower one.
 	narrow := s.For("", "email")
 	require.Error(t, narrow.Refresh(t.Context()))
 	for range 3 {

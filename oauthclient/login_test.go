@@ -404,7 +404,7 @@ func TestOneTab(t *testing.T) {
 	require.EqualValues(t, 1, opened.Load())
 }
 
-// Those who wait adopt the refusal too; a later call asks again.
+// Those that wait adopt the refusal too; a later call asks again.
 func TestOneTabDenied(t *testing.T) {
 	t.Parallel()
 	server := oauthtest.NewServer(t, nil)

@@ -14,7 +14,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
-// leased is a store whose locks can be lost, as those of machines that share one.
+// leased is a store with locks that can be lost, as those of machines that share one.
 type leased struct {
 	*tokenstore.Memory
 	lose context.CancelCauseFunc // of the lock taken last

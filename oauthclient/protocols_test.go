@@ -205,7 +205,7 @@ func TestRedirectURIApartFromTheAddress(t *testing.T) {
 	require.Zero(t, opened.Load())
 }
 
-// S52: who asked for tokens that are bound to a key takes no bearer tokens, at the sign-in and at a refresh; the session stays as it was.
+// S52: a program that asked for tokens bound to a key takes no bearer tokens, at the sign-in and at a refresh; the session stays as it was.
 func TestS52DPoPIsNotDowngraded(t *testing.T) {
 	var bearer atomic.Bool
 	kind := regexp.MustCompile(`"token_type":\s*"DPoP"`)
@@ -267,7 +267,7 @@ func TestDeviceThroughNetworkLoss(t *testing.T) {
 	require.Negative(t, down.Load())
 }
 
-// fixedAddr is free, and of a port that the system gives nobody who asks for any.
+// fixedAddr is free, and of a port that the system gives to no request for any.
 func fixedAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {

@@ -104,7 +104,7 @@ func TestGitHubAppRotates(t *testing.T) {
 	require.Equal(t, "invalid_grant", re.ErrorCode)
 }
 
-// Without a secret: the device flow, whose "not yet" has status 200 too.
+// Without a secret: the device flow, with a "not yet" of status 200 too.
 func TestS88GitHubDevice(t *testing.T) {
 	t.Parallel()
 	shape := githubShape(func(n int, form url.Values) recorded {

@@ -43,7 +43,7 @@ func TestOneTabAcrossProcesses(t *testing.T) {
 	}
 }
 
-// A leader that dies leaves no outcome: one of those who wait leads, and opens the second tab.
+// A leader that dies leaves no outcome: one of those that wait leads, and opens the second tab.
 func TestLeaderKilled(t *testing.T) {
 	t.Parallel()
 	w := newFleet(t, fleetOptions{})
@@ -68,7 +68,7 @@ func TestLeaderKilled(t *testing.T) {
 	}
 }
 
-// The person says no: those who waited get the same typed error, and no tab; who asks later asks the person.
+// The user says no: those that waited get the same typed error, and no tab; a later call asks the user.
 func TestLeaderDenied(t *testing.T) {
 	t.Parallel()
 	w := newFleet(t, fleetOptions{})

@@ -22,7 +22,7 @@ import (
 
 // What a review of the core found (docs/decisions.md), each with the test that showed it.
 
-// slowStore is a store whose next Get of a session, once armed, answers late with what it read.
+// slowStore is a store that, once armed, answers the next Get of a session late with what it read.
 type slowStore struct {
 	*tokenstore.Memory
 	armed         atomic.Bool
@@ -220,7 +220,7 @@ func (f forgetful) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// S46: a redirect whose origin is not known gets no token; neither does another Host, nor a path that servers read differently.
+// S46: a redirect to an origin that is not known gets no token; neither does another Host, nor a path that servers read differently.
 func TestS46DoubtfulRequests(t *testing.T) {
 	_, cfg := authServer(t, authserver.Config{})
 	a := newAPI(t, http.HandlerFunc(ok))
@@ -325,7 +325,7 @@ func TestS44ProgramsThatRegister(t *testing.T) {
 	require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
 }
 
-// S36: a step-up that is refused does not end the session that there is, at a provider whose revocation takes all of a user's grants to the client.
+// S36: a step-up that is refused does not end the session that there is, at a provider with a revocation that takes all of a user's grants to the client.
 func TestS36RefusedStepUpRevokesNothing(t *testing.T) {
 	m := &misbehave{}
 	as, cfg := authServer(t, authserver.Config{Scopes: []string{"openid", "offline_access"}, Misbehave: m.option})

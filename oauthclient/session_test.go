@@ -438,7 +438,7 @@ func TestSessionMovesToAnotherStore(t *testing.T) {
 	require.Equal(t, s.Account().Subject, moved.Account().Subject)
 }
 
-// A user who mistypes an account, or signed in under another, reads which there are.
+// A user that mistypes an account, or signed in under another, reads which there are.
 func TestAbsentSessionNamesTheAccounts(t *testing.T) {
 	server := oauthtest.NewServer(t, nil)
 	c := newClient(t, server.Config())

@@ -13,7 +13,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 )
 
-// size picks the short form, which CI runs, or the long one, whose figures are published.
+// size picks the short form, which CI runs, or the long one, with the figures that are published.
 func size[T any](short, longForm T) T {
 	if *long {
 		return longForm
@@ -66,7 +66,7 @@ func TestStormOfShortProcesses(t *testing.T) {
 	}
 }
 
-// Item 3: processes at work on one session whose tokens live for a second, and random ones are killed.
+// Item 3: processes at work on one session with tokens that live for a second, and random ones are killed.
 func TestStormOfKills(t *testing.T) {
 	for name, storm := range map[string]struct {
 		rotation authserver.Rotation

@@ -106,7 +106,7 @@ func TestCopyRefusesWhatCannotBe(t *testing.T) {
 	require.Equal(t, "value of a", kept(t, src, "a"))
 }
 
-// stopping is a store whose nth change fails, before or after it happened, as if the
+// stopping is a store with an nth change that fails, before or after it happened, as if the
 // process had died there.
 type stopping struct {
 	*tokenstore.File

@@ -39,7 +39,7 @@ func (b bare) Get(ctx context.Context, key string) ([]byte, error)    { return b
 func (b bare) Put(ctx context.Context, key string, data []byte) error { return b.m.Put(ctx, key, data) }
 func (b bare) Delete(ctx context.Context, key string) error           { return b.m.Delete(ctx, key) }
 
-// cheapPassphrase returns a key whose derivation takes microseconds. If prompted is
+// cheapPassphrase returns a key with a derivation of microseconds. If prompted is
 // not nil, it is called at each prompt.
 func cheapPassphrase(typed string, prompted func(create bool)) Key {
 	return cheap(Passphrase(func(_ context.Context, create bool) ([]byte, error) {

@@ -182,7 +182,7 @@ func readDocker(r io.Reader, isJSON bool) (request dockerCredential, err error) 
 		if err := wire.UnmarshalJSON(data, &request); err != nil {
 			return request, fmt.Errorf("the request of Docker is not usable: %w", err)
 		}
-	} else { // users who try it with echo send a line feed
+	} else { // echo, in a trial by hand, sends a line feed
 		request.ServerURL = strings.TrimSuffix(string(data), "\n")
 	}
 	return request, nil
@@ -204,7 +204,7 @@ func registryOrigin(server string) (string, bool) {
 	return origin(host)
 }
 
-// forRegistry returns the name of the profile whose token the registry gets; "" if
+// forRegistry returns the name of the profile that has the token for the registry; "" if
 // there is none. It fails if there are several. Docker asks about every registry that an
 // image names, and only those that the user chose get a token (S95).
 func (c config) forRegistry(server string) (string, error) {

@@ -286,7 +286,7 @@ func (d *doctor) proxy(s *settings) {
 	}
 }
 
-// provider asks the provider for its metadata, whose answer tells about the connection
+// provider asks the provider for its metadata; the answer tells about the connection
 // and the clock.
 func (d *doctor) provider(cmd *cobra.Command, s *settings) error {
 	if s.Issuer == "" {

@@ -317,7 +317,7 @@ func asWhom(acc oauthclient.Account) string {
 	return ""
 }
 
-// whom returns the user's name, safe to show; "" if the provider named nobody.
+// whom is the user's name, safe to show; "" if the provider named nobody.
 func whom(acc oauthclient.Account) string {
 	return wire.SafeText(cmp.Or(acc.Username, acc.Subject), 100)
 }

@@ -1,4 +1,4 @@
-// Daemon works in the background for the user who signed in with another program.
+// Daemon works in the background for a user that signed in with another program.
 // It never opens a browser. It waits until somebody signs in, stops its work when
 // the user signs out, and begins again for the next user.
 //

@@ -1,6 +1,6 @@
 // Headless signs in over SSH and in containers. There may be no browser and no
 // keychain: the user opens the page on another device, and the session is in a
-// sealed file whose key comes from outside.
+// sealed file with a key from outside.
 //
 //	(umask 077; openssl rand -base64 32 >key)
 //	KEY_FILE=key go run ./examples/headless https://login.example.com my-cli https://api.example.com/me

@@ -370,7 +370,7 @@ func TestExampleIsShort(t *testing.T) {
 	require.Positive(t, lines)
 }
 
-// A person who says no is not asked again, though the go-sdk tries two ways to begin.
+// A user that says no is not asked again, though the go-sdk tries two ways to begin.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{})

@@ -90,7 +90,7 @@ func TestKilledProcessReleasesItsLock(t *testing.T) {
 	require.NoError(t, unlock())
 }
 
-// Eight clients share a session whose token expires. One refreshes; a strict provider
+// Eight clients share a session with a token that expires. One refreshes; a strict provider
 // would end the session if two did.
 func TestClientsShareASession(t *testing.T) {
 	t.Parallel()

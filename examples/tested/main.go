@@ -1,4 +1,4 @@
-// Tested is a program whose sign-in is tested, in main_test.go: it needs neither a
+// Tested is a program with a tested sign-in, see main_test.go: it needs neither a
 // browser nor a registration there. The program takes its Config as an argument, and
 // that is all that it does for its tests.
 //

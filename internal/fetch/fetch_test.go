@@ -462,7 +462,7 @@ type failing struct{ err error }
 
 func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
-// The same over HTTP/2, whose traces are other code.
+// The same over HTTP/2, with traces of other code.
 func TestSentHTTP2(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)

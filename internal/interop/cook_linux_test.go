@@ -63,7 +63,7 @@ func (c *cook) replace(pairs ...string) {
 	c.names = strings.NewReplacer(pairs...)
 }
 
-// block returns the block of the page whose first line is "# name", with the names
+// block returns the page's block that begins with "# name", with the names
 // of servers replaced.
 func (c *cook) block(name string) string {
 	c.t.Helper()

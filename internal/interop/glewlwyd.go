@@ -205,7 +205,7 @@ func (g *Glewlwyd) SignIn() []browser.Step {
 
 // User returns a user with an account here. The login page is a program for the
 // browser. This user calls the provider's own interface as that program would,
-// for a user who allows everything.
+// for a user that allows everything.
 func (g *Glewlwyd) User(issuer string) *User {
 	u := NewUser(issuer, GlewlwydUser, GlewlwydPassword)
 	u.Script = func(ctx context.Context, page *url.URL) (string, error) { return g.loginPage(ctx, u, page) }

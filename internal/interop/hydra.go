@@ -123,7 +123,7 @@ func hydraRequest(r *http.Request, kind, action string) string {
 	return "/admin/oauth2/auth/requests/" + kind + action + "?" + query.Encode()
 }
 
-// login is the sign-in page. Who signed in before is asked again only if Hydra
+// login is the sign-in page. A user that signed in before is asked again only if Hydra
 // says so. A demand for two factors is met by the password alone.
 func (h *Hydra) login(w http.ResponseWriter, r *http.Request) {
 	var asked struct {

@@ -25,7 +25,7 @@ type LemonLDAP struct {
 	Port   int // of NativeClient's redirect URIs
 }
 
-// The user. The portal's module Demo has accounts whose passwords are their
+// The user. The portal's module Demo has accounts with passwords that are their
 // names.
 const LemonLDAPUser = "rtyler"
 

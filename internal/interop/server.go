@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// twoFactors is an acr that the providers know whose pages are written here.
+// twoFactors is an acr of the providers with pages that are written here.
 const twoFactors = "urn:example:two-factors"
 
 // listen returns a loopback address and its listener, for the ExtraFiles of a

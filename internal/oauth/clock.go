@@ -25,7 +25,7 @@ const (
 // too. It is safe for concurrent use.
 //
 // A server can move the clock by at most [MaxClockOffset]. Proofs and assertions
-// made ahead of time are of use only to somebody who gets hold of them, and they
+// made ahead of time are of use only to a thief, and they
 // name their target and are used once.
 type Clock struct{ ahead atomic.Int64 }
 

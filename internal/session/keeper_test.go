@@ -395,7 +395,7 @@ func TestS59RotatedInARefusedAnswer(t *testing.T) {
 	require.Equal(t, "r2", got.RefreshToken.Reveal())
 }
 
-// faulty is a store whose Put fails on command.
+// faulty is a store with a Put that fails on command.
 type faulty struct {
 	tokenstore.Memory
 	mu  sync.Mutex

@@ -88,7 +88,7 @@ func TestLoginDuringLogout(t *testing.T) {
 	})
 }
 
-// hanging is a keychain whose Put or Delete hangs, and happens in the end or never does.
+// hanging is a keychain with a Put or Delete that hangs, and happens in the end or never does.
 type hanging struct {
 	tokenstore.Memory
 	mu   sync.Mutex

@@ -14,7 +14,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/oauthclient/oauthtest"
 )
 
-// events is an API whose websocket runs serve.
+// events is an API with a websocket that runs serve.
 func events(
 	t *testing.T, server *oauthtest.Server, serve func(context.Context, *websocket.Conn),
 ) string {
