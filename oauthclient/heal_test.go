@@ -36,22 +36,29 @@ func (b *bentRefresh) set(bend func(w http.ResponseWriter, r *http.Request, scop
 	b.bend.Store(&bend)
 }
 
-func (b *bentRefresh) options() *oauthtest.Options {
-	return &oauthtest.Options{Misbehave: func(endpoint string, next http.Handler) http.Handler {
-		if endpoint != "token" {
-			return next
-		}
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			form := peekForm(r)
-			if form.Get("grant_type") == "refresh_token" {
-				b.sent.Add(1)
-				if bend := b.bend.Load(); bend != nil && (*bend)(w, r, form.Get("scope")) {
-					return
-				}
+func (b *bentRefresh) options() *oauthtest.Options { return &oauthtest.Options{Misbehave: b.misbehave} }
+
+func (b *bentRefresh) misbehave(endpoint string, next http.Handler) http.Handler {
+	if endpoint != "token" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		form := peekForm(r)
+		if form.Get("grant_type") == "refresh_token" {
+			b.sent.Add(1)
+			if bend := b.bend.Load(); bend != nil && (*bend)(w, r, form.Get("scope")) {
+				return
 			}
-			next.ServeHTTP(w, r)
-		})
-	}}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// inVirtualTime runs test against a provider that b bends.
+func (b *bentRefresh) inVirtualTime(t *testing.T, lifetime time.Duration, test func(*testing.T, oauthclient.Config)) {
+	t.Helper()
+	cfg := authserver.Config{Misbehave: b.misbehave, AccessTokenLifetime: lifetime}
+	inVirtualTime(t, cfg, func(t *testing.T, _ *authserver.Server, cfg oauthclient.Config) { test(t, cfg) })
 }
 
 func bentAnswer(status int, mediaType, body string) func(http.ResponseWriter, *http.Request, string) bool {
@@ -81,36 +88,36 @@ func TestRefusalsInOtherWordsEndASession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var b bentRefresh
-			server := oauthtest.NewServer(t, b.options())
-			cfg := server.Config()
-			opened := counted(&cfg)
-			one, two := newClient(t, cfg), newClient(t, cfg)
-			s, err := one.Login(t.Context(), nil)
-			require.NoError(t, err)
-			b.set(bend)
-			require.NotErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired, "one refusal may be a mistake")
-			other, err := two.Session(t.Context(), "")
-			require.NoError(t, err)
-			for range 20 {
-				require.NotErrorIs(t, other.Refresh(t.Context()), oauthclient.ErrLoginRequired)
-			}
-			require.EqualValues(t, 1, b.sent.Load(), "nothing is sent in the seconds between")
-			time.Sleep(3200 * time.Millisecond)
-			err = other.Refresh(t.Context())
-			require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
-			require.ErrorIs(t, err, oauthclient.ErrSessionRefused)
-			require.EqualValues(t, 2, b.sent.Load())
-			accounts, err := one.Accounts(t.Context())
-			require.NoError(t, err)
-			require.True(t, accounts[0].LoginRequired)
+			b.inVirtualTime(t, 0, func(t *testing.T, cfg oauthclient.Config) {
+				opened := counted(&cfg)
+				one, two := newClient(t, cfg), newClient(t, cfg)
+				s, err := one.Login(t.Context(), nil)
+				require.NoError(t, err)
+				b.set(bend)
+				require.NotErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired, "one refusal may be a mistake")
+				other, err := two.Session(t.Context(), "")
+				require.NoError(t, err)
+				for range 20 {
+					require.NotErrorIs(t, other.Refresh(t.Context()), oauthclient.ErrLoginRequired)
+				}
+				require.EqualValues(t, 1, b.sent.Load(), "nothing is sent in the seconds between")
+				time.Sleep(3200 * time.Millisecond)
+				err = other.Refresh(t.Context())
+				require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+				require.ErrorIs(t, err, oauthclient.ErrSessionRefused)
+				require.EqualValues(t, 2, b.sent.Load())
+				accounts, err := one.Accounts(t.Context())
+				require.NoError(t, err)
+				require.True(t, accounts[0].LoginRequired)
 
-			_, err = two.SessionOrLogin(t.Context(), nil)
-			require.NoError(t, err)
-			require.EqualValues(t, 2, opened.Load(), "the user was prompted")
-			b.set(func(http.ResponseWriter, *http.Request, string) bool { return false })
-			other, err = two.Session(t.Context(), "")
-			require.NoError(t, err)
-			require.NoError(t, other.Refresh(t.Context()))
+				_, err = two.SessionOrLogin(t.Context(), nil)
+				require.NoError(t, err)
+				require.EqualValues(t, 2, opened.Load(), "the user was prompted")
+				b.set(func(http.ResponseWriter, *http.Request, string) bool { return false })
+				other, err = two.Session(t.Context(), "")
+				require.NoError(t, err)
+				require.NoError(t, other.Refresh(t.Context()))
+			})
 		})
 	}
 }
@@ -136,23 +143,23 @@ func TestNetworksSignNobodyOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var b bentRefresh
-			server := oauthtest.NewServer(t, b.options())
-			cfg := server.Config()
-			opened := counted(&cfg)
-			c := newClient(t, cfg)
-			s, err := c.Login(t.Context(), nil)
-			require.NoError(t, err)
-			b.set(bend)
-			for range 4 {
-				require.NotErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired)
-				time.Sleep(1700 * time.Millisecond)
-			}
-			require.LessOrEqual(t, b.sent.Load(), int32(8))
-			_, err = c.SessionOrLogin(t.Context(), nil)
-			require.NoError(t, err)
-			require.EqualValues(t, 1, opened.Load(), "nobody was prompted")
-			b.set(func(http.ResponseWriter, *http.Request, string) bool { return false })
-			require.Eventually(t, func() bool { return s.Refresh(t.Context()) == nil }, 30*time.Second, 200*time.Millisecond)
+			b.inVirtualTime(t, 0, func(t *testing.T, cfg oauthclient.Config) {
+				opened := counted(&cfg)
+				c := newClient(t, cfg)
+				s, err := c.Login(t.Context(), nil)
+				require.NoError(t, err)
+				b.set(bend)
+				for range 4 {
+					require.NotErrorIs(t, s.Refresh(t.Context()), oauthclient.ErrLoginRequired)
+					time.Sleep(1700 * time.Millisecond)
+				}
+				require.LessOrEqual(t, b.sent.Load(), int32(8))
+				_, err = c.SessionOrLogin(t.Context(), nil)
+				require.NoError(t, err)
+				require.EqualValues(t, 1, opened.Load(), "nobody was prompted")
+				b.set(func(http.ResponseWriter, *http.Request, string) bool { return false })
+				require.Eventually(t, func() bool { return s.Refresh(t.Context()) == nil }, 30*time.Second, 200*time.Millisecond)
+			})
 		})
 	}
 }
@@ -161,18 +168,18 @@ func TestNetworksSignNobodyOut(t *testing.T) {
 func TestOutageIsNoStorm(t *testing.T) {
 	t.Parallel()
 	var b bentRefresh
-	o := b.options()
-	o.TokenLifetime = time.Second
-	server := oauthtest.NewServer(t, o)
-	_, s := signIn(t, server, nil)
-	b.set(bentAnswer(502, "text/html", "down"))
-	time.Sleep(1100 * time.Millisecond)
-	for range 200 {
-		_, err := s.Token(t.Context())
-		require.Error(t, err)
-		require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
-	}
-	require.LessOrEqual(t, b.sent.Load(), int32(4))
+	b.inVirtualTime(t, time.Second, func(t *testing.T, cfg oauthclient.Config) {
+		s, err := newClient(t, cfg).Login(t.Context(), nil)
+		require.NoError(t, err)
+		b.set(bentAnswer(502, "text/html", "down"))
+		time.Sleep(1100 * time.Millisecond)
+		for range 200 {
+			_, err := s.Token(t.Context())
+			require.Error(t, err)
+			require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
+		}
+		require.LessOrEqual(t, b.sent.Load(), int32(4))
+	})
 }
 
 // One narrowed token's refusal is that token's alone: the session goes on, for every
@@ -525,20 +532,22 @@ func TestLoginAfterSeveralLogouts(t *testing.T) {
 func TestNarrowedRefusalInOtherWords(t *testing.T) {
 	t.Parallel()
 	var b bentRefresh
-	server := oauthtest.NewServer(t, b.options())
-	_, s := signIn(t, server, nil)
-	consent := bentAnswer(400, "application/json", `{"error":"interaction_required"}`)
-	b.set(func(w http.ResponseWriter, r *http.Request, scope string) bool {
-		return scope == "email" && consent(w, r, scope)
+	b.inVirtualTime(t, 0, func(t *testing.T, cfg oauthclient.Config) {
+		s, err := newClient(t, cfg).Login(t.Context(), nil)
+		require.NoError(t, err)
+		consent := bentAnswer(400, "application/json", `{"error":"interaction_required"}`)
+		b.set(func(w http.ResponseWriter, r *http.Request, scope string) bool {
+			return scope == "email" && consent(w, r, scope)
+		})
+		narrow := s.For("", "email")
+		for range 2 {
+			_, err := narrow.Token(t.Context())
+			require.Error(t, err)
+			require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
+			time.Sleep(3200 * time.Millisecond)
+		}
+		require.NoError(t, s.Refresh(t.Context()))
 	})
-	narrow := s.For("", "email")
-	for range 2 {
-		_, err := narrow.Token(t.Context())
-		require.Error(t, err)
-		require.NotErrorIs(t, err, oauthclient.ErrLoginRequired)
-		time.Sleep(3200 * time.Millisecond)
-	}
-	require.NoError(t, s.Refresh(t.Context()))
 }
 
 // The handle of a user whose account now belongs to another sends nothing.
@@ -602,29 +611,27 @@ func (l *lateLock) Lock(ctx context.Context, key string) (context.Context, func(
 func TestPauseAdoptsAnothersLogin(t *testing.T) {
 	t.Parallel()
 	var b bentRefresh
-	o := b.options()
-	o.TokenLifetime = 2 * time.Second
-	server := oauthtest.NewServer(t, o)
-	cfg := server.Config()
-	one, two := newClient(t, cfg), newClient(t, cfg)
-	s, err := one.Login(t.Context(), nil)
-	require.NoError(t, err)
-	b.set(func(w http.ResponseWriter, _ *http.Request, _ string) bool {
-		w.Header().Set("Retry-After", "600")
-		w.WriteHeader(429)
-		return true
-	})
-	time.Sleep(2100 * time.Millisecond)
-	for range 3 {
+	b.inVirtualTime(t, 2*time.Second, func(t *testing.T, cfg oauthclient.Config) {
+		one, two := newClient(t, cfg), newClient(t, cfg)
+		s, err := one.Login(t.Context(), nil)
+		require.NoError(t, err)
+		b.set(func(w http.ResponseWriter, _ *http.Request, _ string) bool {
+			w.Header().Set("Retry-After", "600")
+			w.WriteHeader(429)
+			return true
+		})
+		time.Sleep(2100 * time.Millisecond)
+		for range 3 {
+			_, err = s.Token(t.Context())
+			require.Error(t, err)
+		}
+		require.EqualValues(t, 1, b.sent.Load())
+		time.Sleep(6 * time.Second)
+		_, err = two.Login(t.Context(), nil)
+		require.NoError(t, err)
 		_, err = s.Token(t.Context())
-		require.Error(t, err)
-	}
-	require.EqualValues(t, 1, b.sent.Load())
-	time.Sleep(6 * time.Second)
-	_, err = two.Login(t.Context(), nil)
-	require.NoError(t, err)
-	_, err = s.Token(t.Context())
-	require.NoError(t, err)
+		require.NoError(t, err)
+	})
 }
 
 // damagedRegistration is a store that calls the kept registration damaged.
