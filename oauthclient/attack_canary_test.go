@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -148,12 +149,26 @@ func (c *canaries) check(t *testing.T) {
 	}
 }
 
+// sweeping marks the process that [TestS66S67CanarySweep] starts.
+const sweeping = "OAUTHCLIENT_CANARY_SWEEP"
+
 // S66, S67: a run of everything, at every log level, with a provider that echoes whatever it is sent into whatever it answers. No secret of it
 // is in a log line, an error, a printed value, a panic, a page, a file outside the store, or the environment.
+//
+// The run is a process of its own, because the environment is its own: the other tests go on meanwhile.
 func TestS66S67CanarySweep(t *testing.T) {
-	home, work := t.TempDir(), t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("TMPDIR", work)
+	if os.Getenv(sweeping) == "" {
+		t.Parallel()
+		self, err := os.Executable()
+		require.NoError(t, err)
+		cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.count=1", "-test.v")
+		cmd.Env = append(os.Environ(), sweeping+"=1", "HOME="+t.TempDir(), "TMPDIR="+t.TempDir())
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "--- PASS: "+t.Name()+"/DPoP")
+		return
+	}
+	home, work := os.Getenv("HOME"), os.Getenv("TMPDIR")
 	const clientSecret = "canary-client-secret-5b1d"
 	swept := make(chan *canaries, 2)
 	var both sync.WaitGroup // they wait most of the time
