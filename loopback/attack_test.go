@@ -24,7 +24,7 @@ import (
 func TestS17SlowConnectionsDoNotDelayTheAnswer(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
-	_, out, _ := startAttacker(t, "slow", addr(t, s)+" /callback?code=c&state=wrong", nil)
+	out, _ := startAttacker(t, "slow", addr(t, s)+" /callback?code=c&state=wrong", nil)
 	require.Equal(t, "50", line(t, out))
 	for range 50 {
 		c, err := net.Dial("tcp", addr(t, s))
@@ -177,7 +177,7 @@ func TestS17AFloodDoesNotStopALogin(t *testing.T) {
 	go func() { _ = beside.Serve(bare) }()
 	defer beside.Close()
 
-	_, out, in := startAttacker(t, "flood", addr(t, s)+" /callback?code=junk&state=junk", nil)
+	out, in := startAttacker(t, "flood", addr(t, s)+" /callback?code=junk&state=junk", nil)
 	rate := 0
 	for range 2 {
 		n, err := strconv.Atoi(line(t, out))

@@ -173,8 +173,8 @@ func pending(t testing.TB, s *loopback.Server) {
 }
 
 // startAttacker starts this binary again, as an attacker on target.
-func startAttacker(t *testing.T, attack, target string, as func(*exec.Cmd)) (*exec.Cmd,
-	*bufio.Reader, io.WriteCloser) {
+func startAttacker(t *testing.T, attack, target string, as func(*exec.Cmd)) (*bufio.Reader,
+	io.WriteCloser) {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -193,7 +193,7 @@ func startAttacker(t *testing.T, attack, target string, as func(*exec.Cmd)) (*ex
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return cmd, bufio.NewReader(out), in
+	return bufio.NewReader(out), in
 }
 
 func line(t testing.TB, r *bufio.Reader) string {
@@ -215,7 +215,7 @@ func has(ip string) bool {
 }
 
 // page completes a sign-in and returns the page and its policy.
-func page(t *testing.T, cfg loopback.Config, user string, failure error, header ...string) (body,
+func page(t *testing.T, cfg loopback.Config, user string, failure error) (body,
 	policy string) {
 	t.Helper()
 	s, _ := start(t, cfg)
@@ -225,8 +225,7 @@ func page(t *testing.T, cfg loopback.Config, user string, failure error, header 
 		}
 	}()
 	require.Equal(t, 303, send(t, "GET", good(s), "").StatusCode)
-	resp := send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1),
-		"", header...)
+	resp := send(t, "GET", strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1), "")
 	require.Equal(t, 200, resp.StatusCode)
 	return text(t, resp), resp.Header.Get("Content-Security-Policy")
 }

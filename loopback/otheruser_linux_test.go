@@ -48,9 +48,9 @@ func TestS90AnotherUserIsRefused(t *testing.T) {
 			s, ticket := start(t, cfg)
 			steal := good(s)
 			for _, u := range []string{ticket, steal} {
-				_, out, _ := startAttacker(t, "get", target(s, u), nobody)
+				out, _ := startAttacker(t, "get", target(s, u), nobody)
 				require.Contains(t, line(t, out), "403")
-				_, out, _ = startAttacker(t, "vanish", target(s, u), nobody)
+				out, _ = startAttacker(t, "vanish", target(s, u), nobody)
 				require.Equal(t, "vanished", line(t, out))
 				require.Never(t, func() bool {
 					select {
@@ -67,7 +67,7 @@ func TestS90AnotherUserIsRefused(t *testing.T) {
 	}
 	t.Run("named in the error", func(t *testing.T) {
 		s, ticket := start(t, loopback.Config{})
-		_, out, _ := startAttacker(t, "get", target(s, ticket), nobody)
+		out, _ := startAttacker(t, "get", target(s, ticket), nobody)
 		require.Contains(t, line(t, out), "403")
 		require.NoError(t, s.Close())
 		_, err := s.Wait(t.Context())
@@ -75,13 +75,13 @@ func TestS90AnotherUserIsRefused(t *testing.T) {
 	})
 	t.Run("AllowOtherUsers", func(t *testing.T) {
 		s, ticket := start(t, loopback.Config{AllowOtherUsers: true})
-		_, out, _ := startAttacker(t, "get", target(s, ticket), nobody)
+		out, _ := startAttacker(t, "get", target(s, ticket), nobody)
 		require.Contains(t, line(t, out), "302")
 	})
 	t.Run("SUDO_UID", func(t *testing.T) {
 		t.Setenv("SUDO_UID", "65534")
 		s, ticket := start(t, loopback.Config{})
-		_, out, _ := startAttacker(t, "get", target(s, ticket), nobody)
+		out, _ := startAttacker(t, "get", target(s, ticket), nobody)
 		require.Contains(t, line(t, out), "302")
 	})
 }

@@ -51,17 +51,17 @@ func TestConformanceFAPI(t *testing.T) {
 			f(t)
 		})
 	}
-	login := func(t *testing.T, h *hostile) (*oauthclient.Client, *oauthclient.Session) {
+	login := func(t *testing.T, h *hostile) *oauthclient.Session {
 		t.Helper()
 		c := newClient(t, h.cfg)
 		s, err := c.Login(t.Context(), nil)
 		require.NoError(t, err)
-		return c, s
+		return s
 	}
 	for name, nonces := range map[string]bool{"happy-path": true, "happy-path-no-dpop-nonce": false} {
 		run(name, func(t *testing.T) {
 			h := newFAPI(t, nonces)
-			_, s := login(t, h)
+			s := login(t, h)
 			var v map[string]any
 			require.NoError(t, s.UserInfo(t.Context(), &v))
 			require.Equal(t, "alice", v["sub"])
@@ -174,7 +174,7 @@ func TestConformanceFAPI(t *testing.T) {
 	run("token-endpoint-response-without-expires_in", func(t *testing.T) {
 		h := newFAPI(t, false)
 		h.lie("token", func(_ heardRequest, a *lyingReply) { a.JSON(func(m map[string]any) { delete(m, "expires_in") }) })
-		_, s := login(t, h)
+		s := login(t, h)
 		tok, err := s.Token(t.Context())
 		require.NoError(t, err)
 		require.False(t, tok.Expiry.IsZero())
@@ -182,12 +182,12 @@ func TestConformanceFAPI(t *testing.T) {
 	run("token-type-case-insensitivity", func(t *testing.T) {
 		h := newFAPI(t, false)
 		h.lie("token", func(_ heardRequest, a *lyingReply) { a.JSON(func(m map[string]any) { m["token_type"] = "dPoP" }) })
-		_, s := login(t, h)
+		s := login(t, h)
 		require.NoError(t, s.UserInfo(t.Context(), new(map[string]any)))
 	})
 	run("rs-dpop-auth-scheme-case-insensitivity", func(t *testing.T) {
 		h := newFAPI(t, true)
-		_, s := login(t, h)
+		s := login(t, h)
 		first := true
 		a := newAPI(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if first {
@@ -206,7 +206,7 @@ func TestConformanceFAPI(t *testing.T) {
 	})
 	run("refresh-token-test", func(t *testing.T) {
 		h := newFAPI(t, true)
-		_, s := login(t, h)
+		s := login(t, h)
 		a := newAPI(t, h.Protect(authserver.Resource{}, http.HandlerFunc(ok)))
 		client := s.HTTPClient()
 		defer client.CloseIdleConnections()

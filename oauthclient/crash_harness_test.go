@@ -404,10 +404,10 @@ func newFleet(t *testing.T, o fleetOptions) *fleet {
 			return next
 		}
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			w.wait(r, &w.before)
+			w.wait(&w.before)
 			rec := httptest.NewRecorder()
 			next.ServeHTTP(rec, r)
-			w.wait(r, &w.after)
+			w.wait(&w.after)
 			for name, values := range rec.Header() {
 				rw.Header()[name] = values
 			}
@@ -427,7 +427,7 @@ func newFleet(t *testing.T, o fleetOptions) *fleet {
 	return w
 }
 
-func (w *fleet) wait(r *http.Request, at *atomic.Pointer[chan struct{}]) {
+func (w *fleet) wait(at *atomic.Pointer[chan struct{}]) {
 	if ch := at.Load(); ch != nil {
 		w.held.Add(1)
 		select {

@@ -102,7 +102,7 @@ func (d *doctor) examine(cmd *cobra.Command) error {
 		s = &settings{}
 		s.Store, s.KeyFile = d.givenText(cmd, "store"), d.givenText(cmd, "key-file")
 	} else {
-		d.configuration(cmd, s)
+		d.configuration(cmd)
 	}
 	ctx := cmd.Context()
 	d.store(ctx, s)
@@ -134,7 +134,7 @@ func (d *doctor) failed(check string, err error) {
 }
 
 // configuration counts the profiles, and looks at their sessions.
-func (d *doctor) configuration(cmd *cobra.Command, s *settings) {
+func (d *doctor) configuration(cmd *cobra.Command) {
 	path, _ := configPath(d.env) // it was read from there
 	c, err := readConfig(d.env)
 	if err != nil {

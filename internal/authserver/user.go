@@ -122,8 +122,8 @@ func failed(status int) bool { return status == 0 || status >= http.StatusBadReq
 // stayed describes the page on which a visit ended. It quotes one of this
 // server's pages.
 func stayed(status int, page string) error {
-	heading, rest, _ := between(page, "<h1>", "</h1>")
-	text, _, _ := between(rest, "<p>", "</p>")
+	heading, rest := between(page, "<h1>", "</h1>")
+	text, _ := between(rest, "<p>", "</p>")
 	return fmt.Errorf("the browser stayed on a page, with status %d: %s",
 		status, html.UnescapeString(heading+": "+text))
 }
@@ -138,12 +138,11 @@ func origin(address string) string {
 }
 
 // between returns the text between before and the next after, and the rest.
-func between(text, before, after string) (inner, rest string, ok bool) {
-	_, text, ok = strings.Cut(text, before)
-	if !ok {
-		return "", "", false
-	}
-	return strings.Cut(text, after)
+// Both are "" if text does not contain before.
+func between(text, before, after string) (inner, rest string) {
+	_, text, _ = strings.Cut(text, before)
+	inner, rest, _ = strings.Cut(text, after)
+	return inner, rest
 }
 
 // follow loads a's URL and returns where the response leads. If it leads

@@ -21,7 +21,7 @@ func TestKeePassXCConfirmsBeforeTheRotation(t *testing.T) {
 	ring := realparts.StartKeePassXC(t, realparts.KeePassXCSettings{})
 	ring.Setenv(t)
 	store, p := &tokenstore.Keyring{}, &provider{}
-	g := signedIn(p, time.Hour)
+	g := signedIn(p)
 	g.Generation = 1
 	data, err := g.encode()
 	require.NoError(t, err)

@@ -71,9 +71,9 @@ const issuer, client = "https://op.example", "cli"
 
 var key = Key(issuer, client, "")
 
-func signedIn(p *provider, life time.Duration) *Grant {
+func signedIn(p *provider) *Grant {
 	p.current = "r0"
-	return &Grant{Realm: issuer, Party: client, Issuer: issuer, ClientID: client, Subject: "alice", RefreshToken: wire.NewSecret("r0"), Tokens: []Token{token2("a0", life)}, IDToken: wire.NewSecret("id0")}
+	return &Grant{Realm: issuer, Party: client, Issuer: issuer, ClientID: client, Subject: "alice", RefreshToken: wire.NewSecret("r0"), Tokens: []Token{token2("a0", time.Hour)}, IDToken: wire.NewSecret("id0")}
 }
 
 func anyone(*Grant) error { return nil }
@@ -94,7 +94,7 @@ func newer(after uint64) func(*Grant) bool {
 func start(t *testing.T, store tokenstore.Store, p *provider) (*Keeper, *Grant) {
 	t.Helper()
 	k := newKeeper(store)
-	g, err := k.Save(t.Context(), key, signedIn(p, time.Hour), anyone, func() {})
+	g, err := k.Save(t.Context(), key, signedIn(p), anyone, func() {})
 	require.NoError(t, err)
 	return k, g
 }
@@ -254,7 +254,7 @@ func TestS61InvalidGrant(t *testing.T) {
 
 	// A new sign-in ends the mark.
 	q := &provider{}
-	_, err = k.Save(t.Context(), key, signedIn(q, time.Hour), anyone, func() {})
+	_, err = k.Save(t.Context(), key, signedIn(q), anyone, func() {})
 	require.NoError(t, err)
 	seen, err = k.Read(t.Context(), key)
 	require.NoError(t, err)
@@ -305,7 +305,7 @@ func TestLogout(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, seen.Grant)
 
-	again, err := k.Save(t.Context(), key, signedIn(p, time.Hour), anyone, func() {})
+	again, err := k.Save(t.Context(), key, signedIn(p), anyone, func() {})
 	require.NoError(t, err)
 	require.Greater(t, again.Generation, g.Generation)
 	seen, err = k.Read(t.Context(), key)
@@ -524,7 +524,7 @@ func TestFormats(t *testing.T) {
 			if tc.want != nil {
 				_, err = k.Refresh(t.Context(), Attempt{Key: key, Serves: newer(0)})
 				require.ErrorIs(t, err, tc.want)
-				_, err = k.Save(t.Context(), key, signedIn(&provider{}, time.Hour), anyone, func() {})
+				_, err = k.Save(t.Context(), key, signedIn(&provider{}), anyone, func() {})
 				require.ErrorIs(t, err, tc.want)
 				data, err := store.Get(t.Context(), key)
 				require.NoError(t, err)
@@ -550,7 +550,7 @@ func TestDamagedIsNotForEver(t *testing.T) {
 	k, _ := start(t, store, p)
 	_, err = newKeeper(tokenstore.Seal(inner, other)).Read(t.Context(), key)
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
-	_, err = newKeeper(tokenstore.Seal(inner, other)).Save(t.Context(), key, signedIn(p, time.Hour), anyone, func() {})
+	_, err = newKeeper(tokenstore.Seal(inner, other)).Save(t.Context(), key, signedIn(p), anyone, func() {})
 	require.ErrorIs(t, err, tokenstore.ErrWrongKey)
 
 	sealed, err := inner.Get(t.Context(), key)
@@ -560,7 +560,7 @@ func TestDamagedIsNotForEver(t *testing.T) {
 	seen, err := k.Read(t.Context(), key)
 	require.NoError(t, err)
 	require.Nil(t, seen.Grant)
-	_, err = k.Save(t.Context(), key, signedIn(p, time.Hour), anyone, func() {})
+	_, err = k.Save(t.Context(), key, signedIn(p), anyone, func() {})
 	require.NoError(t, err)
 	seen, err = k.Read(t.Context(), key)
 	require.NoError(t, err)
