@@ -67,7 +67,7 @@ func (o *orders) store() (sharedStore, error) {
 	return tokenstore.NewFile(o.Dir, key), err
 }
 
-// config is the configuration of every process in one fleet. Its browser signs in at once, and leaves a line in Dir/tabs.
+// config is the configuration of every process in one fleet. Its browser signs in at once, and leaves a line in tabs, beside Dir.
 func (o *orders) config(store tokenstore.Store, transport http.RoundTripper) oauthclient.Config {
 	cfg := oauthclient.Config{
 		Issuer: o.Issuer, ClientID: "cli", Scopes: []string{"offline_access", "api"}, Store: store, Transport: transport, RefreshBefore: o.RefreshBefore,
@@ -75,15 +75,13 @@ func (o *orders) config(store tokenstore.Store, transport http.RoundTripper) oau
 	if o.OpenID {
 		cfg.Scopes = append(cfg.Scopes, "openid")
 	}
+	cfg.UI.Progress = func(step oauthclient.Step) {
+		if step == oauthclient.StepElsewhere {
+			_ = o.leave("waiting")
+		}
+	}
 	cfg.UI.OpenURL = func(ctx context.Context, url string) error {
-		f, err := os.OpenFile(filepath.Join(filepath.Dir(o.Dir), "tabs"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err != nil {
-			return err
-		}
-		if _, err = fmt.Fprintln(f, os.Getpid()); err == nil {
-			err = f.Close()
-		}
-		if err != nil {
+		if err := o.leave("tabs"); err != nil {
 			return err
 		}
 		web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
@@ -95,6 +93,16 @@ func (o *orders) config(store tokenstore.Store, transport http.RoundTripper) oau
 		return nil
 	}
 	return cfg
+}
+
+// leave adds a line to a file beside Dir.
+func (o *orders) leave(name string) error {
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(o.Dir), name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, os.Getpid())
+	return errors.Join(err, f.Close())
 }
 
 // sharedStore is what [tokenstore.File] and [tokenstore.Keyring] are.
@@ -449,8 +457,17 @@ func (w *fleet) hold(at *atomic.Pointer[chan struct{}]) (release func()) {
 	return release
 }
 
-func (w *fleet) tabs() int {
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(w.dir), "tabs"))
+func (w *fleet) tabs() int { return w.left("tabs") }
+
+// untilWaiting returns as soon as n calls have said that they wait for another process's login.
+func (w *fleet) untilWaiting(n int) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.left("waiting") >= n }, time.Minute, 5*time.Millisecond)
+}
+
+// left counts the lines that the processes have left in a file beside the store.
+func (w *fleet) left(name string) int {
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(w.dir), name))
 	if err != nil {
 		return 0
 	}

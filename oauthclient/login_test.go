@@ -419,6 +419,12 @@ func TestOneTabDenied(t *testing.T) {
 		}
 		return open(ctx, url)
 	}
+	waiting := make(chan struct{}, 5)
+	cfg.UI.Progress = func(step oauthclient.Step) {
+		if step == oauthclient.StepElsewhere {
+			waiting <- struct{}{}
+		}
+	}
 	c := newClient(t, cfg)
 	errs := make(chan error)
 	for range 5 {
@@ -427,7 +433,9 @@ func TestOneTabDenied(t *testing.T) {
 			errs <- err
 		}()
 	}
-	time.Sleep(300 * time.Millisecond) // all of them wait by now; if one does not, it asks and the count below tells
+	for range 4 {
+		<-waiting
+	}
 	close(hold)
 	for range 5 {
 		require.ErrorIs(t, <-errs, oauthclient.ErrAccessDenied)

@@ -54,7 +54,7 @@ func TestLeaderKilled(t *testing.T) {
 	for _, p := range procs[1:] {
 		p.tell("sessionorlogin")
 	}
-	time.Sleep(300 * time.Millisecond)
+	w.untilWaiting(4)
 	require.Equal(t, 1, w.tabs())
 	require.NoError(t, procs[0].Process.Kill())
 	<-procs[0].ended
@@ -79,7 +79,7 @@ func TestLeaderDenied(t *testing.T) {
 		p.tell("sessionorlogin")
 	}
 	require.Eventually(t, func() bool { return w.Requests(authserver.Authorize) == 1 }, 30*time.Second, time.Millisecond)
-	time.Sleep(time.Second) // the others are at the lock
+	w.untilWaiting(4)
 	w.Deny()
 	release()
 	for _, p := range procs {

@@ -164,6 +164,12 @@ func TestFailuresOfOthers(t *testing.T) {
 	t.Parallel()
 	t.Run("who asked for more", func(t *testing.T) {
 		as, cfg := authServer(t, authserver.Config{Scopes: []string{"openid", "offline_access"}})
+		waiting := make(chan struct{}, 1)
+		cfg.UI.Progress = func(step oauthclient.Step) {
+			if step == oauthclient.StepElsewhere {
+				waiting <- struct{}{}
+			}
+		}
 		c := newClient(t, cfg)
 		release := as.Hold(authserver.Token)
 		var all sync.WaitGroup
@@ -179,7 +185,7 @@ func TestFailuresOfOthers(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		time.Sleep(100 * time.Millisecond) // it waits by now; if it does not, it has nobody's failure to adopt
+		<-waiting
 		release()
 		all.Wait()
 	})
