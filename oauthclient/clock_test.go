@@ -39,7 +39,7 @@ func TestS78ProofsAndAssertionsByTheProvidersClock(t *testing.T) {
 			var off atomic.Int64
 			off.Store(int64(tc.off))
 			now := func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
-			h := newHostile(t, authserver.Config{Now: now, Rotation: authserver.RotateStrict, Clients: []authserver.Client{{
+			h := newHostile(t, authserver.Config{Now: now, AccessTokenLifetime: time.Hour, Rotation: authserver.RotateStrict, Clients: []authserver.Client{{
 				ID: "signs", Auth: authserver.AuthPrivateKeyJWT, RedirectURIs: []string{"http://127.0.0.1/callback"},
 				Keys: &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Algorithm: "ES256", Use: "sig"}}},
 			}}})
@@ -67,6 +67,16 @@ func TestS78ProofsAndAssertionsByTheProvidersClock(t *testing.T) {
 			refresh()
 			require.Len(t, h.got(authserver.Token), 3, "the journal knows the offset")
 			off.Store(0)
+			if tc.dpop { // an API refuses a proof of the old clock, and gets one of this machine's
+				s, err := newClient(t, h.cfg).Session(t.Context(), "")
+				require.NoError(t, err)
+				a := newAPI(t, h.Protect(authserver.Resource{}, http.HandlerFunc(ok)))
+				resp, err := s.HTTPClient().Get(a.URL)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.Equal(t, http.StatusOK, resp.StatusCode)
+				require.Len(t, a.auth, 2)
+			}
 			refresh()
 			require.Len(t, h.got(authserver.Token), 3+tc.back)
 			refresh()

@@ -250,7 +250,12 @@ func TestS78ClockIsOff(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, tc.date)
+		before, _, err := s.IDToken(t.Context())
+		require.NoError(t, err)
 		require.NoError(t, s.Refresh(t.Context()))
+		after, _, err := s.IDToken(t.Context())
+		require.NoError(t, err, "a refreshed ID token is judged by the same clock")
+		require.NotEqual(t, before, after)
 		require.NoError(t, c.Close())
 		require.Contains(t, log.String(), "this machine's clock is not the provider's")
 	}

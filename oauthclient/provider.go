@@ -189,7 +189,7 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 		}
 	}
 	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
-		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before})
+		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before, ClockOffset: ps.nonces.Clock.Ahead()})
 	switch {
 	case errors.Is(err, jose.ErrUnsigned): // which may pass, so it is not called an invalid response
 		return session.ErrUnsigned
@@ -220,16 +220,16 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 		req.AuthAlgs = p.doc.RevocationEndpointAuthSigningAlgValuesSupported
 	}
 	var errs []error
-	revoked := false
+	ended := false // the session, with its refresh token
 	revoke := func(token wire.Secret, hint string) {
 		err := oauth.Revoke(ctx, p.fetch, req, token, hint)
 		var refused *oauth.Error
-		if revoked && errors.As(err, &refused) &&
+		if ended && errors.As(err, &refused) &&
 			slices.Contains([]string{"invalid_token", "unsupported_token_type", "invalid_request"}, refused.Code) {
 			err = nil // it ended with the refresh token, or cannot be revoked by itself
 		}
 		errs = append(errs, fromEndpoint("revocation", err))
-		revoked = revoked || err == nil
+		ended = ended || err == nil && hint == "refresh_token"
 	}
 	if !g.RefreshToken.IsZero() {
 		revoke(g.RefreshToken, "refresh_token")

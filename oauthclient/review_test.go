@@ -226,6 +226,35 @@ func (f forgetful) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// S46: a capital letter that Unicode folds to one of the host's leads to another host,
+// also by a redirect.
+func TestS46HostsAreFoldedAsInDNS(t *testing.T) {
+	t.Parallel()
+	_, cfg := authServer(t, authserver.Config{})
+	cfg.Origins = []string{"https://github.example"}
+	session, err := newClient(t, cfg).Login(t.Context(), nil)
+	require.NoError(t, err)
+	var sent []string
+	client := &http.Client{Transport: session.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
+		sent = append(sent, r.URL.Hostname()+" "+r.Header.Get("Authorization"))
+		resp := &http.Response{StatusCode: http.StatusFound, Header: http.Header{}, Body: http.NoBody, Request: r}
+		resp.Header.Set("Location", "https://g%C4%B0thub.example/")
+		if r.URL.Hostname() != "github.example" {
+			resp.StatusCode = http.StatusOK
+		}
+		return resp, nil
+	}))}
+	_, err = client.Get("https://gİthub.example/")
+	require.Error(t, err)
+	require.Empty(t, sent)
+	resp, err := client.Get("https://github.example/")
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	require.Len(t, sent, 2)
+	require.Contains(t, sent[0], "Bearer ")
+	require.NotContains(t, sent[1], "Bearer ")
+}
+
 // S46: a redirect to an origin that is not known gets no token; neither does another Host, nor a path that servers read differently.
 func TestS46DoubtfulRequests(t *testing.T) {
 	_, cfg := authServer(t, authserver.Config{})

@@ -194,7 +194,8 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		if err != nil {
 			return "", time.Time{}, err
 		}
-		end := claims.Expiry.Add(-idTokenMargin)
+		// Expiry is by the provider's clock, and end by this machine's.
+		end := claims.Expiry.Add(-idTokenMargin - s.client.providers.nonces.Clock.Ahead())
 		if !g.Pending() && time.Now().Before(end) {
 			return g.IDToken.Reveal(), claims.Expiry, nil
 		}

@@ -189,7 +189,8 @@ func (t *transport) send(req *http.Request, body io.ReadCloser, h *session.Cache
 			}
 		}
 		resp, err := t.base.RoundTrip(out)
-		if err != nil || prover == nil || !prover.Retry(resp.StatusCode, resp.Header) {
+		if err != nil || prover == nil ||
+			!prover.Retry(resp.StatusCode, resp.Header) && !prover.Untimely(resp.StatusCode, resp.Header) {
 			return resp, err
 		}
 		again, err := replay(req)

@@ -35,6 +35,7 @@ func TestS95OtherRegistriesGetNothing(t *testing.T) {
 		"registry.example.com:5000 ", " registry.example.com:5000", "registry.example.com:5000\x00.evil.example",
 		"registry.example.com:", "registry.example.com:05000", "registry.example.com.:5000",
 		"registry.example.com:5000,evil.example", "rеgistry.example.com:5000", // a Cyrillic letter
+		"regİstry.example.com:5000", // a capital letter that Unicode folds to i
 	} {
 		name, err := c.forRegistry(server)
 		require.NoError(t, err)

@@ -7,6 +7,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// S46: a host is compared as DNS does. A letter that Unicode folds to another one
+// leads to another host.
+func TestS46GitHostsAreFoldedAsInDNS(t *testing.T) {
+	t.Parallel()
+	servers := gitServers{https: []string{"git.example.com"}, smtp: []string{"mail.example.com"}}
+	for _, c := range []credential{
+		{protocol: "https", host: "GIT.example.com"}, {protocol: "smtp", host: "MAIL.example.com:465"},
+	} {
+		require.True(t, c.isFor(servers), c.host)
+	}
+	for _, c := range []credential{
+		{protocol: "https", host: "gİt.example.com"}, {protocol: "smtp", host: "maİl.example.com:465"},
+	} {
+		require.False(t, c.isFor(servers), c.host)
+	}
+}
+
 // S92: a control character in git's request is refused, also where a reader of
 // lines would drop it. Git refuses carriage returns since CVE-2024-52006; an older
 // git passes them on.

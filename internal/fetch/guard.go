@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
 // ErrAddress is matched if a server that the network named has an address that
@@ -55,7 +57,7 @@ func NewGuard(base http.RoundTripper, home string) *Guard {
 	resolve := func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}
-	g := &Guard{home: strings.ToLower(home), lookup: resolve}
+	g := &Guard{home: wire.LowerHost(home), lookup: resolve}
 	g.homePrivate.Store(home != "" && !mayBePublic(home))
 	if base == nil {
 		base = NewTransport()
@@ -244,7 +246,7 @@ func mayBePublic(host string) bool {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return public(a)
 	}
-	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	name := strings.TrimSuffix(wire.LowerHost(host), ".")
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	// 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers and
 	// proxies. No top-level domain looks like that.

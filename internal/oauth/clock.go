@@ -20,6 +20,10 @@ const (
 	answeredOffset = time.Minute
 )
 
+// slowAnswer is how long an exchange may take, by the clock on the wall, if its
+// Date is to count. A machine that slept meanwhile reads an old one.
+const slowAnswer = 5 * time.Second
+
 // Clock knows how far the server's clock is ahead of this machine's, as the Date
 // of its answers shows. The zero Clock is this machine's, and a nil *Clock is
 // too. It is safe for concurrent use.
@@ -27,7 +31,10 @@ const (
 // A server can move the clock by at most [MaxClockOffset]. Proofs and assertions
 // made ahead of time are of use only to a thief, and they
 // name their target and are used once.
-type Clock struct{ ahead atomic.Int64 }
+type Clock struct {
+	ahead   atomic.Int64
+	learned atomic.Bool // by this process
+}
 
 // Now returns the time by the server's clock.
 func (c *Clock) Now() time.Time { return time.Now().Add(c.Ahead()) }
@@ -43,16 +50,25 @@ func (c *Clock) Ahead() time.Duration {
 // Adopt takes the offset that another process found, unless this one has found
 // one itself.
 func (c *Clock) Adopt(ahead time.Duration) {
-	if c != nil && ahead.Abs() <= MaxClockOffset {
-		c.ahead.CompareAndSwap(0, int64(ahead))
+	if c != nil && ahead.Abs() <= MaxClockOffset && !c.learned.Load() {
+		c.ahead.Store(int64(ahead))
 	}
 }
 
-// learn reads the Date of an answer that has just come. It reports whether the
-// clock has changed, so that a refused request may succeed.
-func (c *Clock) learn(h http.Header, refused bool) (changed bool) {
+// Reset makes c this machine's clock again, and reports whether it was another. It
+// is for an API that refuses a proof for its time: this machine's clock may have
+// been set meanwhile.
+func (c *Clock) Reset() (changed bool) {
+	c.learned.Store(true)
+	return c.ahead.Swap(0) != 0
+}
+
+// learn reads the Date of an answer that has just come to a request sent at began.
+// It reports whether the clock has changed, so that a refused request may succeed.
+func (c *Clock) learn(h http.Header, began time.Time, refused bool) (changed bool) {
 	date, err := http.ParseTime(h.Get("Date"))
-	if c == nil || err != nil {
+	took := time.Now().Round(0).Sub(began.Round(0)) // on the wall: timers stand still in sleep
+	if c == nil || err != nil || took.Abs() > slowAnswer {
 		return false
 	}
 	ahead, enough := time.Until(date), answeredOffset
@@ -63,5 +79,6 @@ func (c *Clock) learn(h http.Header, refused bool) (changed bool) {
 		return false
 	}
 	c.ahead.Store(int64(ahead))
+	c.learned.Store(true)
 	return true
 }

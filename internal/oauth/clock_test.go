@@ -69,10 +69,14 @@ func TestClockAdopts(t *testing.T) {
 	var clock oauth.Clock
 	clock.Adopt(time.Hour)
 	require.Zero(t, clock.Ahead())
-	clock.Adopt(time.Minute)
 	clock.Adopt(2 * time.Minute)
+	clock.Adopt(time.Minute)
 	require.Equal(t, time.Minute, clock.Ahead())
 	require.WithinDuration(t, time.Now().Add(time.Minute), clock.Now(), 10*time.Second)
+	require.True(t, clock.Reset())
+	clock.Adopt(time.Minute)
+	require.Zero(t, clock.Ahead(), "this process knows better")
+	require.False(t, clock.Reset())
 	var none *oauth.Clock
 	none.Adopt(time.Minute)
 	require.Zero(t, none.Ahead())

@@ -134,3 +134,19 @@ func (p *Prover) Retry(status int, h http.Header) bool {
 	}
 	return false
 }
+
+// Untimely reports whether to prove and send the request once more with this
+// machine's own time, because the resource server refuses a proof that was made by
+// the authorization server's. It returns true once in a Prover's life.
+func (p *Prover) Untimely(status int, h http.Header) bool {
+	if p.retried || status != http.StatusUnauthorized && status != http.StatusBadRequest {
+		return false
+	}
+	for _, c := range ParseChallenges(h) {
+		if c.Scheme == DPoPScheme && c.Params["error"] == "invalid_dpop_proof" {
+			p.retried = p.nonces.Clock.Reset()
+			return p.retried
+		}
+	}
+	return false
+}

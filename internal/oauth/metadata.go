@@ -248,7 +248,7 @@ func IssuerHost(issuer string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.ToLower(u.Hostname())
+	return wire.LowerHost(u.Hostname())
 }
 
 // PKCESupport is what a document says of PKCE's method S256.

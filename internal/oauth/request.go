@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -53,6 +54,7 @@ type Request struct {
 // mean that something was sent.
 func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, error) {
 	for attempt := 1; ; attempt++ {
+		began := time.Now()
 		resp, err := r.post(ctx, c)
 		if err != nil {
 			return nil, err
@@ -64,7 +66,7 @@ func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, err
 			code = r.Refusal(resp).Code
 		}
 		untimely := code == "invalid_dpop_proof" && r.Prove != nil || code == "invalid_client" && r.Auth.signs()
-		corrected := r.Clock.learn(resp.Header, untimely) && untimely &&
+		corrected := r.Clock.learn(resp.Header, began, untimely) && untimely &&
 			r.Form.Get("grant_type") != "authorization_code"
 		again := corrected || code == "use_dpop_nonce" && r.Prove != nil && fresh
 		if attempt > 1 || !again {

@@ -69,7 +69,7 @@ var mends = []struct {
 	{19, []edit{{"oauthclient/provider.go", "case errors.Is(err, jose.ErrUnsigned):", "case false:"}}},
 	{19, []edit{{"internal/session/backoff.go", "first, longest = firstBackOff, openBackOff\n\tcase errors.As(err, &narrow):", "first, longest = 0, 0\n\tcase errors.As(err, &narrow):"}}},
 	{19, []edit{{"internal/session/refresh.go", "return nil, &uncheckedError{err}", "j.Mismatch = g.Generation\n\t\treturn nil, ErrMismatch"}}},
-	{20, []edit{{"oauthclient/provider.go", "if revoked && errors.As(err, &refused) &&", "if false && errors.As(err, &refused) &&"}}},
+	{20, []edit{{"oauthclient/provider.go", "if ended && errors.As(err, &refused) &&", "if false && errors.As(err, &refused) &&"}}},
 }
 
 // Without flags, each removal of a mend must fit the source. With -mends, the

@@ -115,6 +115,8 @@ var removals = []removal{
 	{44, "oauthclient/registration.go", "auth, _ := c.authAt(g.Issuer)", "auth := c.ClientAuth.method", ""},
 	{44, "oauthclient/config.go", " && c.Deviations.AcceptIssuer == nil", " && false", ""},
 	{45, "internal/oauth/registration.go", `m["application_type"] = "native"`, "", ""},
+	{46, "internal/wire/url.go", "LowerHost(u.Hostname()), u.Port()", "strings.ToLower(u.Hostname()), u.Port()", "oauthclient"},
+	{46, "internal/wire/url.go", "LowerHost(u.Hostname()), u.Port()", "strings.ToLower(u.Hostname()), u.Port()", "cmd/nativeoauth"},
 	{46, "oauthclient/transport.go", "if wire.Origin(r.URL) != wire.Origin(first.URL) {", "if false {", ""},
 	{46, "oauthclient/transport.go", "\tplain.Header.Del(\"Authorization\")\n", "\tplain.Header.Set(\"Authorization\", \"Bearer \"+t.session.slot.Cached().Token.AccessToken)\n", ""},
 	{47, "internal/fetch/fetch.go", "error { return http.ErrUseLastResponse }", "error { return nil }", ""},

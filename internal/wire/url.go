@@ -101,11 +101,22 @@ func IsLoopback(host string) bool {
 	return err == nil && a.Zone() == "" && a.Unmap().IsLoopback()
 }
 
+// LowerHost folds the case of A to Z alone. What else Unicode folds leads to
+// another host: İ becomes i there, and another name in IDNA.
+func LowerHost(host string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, host)
+}
+
 // Origin returns the scheme, host and port of u. The case is folded and the
 // default port left out, so that equal origins are equal strings (RFC 6454
 // §6.1).
 func Origin(u *url.URL) string {
-	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
+	scheme, host, port := strings.ToLower(u.Scheme), LowerHost(u.Hostname()), u.Port()
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}

@@ -42,6 +42,7 @@ func TestEqualOriginsAreEqualStrings(t *testing.T) {
 	for raw, want := range map[string]string{
 		"https://H:443/x": "https://h", "https://h/": "https://h", "http://h:80": "http://h", "https://h:80/": "https://h:80",
 		"https://[::1]:443/": "https://[::1]", "HTTP://[::1]:8080/": "http://[::1]:8080",
+		"https://GİTHUB.example/": "https://gİthub.example", // another name than github.example in IDNA
 	} {
 		u, err := url.Parse(raw)
 		require.NoError(t, err)
