@@ -28,10 +28,10 @@ import (
 )
 
 // TestMain lets the test binary stand in for the command and for a browser, so that
-// the scripts and the process tests start real processes. Eight tests run at once,
+// the scripts and the process tests start real processes. Four tests run at once,
 // unless -parallel says how many: they wait for each other's processes.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "8")
+	_ = flag.Set("test.parallel", "4")
 	testscript.Main(m, map[string]func(){
 		"nativeoauth": func() { os.Exit(start()) },
 		"xdg-open":    fakeBrowser, // what the SDK opens a browser with, on Linux and the BSDs
