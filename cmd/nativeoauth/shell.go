@@ -16,8 +16,7 @@ var homeVariable = map[bool]string{false: "HOME", true: "AppData"}[runtime.GOOS 
 func quote(text string) string { return quoteFor(runtime.GOOS, text) }
 
 func quoteFor(goos, text string) string {
-	const everywhere = "-_./:@%+=,"
-	safe := everywhere
+	safe := "-_./:@%+=,"
 	if goos == "windows" {
 		safe = `-_./:+=\` // cmd.exe reads %, and PowerShell @ and a comma
 	}

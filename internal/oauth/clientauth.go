@@ -41,9 +41,6 @@ type credential struct {
 	keyID  string
 }
 
-// isSecret reports whether a client secret is sent.
-func (a ClientAuth) isSecret() bool { return a.c != nil && a.c.key == nil }
-
 // ClientSecret authenticates with a client secret; "" gives the zero
 // ClientAuth.
 func ClientSecret(text string) ClientAuth {
@@ -148,13 +145,16 @@ func (m ClientAuth) Apply(
 	return nil
 }
 
+// isSecret reports whether Apply sends a client secret.
+func (m ClientAuth) isSecret() bool { return m.c != nil && m.c.key == nil }
+
 // signs reports whether Apply makes an assertion, which has a time in it.
 func (m ClientAuth) signs() bool { return m.c != nil && m.c.key != nil }
 
 // Withhold returns s, the text of a server that may echo the client secret,
 // without that secret: as it is, and as Apply writes it for clientID.
 func (m ClientAuth) Withhold(clientID, s string) string {
-	if m.c == nil || m.c.key != nil {
+	if !m.isSecret() {
 		return s
 	}
 	secret := m.c.secret.Reveal()

@@ -29,8 +29,8 @@ const slowAnswer = 5 * time.Second
 // too. It is safe for concurrent use.
 //
 // A server can move the clock by at most [MaxClockOffset]. Proofs and assertions
-// made ahead of time are of use only to a thief, and they
-// name their target and are used once.
+// made ahead of time are of use only to a thief, and they name their target and
+// are used once.
 type Clock struct {
 	ahead   atomic.Int64
 	learned atomic.Bool // by this process
@@ -63,15 +63,21 @@ func (c *Clock) Reset() (changed bool) {
 	return c.ahead.Swap(0) != 0
 }
 
+// aheadOf returns how far the Date of an answer is ahead of this machine's clock.
+func aheadOf(h http.Header) (ahead time.Duration, ok bool) {
+	date, err := http.ParseTime(h.Get("Date"))
+	return time.Until(date), err == nil
+}
+
 // learn reads the Date of an answer that has just come to a request sent at began.
 // It reports whether the clock has changed, so that a refused request may succeed.
 func (c *Clock) learn(h http.Header, began time.Time, refused bool) (changed bool) {
-	date, err := http.ParseTime(h.Get("Date"))
+	ahead, dated := aheadOf(h)
 	took := time.Now().Round(0).Sub(began.Round(0)) // on the wall: timers stand still in sleep
-	if c == nil || err != nil || took.Abs() > slowAnswer {
+	if c == nil || !dated || took.Abs() > slowAnswer {
 		return false
 	}
-	ahead, enough := time.Until(date), answeredOffset
+	enough := answeredOffset
 	if refused {
 		enough = refusedOffset
 	}

@@ -136,9 +136,9 @@ type proofClaims struct {
 
 // Proof returns a fresh proof (§4.2) for one request by method ("" is GET) to
 // target. accessToken is the token sent with it; it is zero at the
-// authorization server. nonce is the server's, or "". now is its time. If a request's Host
-// differs from its URL's, target must carry the former. Errors: [ErrDPoPKey]
-// for the zero DPoPKey; [ErrDPoPURL].
+// authorization server. nonce is the server's, or "". now is its time. If a
+// request's Host differs from its URL's, target must carry the former. Errors:
+// [ErrDPoPKey] for the zero DPoPKey; [ErrDPoPURL].
 //
 // Method, target and the token's hash keep a proof from being used for another
 // request; jti and iat keep it from being used again (S85).

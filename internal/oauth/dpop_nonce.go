@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -126,13 +127,10 @@ func (p *Prover) Retry(status int, h http.Header) bool {
 	if !p.Nonce(h) || p.retried || status != http.StatusUnauthorized {
 		return false
 	}
-	for _, c := range ParseChallenges(h) {
-		if c.Scheme == DPoPScheme && c.Params["error"] == "use_dpop_nonce" {
-			p.retried = true
-			return true
-		}
+	if demands(h, "use_dpop_nonce") {
+		p.retried = true
 	}
-	return false
+	return p.retried
 }
 
 // Untimely reports whether to prove and send the request once more with this
@@ -142,11 +140,13 @@ func (p *Prover) Untimely(status int, h http.Header) bool {
 	if p.retried || status != http.StatusUnauthorized && status != http.StatusBadRequest {
 		return false
 	}
-	for _, c := range ParseChallenges(h) {
-		if c.Scheme == DPoPScheme && c.Params["error"] == "invalid_dpop_proof" {
-			p.retried = p.nonces.Clock.Reset()
-			return p.retried
-		}
-	}
-	return false
+	p.retried = demands(h, "invalid_dpop_proof") && p.nonces.Clock.Reset()
+	return p.retried
+}
+
+// demands reports whether a DPoP challenge has this error.
+func demands(h http.Header, code string) bool {
+	return slices.ContainsFunc(ParseChallenges(h), func(c Challenge) bool {
+		return c.Scheme == DPoPScheme && c.Params["error"] == code
+	})
 }

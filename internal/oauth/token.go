@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"maps"
 	"math"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,8 +62,8 @@ func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenRespon
 	if !resp.IsJSON() && resp.MediaType() != "application/x-www-form-urlencoded" {
 		t.Deviations = append(t.Deviations, "the media type is neither JSON nor a form")
 	}
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		t.ClockOffset = time.Until(date)
+	if ahead, dated := aheadOf(resp.Header); dated {
+		t.ClockOffset = ahead
 	}
 	return t, nil
 }
