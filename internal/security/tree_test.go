@@ -17,8 +17,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastItem is the number of the last item: S1 to S95.
-const lastItem = 95
+// Items are numbered from S1. There is none between lastOfFirst and nextItem, and
+// items from nextItem on are added in any order: a number is one if a test carries
+// it or a row has it.
+const (
+	lastOfFirst = 95
+	nextItem    = 98
+	lastItem    = 199
+)
 
 const root = "../.."
 
