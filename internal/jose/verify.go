@@ -85,7 +85,7 @@ func (c *KeySet) VerifyBy(
 	ctx context.Context, token string, algorithms []string,
 	may func(payload []byte, issuer string) bool,
 ) (payload []byte, algorithm string, err error) {
-	h, payload, err := split(token)
+	h, payload, err := split(token, "JWT")
 	if err != nil {
 		return nil, "", refused(err)
 	}
@@ -142,7 +142,21 @@ func signedByOne(token, alg string, keys []key) bool {
 // Payload returns the payload of a token that was verified before it was
 // stored. It checks the form, not the signature. Its errors match [ErrToken].
 func Payload(token string) ([]byte, error) {
-	_, payload, err := split(token)
+	_, payload, err := split(token, "JWT")
+	if err != nil {
+		return nil, refused(err)
+	}
+	return payload, nil
+}
+
+// PayloadOf returns the payload of a token whose header must have the type typ (RFC
+// 8725 §3.11). It is for a token that the server which it is for verifies: it checks
+// the form, not the signature. Its errors match [ErrToken].
+func PayloadOf(token, typ string) ([]byte, error) {
+	h, payload, err := split(token, typ)
+	if err == nil && h.Typ == "" {
+		err = errors.New("its header has no typ")
+	}
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -161,8 +175,9 @@ type header struct {
 	B64  json.RawMessage `json:"b64"`
 }
 
-// split checks the form of a compact JWS and reads its header.
-func split(token string) (h header, payload []byte, err error) {
+// split checks the form of a compact JWS and reads its header, whose typ is typ or
+// missing.
+func split(token, typ string) (h header, payload []byte, err error) {
 	if len(token) > maxToken {
 		return h, nil, errors.New("it is too large")
 	}
@@ -189,7 +204,7 @@ func split(token string) (h header, payload []byte, err error) {
 		return h, nil, errors.New("its header marks an extension as critical (crit)")
 	case h.Zip != nil, h.Enc != nil, h.B64 != nil:
 		return h, nil, errors.New("its header asks for another encoding (zip, enc, b64)")
-	case h.Typ != "" && !strings.EqualFold(h.Typ, "JWT") && !strings.EqualFold(h.Typ, "application/jwt"):
+	case h.Typ != "" && !strings.EqualFold(h.Typ, typ) && !strings.EqualFold(h.Typ, "application/"+typ):
 		// RFC 8725 §3.11: a logout token or an access token must not pass for
 		// this one.
 		return h, nil, errors.New("its typ is of another kind of token")

@@ -36,19 +36,19 @@ const maxTokenLifetime = 10 * 365 * 24 * time.Hour
 // ResponseError, and after a fetch.Error with Sent, a code or refresh token may
 // be spent.
 func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenResponse, error) {
-	resp, err := Post(ctx, c, r)
+	return requestToken(ctx, c, r, func(members) error { return nil })
+}
+
+// requestToken is RequestToken, with a check of its own.
+func requestToken(
+	ctx context.Context, c *fetch.Client, r Request, check func(members) error,
+) (*TokenResponse, error) {
+	m, resp, err := answer(ctx, c, r)
 	if err != nil {
 		return nil, err
 	}
-	if resp.Status < 200 || resp.Status > 299 {
-		return nil, r.Refusal(resp)
-	}
-	m, err := parseResponse(resp)
-	if err != nil {
+	if err := check(m); err != nil {
 		return nil, &ResponseError{cause: err}
-	}
-	if m.has("error") { // GitHub and others refuse with a 200 (S50)
-		return nil, r.Refusal(resp)
 	}
 	want := "Bearer"
 	if r.Prove != nil {
@@ -66,6 +66,26 @@ func RequestToken(ctx context.Context, c *fetch.Client, r Request) (*TokenRespon
 		t.ClockOffset = ahead
 	}
 	return t, nil
+}
+
+// answer sends r and returns what a token endpoint answered, if that claims
+// success.
+func answer(ctx context.Context, c *fetch.Client, r Request) (members, *fetch.Response, error) {
+	resp, err := Post(ctx, c, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if resp.Status < 200 || resp.Status > 299 {
+		return nil, nil, r.Refusal(resp)
+	}
+	m, err := parseResponse(resp)
+	if err != nil {
+		return nil, nil, &ResponseError{cause: err}
+	}
+	if m.has("error") { // GitHub and others refuse with a 200 (S50)
+		return nil, nil, r.Refusal(resp)
+	}
+	return m, resp, nil
 }
 
 // ResponseError refuses a token response that claims success. It matches

@@ -207,6 +207,12 @@ var removals = []removal{
 	{95, "cmd/nativeoauth/dockercredential.go", "return ok && o == asked", "return ok && o != asked+\"/\"", ""},
 	{95, "cmd/nativeoauth/dockercredential.go", "if !slices.Contains([]string{\"\", \"v1/\", \"v2/\"}, path) {", "if false && !slices.Contains([]string{\"\", \"v1/\", \"v2/\"}, path) {", ""},
 	{95, "cmd/nativeoauth/dockercredential.go", "if !a.used.fromProfile {", "if false {", ""},
+	{130, "internal/oauth/exchange.go", "return errors.New(\"issued_token_type is not an access token\")", "return nil", ""},
+	{130, "internal/oauth/exchange.go", "if m[\"issued_token_type\"] != typeIDJAG {", "if false {", ""},
+	{130, "internal/jose/verify.go", "case h.Typ != \"\" && !strings", "case false && !strings", "internal/oauth"},
+	{131, "internal/oauth/exchange.go", "case claims.Iss != issuer:", "case false:", ""},
+	{131, "internal/oauth/exchange.go", "case !ok, !SameIdentifier(one, audience):", "case !ok, one == \"\":", ""},
+	{131, "internal/oauth/exchange.go", "ok && len(list) == 1 {", "ok && len(list) > 0 {", ""},
 }
 
 // Without flags, each removal must fit the source. With -removals, the defences
