@@ -213,6 +213,18 @@ var removals = []removal{
 	{131, "internal/oauth/exchange.go", "case claims.Iss != issuer:", "case false:", ""},
 	{131, "internal/oauth/exchange.go", "case !ok, !SameIdentifier(one, audience):", "case !ok, one == \"\":", ""},
 	{131, "internal/oauth/exchange.go", "ok && len(list) == 1 {", "ok && len(list) > 0 {", ""},
+	{120, "internal/securefile/given.go", "if err := checkLink(path, info); err != nil {", "if err := checkLink(path, info); false && err != nil {", "oauthclient/workload"},
+	{120, "internal/securefile/given.go", "if err := check(path, info, dir); err != nil {", "if err := check(path, info, dir); false && err != nil {", "oauthclient/workload"},
+	{120, "oauthclient/workload/file.go", "readings = 3", "readings = 1", ""},
+	{121, "oauthclient/workload/token.go", "if len(audiences) != 1 || audiences[0] != audience {", "if !strings.Contains(strings.Join(audiences, \" \"), audience) {", ""},
+	{122, "oauthclient/workload/github.go", "if !belongs(place, server) {", "if false {", ""},
+	{122, "oauthclient/workload/github.go", `strings.HasSuffix(host, "."+home)`, "strings.HasSuffix(host, home)", ""},
+	{122, "oauthclient/workload/github.go", `place.Scheme == "https" && place.Port() == "" &&`, "", ""},
+	{123, "internal/fetch/fetch.go", "error { return http.ErrUseLastResponse }", "error { return nil }", "oauthclient/workload"},
+	{123, "oauthclient/workload/github.go", "\tplace.RawQuery = query.Encode()\n", "\tplace.RawQuery += \"&audience=\" + audience\n", ""},
+	{124, "oauthclient/workload/token.go", "what, list(audiences),", "token, list(audiences),", ""},
+	{124, "oauthclient/workload/github.go", "return \"\", fmt.Errorf(\"workload: GitHub answered the request for an ID token with HTTP %d; try again\",\n\t\t\tresp.Status)", `return "", fmt.Errorf("workload: %d: %s", resp.Status, resp.Body)`, ""},
+	{125, "oauthclient/workload/detect.go", `return none, "a CI job without`, `return nil, "a CI job without`, ""},
 }
 
 // Without flags, each removal must fit the source. With -removals, the defences

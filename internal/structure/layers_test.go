@@ -29,7 +29,7 @@ var layers = []layer{
 	}},
 	{"the SDK", []string{"oauthclient"}},
 	{"the stored session", []string{"internal/session"}},
-	{"parts", []string{"loopback", "pkce", "tokenstore"}},
+	{"parts", []string{"loopback", "oauthclient/workload", "pkce", "tokenstore"}},
 	{"OpenID Connect", []string{"internal/oidc"}},
 	{"OAuth 2.0", []string{"internal/oauth"}},
 	{"signatures", []string{"internal/jose"}},
