@@ -34,7 +34,8 @@ type Page struct {
 	// empty, it is "You can close this window …" or the like.
 	SignedIn, Failed string
 	// Texts replace SignedIn and Failed in single languages. The key is one of
-	// "en", "de", "es", "fr", "ja" and "zh-Hans", the languages of the pages.
+	// "en", "ar", "de", "es", "fr", "he", "ja", "ko", "pt", "zh-Hans" and
+	// "zh-Hant", the languages of the pages.
 	Texts map[string]Texts
 }
 
@@ -220,6 +221,7 @@ func (th *theme) render(b *bytes.Buffer, accept string, content pageContent) {
 	// One pass: a slot in a value that was filled in is not filled again.
 	page := strings.NewReplacer(
 		"{{lang}}", t.lang,
+		"{{dir}}", cmp.Or(t.dir, "ltr"),
 		"{{title}}", html.EscapeString(title),
 		"{{refresh}}", refresh,
 		"{{style}}", th.style,

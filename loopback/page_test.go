@@ -31,8 +31,14 @@ func TestThePreferredLanguageIsChosen(t *testing.T) {
 		"zh":                                "zh-Hans",
 		"zh-CN,zh;q=0.9,en;q=0.8":           "zh-Hans",
 		"zh-Hans-TW":                        "zh-Hans",
-		"zh-TW,ja;q=0.5":                    "ja",
-		"zh-Hant-HK":                        "en",
+		"zh-TW,ja;q=0.5":                    "zh-Hant",
+		"zh-Hant-HK":                        "zh-Hant",
+		"zh-hk":                             "zh-Hant",
+		"ar-EG":                             "ar",
+		"he-IL,en;q=0.9":                    "he",
+		"iw":                                "he",
+		"ko-KR":                             "ko",
+		"pt-BR,pt;q=0.9":                    "pt",
 		"fr;q=x, de;q=0.1":                  "de",
 		"fr;q=NaN, de;q=0.1":                "de",
 		"fr;q=1e9, de;q=0.1":                "de",
@@ -54,7 +60,8 @@ func TestEveryLanguageHasEveryText(t *testing.T) {
 		for _, app := range []string{"", "Acme <CLI>"} {
 			for kind, body := range loopback.Pages(t, loopback.Page{AppName: app}, lang,
 				"alice & bob") {
-				require.Contains(t, body, `<html lang="`+lang+`">`)
+				dir := map[bool]string{false: "ltr", true: "rtl"}[lang == "ar" || lang == "he"]
+				require.Contains(t, body, `<html lang="`+lang+`" dir="`+dir+`">`)
 				require.NotContains(t, body, "{", "%s %s: a slot is left", lang, kind)
 				require.NotContains(t, body, "<CLI>")
 				require.NotRegexp(t, `<(p|h1|title|footer)( [^>]*)?>\s*</`, body,

@@ -25,7 +25,11 @@ func TestTerminalSpeaksTheUsersLanguage(t *testing.T) {
 		"fr_CA.UTF-8": {"dans un navigateur avant 12:34:56 :", "Ou, sur n’importe", "collez cette adresse", "En attente jusqu’à 12:34:56", "la bonne : its"},
 		"ja_JP.UTF-8": {"12:34:56までにブラウザーで", "または、別の端末で", "貼り付けてください", "12:34:56まで待ちます", "ありません：its"},
 		"zh_CN.UTF-8": {"请在 12:34:56 之前在浏览器中", "或者，在任意设备上", "粘贴到这里", "等待至 12:34:56", "不是这个地址：its"},
-		"zh_TW.UTF-8": {"To sign in, open"},
+		"zh_TW.UTF-8": {"請在 12:34:56 之前在瀏覽器中", "或者，在任何裝置上", "貼到這裡", "等待至 12:34:56", "不是這個網址：its"},
+		"ar_EG.UTF-8": {"في متصفح قبل 12:34:56:", "أو، على أي جهاز", "الصق ذلك العنوان", "الانتظار حتى 12:34:56", "العنوان: its"},
+		"he_IL.UTF-8": {"בדפדפן לפני 12:34:56:", "או, בכל מכשיר", "להדביק כאן", "ממתינים עד 12:34:56", "הכתובת: its"},
+		"ko_KR.UTF-8": {"12:34:56까지 브라우저에서", "또는 다른 기기에서", "붙여 넣으세요", "12:34:56까지 기다립니다", "아닙니다: its"},
+		"pt_BR.UTF-8": {"em um navegador antes das 12:34:56:", "Ou, em qualquer", "cole esse endereço", "Aguardando até as 12:34:56", "Não era esse: its"},
 		"xx_XX.UTF-8": {"To sign in, open"},
 	} {
 		t.Setenv("LC_ALL", locale)
@@ -54,7 +58,7 @@ func TestTerminalHasThePagesLanguages(t *testing.T) {
 	for _, lang := range words.Languages() {
 		texts[lang] = loopback.Texts{}
 	}
-	require.Len(t, texts, 6, "loopback.Page.Texts names them")
+	require.Len(t, texts, 11, "loopback.Page.Texts names them")
 	s, err := loopback.Listen(t.Context(), loopback.Config{Page: loopback.Page{Texts: texts}})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"unicode"
 )
 
 // wrap breaks text at spaces into lines of at most width columns, and Chinese and
@@ -33,12 +34,13 @@ const (
 	neverLast  = "（「『【〈《"
 )
 
-// pieces splits a word at the places at which a line may end: beside wide characters.
+// pieces splits a word at the places at which a line may end: beside wide characters
+// that are not Korean, because Korean has spaces.
 func pieces(word string) []string {
 	var list []string
 	start, before := 0, rune(0)
 	for i, r := range word {
-		if i > 0 && (wide(r) || wide(before)) &&
+		if i > 0 && (spaceless(r) || spaceless(before)) &&
 			!strings.ContainsRune(neverFirst, r) && !strings.ContainsRune(neverLast, before) {
 			list, start = append(list, word[start:i]), i
 		}
@@ -46,6 +48,9 @@ func pieces(word string) []string {
 	}
 	return append(list, word[start:])
 }
+
+// spaceless reports a character of a script that is written without spaces.
+func spaceless(r rune) bool { return wide(r) && !unicode.Is(unicode.Hangul, r) }
 
 // columnsOf returns how many columns of a terminal text takes.
 func columnsOf(text string) int {

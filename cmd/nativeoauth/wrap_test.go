@@ -14,7 +14,8 @@ import (
 // character, and the Japanese and Chinese lines begin with none that must not.
 func TestWordsFitIntoNarrowTerminals(t *testing.T) {
 	t.Parallel()
-	for _, lang := range []string{"C", "de", "es", "fr", "ja", "zh"} {
+	for _, lang := range words.Languages() {
+		lang = strings.Replace(lang, "zh-Hant", "zh_TW", 1)
 		w := reflect.ValueOf(*words.For(func(string) string { return lang }))
 		for i := range w.NumField() {
 			text := w.Field(i).String()
@@ -31,6 +32,13 @@ func TestWordsFitIntoNarrowTerminals(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Korean is broken at its spaces, Chinese anywhere.
+func TestWrapByScript(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []string{"제공업체의 응답을", "확인합니다."}, wrap("제공업체의 응답을 확인합니다.", 22))
+	require.Equal(t, []string{"正在檢查提供者的回", "應。完成"}, wrap("正在檢查提供者的回應。完成", 20))
 }
 
 func TestClip(t *testing.T) {

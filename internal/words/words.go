@@ -70,12 +70,14 @@ func For(env func(name string) string) *Words {
 		return &table[0]
 	}
 	lang, territory, _ := strings.Cut(locale, "_")
-	if lang == "zh" {
-		// The words are in simplified characters.
-		if slices.Contains([]string{"tw", "hk", "mo"}, territory) {
-			return &table[0]
-		}
+	switch lang {
+	case "iw": // the tag of Hebrew until 1989, which some systems still use
+		lang = "he"
+	case "zh":
 		lang = "zh-Hans"
+		if slices.Contains([]string{"tw", "hk", "mo"}, territory) {
+			lang = "zh-Hant"
+		}
 	}
 	for i := range table {
 		if table[i].Lang == lang {

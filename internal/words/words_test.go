@@ -36,7 +36,8 @@ func TestLanguageOfTheLocale(t *testing.T) {
 		"de": "de", "de_DE": "de", "de_AT.UTF-8": "de", "de_DE.utf8@euro": "de", "DE_de.Utf8": "de",
 		"de_DE.ISO-8859-1": "en", "ja_JP.eucJP": "en", "ja_JP.UTF-8": "ja", "fr_CA.UTF-8": "fr", "es_419.UTF-8": "es",
 		"zh_CN.UTF-8": "zh-Hans", "zh_SG.UTF-8": "zh-Hans", "zh": "zh-Hans",
-		"zh_TW.UTF-8": "en", "zh_HK.UTF-8": "en", "zh_CN.GB18030": "en",
+		"zh_TW.UTF-8": "zh-Hant", "zh_HK.UTF-8": "zh-Hant", "zh_MO": "zh-Hant", "zh_CN.GB18030": "en", "zh_TW.BIG5": "en",
+		"ar_EG.UTF-8": "ar", "he_IL.UTF-8": "he", "iw_IL.UTF-8": "he", "ko_KR.UTF-8": "ko", "pt_PT.UTF-8": "pt",
 	} {
 		require.Equal(t, want, language(map[string]string{"LANG": locale}), locale)
 	}
