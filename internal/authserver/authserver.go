@@ -12,6 +12,8 @@
 //     indicators (RFC 8707) and the device flow (RFC 8628),
 //   - refresh with rotation and reuse detection, with a grace period, or without
 //     rotation (RFC 9700 §4.14),
+//   - token exchange of an ID token for an identity assertion (RFC 8693), and such an
+//     assertion of another server as a grant (RFC 7523 §2.1),
 //   - revocation (RFC 7009), introspection (RFC 7662), registration (RFC 7591) and
 //     metadata (RFC 8414, OpenID Connect Discovery),
 //   - ID tokens, userinfo and RP-initiated logout (OpenID Connect), and
@@ -117,6 +119,9 @@ type Config struct {
 	// Grace is for RotateGrace. 0 means thirty seconds.
 	Grace time.Duration
 
+	// Trusted are other issuers whose JWTs are accepted as a grant. nil: none.
+	Trusted []Trusted
+
 	// SigningAlg signs ID tokens: ES256, RS256, PS256 or EdDSA. "" means ES256.
 	// An RSA key takes some time to generate.
 	SigningAlg string
@@ -140,6 +145,8 @@ type Config struct {
 	// EditIDToken, if not nil, may change the claims of every ID token before
 	// it is signed.
 	EditIDToken func(claims map[string]any)
+	// EditAssertion is the same for identity assertions.
+	EditAssertion func(claims map[string]any)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }

@@ -29,7 +29,25 @@ const (
 	grantCode    = "authorization_code"
 	grantRefresh = "refresh_token"
 	grantDevice  = "urn:ietf:params:oauth:grant-type:device_code"
+
+	grantAssertion = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	grantExchange  = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
+
+// Token types (RFC 8693 §3). The last is an identity assertion.
+const (
+	tokenTypeID    = "urn:ietf:params:oauth:token-type:id_token"
+	tokenTypeIDJAG = "urn:ietf:params:oauth:token-type:id-jag"
+)
+
+// grants are the grant types that the server supports.
+func (s *Server) grants() []string {
+	all := []string{grantCode, grantRefresh, grantDevice, grantExchange}
+	if len(s.cfg.Trusted) > 0 {
+		all = append(all, grantAssertion)
+	}
+	return all
+}
 
 // Client is a program that users sign in to.
 type Client struct {
@@ -46,8 +64,7 @@ type Client struct {
 	Secret wire.Secret         // for AuthBasic and AuthPost
 	Keys   *jose.JSONWebKeySet // for AuthPrivateKeyJWT
 
-	// Grants are the grant types that it may use; nil means authorization_code,
-	// refresh_token and the device flow.
+	// Grants are the grant types that it may use; nil means all.
 	Grants []string
 	// RequirePAR and RequireDPoP are as in [Config], for this client only.
 	RequirePAR, RequireDPoP bool

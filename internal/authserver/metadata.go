@@ -1,6 +1,9 @@
 package authserver
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // standardScopes are announced by a server whose Config.Scopes is nil.
 func standardScopes() []string {
@@ -40,13 +43,19 @@ func (s *Server) serveMetadata(*request) (*reply, *oauthError) {
 		"scopes_supported":                      scopes,
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query", "form_post"},
-		"grant_types_supported":                 []string{grantCode, grantRefresh, grantDevice},
+		"grant_types_supported":                 s.grants(),
 		"subject_types_supported":               []string{"public"},
 		"acr_values_supported":                  acrValues(),
 		"prompt_values_supported":               []string{"none", "login", "consent"},
 		"code_challenge_methods_supported":      []string{"S256"},
 		"id_token_signing_alg_values_supported": signs,
 		"dpop_signing_alg_values_supported":     algs, // RFC 9449 §5.1
+
+		// draft-ietf-oauth-identity-assertion-authz-grant §7.1
+		"identity_chaining_requested_token_types_supported": []string{tokenTypeIDJAG},
+	}
+	if slices.ContainsFunc(s.cfg.Trusted, func(t Trusted) bool { return t.Users }) {
+		doc["authorization_grant_profiles_supported"] = []string{"urn:ietf:params:oauth:grant-profile:id-jag"}
 	}
 	for _, name := range []string{"token", "revocation", "introspection"} {
 		doc[name+"_endpoint_auth_methods_supported"] = methods

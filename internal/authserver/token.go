@@ -15,12 +15,13 @@ import (
 // tokenResponse is a successful token response (RFC 6749 §5.1, OpenID Connect
 // Core §3.1.3.3).
 type tokenResponse struct {
-	AccessToken  string `json:"access_token"`
-	TokenType    string `json:"token_type"`
-	ExpiresIn    int    `json:"expires_in"`
-	RefreshToken string `json:"refresh_token,omitempty"`
-	IDToken      string `json:"id_token,omitempty"`
-	Scope        string `json:"scope"`
+	AccessToken     string `json:"access_token"`
+	IssuedTokenType string `json:"issued_token_type,omitempty"` // RFC 8693 §2.2.1
+	TokenType       string `json:"token_type"`
+	ExpiresIn       int    `json:"expires_in"`
+	RefreshToken    string `json:"refresh_token,omitempty"`
+	IDToken         string `json:"id_token,omitempty"`
+	Scope           string `json:"scope"`
 }
 
 // tokenRequest is a token request of an authenticated client.
@@ -32,6 +33,7 @@ type tokenRequest struct {
 	scope     []string // of a refresh; nil means all of the grant
 	resources []string // nil means all of the grant
 	jkt       string   // the key of its DPoP proof; "" without one
+	given     *grant   // what an assertion grants; nil without one
 }
 
 // serveToken is the token endpoint (RFC 6749 §3.2).
@@ -39,6 +41,14 @@ func (s *Server) serveToken(r *request) (*reply, *oauthError) {
 	t, e := s.readTokenRequest(r)
 	if e != nil {
 		return nil, e
+	}
+	switch t.kind {
+	case grantExchange:
+		return s.exchange(r, t)
+	case grantAssertion:
+		if e := s.readAssertion(t); e != nil {
+			return nil, e
+		}
 	}
 	out, idToken, e := s.redeem(t)
 	if e != nil {
@@ -63,6 +73,10 @@ func required(kind string) []string {
 		return []string{"code", "redirect_uri", "code_verifier"}
 	case grantDevice:
 		return []string{"device_code"}
+	case grantAssertion:
+		return []string{"assertion"}
+	case grantExchange:
+		return []string{"subject_token", "subject_token_type"}
 	}
 	return []string{"refresh_token"}
 }
@@ -75,7 +89,7 @@ func (s *Server) readTokenRequest(r *request) (*tokenRequest, *oauthError) {
 	switch {
 	case t.kind == "":
 		return nil, invalidRequest("grant_type is missing")
-	case t.kind != grantCode && t.kind != grantRefresh && t.kind != grantDevice:
+	case !slices.Contains(s.grants(), t.kind):
 		return nil, fail("unsupported_grant_type", "this grant_type is not supported")
 	case !t.client.may(t.kind):
 		return nil, fail("unauthorized_client", "this client may not use this grant")
@@ -131,11 +145,14 @@ func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf
 		g, e = s.poll(t)
 	case grantRefresh:
 		g, refreshToken, e = s.redeemRefresh(t)
+	case grantAssertion:
+		g = t.given
 	}
 	if e != nil {
 		return nil, nil, e
 	}
-	offline := slices.Contains(g.scope, "offline_access") && t.client.may(grantRefresh)
+	// An assertion can be had again, so nothing outlives it (RFC 7521 §4.1).
+	offline := slices.Contains(g.scope, "offline_access") && t.client.may(grantRefresh) && t.given == nil
 	if offline && t.kind != grantRefresh {
 		if t.client.auth() == AuthNone {
 			// A confidential client's refresh tokens are bound to its
@@ -159,7 +176,7 @@ func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf
 		RefreshToken: refreshToken,
 		Scope:        strings.Join(scope, " "),
 	}
-	if slices.Contains(scope, "openid") {
+	if slices.Contains(scope, "openid") && t.given == nil {
 		idToken = &idTokenOf{grant: g, scope: scope, first: t.kind != grantRefresh}
 	}
 	return out, idToken, nil
