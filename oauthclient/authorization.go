@@ -51,16 +51,8 @@ func (l *login) newTransaction(redirectURI string) (*transaction, error) {
 		t.nonce = random()
 	}
 	if l.dpop {
-		algs := l.provider.doc.DPoPSigningAlgValuesSupported
-		if algs == nil && cfg.Endpoints == nil { // Endpoints say nothing about DPoP
-			return nil, unsupported("the provider does not offer DPoP: " +
-				"its metadata have no dpop_signing_alg_values_supported")
-		}
-		if algs != nil && !slices.Contains(algs, oauth.DPoPAlgorithm) {
-			return nil, unsupported("the provider's dpop_signing_alg_values_supported has no %s", oauth.DPoPAlgorithm)
-		}
 		var err error
-		if t.key, err = oauth.NewDPoPKey(); err != nil {
+		if t.key, err = l.provider.newProofKey(); err != nil {
 			return nil, err
 		}
 	}

@@ -32,6 +32,7 @@ type Client struct {
 	providers *providers
 	origins   []string   // where tokens go; nil: wherever the program itself calls
 	rejected  rejections // tokens that an API rejected when they were new
+	targets   sync.Map   // account name → *target: what a workload's tokens are for
 
 	mu        sync.Mutex
 	listeners []chan struct{}                      // see release
@@ -64,6 +65,9 @@ func New(cfg Config) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	if c.cfg.Workload != nil { // a job must not inherit a user's session
+		c.store = new(tokenstore.Memory)
+	}
 	if c.store == nil {
 		c.store = &tokenstore.Keyring{}
 	}
@@ -78,6 +82,9 @@ func New(cfg Config) (*Client, error) {
 	c.accounts = &session.Accounts{
 		Keeper: c.keeper, Send: c.providers.refresh, RefreshBefore: c.cfg.RefreshBefore,
 		Life: c.life, Starting: c.prompting, Begin: c.begin, Done: c.done, Logger: c.log,
+	}
+	if c.cfg.Workload != nil {
+		c.accounts.Obtain = c.obtain
 	}
 	return c, nil
 }
@@ -147,11 +154,16 @@ func (c *Client) account(name string) (*session.Account, error) {
 // died in a refresh, that refresh is finished first, since the grace that providers
 // give is short. All Sessions of one account share what they know, so a Login is
 // seen by all of them.
+//
+// With [Config].Workload it returns the program's own session, and does no I/O.
 func (c *Client) Session(ctx context.Context, account string) (*Session, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.done()
+	if c.cfg.Workload != nil {
+		return c.workloadSession(account)
+	}
 	a, err := c.account(account)
 	if err != nil {
 		return nil, err

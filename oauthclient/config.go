@@ -54,6 +54,11 @@ type Config struct {
 	// ClientName if that is "". Programs that share a keychain must differ in it.
 	Registration *Registration
 
+	// Workload makes the program get tokens for itself, without a user: in a CI job, a
+	// cluster or a service. Store, UI and Registration are not used then, and no browser
+	// is opened. nil: a user signs in.
+	Workload *Workload
+
 	// Scopes are requested at every login. "openid" brings an ID token, and
 	// "offline_access" a refresh token at many providers. nil: the scopes that
 	// Resources[0] names in its metadata, if those name the issuer too.
@@ -218,6 +223,7 @@ var flowParams = []string{
 	"code_challenge_method", "response_mode", "request", "request_uri", "resource", "dpop_jkt",
 	"code", "code_verifier", "client_secret", "grant_type", "client_assertion",
 	"client_assertion_type", "refresh_token", "device_code", "acr_values", "max_age",
+	"assertion", "subject_token", "subject_token_type",
 }
 
 // checkAuthParams is also for LoginOptions: its error names only the parameter.
@@ -304,6 +310,10 @@ func (c *Config) checkClient(issuer string) error {
 	case issuer == "" && c.ClientAuth != ClientAuth{} && c.Deviations.AcceptIssuer == nil:
 		return wire.Field("Config.ClientAuth",
 			"it needs an issuer: a secret is only sent to a provider that was named beforehand")
+	case c.Workload != nil:
+		if err := c.checkWorkload(issuer); err != nil {
+			return err
+		}
 	case c.ClientID == "" && c.Registration == nil:
 		return wire.Field("Config.ClientID",
 			"it is missing; give the client ID that the provider registered")
@@ -397,6 +407,10 @@ func (c Config) clone() Config {
 		e := *c.Endpoints
 		e.AuthMethods = slices.Clone(e.AuthMethods)
 		c.Endpoints = &e
+	}
+	if c.Workload != nil {
+		w := *c.Workload
+		c.Workload = &w
 	}
 	c.Loopback.Ports = slices.Clone(c.Loopback.Ports)
 	c.Loopback.Page.Logo = slices.Clone(c.Loopback.Page.Logo)

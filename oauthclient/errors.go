@@ -77,6 +77,8 @@ type Error struct {
 
 	secret  bool // a client secret was sent
 	foreign bool // something else may have answered in the provider's place
+
+	workload bool // there is no user who could sign in
 }
 
 // Error returns one line that says what the server answered and what the user can
@@ -107,8 +109,16 @@ func (e *Error) hint() string {
 			"try again and allow it, or ask the provider's administrator"
 	case "invalid_grant", "bad_refresh_token", "login_required", "interaction_required",
 		"consent_required", "account_selection_required", "invalid_token":
+		if e.workload {
+			return "the provider does not accept what the program shows it; check issuer, subject and " +
+				"audience that are registered there, and this machine's clock"
+		}
 		return "sign in again"
 	case "invalid_client", "unauthorized_client":
+		if e.workload && !e.secret {
+			return "check the client ID, the grants that it may use, and the key or the platform's token " +
+				"that is registered for it"
+		}
 		if e.secret {
 			return "check the client ID and its secret; some providers take the secret " +
 				"only in the body (ClientSecretPost) or without encoding (Config.Deviations.RawBasicAuth)"
@@ -147,6 +157,9 @@ func (e *Error) hint() string {
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrLoginRequired:
+		if e.workload {
+			return false
+		}
 		switch e.Code {
 		case "invalid_grant", "bad_refresh_token": // the second is GitHub's
 			// Elsewhere invalid_grant is not about the session.

@@ -21,7 +21,7 @@ func (c *Config) realm() string {
 
 // party is the client that sessions are stored under: its ID, or how it registers.
 func (c *Config) party() string {
-	if c.ClientID != "" {
+	if c.ClientID != "" || c.Workload != nil {
 		return c.ClientID
 	}
 	name := c.Registration.SoftwareID // what stays the same over versions

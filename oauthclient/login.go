@@ -69,7 +69,8 @@ const loginWait = 5 * time.Minute
 
 // Login always prompts the user, and replaces the account's stored session. If ctx has
 // no deadline, the user has five minutes. Nothing is stored unless every check has
-// passed. nil opts: the zero LoginOptions.
+// passed. nil opts: the zero LoginOptions. With [Config].Workload it is
+// [errors.ErrUnsupported].
 func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, false)
 }
@@ -79,6 +80,10 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error
 // once, one of them prompts the user, and the others wait and adopt the result. A
 // refresh that fails never opens a browser, unless the provider has ended the
 // session. nil opts: the zero LoginOptions.
+//
+// With [Config].Workload it prompts nobody: it obtains a token for the program itself,
+// and returns the error if that fails. Of opts, it observes Account, Scopes,
+// ResourceMetadata and DPoP.
 func (c *Client) SessionOrLogin(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, true)
 }
@@ -95,6 +100,12 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 	}
 	if err := l.opts.check(); err != nil {
 		return nil, err
+	}
+	switch {
+	case c.cfg.Workload != nil && adopt:
+		return c.workloadLogin(ctx, &l.opts)
+	case c.cfg.Workload != nil:
+		return nil, errNoUser("nobody can sign in; call SessionOrLogin")
 	}
 	var err error
 	if l.account, err = c.account(l.opts.Account); err != nil {

@@ -45,11 +45,17 @@ type LogoutOptions struct {
 // an error of the browser's part comes after the session is gone here;
 // [errors.ErrUnsupported] without ErrNotRevoked means that the provider cannot end
 // its own session. Any other error means that the session may still be here.
+//
+// With [Config].Workload, Logout revokes the tokens in memory. A Session that goes on
+// obtains others.
 func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions) error {
 	if err := c.begin(); err != nil {
 		return err
 	}
 	defer c.done()
+	if c.cfg.Workload != nil {
+		return c.workloadLogout(ctx, account, opts)
+	}
 	a, err := c.account(account)
 	if err != nil {
 		return err

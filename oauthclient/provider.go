@@ -61,6 +61,19 @@ func (p *provider) tokenRequest(id identity, form url.Values, key oauth.DPoPKey)
 	return p.request(id, p.doc.TokenEndpoint, form, key)
 }
 
+// newProofKey returns a key for DPoP, if the provider offers that (RFC 9449 §5.1).
+func (p *provider) newProofKey() (oauth.DPoPKey, error) {
+	algs := p.doc.DPoPSigningAlgValuesSupported
+	if algs == nil && p.cfg.Endpoints == nil { // Endpoints say nothing about DPoP
+		return oauth.DPoPKey{}, unsupported("the provider does not offer DPoP: " +
+			"its metadata have no dpop_signing_alg_values_supported")
+	}
+	if algs != nil && !slices.Contains(algs, oauth.DPoPAlgorithm) {
+		return oauth.DPoPKey{}, unsupported("the provider's dpop_signing_alg_values_supported has no %s", oauth.DPoPAlgorithm)
+	}
+	return oauth.NewDPoPKey()
+}
+
 // redeem trades an authorization code for tokens, once (RFC 6749 §4.1.3, RFC 7636
 // §4.5).
 func (p *provider) redeem(ctx context.Context, t *transaction, code string) (*oauth.TokenResponse, error) {
@@ -214,7 +227,8 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 	if p.doc.RevocationEndpoint == "" {
 		return unsupported("the provider has no revocation_endpoint")
 	}
-	req := p.request(ps.cfg.identityOf(g), p.doc.RevocationEndpoint, nil, oauth.DPoPKey{})
+	id := ps.cfg.identityOf(g)
+	req := p.request(id, p.doc.RevocationEndpoint, nil, oauth.DPoPKey{})
 	if p.doc.RevocationEndpointAuthMethodsSupported != nil {
 		req.AuthMethods = p.doc.RevocationEndpointAuthMethodsSupported
 		req.AuthAlgs = p.doc.RevocationEndpointAuthSigningAlgValuesSupported
@@ -222,7 +236,10 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 	var errs []error
 	ended := false // the session, with its refresh token
 	revoke := func(token wire.Secret, hint string) {
-		err := oauth.Revoke(ctx, p.fetch, req, token, hint)
+		req, err := p.authenticated(ctx, id, req)
+		if err == nil {
+			err = oauth.Revoke(ctx, p.fetch, req, token, hint)
+		}
 		var refused *oauth.Error
 		if ended && errors.As(err, &refused) &&
 			slices.Contains([]string{"invalid_token", "unsupported_token_type", "invalid_request"}, refused.Code) {
@@ -268,6 +285,10 @@ func (p *provider) introspect(ctx context.Context, id identity, token wire.Secre
 	if p.doc.IntrospectionEndpointAuthMethodsSupported != nil {
 		req.AuthMethods = p.doc.IntrospectionEndpointAuthMethodsSupported
 		req.AuthAlgs = p.doc.IntrospectionEndpointAuthSigningAlgValuesSupported
+	}
+	req, err := p.authenticated(ctx, id, req)
+	if err != nil {
+		return nil, err
 	}
 	data, err := oauth.Introspect(ctx, p.fetch, req, token, "access_token")
 	if err != nil {

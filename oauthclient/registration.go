@@ -23,26 +23,41 @@ type identity struct {
 	auth   oauth.ClientAuth
 	secret wire.Secret // of a client that registered itself; zero: none
 	method string      // how secret is sent; "": as the metadata say
+	asked  bool        // Config.Workload.ClientAssertion is asked for the authentication
 }
 
 // identityOf is the client as which g was obtained.
 func (c *Config) identityOf(g *session.Grant) identity {
 	if !g.ClientSecret.IsZero() {
 		auth := oauth.RegisteredSecret(g.ClientSecret.Reveal(), g.ClientAuth)
-		return identity{g.ClientID, auth, g.ClientSecret, g.ClientAuth}
+		return identity{id: g.ClientID, auth: auth, secret: g.ClientSecret, method: g.ClientAuth}
 	}
-	auth, _ := c.authAt(g.Issuer)
-	return identity{id: g.ClientID, auth: auth}
+	auth, ok := c.authAt(g.Issuer)
+	return c.configured(g.ClientID, auth, ok)
+}
+
+// configured is the client id with auth, or with what the platform vouches for it
+// with. ok is authAt's.
+func (c *Config) configured(id string, auth oauth.ClientAuth, ok bool) identity {
+	if c.Workload != nil && c.Workload.ClientAssertion != nil {
+		return identity{id: id, asked: ok}
+	}
+	return identity{id: id, auth: auth}
 }
 
 // authAt returns the configured authentication, if issuer may have it: the program
 // named that issuer, or accepts it (S44).
 func (c *Config) authAt(issuer string) (auth oauth.ClientAuth, ok bool) {
 	accept := c.Deviations.AcceptIssuer
-	if c.issuer() != "" || c.ClientAuth == (ClientAuth{}) || accept != nil && accept(issuer) {
+	if c.issuer() != "" || !c.hasCredential() || accept != nil && accept(issuer) {
 		return c.ClientAuth.method, true
 	}
 	return oauth.ClientAuth{}, false
+}
+
+// hasCredential reports whether c has what another server must not get.
+func (c *Config) hasCredential() bool {
+	return c.ClientAuth != ClientAuth{} || c.Workload != nil && c.Workload.given().ask != nil
 }
 
 // identify returns the client: as configured, as registered before and kept in

@@ -16,7 +16,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// Session is a signed-in user. It never opens a browser, and it has no goroutine
+// Session is a signed-in user, or with [Config].Workload the program itself. It never opens a browser, and it has no goroutine
 // while idle. It is safe for concurrent use. The zero Session is not usable: see
 // [Client.Login] and [Client.Session].
 type Session struct {
@@ -51,6 +51,9 @@ func (s *Session) Account() Account {
 	}
 	a := s.client.describe(g.Row())
 	a.LoginRequired = a.LoginRequired || s.account.Ended() || s.account.Doubted()
+	if s.client.cfg.Workload != nil { // what brought the tokens brings others
+		a.LoginRequired, a.Store = false, ""
+	}
 	return a
 }
 
@@ -150,7 +153,7 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 			return impossible(err)
 		}
 		// This is said at once. What counts is checked again when it is sent.
-		if g := a.Grant(); g != nil && !slices.Contains(g.Scopes, sc) {
+		if g := a.Grant(); g != nil && c.cfg.Workload == nil && !slices.Contains(g.Scopes, sc) {
 			return impossible(notGranted("scope", sc))
 		}
 	}
@@ -190,7 +193,7 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 		if err != nil {
 			return "", time.Time{}, err
 		}
-		claims, err := claimsOf(g)
+		claims, err := s.claimsOf(g)
 		if err != nil {
 			return "", time.Time{}, err
 		}
@@ -270,11 +273,14 @@ func (s *Session) claims() (*oidc.IDToken, error) {
 	if err != nil {
 		return nil, failure(err)
 	}
-	return claimsOf(g)
+	return s.claimsOf(g)
 }
 
-func claimsOf(g *session.Grant) (*oidc.IDToken, error) {
-	if g.IDToken.IsZero() {
+func (s *Session) claimsOf(g *session.Grant) (*oidc.IDToken, error) {
+	switch {
+	case s.client.cfg.Workload != nil:
+		return nil, errNoUser("the session has no ID token")
+	case g.IDToken.IsZero():
 		return nil, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
 	}
 	claims, err := oidc.ParseIDToken(g.IDToken.Reveal())

@@ -25,7 +25,7 @@ func inVirtualTime(t *testing.T, asked authserver.Config, test func(*testing.T, 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		asked.Issuer, asked.AutoUser = "https://93.184.216.34", "alice"
-		asked.Clients = []authserver.Client{{ID: "cli", RedirectURIs: []string{"http://127.0.0.1/callback"}}}
+		asked.Clients = append(asked.Clients, authserver.Client{ID: "cli", RedirectURIs: []string{"http://127.0.0.1/callback"}})
 		as, err := authserver.New(asked)
 		require.NoError(t, err)
 		listener := &http.Transport{DisableKeepAlives: true}

@@ -24,10 +24,13 @@ type watch struct {
 // now belongs to another user. [Session.Err] then tells why. Watching begins with the
 // first call, so that an idle session keeps no goroutine. It ends with
 // [Client.Close], which does not close the channel. Another process's change is
-// noticed within five seconds.
+// noticed within five seconds. A session without a user does not end.
 func (s *Session) Done() <-chan struct{} {
 	s.watch.once.Do(func() {
 		s.watch.done = make(chan struct{})
+		if s.client.cfg.Workload != nil { // it does not end
+			return
+		}
 		if err := s.client.begin(); err != nil {
 			return // the client is closed: nothing is watched
 		}

@@ -12,6 +12,8 @@
 //     indicators (RFC 8707) and the device flow (RFC 8628),
 //   - refresh with rotation and reuse detection, with a grace period, or without
 //     rotation (RFC 9700 §4.14),
+//   - client credentials (RFC 6749 §4.4), and JWTs of platforms that it trusts, as
+//     client assertion, grant (RFC 7523) or subject of a token exchange (RFC 8693),
 //   - token exchange of an ID token for an identity assertion (RFC 8693), and such an
 //     assertion of another server as a grant (RFC 7523 §2.1),
 //   - revocation (RFC 7009), introspection (RFC 7662), registration (RFC 7591) and

@@ -30,6 +30,7 @@ const (
 	grantRefresh = "refresh_token"
 	grantDevice  = "urn:ietf:params:oauth:grant-type:device_code"
 
+	grantClient    = "client_credentials"
 	grantAssertion = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 	grantExchange  = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
@@ -42,7 +43,7 @@ const (
 
 // grants are the grant types that the server supports.
 func (s *Server) grants() []string {
-	all := []string{grantCode, grantRefresh, grantDevice, grantExchange}
+	all := []string{grantCode, grantRefresh, grantDevice, grantClient, grantExchange}
 	if len(s.cfg.Trusted) > 0 {
 		all = append(all, grantAssertion)
 	}
@@ -63,6 +64,9 @@ type Client struct {
 	Auth   string
 	Secret wire.Secret         // for AuthBasic and AuthPost
 	Keys   *jose.JSONWebKeySet // for AuthPrivateKeyJWT
+	// Platform and Subject are iss and sub of a JWT that authenticates the client with
+	// AuthPrivateKeyJWT, in place of Keys. Platform is one of [Config.Trusted].
+	Platform, Subject string
 
 	// Grants are the grant types that it may use; nil means all.
 	Grants []string
@@ -82,6 +86,9 @@ func (c *Client) check() error {
 			return errors.New("its Auth needs a Secret")
 		}
 	case AuthPrivateKeyJWT:
+		if c.Platform != "" && c.Subject != "" {
+			break
+		}
 		if c.Keys == nil || len(c.Keys.Keys) == 0 {
 			return errors.New("its Auth needs Keys")
 		}
@@ -309,6 +316,9 @@ func verifyAssertion(c *Client, jws *jose.JSONWebSignature) []byte {
 // or "". Its audience must be the issuer and nothing else: another server could
 // have tricked the client into making one that names an endpoint.
 func (s *Server) checkAssertion(c *Client, assertion string) string {
+	if c.Platform != "" {
+		return s.checkFederated(c, assertion)
+	}
 	jws, err := jose.ParseSignedCompact(assertion, asymmetric)
 	if err != nil {
 		return "it is no JWT signed with an accepted algorithm"

@@ -7,6 +7,7 @@ import "time"
 type grant struct {
 	client    string
 	user      string
+	subject   string // of a grant without a user; "": user's
 	scope     []string
 	resources []string
 	nonce     string

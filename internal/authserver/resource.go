@@ -55,7 +55,7 @@ func (s *Server) Protect(res Resource, h http.Handler) http.Handler {
 			s.challenge(res, e).send(w)
 			return
 		}
-		g := Grant{Subject: s.subject(t.grant.user), ClientID: t.grant.client}
+		g := Grant{Subject: s.subjectOf(t.grant), ClientID: t.grant.client}
 		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), grantKey{}, g)))
 	})
 }

@@ -42,13 +42,18 @@ func (s *Server) serveToken(r *request) (*reply, *oauthError) {
 	if e != nil {
 		return nil, e
 	}
-	switch t.kind {
-	case grantExchange:
+	switch {
+	case t.kind == grantExchange && t.form.Get("subject_token_type") == tokenTypeID:
 		return s.exchange(r, t)
-	case grantAssertion:
-		if e := s.readAssertion(t); e != nil {
-			return nil, e
-		}
+	case t.kind == grantExchange:
+		e = s.readSubject(t)
+	case t.kind == grantAssertion:
+		e = s.readAssertion(t)
+	case t.kind == grantClient:
+		e = s.clientCredentials(t)
+	}
+	if e != nil {
+		return nil, e
 	}
 	out, idToken, e := s.redeem(t)
 	if e != nil {
@@ -73,6 +78,8 @@ func required(kind string) []string {
 		return []string{"code", "redirect_uri", "code_verifier"}
 	case grantDevice:
 		return []string{"device_code"}
+	case grantClient:
+		return nil
 	case grantAssertion:
 		return []string{"assertion"}
 	case grantExchange:
@@ -145,7 +152,7 @@ func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf
 		g, e = s.poll(t)
 	case grantRefresh:
 		g, refreshToken, e = s.redeemRefresh(t)
-	case grantAssertion:
+	default:
 		g = t.given
 	}
 	if e != nil {
@@ -175,6 +182,9 @@ func (s *Server) redeem(t *tokenRequest) (out *tokenResponse, idToken *idTokenOf
 		ExpiresIn:    int(s.cfg.AccessTokenLifetime.Seconds()),
 		RefreshToken: refreshToken,
 		Scope:        strings.Join(scope, " "),
+	}
+	if t.kind == grantExchange {
+		out.IssuedTokenType = tokenTypeAccess
 	}
 	if slices.Contains(scope, "openid") && t.given == nil {
 		idToken = &idTokenOf{grant: g, scope: scope, first: t.kind != grantRefresh}

@@ -56,9 +56,11 @@ func (s *Server) introspect(c *Client, token string) map[string]any {
 	g := t.grant
 	out := map[string]any{
 		"active": true, "iss": s.cfg.Issuer, "client_id": g.client,
-		"username": g.user, "sub": s.subject(g.user), "scope": strings.Join(t.scope, " "),
+		"sub": s.subjectOf(g), "scope": strings.Join(t.scope, " "),
 		"exp": t.expires.Unix(), "iat": t.issued.Unix(),
-		"acr": g.acr, "auth_time": g.authTime.Unix(), // RFC 9470 §6.2
+	}
+	if g.subject == "" {
+		out["username"], out["acr"], out["auth_time"] = g.user, g.acr, g.authTime.Unix() // RFC 9470 §6.2
 	}
 	if t.audience != nil {
 		out["aud"] = t.audience

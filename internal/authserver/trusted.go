@@ -20,8 +20,9 @@ type Trusted struct {
 	// Users means that the issuer is a company's identity provider. Its JWTs are
 	// identity assertions about users of this server, and no other JWT of it is
 	// accepted (draft-ietf-oauth-identity-assertion-authz-grant). Otherwise they are
-	// about programs, and each JWT may be used until it expires.
-	Users bool
+	// about programs, and each JWT may be used until it expires, or once if Once is
+	// set.
+	Users, Once bool
 }
 
 // idJAGType is the typ of an identity assertion.
@@ -84,32 +85,26 @@ func (s *Server) verifyForeign(raw string, issuers []Trusted) (c foreignClaims, 
 // readAssertion checks the JWT of an assertion grant, and what it grants (RFC 7523
 // §3). An identity assertion is for this server and this client, and is good once.
 func (s *Server) readAssertion(t *tokenRequest) *oauthError {
-	c, by, why := s.verifyForeign(t.form.Get("assertion"), s.cfg.Trusted)
-	switch {
-	case why != "":
-	case c.Audience != s.cfg.Issuer:
-		why = "aud must be the issuer, as a single string"
-	case by.Users && c.Client != t.client.ID:
+	c, by, why := s.verifyPlatform(t.form.Get("assertion"))
+	if why == "" && by.Users && c.Client != t.client.ID {
 		why = "client_id is another client"
-	case by.Users && (c.ID == "" || !s.firstSight("grant "+by.Issuer+" "+c.ID, unixTime(*c.Expiry))):
-		why = "it was used before, or has no jti"
 	}
 	if why != "" {
 		return invalidGrant("assertion: " + why)
 	}
-	g := &grant{client: t.client.ID, authTime: s.now(), resources: t.resources}
-	if by.Users {
-		g.user = s.userOf(c.Subject)
-		if g.user == "" {
-			return invalidGrant("assertion: its user is not known here")
-		}
+	if !by.Users {
+		return s.grantProgram(t, c.Subject, c)
+	}
+	g := &grant{client: t.client.ID, user: s.userOf(c.Subject), authTime: s.now(), resources: t.resources}
+	if g.user == "" {
+		return invalidGrant("assertion: its user is not known here")
 	}
 	return s.grantWithin(t, g, c)
 }
 
 // grantWithin makes g the grant of t. It is for what the assertion allows at most.
 func (s *Server) grantWithin(t *tokenRequest, g *grant, c foreignClaims) *oauthError {
-	asked := unique(strings.Fields(t.form.Get("scope")))
+	asked := scopesOf(t)
 	g.scope = asked
 	if c.Scope != nil {
 		allowed := strings.Fields(*c.Scope)
@@ -130,6 +125,9 @@ func (s *Server) grantWithin(t *tokenRequest, g *grant, c foreignClaims) *oauthE
 	t.given = g
 	return nil
 }
+
+// scopesOf returns the scopes that t asks for; nil: it says none.
+func scopesOf(t *tokenRequest) []string { return unique(strings.Fields(t.form.Get("scope"))) }
 
 // texts reads a string or a list of strings. nil: there is none.
 func texts(v any) (out []string) {

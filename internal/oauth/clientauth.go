@@ -115,6 +115,7 @@ func (m ClientAuth) Apply(
 		return supported == nil || slices.Contains(supported, method)
 	}
 	switch {
+	case m.c == nil && clientID == "": // an assertion alone says who asks (RFC 7523 §2.1)
 	case m.c == nil:
 		form.Set("client_id", clientID)
 	case m.c.key == nil && offers("client_secret_basic"):

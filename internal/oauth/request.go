@@ -31,6 +31,9 @@ type Request struct {
 	// means that the metadata say nothing (see [ClientAuth.Apply]).
 	AuthMethods, AuthAlgs []string
 	Form                  url.Values // all but the client's authentication; not changed
+	// Again returns the parameters of Form that a second attempt needs anew: an
+	// assertion may be accepted once (RFC 7523 §3). nil: there are none.
+	Again func(ctx context.Context) (url.Values, error)
 
 	// Prove adds the DPoP proof. nil means that the tokens are bearer tokens.
 	// It is called again for the one retry with a nonce (RFC 9449 §8).
@@ -53,7 +56,21 @@ type Request struct {
 // authentication; else the request could not be made. Only a fetch.Error can
 // mean that something was sent.
 func Post(ctx context.Context, c *fetch.Client, r Request) (*fetch.Response, error) {
+	return r.send(ctx, c)
+}
+
+// send is [Post]. Afterwards r.Form has what the last attempt sent, so that a refusal
+// that repeats it is told without it.
+func (r *Request) send(ctx context.Context, c *fetch.Client) (*fetch.Response, error) {
 	for attempt := 1; ; attempt++ {
+		if attempt > 1 && r.Again != nil {
+			fresh, err := r.Again(ctx)
+			if err != nil {
+				return nil, err
+			}
+			*r = r.with(nil)
+			maps.Copy(r.Form, fresh)
+		}
 		began := time.Now()
 		resp, err := r.post(ctx, c)
 		if err != nil {

@@ -71,7 +71,7 @@ func requestToken(
 // answer sends r and returns what a token endpoint answered, if that claims
 // success.
 func answer(ctx context.Context, c *fetch.Client, r Request) (members, *fetch.Response, error) {
-	resp, err := Post(ctx, c, r)
+	resp, err := r.send(ctx, c)
 	if err != nil {
 		return nil, nil, err
 	}

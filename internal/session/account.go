@@ -17,6 +17,10 @@ type Accounts struct {
 	Keeper *Keeper
 	// Send sends g's refresh token for s: see Attempt.Send.
 	Send func(ctx context.Context, g *Grant, s *Slot) (*Grant, error)
+	// Obtain gets tokens for s without a user, and returns g with them. Nothing is
+	// stored then, and Keeper and Send are not used. Its errors are *SendError. nil:
+	// the sessions are stored.
+	Obtain func(ctx context.Context, g *Grant, s *Slot) (*Grant, error)
 	// RefreshBefore is how long before expiry a token is refreshed early; 0: by the
 	// token's life.
 	RefreshBefore time.Duration
@@ -260,7 +264,7 @@ func (a *Account) Reload(ctx context.Context) error {
 // changed: a keychain may prompt the user at every read.
 func (a *Account) Look(ctx context.Context) error {
 	g := a.grant.Load()
-	if g == nil {
+	if g == nil || a.accounts.Obtain != nil {
 		return nil
 	}
 	stale, _, err := a.accounts.Keeper.Stale(ctx, a.Key, g)

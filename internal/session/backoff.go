@@ -85,6 +85,8 @@ func (a *Account) failAfter(s *Slot, err error) {
 		return // it costs no request, or it is not the provider's
 	case se.Failure == NotSent, se.Failure == Unknown:
 		first, longest = firstBackOff, openBackOff
+	case se.Failure == Paused && a.accounts.Obtain != nil: // there is no journal to say it
+		first, longest = se.After, se.After
 	case se.Failure == Doubtful:
 		first, longest = doubtGap, doubtGap
 	case se.Failure == Refused:
@@ -98,7 +100,7 @@ func (a *Account) failAfter(s *Slot, err error) {
 		next.failures = b.failures + 1
 	}
 	next.length = jitter(min(first<<min(next.failures, 10), longest))
-	if asked != nil || se != nil && se.Failure == Doubtful {
+	if asked != nil || se != nil && (se.Failure == Doubtful || se.Failure == Paused) {
 		next.length = first // no sooner than was asked for
 	}
 	where.Store(next)
@@ -118,9 +120,12 @@ func (a *Account) pauseAfter(err error) {
 	}
 	next := &backoff{since: time.Now(), length: 2 * time.Second}
 	var asked *PauseError
+	var se *SendError
 	switch {
 	case errors.As(err, &asked):
 		next.length = asked.After
+	case errors.As(err, &se) && se.Failure == Paused:
+		next.length = se.After
 	case !errors.Is(err, ErrBusy):
 		if p := a.pause.Load(); p != nil {
 			next.failures = p.failures
@@ -135,6 +140,9 @@ func (a *Account) pauseAfter(err error) {
 // that a crashed process began, adopts a newer token, or notices a logout. One
 // goroutine does so at a time, and nobody waits for it.
 func (a *Account) recheck(t *CachedToken, now time.Time) {
+	if a.accounts.Obtain != nil { // there is no journal
+		return
+	}
 	age, due := int64(now.Sub(t.receivedAt)), t.recheckAt.Load()
 	if age < due || !t.recheckAt.CompareAndSwap(due, age+int64(recheckEvery)) || a.accounts.Begin() != nil {
 		return

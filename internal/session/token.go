@@ -124,6 +124,9 @@ func (a *Account) refresh(s *Slot, early bool, after uint64) *flight {
 
 // run is one refresh by the protocol, and publishes what it brought.
 func (a *Account) run(f *flight) error {
+	if a.accounts.Obtain != nil {
+		return a.obtain(f)
+	}
 	keeper, life := a.accounts.Keeper, a.accounts.Life
 	if !f.early {
 		if err := a.accounts.refused(life); err != nil {

@@ -1,0 +1,83 @@
+// Sends tokens that another party has issued to the client: as client assertion
+// (RFC 7523 §2.2), as grant (RFC 7523 §2.1), or as the subject of a token exchange
+// (RFC 8693).
+//
+// Such a token is good at the server that it names, for whoever has it. So it goes
+// to that server alone (S110).
+
+package oauth
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/nativeoauth/nativeoauth/internal/wire"
+)
+
+// maxGiven is larger than any token that a platform issues, and small enough for
+// every server's limit of a form.
+const maxGiven = 64 << 10
+
+// ClientAssertion returns the parameters that authenticate a client.
+func ClientAssertion(assertion string) url.Values {
+	return url.Values{"client_assertion_type": {assertionType}, "client_assertion": {assertion}}
+}
+
+// CheckGiven reports why token is not sent to the server that audience names. An
+// assertion is a JWT with an audience (RFC 7523 §3). A token that need not be one is
+// checked only if it is. The error says nothing of what is in the token.
+func CheckGiven(token, audience string, assertion bool) error {
+	switch {
+	case token == "":
+		return errors.New("it returned no token")
+	case len(token) > maxGiven || strings.ContainsRune(token, ' ') || !isVSCHAR(token):
+		return errors.New("what it returned is not one token: it is too long, or has a space or a line end in it")
+	}
+	found, ok := audiencesOf(token)
+	switch {
+	case !ok && assertion:
+		return errors.New("what it returned is not a JWT with an audience (RFC 7523 §3)")
+	case !ok:
+		return nil
+	}
+	for _, a := range found {
+		if a == audience || SameIdentifier(a, audience) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the token is for another audience than %q and is not sent; "+
+		"get one for that audience, or set Config.Workload.Audience if the provider wants another", audience)
+}
+
+// audiencesOf returns the audiences of a JWT, which has not been verified. ok is
+// false if token is none, or has no audience.
+func audiencesOf(token string) (audiences []string, ok bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil, false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil, false
+	}
+	var claims struct {
+		Audience any `json:"aud"`
+	}
+	if wire.UnmarshalJSON(payload, &claims) != nil {
+		return nil, false
+	}
+	switch aud := claims.Audience.(type) {
+	case string:
+		return []string{aud}, true
+	case []any:
+		for _, a := range aud {
+			if s, isText := a.(string); isText {
+				audiences = append(audiences, s)
+			}
+		}
+	}
+	return audiences, len(audiences) > 0
+}
