@@ -144,11 +144,12 @@ func TestPlatformAssertion(t *testing.T) {
 		return raw
 	}
 	for range 2 {
-		got := f.post("/token", assertionForm(jwt(f.as.Issuer()), "scope", "read write offline_access openid")).tokens(t)
+		got := f.post("/token", assertionForm(jwt(f.as.Issuer()), "scope", "read write")).tokens(t)
 		require.Equal(t, "read", got.Scope)
 		require.Empty(t, got.Refresh+got.ID)
 		require.True(t, f.as.Active(got.Access))
 	}
+	f.post("/token", assertionForm(jwt(f.as.Issuer()), "scope", "read offline_access")).refused(t, 400, "invalid_scope")
 	f.post("/token", assertionForm(jwt("https://evil.example"))).refused(t, 400, "invalid_grant")
 	f.post("/token", assertionForm(jwt([]string{f.as.Issuer(), "https://evil.example"}))).refused(t, 400, "invalid_grant")
 }
