@@ -50,6 +50,7 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 			assign(row.value, value)
 		}
 	}
+	a.dropKeyFile(cmd, s)
 	if s.named && cmd.Flags().Changed("account") {
 		s.ownAccount = s.Account
 	}
@@ -62,6 +63,24 @@ func (a *app) resolve(cmd *cobra.Command) (*settings, error) {
 		}
 	}
 	return s, s.complete(c)
+}
+
+// dropKeyFile forgets the key file of the profile or of the environment if the user
+// chose another kind of store for this run, which needs none. A key file that was
+// given together with the store is kept, and openStore refuses the two.
+func (a *app) dropKeyFile(cmd *cobra.Command, s *settings) {
+	nearness := func(flag string) int { // of what a setting comes from
+		switch {
+		case cmd.Flags().Changed(flag):
+			return 2
+		case a.given(cmd, flag) != nil: // in the environment
+			return 1
+		}
+		return 0
+	}
+	if s.Store != storeFile && nearness("store") > nearness("key-file") {
+		s.KeyFile = ""
+	}
 }
 
 // choose picks the profile.
