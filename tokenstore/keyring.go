@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zalando/go-keyring"
-
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 )
 
@@ -137,7 +135,7 @@ func (k *Keyring) Put(ctx context.Context, key string, data []byte) error {
 		}
 		text = it.encode()
 	}
-	err = op.change(func() error { return keyring.Set(op.service, key, text) })
+	err = op.change(func() error { return op.set(op.service, key, text) })
 	if err != nil {
 		return err
 	}
@@ -165,7 +163,7 @@ func (k *Keyring) Delete(ctx context.Context, key string) error {
 	// A Secret Service reports success if its prompt is dismissed, so the item is
 	// read back. A keychain that was merged with another can have an item twice.
 	for range 5 {
-		err := op.change(func() error { return keyring.Delete(op.service, key) })
+		err := op.change(func() error { return op.remove(op.service, key) })
 		if err == nil {
 			_, err = op.item(key)
 		}
@@ -212,7 +210,7 @@ func (k *Keyring) Probe(ctx context.Context) error {
 		return err
 	}
 	if probeByWriting {
-		err := op.change(func() error { return keyring.Set(op.service, probeKey, itemText) })
+		err := op.change(func() error { return op.set(op.service, probeKey, itemText) })
 		if err != nil {
 			return err
 		}
@@ -224,7 +222,7 @@ func (k *Keyring) Probe(ctx context.Context) error {
 		return err
 	}
 	if probeByWriting {
-		return op.change(func() error { return keyring.Delete(op.service, probeKey) })
+		return op.change(func() error { return op.remove(op.service, probeKey) })
 	}
 	return nil
 }

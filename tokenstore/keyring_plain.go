@@ -1,12 +1,8 @@
-//go:build !(linux || netbsd || openbsd || (cgo && (freebsd || dragonfly)))
+//go:build !(darwin || linux || netbsd || openbsd || (cgo && (freebsd || dragonfly)))
 
 package tokenstore
 
-import (
-	"context"
-
-	"github.com/zalando/go-keyring"
-)
+import "context"
 
 // keychain is one that each call of go-keyring reaches by itself. There is
 // nothing to keep open between calls.
@@ -23,5 +19,5 @@ func (keychain) answers(context.Context) bool { return false }
 func (keychain) confirmsWrites(context.Context) (bool, error) { return false, nil }
 
 func (keychain) get(_ context.Context, service, key string) (string, error) {
-	return keyring.Get(service, key)
+	return libraryGet(service, key)
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/zalando/go-keyring"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
@@ -192,7 +191,7 @@ func (k keychain) confirmsWrites(ctx context.Context) (bool, error) {
 // it uses go-keyring, which shows the prompt.
 func (k keychain) get(ctx context.Context, service, key string) (string, error) {
 	if k.locked {
-		return keyring.Get(service, key)
+		return libraryGet(service, key)
 	}
 	found := send(ctx, k.conn.Object(secretsName, k.collection), secretsCollection+".SearchItems",
 		map[string]string{"username": key, "service": service})
@@ -210,7 +209,7 @@ func (k keychain) get(ctx context.Context, service, key string) (string, error) 
 	)
 	err := receive(found, &items)
 	if err == nil && len(items) == 0 {
-		return "", keyring.ErrNotFound
+		return "", ErrNotFound
 	}
 	if err == nil {
 		err = receive(opened, &nothing, &session)
@@ -220,7 +219,7 @@ func (k keychain) get(ctx context.Context, service, key string) (string, error) 
 		err = receive(send(ctx, item, secretsItem+".GetSecret", session), &secret)
 	}
 	if errors.As(err, new(dbus.Error)) {
-		return keyring.Get(service, key)
+		return libraryGet(service, key)
 	}
 	return string(secret.Value), err
 }

@@ -8,13 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zalando/go-keyring"
-
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 )
 
 // operation is one call of a [Keyring] method. It has a turn in the queue, a
-// deadline, and an open keychain. Every call to go-keyring goes through it.
+// deadline, and an open keychain. Every call to the keychain goes through it.
 type operation struct {
 	*turn
 	ctx     context.Context // ends if the caller's does or the time is up
@@ -25,7 +23,7 @@ type operation struct {
 	keyring *Keyring
 	patient bool         // the time is up later if the keychain shows a prompt
 	bound   atomic.Int64 // the time.Duration after which the time is up
-	calling atomic.Bool  // a call to go-keyring goes on, which may prompt
+	calling atomic.Bool  // a call to the keychain goes on, which may prompt
 	prompt  atomic.Bool  // the call waits, or may wait, for the user
 	told    atomic.Bool  // OnPrompt was called
 }
@@ -186,10 +184,9 @@ func (op *operation) attempt(
 	switch {
 	case done != nil, err != nil && op.ctx.Err() != nil:
 		return done, op.timeUp()
-	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked):
+	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrLocked),
+		errors.Is(err, ErrNotFound):
 		return nil, err
-	case errors.Is(err, keyring.ErrNotFound):
-		return nil, ErrNotFound
 	}
 	return nil, keychainError(err)
 }

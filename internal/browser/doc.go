@@ -17,7 +17,7 @@
 //   - BROWSER is split into words without a shell. A relative path is refused.
 //   - Ctrl-C in the terminal would end the browser too. The launcher gets a
 //     session of its own, which github.com/pkg/browser cannot give it: that is
-//     used on macOS and Windows, where the system starts the browser.
+//     used on Windows, where the system starts the browser.
 //   - A launcher prints to the program's standard output. It is connected to
 //     the null device instead.
 //   - A launcher can run as long as the browser does. Open does not wait for it.

@@ -7,7 +7,7 @@ func find() (launcher, error) {
 	case chosen != nil:
 		return chosen, nil
 	case lookPath("open"):
-		return desktop, nil
+		return command("open"), nil
 	}
 	return nil, none("open is not on the PATH; add /usr/bin to it, or open the URL by hand" + refused)
 }

@@ -25,7 +25,7 @@ var layers = []layer{
 	{"beside the SDK", []string{
 		"oauthclient/oauthtest", "oauthclient/inspect", "tokenstore/storetest",
 		"internal/fetch/fetchtest", "internal/jose/josetest", "internal/realparts",
-		"internal/model", "internal/security", "internal/structure",
+		"internal/macos/...", "internal/model", "internal/security", "internal/structure",
 	}},
 	{"the SDK", []string{"oauthclient"}},
 	{"the stored session", []string{"internal/session"}},
