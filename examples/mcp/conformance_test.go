@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"net/http"
@@ -28,14 +31,10 @@ var (
 	update = flag.Bool("update", false, "write the table of docs/mcp.md")
 )
 
-// withoutUser are the scenarios in which a program acts for itself: no user signs
-// in. The SDK does not have these grants, so they fail.
+// withoutUser are the scenarios behind a company's sign-in, which fail.
 var withoutUser = []string{
-	"auth/client-credentials-basic",
-	"auth/client-credentials-jwt",
 	"auth/cross-app-access-complete-flow", // the next one's name in older versions
 	"auth/enterprise-managed-authorization",
-	"auth/wif-jwt-bearer",
 }
 
 // wrongIssuer is a scenario of 0.1.16 whose metadata have another issuer than the
@@ -156,10 +155,27 @@ func conformanceClient(address string) error {
 		ID     string `json:"client_id"`
 		Secret string `json:"client_secret"`
 		Issuer string `json:"issuer"`
+		Key    string `json:"private_key_pem"`
+		JWT    string `json:"valid_jwt"` // of the platform that runs the program
 	}
 	_ = json.Unmarshal([]byte(os.Getenv("MCP_CONFORMANCE_CONTEXT")), &known)
+	switch os.Getenv("MCP_CONFORMANCE_SCENARIO") {
+	case "auth/client-credentials-basic", "auth/client-credentials-jwt":
+		cfg.Workload = &oauthclient.Workload{}
+	case "auth/wif-jwt-bearer":
+		cfg.Workload = &oauthclient.Workload{
+			GrantAssertion: func(context.Context, string) (string, error) { return known.JWT, nil },
+		}
+	}
 	if known.ID != "" {
 		cfg.ClientID, cfg.ClientAuth = known.ID, oauthclient.ClientSecret(known.Secret)
+		if block, _ := pem.Decode([]byte(known.Key)); block != nil {
+			key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+			if err != nil {
+				return err
+			}
+			cfg.ClientAuth = oauthclient.PrivateKeyJWT(key.(crypto.Signer), "")
+		}
 		cfg.Deviations.AcceptIssuer = func(issuer string) bool {
 			return known.Issuer == "" || issuer == known.Issuer // 0.1.16 does not say
 		}
