@@ -48,7 +48,7 @@ func (a *app) execCredentialCmd() *cobra.Command {
 		Long: `exec-credential prints an ExecCredential with the session's ID token, which
 clusters with OpenID Connect accept. Some clusters want an access token: --access-token, or
 --resource if it must be for that API. The token is refreshed first if necessary. kubectl starts
-this command.
+this command. With --workload there is no user, and so no ID token: it prints the access token.
 
 It never opens a browser: sign in with nativeoauth login first. If a login is required, kubectl
 shows the command to run.`,
@@ -63,6 +63,7 @@ shows the command to run.`,
 			}
 			t := tokenFlags{idToken: !access && resource == "", resource: resource}
 			return a.withSession(cmd, func(ctx context.Context, s *oauthclient.Session) error {
+				t.idToken = t.idToken && a.used.Workload == "" // an ID token is about a user
 				tok, err := t.get(ctx, s)
 				if err != nil {
 					return err

@@ -184,6 +184,7 @@ func (a *app) runs(name string) bool { return a.command != nil && a.command.Name
 // flagWords replaces what the packages' errors say in Go's words. A field that is at
 // fault is typed and needs no replacing, see explain; others are advice.
 func flagWords(text string) string {
+	text = useNames.Replace(text)
 	var c choices
 	for _, s := range c.table() {
 		if s.field != "" && strings.Contains(text, s.field) {

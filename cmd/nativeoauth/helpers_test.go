@@ -86,6 +86,7 @@ type provider struct {
 	http      *httptest.Server
 	stranger  *httptest.Server // another origin, which repeats the headers that it gets
 	clientKey []byte           // of the client "key", as a PEM file
+	jobs      *jobs            // a platform that the provider trusts
 }
 
 // newProvider starts a provider with the clients that the tests use. cfg.Issuer and
@@ -120,10 +121,13 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 			Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: "ES256", Use: "sig"}},
 		}},
 	}
+	p.jobs = newJobs(t, p.http.URL+"/jobs")
+	p.jobs.configure(t, &cfg)
 	as, err := authserver.New(cfg)
 	require.NoError(t, err)
 	p.Server = as
 	mux.Handle("/", bent(as))
+	mux.Handle("/jobs/", p.jobs)
 	mux.HandleFunc("/html/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = fmt.Fprint(w, "<html>hello</html>")

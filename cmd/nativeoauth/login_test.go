@@ -39,7 +39,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 			"Endpoints": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param", "TokenParams": "token-param", "RefreshBefore": "refresh-before",
 			"TrustedAudiences": "trusted-audience", "DPoP": "dpop", "RequirePAR": "par", "Store": "store key-file", "AssumeLifetime": "assume-lifetime",
 			"AllowPrivate": "allow-private", "Transport": "ca-file trace trace-file", "Logger": "verbose",
-			"Workload":   no, // not yet
+			"Workload":   "workload workload-token-file workload-audience subject-token-type",
 			"UI":         no, // the command is one
 			"Loopback":   no, // below
 			"Deviations": no, // below

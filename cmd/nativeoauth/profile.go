@@ -61,6 +61,13 @@ type profile struct {
 	ClientKeyFile      string `json:"client_key_file,omitempty"`
 	ClientKeyID        string `json:"client_key_id,omitempty"`
 
+	// How tokens are obtained without a user; "": a user signs in. WorkloadTokenFile is a
+	// path, and the token stays there.
+	Workload          string `json:"workload,omitempty"`
+	WorkloadTokenFile string `json:"workload_token_file,omitempty"`
+	WorkloadAudience  string `json:"workload_audience,omitempty"`
+	SubjectTokenType  string `json:"subject_token_type,omitempty"`
+
 	// How the provider is reached.
 	CAFile  string  `json:"ca_file,omitempty"` // trusted beside the system's certificates
 	Timeout seconds `json:"timeout,omitempty"` // of a command

@@ -119,7 +119,7 @@ The next login uses the settings.`,
 				return usage("--client-secret-file - is for login, " +
 					"which stores the secret beside the session")
 			}
-			store, err := a.openStore(s)
+			store, err := a.sessionStore(s)
 			if err != nil {
 				return err
 			}
@@ -188,6 +188,7 @@ func (a *app) leftBehind(
 	if !session {
 		return nil
 	}
+	p.Workload = "" // a user may have signed in before there was none
 	rows, err := a.rows(ctx, &settings{choices: choices{profile: p}, name: name})
 	if err != nil {
 		return err

@@ -22,13 +22,16 @@ import (
 
 // TestScripts runs testdata/script. Each script has a home directory and a provider of
 // its own.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script") }
+
+func runScripts(t *testing.T, dir string) {
+	t.Helper()
 	if runtime.GOOS == "windows" && os.Getenv("NATIVEOAUTH_WINE") == "" {
 		t.Skip("skipped: the browser of Windows cannot be replaced for a test; .ci/windows does it under Wine")
 	}
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
@@ -72,6 +75,7 @@ func TestScripts(t *testing.T) {
 			"browsed":  cmdBrowsed,
 			"occupied": cmdOccupied,
 			"free":     cmdFree,
+			"idtoken":  cmdIDToken,
 		},
 	})
 }

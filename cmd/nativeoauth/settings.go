@@ -154,7 +154,7 @@ func (s *settings) complete(c config) error {
 		return usage("which of your profiles? Give --profile%s", known(c))
 	case provider == "":
 		return usage("which provider? Give --issuer and --client-id; a login is remembered")
-	case s.ClientID == "" && !s.Register:
+	case s.ClientID == "" && !s.Register && !s.needsNoClientID():
 		return usage("--client-id is missing: give the client ID that the provider registered")
 	}
 	if err := checkScheme(s.Issuer); err != nil {
@@ -211,7 +211,8 @@ func known(c config) string {
 	return "; there are: " + strings.Join(c.names(), ", ")
 }
 
-// config returns the configuration of a client for s. Its sessions are in store.
+// config returns the configuration of a client for s. Its sessions are in store, unless
+// there is no user.
 func (a *app) config(
 	ctx context.Context, s *settings, store tokenstore.Store,
 ) (oauthclient.Config, error) {
@@ -219,7 +220,13 @@ func (a *app) config(
 	if err != nil {
 		return oauthclient.Config{}, err
 	}
-	cfg.ClientAuth, err = a.clientAuth(ctx, s, store)
+	if cfg.ClientAuth, err = a.clientAuth(ctx, s, store); err != nil {
+		return oauthclient.Config{}, err
+	}
+	cfg.Workload, err = a.workload(s)
+	if cfg.Workload != nil && cfg.Resources == nil {
+		cfg.Resources = a.chosenResource()
+	}
 	return cfg, err
 }
 
@@ -313,8 +320,8 @@ func parameters(flag string, values []string) (url.Values, error) {
 	return params, nil
 }
 
-// withSession runs do with the stored session. It never signs in: a missing
-// session matches ErrLoginRequired.
+// withSession runs do with the stored session, or with --workload with that of the
+// program itself. It never signs in: a missing session matches ErrLoginRequired.
 func (a *app) withSession(
 	cmd *cobra.Command, do func(ctx context.Context, s *oauthclient.Session) error,
 ) error {
@@ -336,7 +343,7 @@ func (a *app) withClient(
 		return err
 	}
 	ctx := cmd.Context()
-	store, err := a.openStore(s)
+	store, err := a.sessionStore(s)
 	if err != nil {
 		return err
 	}

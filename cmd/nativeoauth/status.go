@@ -85,6 +85,10 @@ token would use. If that depends on a flag, it exits with 4 if every session has
 // sessions that the user means is alive.
 func (a *app) loginRequired(shown, meant []statusRow) error {
 	alive := func(r statusRow) bool { return !r.LoginRequired }
+	if a.used != nil && a.used.Workload != "" {
+		a.console.tell("With --workload %s no user signs in, and nothing is stored.", a.used.Workload)
+		return nil
+	}
 	why := ""
 	switch {
 	case slices.ContainsFunc(meant, alive):
@@ -225,7 +229,7 @@ func only(rows []statusRow, account string) []statusRow {
 
 // rows lists the sessions of one provider and client.
 func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
-	store, err := a.openStore(s)
+	store, err := a.sessionStore(s)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,8 @@ func (a *app) tokenCmd() *cobra.Command {
 		Use:   "token",
 		Short: "Print a valid access token",
 		Long: `token prints an access token to stdout, and refreshes it first if necessary. It
-never opens a browser: if only a login helps, it exits with 4.
+never opens a browser: if only a login helps, it exits with 4. In a job or a pod, where there is no
+user, --workload gets a token for the program itself.
 
 Formats:
   token         the token alone
@@ -62,7 +63,9 @@ The variable of env, fish, powershell and dotenv is NATIVEOAUTH_ACCESS_TOKEN.`,
   nativeoauth token --format curl | curl -K - https://api.example.com/me
   nativeoauth token --format json --min-ttl 5m
   eval "$(nativeoauth token --format env)"
-  nativeoauth token --format xoauth2 --user me@example.com`,
+  nativeoauth token --format xoauth2 --user me@example.com
+  nativeoauth token --workload client-assertion \
+    --issuer https://login.example.com --client-id my-job --scope api`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := t.check(); err != nil {
