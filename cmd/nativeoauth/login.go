@@ -116,12 +116,8 @@ func (a *app) login(cmd *cobra.Command, l loginFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := s.check(); err != nil {
+	if err := s.checkUser(); err != nil {
 		return err
-	}
-	if s.Workload != "" {
-		return usage("login is for a user, and with --workload %s there is none: "+
-			"nativeoauth token gets a token", s.Workload)
 	}
 	store, err := a.openStore(s)
 	if err != nil {

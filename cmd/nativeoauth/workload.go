@@ -100,6 +100,15 @@ func (a *app) sessionStore(s *settings) (tokenstore.Store, error) {
 	return a.openStore(s)
 }
 
+// checkUser is check for a login, which needs a user.
+func (s *settings) checkUser() error {
+	if s.Workload != "" {
+		return usage("login is for a user, and with --workload %s there is none: "+
+			"nativeoauth token gets a token", s.Workload)
+	}
+	return s.check()
+}
+
 // chosenResource returns the --resource of a command such as token. A job has no login
 // that named the resource before.
 func (a *app) chosenResource() []string {
