@@ -65,7 +65,7 @@ func New(cfg Config) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	if c.cfg.Workload != nil { // a job must not inherit a user's session
+	if !c.cfg.keeps() { // a job must not inherit a user's session
 		c.store = new(tokenstore.Memory)
 	}
 	if c.store == nil {
@@ -83,7 +83,7 @@ func New(cfg Config) (*Client, error) {
 		Keeper: c.keeper, Send: c.providers.refresh, RefreshBefore: c.cfg.RefreshBefore,
 		Life: c.life, Starting: c.prompting, Begin: c.begin, Done: c.done, Logger: c.log,
 	}
-	if c.cfg.Workload != nil {
+	if !c.cfg.keeps() {
 		c.accounts.Obtain = c.obtain
 	}
 	return c, nil
@@ -155,13 +155,14 @@ func (c *Client) account(name string) (*session.Account, error) {
 // give is short. All Sessions of one account share what they know, so a Login is
 // seen by all of them.
 //
-// With [Config].Workload it returns the program's own session, and does no I/O.
+// With [Config].Workload it returns the program's own session, and does no I/O. With
+// [Config].IdentityProvider it returns the user's at this server, likewise.
 func (c *Client) Session(ctx context.Context, account string) (*Session, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
 	defer c.done()
-	if c.cfg.Workload != nil {
+	if !c.cfg.keeps() {
 		return c.workloadSession(account)
 	}
 	a, err := c.account(account)
@@ -266,7 +267,10 @@ func (c *Client) storeName() string {
 func failure(err error) error {
 	var pause *session.PauseError
 	var narrow *session.NarrowError
+	var identity *identityError
 	switch {
+	case errors.As(err, &identity): // it is about another session, and says all
+		return identity
 	case errors.As(err, &narrow): // first: the session itself goes on
 		return &narrowRefused{narrow}
 	case errors.Is(err, session.ErrSignedOut):

@@ -59,6 +59,17 @@ type Config struct {
 	// is opened. nil: a user signs in.
 	Workload *Workload
 
+	// IdentityProvider is the user's session at the company's identity provider, which
+	// decides what the user may do here (enterprise-managed authorization,
+	// draft-ietf-oauth-identity-assertion-authz-grant). Its ID token is exchanged there
+	// for an assertion, and that here for access tokens, for each resource, without the
+	// user. The ID token goes to its own issuer only. ClientID and ClientAuth are those
+	// at the resource's authorization server. Store, UI and Registration are not used,
+	// and Login is an error. An error that matches ErrLoginRequired means that the user
+	// must sign in at the identity provider, with its own Client; this session goes on
+	// then. nil: the user signs in here.
+	IdentityProvider *Session
+
 	// Scopes are requested at every login. "openid" brings an ID token, and
 	// "offline_access" a refresh token at many providers. nil: the scopes that
 	// Resources[0] names in its metadata, if those name the issuer too.
@@ -310,6 +321,10 @@ func (c *Config) checkClient(issuer string) error {
 	case issuer == "" && c.ClientAuth != ClientAuth{} && c.Deviations.AcceptIssuer == nil:
 		return wire.Field("Config.ClientAuth",
 			"it needs an issuer: a secret is only sent to a provider that was named beforehand")
+	case c.IdentityProvider != nil:
+		if err := c.checkIdentityProvider(); err != nil {
+			return err
+		}
 	case c.Workload != nil:
 		if err := c.checkWorkload(issuer); err != nil {
 			return err

@@ -21,7 +21,7 @@ func (c *Config) realm() string {
 
 // party is the client that sessions are stored under: its ID, or how it registers.
 func (c *Config) party() string {
-	if c.ClientID != "" || c.Workload != nil {
+	if c.ClientID != "" || !c.keeps() {
 		return c.ClientID
 	}
 	name := c.Registration.SoftwareID // what stays the same over versions
@@ -33,5 +33,8 @@ func (c *Config) party() string {
 
 // registered reports whether id is a client that registered itself (RFC 7591).
 func (c *Config) registered(id string) bool { return c.Registration != nil && id != c.ClientID }
+
+// keeps reports whether a user signs in here, and their session is stored.
+func (c *Config) keeps() bool { return c.Workload == nil && c.IdentityProvider == nil }
 
 func (c *Config) openID() bool { return slices.Contains(c.Scopes, "openid") }

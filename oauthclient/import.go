@@ -66,8 +66,8 @@ func (c *Client) Import(ctx context.Context, account string, t *oauth2.Token) (*
 // seed is the grant of which an import makes a session, with what t says.
 func (c *Client) seed(account string, t *oauth2.Token) (*session.Grant, error) {
 	switch {
-	case c.cfg.Workload != nil:
-		return nil, errNoUser("nothing is imported")
+	case !c.cfg.keeps():
+		return nil, c.cfg.errNoUser("nothing is imported")
 	case t == nil || t.RefreshToken == "":
 		return nil, errors.New("the token to import has no refresh token; sign in instead")
 	case c.issuer == "" || c.cfg.ClientID == "":

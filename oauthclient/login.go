@@ -69,8 +69,8 @@ const loginWait = 5 * time.Minute
 
 // Login always prompts the user, and replaces the account's stored session. If ctx has
 // no deadline, the user has five minutes. Nothing is stored unless every check has
-// passed. nil opts: the zero LoginOptions. With [Config].Workload it is
-// [errors.ErrUnsupported].
+// passed. nil opts: the zero LoginOptions. With [Config].Workload or
+// [Config].IdentityProvider it is [errors.ErrUnsupported].
 func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, false)
 }
@@ -81,8 +81,8 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error
 // refresh that fails never opens a browser, unless the provider has ended the
 // session. nil opts: the zero LoginOptions.
 //
-// With [Config].Workload it prompts nobody: it obtains a token for the program itself,
-// and returns the error if that fails. Of opts, it observes Account, Scopes,
+// With [Config].Workload or [Config].IdentityProvider it prompts nobody: it obtains a
+// token, and returns the error if that fails. Of opts, it observes Account, Scopes,
 // ResourceMetadata and DPoP.
 func (c *Client) SessionOrLogin(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, true)
@@ -102,10 +102,10 @@ func (c *Client) login(ctx context.Context, opts *LoginOptions, adopt bool) (*Se
 		return nil, err
 	}
 	switch {
-	case c.cfg.Workload != nil && adopt:
+	case !c.cfg.keeps() && adopt:
 		return c.workloadLogin(ctx, &l.opts)
-	case c.cfg.Workload != nil:
-		return nil, errNoUser("nobody can sign in; call SessionOrLogin")
+	case !c.cfg.keeps():
+		return nil, c.cfg.errNoUser("nobody can sign in; call SessionOrLogin")
 	}
 	var err error
 	if l.account, err = c.account(l.opts.Account); err != nil {

@@ -51,8 +51,12 @@ func (s *Session) Account() Account {
 	}
 	a := s.client.describe(g.Row())
 	a.LoginRequired = a.LoginRequired || s.account.Ended() || s.account.Doubted()
-	if s.client.cfg.Workload != nil { // what brought the tokens brings others
+	if !s.client.cfg.keeps() { // what brought the tokens brings others
 		a.LoginRequired, a.Store = false, ""
+	}
+	if idp := s.client.cfg.IdentityProvider; idp != nil {
+		user := idp.Account()
+		a.LoginRequired, a.Username = user.LoginRequired, user.Username
 	}
 	return a
 }
@@ -80,6 +84,9 @@ func (s *Session) Token(ctx context.Context) (*oauth2.Token, error) {
 func (s *Session) current(ctx context.Context) (*session.CachedToken, error) {
 	if s.err != nil {
 		return nil, s.err
+	}
+	if err := s.checkIdentity(ctx); err != nil {
+		return nil, err
 	}
 	if t := s.slot.Cached(); t != nil && t.Fresh() {
 		return t, nil
@@ -153,7 +160,7 @@ func (s *Session) For(resource string, scopes ...string) *Session {
 			return impossible(err)
 		}
 		// This is said at once. What counts is checked again when it is sent.
-		if g := a.Grant(); g != nil && c.cfg.Workload == nil && !slices.Contains(g.Scopes, sc) {
+		if g := a.Grant(); g != nil && c.cfg.keeps() && !slices.Contains(g.Scopes, sc) {
 			return impossible(notGranted("scope", sc))
 		}
 	}
@@ -278,8 +285,8 @@ func (s *Session) claims() (*oidc.IDToken, error) {
 
 func (s *Session) claimsOf(g *session.Grant) (*oidc.IDToken, error) {
 	switch {
-	case s.client.cfg.Workload != nil:
-		return nil, errNoUser("the session has no ID token")
+	case !s.client.cfg.keeps():
+		return nil, s.client.cfg.errNoUser("the session has no ID token")
 	case g.IDToken.IsZero():
 		return nil, unsupported("the session has no ID token: add \"openid\" to the scopes and sign in again")
 	}

@@ -24,8 +24,12 @@ type watch struct {
 // now belongs to another user. [Session.Err] then tells why. Watching begins with the
 // first call, so that an idle session keeps no goroutine. It ends with
 // [Client.Close], which does not close the channel. Another process's change is
-// noticed within five seconds. A session without a user does not end.
+// noticed within five seconds. A session without a user
+// does not end, and one with Config.IdentityProvider ends with that one.
 func (s *Session) Done() <-chan struct{} {
+	if idp := s.client.cfg.IdentityProvider; idp != nil {
+		return idp.Done()
+	}
 	s.watch.once.Do(func() {
 		s.watch.done = make(chan struct{})
 		if s.client.cfg.Workload != nil { // it does not end
@@ -45,6 +49,9 @@ func (s *Session) Done() <-chan struct{} {
 // Err returns nil before Done is closed, and why the session has ended after that:
 // an error that matches [ErrLoginRequired] or [ErrAccountMismatch].
 func (s *Session) Err() error {
+	if idp := s.client.cfg.IdentityProvider; idp != nil {
+		return idp.atIdentityProvider(idp.Err())
+	}
 	select {
 	case <-s.Done():
 		return s.watch.err

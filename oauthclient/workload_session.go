@@ -16,8 +16,11 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
-// errNoUser is the error of calls that are about a user.
-func errNoUser(what string) error {
+// errNoUser is the error of calls that are about a user that signs in here.
+func (c *Config) errNoUser(what string) error {
+	if c.IdentityProvider != nil {
+		return unsupported("%s: the user signs in at Config.IdentityProvider, with its own Client", what)
+	}
 	return unsupported("%s: Config.Workload is set, so that there is no user", what)
 }
 
@@ -127,10 +130,13 @@ func (c *Client) obtain(life context.Context, g *session.Grant, s *session.Slot)
 	failed := session.Classify(err, g.ClientID, false)
 	failed.Err = fromEndpoint("token", err)
 	var own *workloadError
+	var identity *identityError
 	var e *Error
 	switch {
 	case c.prompting.Err() != nil:
 		failed.Err = fmt.Errorf("oauthclient: the client was closed: %w", os.ErrClosed)
+	case errors.As(err, &identity):
+		return nil, identityFailure(failed, identity)
 	case errors.As(failed.Err, &e):
 		e.workload = true
 	case errors.As(err, &own):
@@ -200,6 +206,9 @@ func (r *workloadRequest) bind(dpop bool) (err error) {
 
 // send sends the request.
 func (r *workloadRequest) send(ctx context.Context) (*oauth.TokenResponse, error) {
+	if r.provider.cfg.IdentityProvider != nil {
+		return r.sendIdentity(ctx)
+	}
 	p, w := r.provider, r.provider.cfg.Workload
 	req := p.tokenRequest(r.identity, url.Values{}, r.key)
 	if w.GrantAssertion == nil && w.SubjectToken == nil {
@@ -280,7 +289,7 @@ func (c *Client) workloadLogout(ctx context.Context, account string, opts *Logou
 	}
 	var errs []error
 	if opts != nil && opts.EndSession {
-		errs = append(errs, errNoUser("the provider's session is not ended"))
+		errs = append(errs, c.cfg.errNoUser("the provider's session is not ended"))
 	}
 	if err := c.providers.revoke(ctx, s.account.Forget()); err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrNotRevoked, err))

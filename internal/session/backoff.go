@@ -136,6 +136,14 @@ func (a *Account) pauseAfter(err error) {
 	a.pause.Store(next)
 }
 
+// Recheck is for somebody that depends on the session and does not use s's token: a
+// logout in another process shall be noticed all the same.
+func (a *Account) Recheck(s *Slot) {
+	if t := s.token.Load(); t != nil {
+		a.recheck(t, time.Now())
+	}
+}
+
 // recheck rereads the journal in the background if it is due. It finishes a refresh
 // that a crashed process began, adopts a newer token, or notices a logout. One
 // goroutine does so at a time, and nobody waits for it.
