@@ -39,10 +39,11 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 			"Endpoints": "metadata-file", "TenantIssuer": "tenant-issuer", "Scopes": "scope", "Resources": "resource", "Origins": "origin", "AuthParams": "auth-param", "TokenParams": "token-param", "RefreshBefore": "refresh-before",
 			"TrustedAudiences": "trusted-audience", "DPoP": "dpop", "RequirePAR": "par", "Store": "store key-file", "AssumeLifetime": "assume-lifetime",
 			"AllowPrivate": "allow-private", "Transport": "ca-file trace trace-file", "Logger": "verbose",
-			"Workload":   "workload workload-token-file workload-audience subject-token-type",
-			"UI":         no, // the command is one
-			"Loopback":   no, // below
-			"Deviations": no, // below
+			"Workload":         "workload workload-token-file workload-audience subject-token-type",
+			"IdentityProvider": no, // not yet
+			"UI":               no, // the command is one
+			"Loopback":         no, // below
+			"Deviations":       no, // below
 		},
 		reflect.TypeFor[oauthclient.Deviations](): {
 			"AllowMissingNonce": "allow-missing-nonce", "MetadataURL": "metadata-url", "RawBasicAuth": "raw-basic-auth",
