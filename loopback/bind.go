@@ -104,6 +104,10 @@ func listenFirst(ctx context.Context, addrs []netip.AddrPort) (net.Listener, err
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("loopback: %w", ctx.Err())
 		}
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			return nil, fmt.Errorf("loopback: cannot listen: %w; "+
+				"close files, or raise the limit (ulimit -n)", cause(err))
+		}
 	}
 	return nil, fmt.Errorf("loopback: %w (%s); "+
 		"check that the lo interface is up, or that a sandbox permits it",

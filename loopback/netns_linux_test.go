@@ -3,6 +3,8 @@ package loopback_test
 import (
 	"context"
 	"errors"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"syscall"
@@ -14,8 +16,9 @@ import (
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
-// S6: without an IPv4 loopback address, [::1] is used. Without any, the error
-// says so. Each runs in its own network namespace.
+// S6: without an IPv4 loopback address, [::1] is used, also for localhost. Without
+// any, or without a file to spare, the error says so. Each runs in its own network
+// namespace.
 func TestS6WithoutIPv4TheListenerIsOnIPv6(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("skipped: only root can make a network namespace")
@@ -23,7 +26,10 @@ func TestS6WithoutIPv4TheListenerIsOnIPv6(t *testing.T) {
 	if !has("::1") {
 		t.Skip("skipped: this machine has no IPv6 loopback address")
 	}
-	for mode, want := range map[string]string{"only IPv6": "http://[::1]:", "none": "no loopback"} {
+	for mode, want := range map[string]string{
+		"only IPv6": "http://[::1]:", "localhost": "http://localhost:", "none": "no loopback",
+		"no files": "too many open files; close files, or raise the limit",
+	} {
 		self, err := os.Executable()
 		require.NoError(t, err)
 		cmd := exec.Command(self)
@@ -69,10 +75,26 @@ func listenInNamespace(mode string) {
 			return
 		}
 	}
-	s, err := loopback.Listen(context.Background(), loopback.Config{})
+	if mode == "no files" {
+		if l, err := net.Listen("tcp", "[::1]:0"); err == nil {
+			_ = l.Close() // Go's own files are open now
+		}
+		for err := error(nil); err == nil; _, err = unix.Open("/", unix.O_RDONLY, 0) {
+		}
+	}
+	s, err := loopback.Listen(context.Background(), loopback.Config{Localhost: mode == "localhost"})
 	if err != nil {
 		say(errors.Is(err, loopback.ErrNoLoopback), err)
 		return
+	}
+	if mode == "localhost" { // it is reached by the only address there is
+		u, _ := url.Parse(s.RedirectURI())
+		conn, err := net.Dial("tcp", net.JoinHostPort("::1", u.Port()))
+		if err != nil {
+			say(err)
+			return
+		}
+		_ = conn.Close()
 	}
 	say(s.RedirectURI())
 	_ = s.Close()

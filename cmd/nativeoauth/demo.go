@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -48,7 +47,8 @@ func (a *app) demo(ctx context.Context) (err error) {
 
 	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
 	if err != nil {
-		return err
+		return fmt.Errorf("the demo needs a directory for temporary files: %w; "+
+			"make it, or set %s to another", err, tempVariable)
 	}
 	defer os.RemoveAll(dir)
 	store, place, err := demoStore(ctx, dir)
@@ -186,7 +186,7 @@ type demoProvider struct {
 }
 
 func startDemoProvider() (*demoProvider, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listenLocally(0)
 	if err != nil {
 		return nil, fmt.Errorf("the demo's provider cannot listen: %w", err)
 	}

@@ -33,6 +33,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -47,6 +48,10 @@ func main() { os.Exit(start()) }
 // would skip its deferred calls, and because the tests start it too.
 func start() int {
 	env := takeEnviron()
+	if err := checkLimits(); err != nil {
+		fmt.Fprintf(os.Stderr, "nativeoauth: %v\n", err)
+		return exitError
+	}
 	ctx, stop := withSignals(context.Background())
 	defer stop()
 	return run(ctx, arguments(os.Args), os.Stdin, os.Stdout, os.Stderr, env)

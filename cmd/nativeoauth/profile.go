@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/nativeoauth/nativeoauth/internal/securefile"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -129,6 +130,9 @@ func readConfig(env environ) (config, error) {
 	data, err := securefile.ReadTrusted(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config{}, nil
+	}
+	if errors.Is(err, syscall.ENOTDIR) { // HOME=/dev/null, as some services have it
+		return config{}, fmt.Errorf("configuration: %w; set %s to a directory", err, homeVariable)
 	}
 	if err != nil {
 		return config{}, fmt.Errorf("configuration: %w", err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ func (a *app) serveCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a provider on this machine, to develop a login against",
-		Long: `serve runs an OpenID provider at http://127.0.0.1:PORT until it is interrupted, and
+		Long: `serve runs an OpenID provider at http://127.0.0.1:PORT (or [::1], without IPv4) until it is interrupted, and
 prints its issuer. It is for people who build a login and have no provider yet.
 
 Anybody can sign in under any name, without a password; what is signed in is forgotten at the
@@ -51,17 +52,36 @@ Only this machine can reach it.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&port, "port", 8085, "`port` on 127.0.0.1; 0 chooses a free one")
+	f.IntVar(&port, "port", 8085, "`port` to listen at; 0 chooses a free one")
 	f.StringArrayVar(&redirects, "redirect-uri", nil, "another `URI` that the client is registered for")
 	f.DurationVar(&lifetime, "lifetime", 5*time.Minute, "`life` of access tokens and ID tokens")
 	return cmd
+}
+
+// listenLocally listens at a port of 127.0.0.1, or of [::1] if this machine has no
+// IPv4.
+func listenLocally(port int) (net.Listener, error) {
+	var failed error
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port)))
+		if err == nil {
+			return l, nil
+		}
+		if failed == nil {
+			failed = err
+		}
+		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			break
+		}
+	}
+	return nil, failed
 }
 
 // serve runs the provider until ctx ends.
 func (a *app) serve(
 	ctx context.Context, port int, redirects []string, lifetime time.Duration,
 ) error {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	l, err := listenLocally(port)
 	if err != nil {
 		return fmt.Errorf("the provider cannot listen, choose another --port: %w", err)
 	}

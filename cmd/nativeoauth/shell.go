@@ -12,6 +12,9 @@ import (
 // homeVariable is the variable that leads to the configuration directory.
 var homeVariable = map[bool]string{false: "HOME", true: "AppData"}[runtime.GOOS == "windows"]
 
+// tempVariable is the variable that names the directory for temporary files.
+var tempVariable = map[bool]string{false: "TMPDIR", true: "TMP"}[runtime.GOOS == "windows"]
+
 // quote returns text as one word of the shell.
 func quote(text string) string { return quoteFor(runtime.GOOS, text) }
 

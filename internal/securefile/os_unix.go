@@ -50,6 +50,25 @@ func checkOwnerOf(uid int, path string, info fs.FileInfo) error {
 	return nil
 }
 
+// checkParent returns an error if a new directory in parent would lock its owner
+// out: this process is root's, and parent is another user's.
+func checkParent(parent string) error { return checkParentOf(os.Geteuid(), parent) }
+
+// checkParentOf is checkParent for a process of uid.
+func checkParentOf(uid int, parent string) error {
+	info, err := os.Stat(parent)
+	if uid != 0 || err != nil {
+		return nil // the system decides; a missing parent is made first
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
+		return insecure(parent,
+			fmt.Sprintf("belongs to uid %d, and what root makes there would lock that user out",
+				st.Uid),
+			"run without sudo, or set HOME to root's own directory (sudo -H)")
+	}
+	return nil
+}
+
 // checkLink refuses a symbolic link that another user owns, who can change it.
 func checkLink(path string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)

@@ -50,6 +50,35 @@ func TestAReplacedFileIsStillRead(t *testing.T) {
 	require.NoError(t, checkFile(path, info, f))
 }
 
+// S140: root makes nothing in the directory of another user, such as a home that
+// sudo has kept in HOME. That user could not use it.
+func TestS140RootMakesNothingInAnothersDirectory(t *testing.T) {
+	t.Parallel()
+	home := privateDir(t)
+	if os.Geteuid() != 0 { // this user's home, and root
+		require.ErrorIs(t, checkParentOf(0, home), ErrInsecure)
+		return
+	}
+	require.NoError(t, EnsureDir(filepath.Join(home, "own", "directory")))
+	const alice = 12345
+	require.NoError(t, os.Chown(home, alice, alice))
+	path := filepath.Join(home, ".local", "state", "file")
+	for _, do := range []func() error{
+		func() error { return EnsureDir(filepath.Dir(path)) },
+		func() error { return WriteFile(path, nil) },
+		func() error { return WriteTrusted(path, nil) },
+		func() error { return Probe(filepath.Dir(path)) },
+		func() error { _, err := Lock(t.Context(), path); return err },
+	} {
+		err := do()
+		require.ErrorIs(t, err, ErrInsecure)
+		require.ErrorContains(t, err, "belongs to uid 12345")
+		require.ErrorContains(t, err, "sudo -H")
+		require.NoDirExists(t, filepath.Join(home, ".local"))
+	}
+	require.NoError(t, checkParentOf(alice, home))
+}
+
 // S65: the opened file is checked (fstat), because the name can change between
 // the check and the opening.
 func TestS65TheOpenedFileIsChecked(t *testing.T) {

@@ -25,6 +25,11 @@
 // write access to a parent can take the directory away. The directory that this
 // user puts in its place has another owner, and is refused.
 //
+// # Root in the home of another user
+//
+// Root makes no directory in one that another user owns, such as a home that sudo
+// has kept in HOME: it would lock that user out.
+//
 // # Windows and access lists
 //
 // Windows has no owner and mode in this sense. There, a private directory is one
@@ -413,9 +418,12 @@ func ensureDir(dir string) (*os.Root, error) {
 // makeDir is like os.MkdirAll with mode 0700, and flushes each parent. Otherwise a
 // power failure could take away the new directory with everything in it.
 func makeDir(dir string) error {
+	parent := filepath.Dir(dir)
+	if err := checkParent(parent); err != nil {
+		return err
+	}
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) {
-		parent := filepath.Dir(dir)
 		if parent == dir {
 			return err
 		}
@@ -430,11 +438,26 @@ func makeDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	if parent, err := os.OpenRoot(filepath.Dir(dir)); err == nil {
-		_ = syncDir(parent) // this user may not be allowed to read it
-		_ = parent.Close()
+	if err := checkMade(dir); err != nil {
+		return err
+	}
+	if root, err := os.OpenRoot(parent); err == nil {
+		_ = syncDir(root) // this user may not be allowed to read it
+		_ = root.Close()
 	}
 	return nil
+}
+
+// checkMade returns an error if a new directory cannot be used by its owner. The
+// umask does that. It is removed again, because nobody could use it later either.
+func checkMade(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil || info.Mode().Perm()&0o700 == 0o700 {
+		return err
+	}
+	_ = os.Remove(dir)
+	return insecure(dir, fmt.Sprintf("the umask gives it mode %#o, so that this user cannot use it",
+		info.Mode().Perm()), "run with: umask 077")
 }
 
 // checkFile returns an error unless info is of a private regular file. f is the
