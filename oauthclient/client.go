@@ -79,8 +79,9 @@ func New(cfg Config) (*Client, error) {
 		Store: c.store, Logger: c.log, LockWait: lockWait,
 		Verify: c.providers.verifyRefreshed, Revoke: c.providers.revoke, Clock: &c.providers.nonces.Clock,
 	}
+	c.providers.keeper, c.providers.begin, c.providers.done = c.keeper, c.begin, c.done
 	c.accounts = &session.Accounts{
-		Keeper: c.keeper, Send: c.providers.refresh, RefreshBefore: c.cfg.RefreshBefore,
+		Keeper: c.keeper, Send: c.providers.refresh, Settled: c.providers.settled, RefreshBefore: c.cfg.RefreshBefore,
 		Life: c.life, Starting: c.prompting, Begin: c.begin, Done: c.done, Logger: c.log,
 	}
 	if !c.cfg.keeps() {

@@ -335,7 +335,7 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 		Scopes:     resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
 		SessionExpiry: session.SessionExpiry(resp, time.Now()),
 		Tokens:        []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
-		DPoPKey:       key,
+		DPoPKey:       key, CacheSince: l.provider.cacheSince(nil),
 	}
 	if err := l.identifyUser(ctx, t, resp, g); err != nil {
 		l.discard(ctx, g)
@@ -383,6 +383,7 @@ func (l *login) store(ctx context.Context, g *session.Grant) (*session.Grant, er
 		return nil, failure(err)
 	}
 	l.account.SignedIn(stored)
+	l.client.providers.settled(stored)
 	l.client.log.Info("a user signed in", "event", "login", "account", l.account.Name, "issuer", stored.Issuer)
 	moved := l.before != nil && l.before.Subject != "" && g.Subject != "" && l.before.Issuer != g.Issuer
 	if moved || anotherUser(l.before, g) { // nobody will use the earlier session again

@@ -33,6 +33,8 @@ type provider struct {
 	keys      *jose.KeySet // nil: the metadata name none
 	fetch     *fetch.Client
 	fetchedAt time.Time
+	goesOn    time.Time // until then it is used, whatever its age; zero: by its age
+	cached    bool      // it is from a provider cache: this process has not asked for it
 }
 
 // request is a form for one of the provider's endpoints, with the client's
@@ -107,10 +109,11 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	starting, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(ps.starting, stop)() // before it is sent, Client.Close ends it
-	p, err := ps.get(starting, g.Issuer)
+	p, err := ps.of(starting, g)
 	if err != nil {
 		return nil, &session.SendError{Failure: session.NotSent, Err: err}
 	}
+	ps.renewBeside(p, g)
 	key, err := g.ProofKey()
 	if err != nil {
 		return nil, &session.SendError{Failure: session.Refused, Err: err}
@@ -118,6 +121,24 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	if held.Err() != nil { // the lock was lost, and another process may be sending this token
 		return nil, &session.SendError{Failure: session.LockLost, Err: context.Cause(held)}
 	}
+	next, failed := p.sendRefresh(ctx, g, s, key)
+	if next == nil && failed != nil && p.cached {
+		if again := ps.afresh(ctx, p, g, failed); again != nil && held.Err() == nil {
+			next, failed = again.sendRefresh(ctx, g, s, key)
+		}
+	}
+	if failed != nil {
+		return next, failed
+	}
+	return next, nil
+}
+
+// sendRefresh is the request of refresh, with proofs by key. It returns what refresh
+// returns.
+func (p *provider) sendRefresh(
+	ctx context.Context, g *session.Grant, s *session.Slot, key oauth.DPoPKey,
+) (*session.Grant, *session.SendError) {
+	cfg := p.cfg
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken.Reveal()}}
 	switch {
 	case s.Resource != "":
@@ -133,16 +154,17 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	if len(s.Scopes) > 0 {
 		form.Set("scope", strings.Join(s.Scopes, " "))
 	}
-	resp, err := oauth.RequestToken(ctx, p.fetch, p.tokenRequest(ps.cfg.identityOf(g), form, key))
+	resp, err := oauth.RequestToken(ctx, p.fetch, p.tokenRequest(cfg.identityOf(g), form, key))
 	if err == nil {
-		ps.logDeviations(g.Issuer, resp)
-		next := g.Refreshed(s, resp, session.NewToken(resp, time.Now(), ps.cfg.AssumeLifetime))
+		p.logDeviations(g.Issuer, resp)
+		next := g.Refreshed(s, resp, session.NewToken(resp, time.Now(), cfg.AssumeLifetime))
+		next.CacheSince = p.cacheSince(g)
 		if g.Generation == 0 && g.IDToken.IsZero() && !resp.IDToken.IsZero() { // an import
 			p.identifyRefreshed(ctx, next, resp)
 		}
 		return next, nil
 	}
-	failed := session.Classify(err, g.ClientID, ps.cfg.registered(g.ClientID))
+	failed := session.Classify(err, g.ClientID, cfg.registered(g.ClientID))
 	failed.Err = fromEndpoint("token", err)
 	var unusable *oauth.ResponseError
 	if errors.As(err, &unusable) && !unusable.RefreshToken.IsZero() { // S59
@@ -187,7 +209,7 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
-	p, err := ps.get(ctx, g.Issuer)
+	p, err := ps.of(ctx, g)
 	if err != nil {
 		return err
 	}

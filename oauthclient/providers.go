@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/jose"
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -28,6 +30,12 @@ type providers struct {
 	resources    *fetch.Guard // for the metadata of Resources; nil: cfg.Transport alone
 	ownTransport bool
 	starting     context.Context // ends with Client.Close: what was not sent is not sent
+
+	// These are for the provider cache. begin counts work in the background, and done
+	// ends it; an error means that the client is closed.
+	keeper *session.Keeper
+	begin  func() error
+	done   func()
 
 	mu    sync.Mutex
 	known map[string]*lookup // by issuer
@@ -48,27 +56,80 @@ func newProviders(cfg *Config, log *slog.Logger, starting context.Context) *prov
 
 // lookup is one issuer's metadata, fetched once for all that ask at the same time.
 type lookup struct {
-	turn    chan struct{} // holds one token
-	current *provider
+	turn     chan struct{} // holds one token
+	current  *provider
+	renewing atomic.Bool // see renew
 }
 
-// get returns the provider of issuer, discovering it if need be.
-func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) {
+// lookup returns the lookup of issuer. It is the same each time.
+func (ps *providers) lookup(issuer string) *lookup {
 	ps.mu.Lock()
+	defer ps.mu.Unlock()
 	l := ps.known[issuer]
 	if l == nil {
 		l = &lookup{turn: make(chan struct{}, 1)}
 		ps.known[issuer] = l
 	}
-	ps.mu.Unlock()
+	return l
+}
+
+// take waits for the turn to read or change current. end gives it back.
+func (l *lookup) take(ctx context.Context) (end func(), err error) {
 	select {
 	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
+		return func() { <-l.turn }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// peek returns the provider if it is known; nil: it is not.
+func (l *lookup) peek(ctx context.Context) *provider {
+	end, err := l.take(ctx)
+	if err != nil {
+		return nil
+	}
+	defer end()
+	return l.current
+}
+
+// replace sets next in the place of before, unless that has been replaced meanwhile.
+func (l *lookup) replace(ctx context.Context, before, next *provider) error {
+	end, err := l.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if l.current == before {
+		l.current = next
+	}
+	return nil
+}
+
+// get returns the provider of issuer, discovering it if need be.
+func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) {
+	return ps.find(ctx, issuer, nil)
+}
+
+// of returns the provider of g. It may be from g's provider cache, and is discovered
+// if that has none.
+func (ps *providers) of(ctx context.Context, g *session.Grant) (*provider, error) {
+	return ps.find(ctx, g.Issuer, g)
+}
+
+// find is get, or of if g is not nil.
+func (ps *providers) find(ctx context.Context, issuer string, g *session.Grant) (*provider, error) {
+	l := ps.lookup(issuer)
+	end, err := l.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if l.current == nil && g != nil {
+		l.current = ps.restore(ctx, g)
+	}
 	p := l.current
-	if p != nil && (ps.cfg.Endpoints != nil || time.Since(p.fetchedAt) < providerAge) {
+	if p != nil && p.usable(g != nil) {
 		return p, nil
 	}
 	if p != nil { // yesterday's will do: nobody waits long for today's
@@ -80,7 +141,7 @@ func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) 
 	if err != nil && p != nil {
 		ps.log.Warn("the provider's metadata cannot be renewed; going on with the earlier ones", "err", err)
 		again := *p
-		again.fetchedAt = time.Now().Add(5*time.Minute - providerAge)
+		again.goesOn = time.Now().Add(5 * time.Minute)
 		l.current = &again
 		return l.current, nil
 	}
@@ -89,6 +150,13 @@ func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) 
 	}
 	l.current = next
 	return next, nil
+}
+
+// usable reports whether p is used without asking the provider again. cached says
+// that metadata from a provider cache will do.
+func (p *provider) usable(cached bool) bool {
+	return p.cfg.Endpoints != nil || time.Now().Before(p.goesOn) ||
+		time.Since(p.fetchedAt) < providerAge && (cached || !p.cached)
 }
 
 // discover fetches and checks the metadata of issuer, unless the program wrote
@@ -103,11 +171,7 @@ func (ps *providers) discover(ctx context.Context, issuer string, before *provid
 	if ps.cfg.Endpoints != nil {
 		next.doc = ps.cfg.Endpoints.metadata()
 	} else {
-		doc, err := oauth.Discover(ctx, next.fetch, issuer, oauth.DiscoverOptions{
-			OpenID: ps.cfg.openID(), Learned: ps.cfg.issuer() == "", Stated: ps.cfg.TenantIssuer,
-			Place: ps.cfg.Deviations.MetadataURL, Legacy: ps.legacy(issuer),
-			Private: ps.cfg.AllowPrivate || ps.local(issuer),
-		})
+		doc, err := oauth.Discover(ctx, next.fetch, issuer, ps.discoverOptions(issuer))
 		if errors.Is(err, ErrInvalidResponse) { // its message names the document
 			return nil, err
 		}

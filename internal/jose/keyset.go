@@ -52,6 +52,7 @@ type KeySet struct {
 
 	mu        sync.Mutex
 	keys      []key
+	document  []byte    // what keys were read from
 	fetched   time.Time // zero: there are no keys yet
 	refetched time.Time // when the last fetch began that was not the first
 	failed    bool      // the last fetch brought no keys
@@ -69,6 +70,37 @@ type flight struct {
 
 // NewKeySet returns an empty cache. Nothing is fetched before the first use.
 func NewKeySet(c *fetch.Client, uri string) *KeySet { return &KeySet{client: c, uri: uri} }
+
+// RestoreKeySet returns a cache with the keys of document, which an earlier process
+// fetched from uri. It is empty, as NewKeySet's is, if document is no key set or is
+// older than a day. Keys that are older than an hour are fetched again before they
+// are used.
+func RestoreKeySet(c *fetch.Client, uri string, document []byte, fetched time.Time) *KeySet {
+	s := NewKeySet(c, uri)
+	if time.Since(fetched) > usableFor {
+		return s
+	}
+	if keys, err := parse(document); err == nil {
+		s.keys, s.document, s.fetched = keys, document, fetched
+	}
+	return s
+}
+
+// Document returns the document that the keys were read from, for RestoreKeySet, and
+// when it was fetched. It is nil if there are no keys yet. Do not change it.
+func (c *KeySet) Document() (document []byte, fetched time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.document, c.fetched
+}
+
+// Stale reports whether there are keys that will be fetched again before they are
+// used, because they are an hour old.
+func (c *KeySet) Stale() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.fetched.IsZero() && time.Since(c.fetched) > freshFor
+}
 
 // Prefetch fetches the keys if there are none yet. It does not count as the
 // fetch that an unknown key may cause. Its error can be ignored:
@@ -200,12 +232,12 @@ func (c *KeySet) takeOff(ctx context.Context) *flight {
 	f := &flight{done: make(chan struct{}), cancel: cancel}
 	c.flight = f
 	go func() {
-		keys, err := load(fctx, c.client, c.uri)
+		keys, document, err := load(fctx, c.client, c.uri)
 		cancel()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.failed = err != nil; err == nil {
-			c.keys, c.fetched = keys, time.Now()
+			c.keys, c.document, c.fetched = keys, document, time.Now()
 		}
 		if c.flight == f {
 			c.flight = nil
@@ -217,21 +249,25 @@ func (c *KeySet) takeOff(ctx context.Context) *flight {
 }
 
 // load fetches and parses a key set.
-func load(ctx context.Context, c *fetch.Client, uri string) ([]key, error) {
+func load(
+	ctx context.Context, c *fetch.Client, uri string,
+) (keys []key, document []byte, err error) {
 	req, err := fetch.NewRequest(http.MethodGet, uri, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: jwks_uri: %w", ErrKeySet, err)
+		return nil, nil, fmt.Errorf("%w: jwks_uri: %w", ErrKeySet, err)
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := c.Get(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if resp.Status != http.StatusOK {
-		return nil, fmt.Errorf("%w: HTTP %d", ErrKeySet, resp.Status)
+		return nil, nil, fmt.Errorf("%w: HTTP %d", ErrKeySet, resp.Status)
 	}
 	// A byte order mark may be ignored (RFC 8259 §8.1).
-	return parse(bytes.TrimPrefix(resp.Body, []byte("\xef\xbb\xbf")))
+	document = bytes.TrimPrefix(resp.Body, []byte("\xef\xbb\xbf"))
+	keys, err = parse(document)
+	return keys, document, err
 }
 
 // matching returns the keys that kid names, or all if the token names none. A key

@@ -59,13 +59,9 @@ var ErrNoMetadata = errors.New("no metadata found")
 func Discover(
 	ctx context.Context, c *fetch.Client, issuer string, o DiscoverOptions,
 ) (*Metadata, error) {
-	policy := wire.URLPolicy{LoopbackHTTP: !o.Learned || o.Private}
-	u, err := policy.Parse(issuer)
+	u, err := o.parse(issuer)
 	if err != nil {
-		return nil, invalidMetadata("issuer: %w", err)
-	}
-	if err := CheckIssuer(issuer); err != nil {
-		return nil, invalidMetadata("issuer: %w", err)
+		return nil, err
 	}
 	var tried []string
 	legacy := o.Legacy && strings.Trim(u.EscapedPath(), "/") == ""
@@ -83,23 +79,7 @@ func Discover(
 			legacy = legacy && empty.status == http.StatusNotFound
 			continue
 		}
-		d, err := ParseMetadata(body)
-		if err != nil {
-			return nil, err
-		}
-		if o.Stated != "" && d.Issuer == o.Stated {
-			d.Issuer = issuer // Raw has it as it came
-		}
-		d.dropUnusable(issuer)
-		// The resource's spelling is not the provider's. What the provider writes
-		// counts from here on: iss must be exactly that.
-		if o.Learned && SameIdentifier(d.Issuer, issuer) {
-			issuer = d.Issuer
-		}
-		if err := d.Check(issuer); err != nil {
-			return nil, err
-		}
-		return d, nil
+		return o.read(body, issuer)
 	}
 	if legacy {
 		return &Metadata{
@@ -111,6 +91,49 @@ func Discover(
 	return nil, wire.Invalid("%w (%s); check the issuer; if the metadata are elsewhere, set "+
 		"Config.Deviations.MetadataURL, and if there are none, Config.Endpoints",
 		ErrNoMetadata, strings.Join(tried, "; "))
+}
+
+// Read reads a document that was fetched earlier, the Raw of a Metadata, and checks it
+// as [Discover] does.
+func (o DiscoverOptions) Read(document []byte, issuer string) (*Metadata, error) {
+	if _, err := o.parse(issuer); err != nil {
+		return nil, err
+	}
+	return o.read(document, issuer)
+}
+
+// parse checks the issuer itself.
+func (o DiscoverOptions) parse(issuer string) (*url.URL, error) {
+	policy := wire.URLPolicy{LoopbackHTTP: !o.Learned || o.Private}
+	u, err := policy.Parse(issuer)
+	if err == nil {
+		err = CheckIssuer(issuer)
+	}
+	if err != nil {
+		return nil, invalidMetadata("issuer: %w", err)
+	}
+	return u, nil
+}
+
+// read reads the document of issuer and checks it.
+func (o DiscoverOptions) read(body []byte, issuer string) (*Metadata, error) {
+	d, err := ParseMetadata(body)
+	if err != nil {
+		return nil, err
+	}
+	if o.Stated != "" && d.Issuer == o.Stated {
+		d.Issuer = issuer // Raw has it as it came
+	}
+	d.dropUnusable(issuer)
+	// The resource's spelling is not the provider's. What the provider writes
+	// counts from here on: iss must be exactly that.
+	if o.Learned && SameIdentifier(d.Issuer, issuer) {
+		issuer = d.Issuer
+	}
+	if err := d.Check(issuer); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // emptyPlace says why a place has no document.

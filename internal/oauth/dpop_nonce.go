@@ -8,6 +8,7 @@ package oauth
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -57,12 +58,32 @@ func (n *Nonces) set(origin, nonce string) {
 	n.known[origin] = nonce
 }
 
+// Latest returns a copy of the latest nonces, by origin.
+func (n *Nonces) Latest() map[string]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.known)
+}
+
+// Adopt takes the nonces that an earlier process got, for the origins from which this
+// one has none. A nonce that no server may send is ignored.
+func (n *Nonces) Adopt(latest map[string]string) {
+	for origin, nonce := range latest {
+		if nonce != "" && validNonce(nonce) && n.get(origin) == "" {
+			n.set(origin, nonce)
+		}
+	}
+}
+
+// validNonce reports whether nonce is short enough, and of the header's syntax (§8.1).
+func validNonce(nonce string) bool { return len(nonce) <= maxNonce && isNQCHAR(nonce) }
+
 // nonceOf returns the nonce of an answer. It is "" if the nonce is absent,
 // given more than once (§8 forbids it), too long, or not of the header's syntax
 // (§8.1).
 func nonceOf(h http.Header) string {
 	values := h.Values("DPoP-Nonce")
-	if len(values) != 1 || len(values[0]) > maxNonce || !isNQCHAR(values[0]) {
+	if len(values) != 1 || !validNonce(values[0]) {
 		return ""
 	}
 	return values[0]

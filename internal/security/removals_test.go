@@ -240,6 +240,18 @@ var removals = []removal{
 	{127, "cmd/nativeoauth/workload.go", "\tif token == nil {\n\t\treturn nil, usage(\"--workload %s needs", "\tif token == nil {\n\t\treturn nil, nil\n\t}\n\tif false {\n\t\treturn nil, usage(\"--workload %s needs", ""},
 	{127, "cmd/nativeoauth/workload.go", "\tif s.Workload != \"\" {", "\tif false {", ""},
 	{140, "internal/securefile/securefile.go", "if err := checkParent(parent); err != nil {", "if err := checkParent(parent); false && err != nil {", ""},
+	{98, "internal/session/providercache.go", "if !hmac.Equal(head,", "if false && !hmac.Equal(head,", "oauthclient"},
+	{99, "oauthclient/providercache.go", "doc, err := ps.discoverOptions(g.Issuer).Read(k.Metadata, g.Issuer)\n\t\tif err == nil && doc.Issuer != g.Issuer {", "doc, err := oauth.ParseMetadata(k.Metadata)\n\t\tif false {", ""},
+	{99, "oauthclient/providercache.go", "case k.Issuer != g.Issuer ||", "case", ""},
+	{100, "oauthclient/providercache.go", "doc, err := ps.discoverOptions(g.Issuer).Read(k.Metadata, g.Issuer)\n\t\tif err == nil && doc.Issuer != g.Issuer {", "doc, err := oauth.ParseMetadata(k.Metadata)\n\t\tif false {", ""},
+	{101, "internal/session/providercache.go", "if !hmac.Equal(head,", "if false && !hmac.Equal(head,", "oauthclient"},
+	{102, "oauthclient/providercache.go", "k.ClientID != g.ClientID ||", "", ""},
+	{103, "oauthclient/providercache.go", "|| k.MetadataAt < g.CacheSince.UnixMilli()", "", ""},
+	{104, "oauthclient/providercache.go", "return age > -cacheAhead && age < providerAge", "return true || age > 0", ""},
+	{105, "internal/session/providercache.go", "case len(data) > maxCache:", "case false:", ""},
+	{106, "internal/securefile/os_unix.go", "!info.IsDir() && n > 1 {", "!info.IsDir() && n > 1 && false {", "oauthclient"},
+	{107, "internal/securefile/os_unix.go", "if int(st.Uid) != uid {", "if false {", "oauthclient"},
+	{108, "internal/session/providercache.go", "if !hmac.Equal(head,", "if false && !hmac.Equal(head,", "oauthclient"},
 }
 
 // Without flags, each removal must fit the source. With -removals, the defences

@@ -21,6 +21,9 @@ type Accounts struct {
 	// stored then, and Keeper and Send are not used. Its errors are *SendError. nil:
 	// the sessions are stored.
 	Obtain func(ctx context.Context, g *Grant, s *Slot) (*Grant, error)
+	// Settled is called after a refresh that succeeded, with the grant that is stored
+	// now. It must return soon. nil: it is not called.
+	Settled func(g *Grant)
 	// RefreshBefore is how long before expiry a token is refreshed early; 0: by the
 	// token's life.
 	RefreshBefore time.Duration

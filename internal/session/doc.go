@@ -134,4 +134,9 @@
 //     to 9 with the token that it was given. An open import that names the same token
 //     is sent once more, as in 4d. When it has landed, the journal keeps the token's
 //     hash.
+//
+// # The provider cache (providercache.go)
+//
+// It is no part of the protocol: it saves a process the requests for metadata and
+// keys, and a session does not depend on it. It needs no lock.
 package session

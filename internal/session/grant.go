@@ -58,6 +58,13 @@ type Grant struct {
 	DPoPKey      wire.Secret // RFC 9449; zero: bearer tokens
 	ClientSecret wire.Secret // of a client that registered itself (RFC 7591); zero: none
 	ClientAuth   string      // how ClientSecret is sent; "": as the metadata say
+	// CacheKey authenticates the provider cache (providercache.go). Zero: an earlier
+	// version stored the session, and there is no cache before the next refresh.
+	CacheKey wire.Secret
+	// CacheSince is when the newest metadata were fetched that this session was used
+	// with. A provider cache with older ones was put back by somebody. Zero: none are
+	// known.
+	CacheSince time.Time
 }
 
 // Token is one access token.
@@ -144,6 +151,9 @@ func (t *Token) keepExtra(before *Token) {
 func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant {
 	next := *g
 	next.IDTokenRejected = false
+	if next.CacheKey.IsZero() {
+		next.CacheKey = newCacheKey()
+	}
 	brought := !g.IDToken.IsZero() && !resp.IDToken.IsZero() // if none was asked for, there is nothing to check it against
 	if brought {
 		next.NewIDToken = resp.IDToken // one that waits for its check must still pass it otherwise

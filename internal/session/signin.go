@@ -113,6 +113,7 @@ func (k *Keeper) saveLocked(
 		}
 	}
 	stored.Generation, stored.IDTokenFrom = j.Open.Generation, j.Open.Generation
+	stored.CacheKey = newCacheKey() // the provider cache of the earlier session is worth nothing now
 	j.NotBefore, j.Status, j.Unsigned = 0, 0, nil
 	if err := k.writeJournal(held, key, j); err != nil {
 		return nil, err

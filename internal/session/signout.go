@@ -103,6 +103,7 @@ func (k *Keeper) finishLogout(ctx context.Context, key string, j *Journal, hangs
 // remove deletes the value and closes the operation. If the value cannot be
 // deleted, the tombstone stands and the next holder of the lock goes on.
 func (k *Keeper) remove(ctx context.Context, key string, j *Journal, hangs func(error)) error {
+	k.DropProviderCache(ctx, key)
 	err := k.Store.Delete(ctx, key)
 	if k.wait(err, hangs) {
 		ctx = context.WithoutCancel(ctx) // the lock was kept for this

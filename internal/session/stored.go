@@ -44,6 +44,8 @@ type storedGrant struct {
 	DPoPKey      string        `json:"dpop_key,omitempty"`
 	ClientSecret string        `json:"client_secret,omitempty"`
 	ClientAuth   string        `json:"client_auth,omitempty"`
+	CacheKey     string        `json:"cache_key,omitempty"`
+	CacheSince   int64         `json:"cache_since,omitempty"` // Unix milliseconds
 }
 
 type storedToken struct {
@@ -65,10 +67,13 @@ func (g *Grant) encode() ([]byte, error) {
 		Scopes: g.Scopes, Resources: g.Resources, RefreshToken: g.RefreshToken.Reveal(),
 		IDToken: g.IDToken.Reveal(), NewIDToken: g.NewIDToken.Reveal(), IDTokenFrom: g.IDTokenFrom,
 		DPoPKey: g.DPoPKey.Reveal(), ClientSecret: g.ClientSecret.Reveal(),
-		ClientAuth: g.ClientAuth,
+		ClientAuth: g.ClientAuth, CacheKey: g.CacheKey.Reveal(),
 	}
 	if !g.SessionExpiry.IsZero() {
 		s.SessionExpiry = g.SessionExpiry.UnixMilli()
+	}
+	if !g.CacheSince.IsZero() {
+		s.CacheSince = g.CacheSince.UnixMilli()
 	}
 	for _, t := range g.Tokens {
 		s.Tokens = append(s.Tokens, storedToken{
@@ -100,10 +105,13 @@ func decode(data []byte) (*Grant, error) {
 		Scopes: s.Scopes, Resources: s.Resources, RefreshToken: wire.NewSecret(s.RefreshToken),
 		IDToken: wire.NewSecret(s.IDToken), NewIDToken: wire.NewSecret(s.NewIDToken), IDTokenFrom: s.IDTokenFrom,
 		DPoPKey: wire.NewSecret(s.DPoPKey), ClientSecret: wire.NewSecret(s.ClientSecret),
-		ClientAuth: s.ClientAuth,
+		ClientAuth: s.ClientAuth, CacheKey: wire.NewSecret(s.CacheKey),
 	}
 	if s.SessionExpiry != 0 {
 		g.SessionExpiry = time.UnixMilli(s.SessionExpiry)
+	}
+	if s.CacheSince != 0 {
+		g.CacheSince = time.UnixMilli(s.CacheSince)
 	}
 	for _, t := range s.Tokens {
 		g.Tokens = append(g.Tokens, Token{

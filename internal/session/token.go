@@ -172,6 +172,9 @@ func (a *Account) run(f *flight) error {
 		return err
 	}
 	a.Stored(g)
+	if a.accounts.Settled != nil {
+		a.accounts.Settled(g)
+	}
 	return nil
 }
 

@@ -1,0 +1,185 @@
+package oauthclient
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
+)
+
+// The provider cache says where tokens are sent. In these tests an attacker has it
+// say something else.
+
+// S98: a cache that names another token endpoint was not written by somebody with the
+// session.
+func TestS98AnotherTokenEndpoint(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	r.tamper(func(_, m map[string]any) { m["token_endpoint"] = r.other + "/token" })
+	r.requireNoCache()
+}
+
+// S99: a cache with the metadata of another issuer is not used, whoever wrote it.
+func TestS99AnotherIssuer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	r.replace(func(_, m map[string]any) {
+		m["issuer"], m["token_endpoint"] = r.other, r.other+"/token"
+	})
+	r.requireNoCache()
+	r.replace(func(k, m map[string]any) { k["issuer"] = r.other })
+	r.requireNoCache()
+}
+
+// S100: cached endpoints are https, as those that were just fetched.
+func TestS100HTTP(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { r.stolen.Add(1) }))
+	defer thief.Close()
+	r.login(r.cfg)
+	r.replace(func(_, m map[string]any) { m["token_endpoint"] = thief.URL + "/token" })
+	r.requireNoCache()
+}
+
+// S101: a key that was added to the cache verifies no ID token.
+func TestS101AKeyAdded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	key := josetest.New(t, "ES256", "added")
+	r.tamper(func(k, _ map[string]any) { k["keys"] = josetest.Set(key) })
+	r.says(authserver.Token, func(_ http.ResponseWriter, m map[string]any) bool {
+		now := time.Now()
+		m["id_token"] = key.Sign(map[string]any{
+			"iss": r.Issuer(), "aud": "cli", "sub": "alice", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		})
+		return false
+	})
+	asked, err := r.refresh()
+	require.Error(t, err)
+	require.Contains(t, asked, authserver.JWKS)
+}
+
+// S102: the cache of another client, or of another account, is not used.
+func TestS102AnotherClient(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	other := r.cfg
+	other.ClientID = "other"
+	r.login(other)
+	theirs, err := os.ReadFile(r.file("other"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(r.file("cli"), theirs, 0o600))
+	r.requireNoCache()
+	r.replace(func(k, m map[string]any) { k["client_id"], m["token_endpoint"] = "other", r.other+"/token" })
+	r.requireNoCache()
+}
+
+// S103: a cache that was replaced is not put back, although it is authentic. The
+// session remembers which metadata it was used with. A cache from before the login
+// is not authentic.
+func TestS103AnOlderCache(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.trusted.Store(true)
+	r.tokenEndpoint(r.other + "/token")
+	r.login(r.cfg)
+	file := r.file("cli")
+	old, err := os.ReadFile(file)
+	require.NoError(t, err)
+	r.trusted.Store(false)
+	r.says(authserver.Metadata, nil)
+	require.NoError(t, os.Remove(file))
+	_, err = r.refresh()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, old, 0o600))
+	r.requireNoCache()
+
+	r.login(r.cfg)
+	require.NoError(t, os.WriteFile(file, old, 0o600))
+	r.requireNoCache()
+}
+
+// S104: a cache is used for a day, and not if it claims to be from the future.
+func TestS104TooOld(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	for _, age := range []time.Duration{25 * time.Hour, -time.Hour} {
+		at := time.Now().Add(-age).UnixMilli()
+		r.replace(func(k, m map[string]any) { k["metadata_at"], m["token_endpoint"] = at, r.other+"/token" })
+		r.requireNoCache()
+	}
+}
+
+// S106, S107: the file is no link, has no other name, and is this user's own.
+func TestS106S107NotAnOwnFile(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("skipped: a link needs a right there, and the owner is not judged")
+	}
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	file, elsewhere := r.file("cli"), filepath.Join(t.TempDir(), "elsewhere")
+	require.NoError(t, os.Rename(file, elsewhere))
+	require.NoError(t, os.Symlink(elsewhere, file))
+	notUsed := func() {
+		t.Helper()
+		asked, err := r.refresh()
+		require.NoError(t, err)
+		require.Contains(t, asked, authserver.Metadata)
+		_ = os.Remove(file)
+		_, err = r.refresh() // writes a good one
+		require.NoError(t, err)
+	}
+	notUsed()
+	require.NoError(t, os.Link(file, elsewhere+"-hard"))
+	notUsed()
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: only root can give a file away (S107)")
+	}
+	require.NoError(t, os.Chown(file, 12345, 12345))
+	notUsed()
+}
+
+// S108: of a file that was not written whole, nothing is used: neither a part of one,
+// nor parts of two.
+func TestS108HalfWritten(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.trusted.Store(true)
+	r.tokenEndpoint(r.other + "/token")
+	r.login(r.cfg)
+	file := r.file("cli")
+	old, err := os.ReadFile(file)
+	require.NoError(t, err)
+	r.trusted.Store(false)
+	r.tokenEndpoint(r.Issuer() + "/token")
+	require.NoError(t, os.Remove(file))
+	_, err = r.refresh()
+	require.NoError(t, err)
+	for _, half := range [][]byte{nil, old[:10], old[:100], old[:len(old)/2], old[:len(old)-1]} {
+		require.NoError(t, os.WriteFile(file, half, 0o600))
+		r.requireNoCache()
+	}
+	// A torn file: a new time, and an old token endpoint.
+	r.tamper(func(k, m map[string]any) {
+		now := maps.Clone(k)
+		m["token_endpoint"] = r.other + "/token"
+		k["metadata_at"] = now["metadata_at"]
+	})
+	r.requireNoCache()
+}
