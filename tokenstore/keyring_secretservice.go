@@ -57,16 +57,7 @@ func openKeychain(ctx context.Context) (k keychain, err error) {
 		}
 	}()
 	k.service = k.conn.Object(secretsName, secretsPath)
-	collections, err := k.collections(ctx)
-	if err != nil {
-		return k, err
-	}
-	if k.collection = loginCollection; !slices.Contains(collections, loginCollection) {
-		if k.collection, err = defaultCollection(ctx, k.service); err != nil {
-			return k, err
-		}
-	}
-	locked, err := k.isLocked(ctx)
+	locked, err := k.choose(ctx)
 	if err != nil {
 		return k, err
 	}
@@ -78,6 +69,28 @@ func openKeychain(ctx context.Context) (k keychain, err error) {
 	}
 	k.locked, k.prompts = locked, locked
 	return k, nil
+}
+
+// choose finds the collection that go-keyring uses, and whether the user has to
+// unlock it. Almost everywhere that is an unlocked login keyring, which takes one
+// request. Many processes may wait for one service, and it answers them one after
+// the other.
+func (k *keychain) choose(ctx context.Context) (locked bool, err error) {
+	k.collection = loginCollection
+	if locked, err := k.isLocked(ctx); err == nil && !locked {
+		return false, nil
+	}
+	// It is locked, or there is none, or no service runs.
+	collections, err := k.collections(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !slices.Contains(collections, loginCollection) {
+		if k.collection, err = defaultCollection(ctx, k.service); err != nil {
+			return false, err
+		}
+	}
+	return k.isLocked(ctx)
 }
 
 func (k keychain) close() {
@@ -129,8 +142,6 @@ func (k keychain) collections(ctx context.Context) ([]dbus.ObjectPath, error) {
 	if started {
 		reply = request()
 	}
-	// No other request is sent before this answer. Until then gnome-keyring has not
-	// registered this client, and a second request can make it abort.
 	var collections []dbus.ObjectPath
 	if err := receive(reply, &collections); err != nil {
 		return nil, keychainError(err)
@@ -148,6 +159,8 @@ func (k keychain) isLocked(ctx context.Context) (bool, error) {
 		prompt dbus.ObjectPath
 	)
 	reply := send(ctx, k.service, secretsService+".Unlock", []dbus.ObjectPath{k.collection})
+	// No other request is sent before this answer. Until then gnome-keyring has not
+	// registered this client, and a second request can make it abort.
 	if err := receive(reply, &open, &prompt); err != nil {
 		return false, keychainError(err)
 	}

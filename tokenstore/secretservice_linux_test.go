@@ -244,16 +244,15 @@ func TestKeyringPromptsToUnlock(t *testing.T) {
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
 }
 
-// A Get sends five requests: one property, the lock, the item, a session and the
-// secret.
-func TestKeyringGetSendsFiveRequests(t *testing.T) {
+// A Get sends four requests: the lock, the item, a session and the secret.
+func TestKeyringGetSendsFourRequests(t *testing.T) {
 	_, p := promptingSession(t)
 	store := &tokenstore.Keyring{}
 	require.NoError(t, store.Put(t.Context(), "a", []byte("x")))
 	p.set(func() { p.calls = 0 })
 	_, err := store.Get(t.Context(), "a")
 	require.NoError(t, err)
-	p.set(func() { require.Equal(t, 5, p.calls) })
+	p.set(func() { require.Equal(t, 4, p.calls) })
 }
 
 // An item may have its own lock in a keyring that is open (KeePassXC). The user is
