@@ -238,8 +238,10 @@ const loadWait = 2 * time.Second
 // Load reads the stored session. ErrAbsent: there is none. If a process died in a
 // refresh, that refresh is finished now: the grace that providers give is short.
 // Load waits for it for two seconds, and it goes on in the background. How it ends
-// is the next Token's business.
+// is the next Token's business. If the tokens have expired, one process reads the
+// store first, and the others may wait for its refresh (queue.go).
 func (a *Account) Load(ctx context.Context) error {
+	a.accounts.Keeper.queue(ctx, a.Key)
 	seen, err := a.read(ctx)
 	if err != nil {
 		return err

@@ -82,6 +82,14 @@
 // that one. While an operation is open the pauses are short, so that the retries stay
 // inside the 30 seconds of grace that providers give.
 //
+// # Many processes at once (queue.go)
+//
+// A process that loads a session reads the journal before the value. If the tokens
+// have expired, or a refresh of another process is under way, it waits for that
+// process, for a second at most, and reads the value once. So a keychain, which
+// answers one process at a time, is not read by everyone before the refresh and
+// again after it. The wait changes nothing and ends in step 2.
+//
 // # A refreshed ID token
 //
 // It is verified after step 7, or in step 4c if that was not possible then: always

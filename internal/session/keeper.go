@@ -72,6 +72,9 @@ type Keeper struct {
 	// the token endpoint and the store's bounds, so that a waiter does not give up
 	// on a holder that works.
 	LockWait time.Duration
+	// Queue means that the store's lock and journal are quick to look at, as files
+	// of this machine are, so that processes that start at once take turns (queue.go).
+	Queue bool
 
 	mu    sync.Mutex
 	locks map[string]chan struct{} // for a store that cannot lock: one process, this one

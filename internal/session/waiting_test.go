@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -79,11 +80,14 @@ func TestWaitersAdoptNothingElse(t *testing.T) {
 // counting counts the values that are read.
 type counting struct {
 	tokenstore.Memory
+	mu   sync.Mutex
 	gets int
 }
 
 func (c *counting) Get(ctx context.Context, key string) ([]byte, error) {
+	c.mu.Lock()
 	c.gets++
+	c.mu.Unlock()
 	return c.Memory.Get(ctx, key)
 }
 
