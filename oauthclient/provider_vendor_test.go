@@ -122,7 +122,7 @@ func everyName(t *testing.T) (tls.Certificate, *x509.CertPool) {
 			"api-m.paypal.com", "api.paypal.com", "cognito-idp.eu-central-1.amazonaws.com", "example.auth.eu-central-1.amazoncognito.com", "slack.com",
 			"contoso.b2clogin.com", tenant + ".ciamlogin.com", "example.okta.com", "keycloak.example.com", "auth.pingone.com", "adfs.example.com",
 			"gitlab.com", "bitbucket.org", "api.bitbucket.org", "auth.atlassian.com", "www.linkedin.com", "api.linkedin.com", "accounts.spotify.com",
-			"api.spotify.com", "discord.com", "www.dropbox.com", "api.dropboxapi.com", "zoom.us", "huggingface.co",
+			"api.spotify.com", "discord.com", "www.dropbox.com", "api.dropboxapi.com", "zoom.us", "huggingface.co", "sts.googleapis.com", "storage.googleapis.com",
 		},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

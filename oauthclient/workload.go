@@ -27,12 +27,11 @@ import (
 // because the server that gets it could use it there.
 type Workload struct {
 	// ClientAssertion authenticates the client in place of Config.ClientAuth (RFC
-	// 7523 §2.2), for client credentials. Entra and Okta want this.
+	// 7523 §2.2), for client credentials. Entra and Keycloak want this.
 	ClientAssertion func(ctx context.Context, audience string) (string, error)
 	// GrantAssertion is the grant itself (RFC 7523 §2.1).
 	GrantAssertion func(ctx context.Context, audience string) (string, error)
-	// SubjectToken is exchanged for an access token (RFC 8693). Google and Keycloak
-	// want this.
+	// SubjectToken is exchanged for an access token (RFC 8693). Google wants this.
 	SubjectToken func(ctx context.Context, audience string) (string, error)
 	// SubjectTokenType says what SubjectToken returns.
 	// "": "urn:ietf:params:oauth:token-type:jwt".
