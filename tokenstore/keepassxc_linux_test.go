@@ -1,8 +1,10 @@
 package tokenstore_test
 
 import (
+	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -85,6 +87,51 @@ func TestKeePassXCGetWaitsForTheUser(t *testing.T) {
 	require.Equal(t, "value", string(got))
 	done()
 	require.Equal(t, int32(1), told.Load())
+}
+
+// Two processes of the program write and read one key at once. The user allows what
+// KeePassXC asks. No value is torn and none is lost.
+func TestKeePassXCTwoPrograms(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	for name, confirms := range map[string]bool{"defaults": true, "ConfirmAccessItem is off": false} {
+		t.Run(name, func(t *testing.T) {
+			k := realparts.StartKeePassXC(t, realparts.KeePassXCSettings{ConfirmAccess: confirms})
+			stop := k.AllowAll()
+			var both sync.WaitGroup
+			for range 2 {
+				both.Go(func() {
+					cmd := exec.Command(self, "-test.run=^TestKeyringChild$")
+					cmd.Env = append(k.Environ(), keyringChild+"=1")
+					if out, err := cmd.CombinedOutput(); err != nil {
+						t.Errorf("%v\n%s", err, out)
+					}
+				})
+			}
+			both.Wait()
+			allowed, err := stop()
+			require.NoError(t, err)
+			t.Logf("the user allowed %d accesses", allowed)
+			require.Positive(t, allowed)
+			require.Len(t, sealedFiles(t, k.Session), 1)
+		})
+	}
+}
+
+// KeePassXC without a database is an error that says so, and shows no dialog.
+func TestKeePassXCWithoutADatabase(t *testing.T) {
+	k := realparts.StartKeePassXC(t, realparts.KeePassXCSettings{NoDatabase: true})
+	k.Setenv(t)
+	store := &tokenstore.Keyring{OnPrompt: func() { t.Error("there is nothing to answer") }}
+	_, get := store.Get(t.Context(), "a")
+	_, _, prompts := store.Prompts(t.Context())
+	for i, err := range []error{
+		get, prompts, store.Probe(t.Context()), store.Put(t.Context(), "a", []byte("x")), store.Delete(t.Context(), "a"),
+	} {
+		require.ErrorIs(t, err, tokenstore.ErrUnavailable, i)
+		require.ErrorContains(t, err, "no default keyring; make one", i)
+	}
+	require.Zero(t, k.Dialogs())
 }
 
 // A locked database is unlocked by Probe, before anything depends on it. What

@@ -91,3 +91,59 @@ func TestLockedKeychainIsReported(t *testing.T) {
 	require.Zero(t, code, said)
 	require.Equal(t, token, again)
 }
+
+// Two commands at once use one session in each keychain, at a provider that ends the
+// session if a refresh token is used twice. The user allows what KeePassXC asks.
+func TestTwoCommandsShareAKeychain(t *testing.T) {
+	t.Parallel()
+	keepass := func(t *testing.T, settings realparts.KeePassXCSettings) []string {
+		k := realparts.StartKeePassXC(t, settings)
+		stop := k.AllowAll()
+		t.Cleanup(func() {
+			allowed, err := stop()
+			require.NoError(t, err)
+			t.Logf("the user allowed %d accesses", allowed)
+		})
+		return k.Environ()
+	}
+	for name, start := range map[string]func(*testing.T) []string{
+		"gnome-keyring": func(t *testing.T) []string {
+			return append(realparts.SecretService(t, realparts.Unlocked).Environ(), "DISPLAY=:0")
+		},
+		"KeePassXC, defaults": func(t *testing.T) []string {
+			return keepass(t, realparts.KeePassXCSettings{ConfirmAccess: true})
+		},
+		"KeePassXC, ConfirmAccessItem is off": func(t *testing.T) []string {
+			return keepass(t, realparts.KeePassXCSettings{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t, authserver.Config{})
+			env := append(start(t), "PATH="+os.Getenv("PATH"), "NO_PROXY=*", "GORACE=atexit_sleep_ms=0",
+				"NATIVEOAUTH_ISSUER="+p.http.URL, "NATIVEOAUTH_CLIENT_ID=cli")
+			run := func(args ...string) *process {
+				p.env = env // without the sealed file of a place
+				return p.start(nil, args...)
+			}
+			ok := func(cmd *process) string {
+				t.Helper()
+				require.Equal(t, 0, cmd.code(), cmd.text())
+				return cmd.stdout.String()
+			}
+			ok(run("login"))
+			for range 2 {
+				p.Expire()
+				one, two := run("token"), run("token")
+				require.Equal(t, ok(one), ok(two), "one refresh is for both")
+				one, two = run("refresh"), run("refresh")
+				ok(one)
+				ok(two)
+			}
+			require.Zero(t, p.Stats().Reuses)
+			require.Equal(t, 1, p.Alive())
+			ok(run("logout"))
+			require.Zero(t, p.Alive())
+			require.Equal(t, exitLoginRequired, run("token").code())
+		})
+	}
+}

@@ -23,6 +23,7 @@ import (
 // KeePassXCSettings are the settings that decide when KeePassXC prompts. The zero
 // value has an open database and confirms nothing that can be switched off.
 type KeePassXCSettings struct {
+	NoDatabase    bool // none was opened, as after the first start
 	Locked        bool // the database is locked; the password is [KeyringPassword]
 	ConfirmAccess bool // a program's first read of an item is confirmed
 }
@@ -65,10 +66,13 @@ ConfirmAccessItem=%v
 `, settings.ConfirmAccess))
 	args := []string{
 		"--config", filepath.Join(k.dir, "keepassxc.ini"),
-		"--localconfig", filepath.Join(k.dir, "local.ini"), k.database(),
+		"--localconfig", filepath.Join(k.dir, "local.ini"),
 	}
 	var password io.Reader
-	if !settings.Locked {
+	if !settings.NoDatabase {
+		args = append(args, k.database())
+	}
+	if !settings.NoDatabase && !settings.Locked {
 		args = append(args, "--pw-stdin")
 		password = strings.NewReader(KeyringPassword + "\n")
 	}
@@ -152,6 +156,9 @@ func (k *KeePassXC) ready(ctx context.Context, conn *dbus.Conn) bool {
 	var collection dbus.ObjectPath
 	err := conn.Object(secrets, "/org/freedesktop/secrets").CallWithContext(ctx,
 		"org.freedesktop.Secret.Service.ReadAlias", dbus.FlagNoAutoStart, "default").Store(&collection)
+	if k.settings.NoDatabase {
+		return err == nil && collection == "/"
+	}
 	if err != nil || collection == "/" {
 		return false
 	}
@@ -173,6 +180,31 @@ func (k *KeePassXC) Unlock() error {
 
 // DismissUnlock waits for the same dialog and closes it.
 func (k *KeePassXC) DismissUnlock() error { return k.answer(unlockDialog, "key", "Escape") }
+
+// AllowAll allows each access that is asked for, until stop is called.
+func (k *KeePassXC) AllowAll() (stop func() (allowed int, err error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	allowed, ended := 0, make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			if k.Dialogs() == 0 {
+				time.Sleep(20 * time.Millisecond)
+				continue
+			}
+			if err := k.AllowAccess(); err != nil {
+				ended <- err
+				return
+			}
+			allowed++
+		}
+		ended <- nil
+	}()
+	return func() (int, error) {
+		cancel()
+		err := <-ended
+		return allowed, err
+	}
+}
 
 // Dialogs returns how many dialogs are open.
 func (k *KeePassXC) Dialogs() int {
