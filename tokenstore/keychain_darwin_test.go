@@ -150,6 +150,10 @@ func TestKeychainTrouble(t *testing.T) {
 		}
 	}
 
+	s.set("status.delete", "-25300") // another program has deleted it
+	require.NoError(t, k.Probe(ctx))
+	s.unset("status.delete")
+
 	s.set("status.add", "0") // a write that is lost
 	check("lost", tokenstore.ErrDismissed, k.Put(ctx, "a", []byte("lost")))
 	s.unset("status.add")

@@ -222,7 +222,11 @@ func (k *Keyring) Probe(ctx context.Context) error {
 		return err
 	}
 	if probeByWriting {
-		return op.change(func() error { return op.remove(op.service, probeKey) })
+		// A program with another Dir may have probed too, and deleted it.
+		err := op.change(func() error { return op.remove(op.service, probeKey) })
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
 	}
 	return nil
 }

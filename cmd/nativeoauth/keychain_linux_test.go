@@ -118,27 +118,24 @@ func TestTwoCommandsShareAKeychain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlace(t, authserver.Config{})
+			p := newPlace(t, authserver.Config{AccessTokenLifetime: time.Second})
 			env := append(start(t), "PATH="+os.Getenv("PATH"), "NO_PROXY=*", "GORACE=atexit_sleep_ms=0",
 				"NATIVEOAUTH_ISSUER="+p.http.URL, "NATIVEOAUTH_CLIENT_ID=cli")
 			run := func(args ...string) *process {
 				p.env = env // without the sealed file of a place
 				return p.start(nil, args...)
 			}
-			ok := func(cmd *process) string {
+			ok := func(cmd *process) {
 				t.Helper()
 				require.Equal(t, 0, cmd.code(), cmd.text())
-				return cmd.stdout.String()
 			}
 			ok(run("login"))
 			for range 2 {
-				p.Expire()
-				one, two := run("token"), run("token")
-				require.Equal(t, ok(one), ok(two), "one refresh is for both")
-				one, two = run("refresh"), run("refresh")
+				one, two := run("token"), run("refresh")
 				ok(one)
 				ok(two)
 			}
+			require.GreaterOrEqual(t, p.Stats().Refreshes, 2)
 			require.Zero(t, p.Stats().Reuses)
 			require.Equal(t, 1, p.Alive())
 			ok(run("logout"))
