@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -13,14 +14,19 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 )
 
-// These tests run on every system, under Wine too: the sealed file everywhere, and
-// the Credential Manager. Other keychains have tests of their own.
+// These tests run on every system, under Wine too: with the sealed file everywhere,
+// with the Credential Manager, and with the keychain of internal/macos. The Secret
+// Service has tests of its own.
 
 // inEachStore runs a test with each store that the system has for it.
 func inEachStore(t *testing.T, test func(t *testing.T, start func(authserver.Config) *place)) {
 	stores := map[string][]string{"file": nil}
 	if runtime.GOOS == "windows" {
 		stores["keychain"] = []string{"NATIVEOAUTH_STORE=keychain", "NATIVEOAUTH_KEY_FILE="}
+	}
+	if security := os.Getenv("NATIVEOAUTH_SECURITY"); security != "" { // of internal/macos
+		stores["keychain"] = []string{"NATIVEOAUTH_STORE=keychain", "NATIVEOAUTH_KEY_FILE=",
+			"NATIVEOAUTH_SECURITY=" + security, "NATIVEOAUTH_KEYCHAIN=" + t.TempDir()}
 	}
 	for name, env := range stores {
 		t.Run(name, func(t *testing.T) {

@@ -99,32 +99,41 @@ func build(t *testing.T, out string, args ...string) string {
 	return path
 }
 
+// tests are the tests that are built for macOS and run here, by their packages.
+var tests = map[string][]string{
+	"tokenstore": {
+		"TestKeyringKeepsTheContract", "TestKeychainErrorsInterpretTheStatus", "TestItemsUseTheWholeLine",
+		"TestKeychainSizesNearTheLimit", "TestKeychainTrouble", "TestKeychainNames",
+		"TestKeychainLateWriteIsPending", "TestKeychainReadCanBeGivenUp", "TestKeychainPutSurvivesCtrlC",
+	},
+	"cmd/nativeoauth": {
+		"TestKeychainStory", "TestKeychainWriteSurvivesCtrlC", "TestInterruptedRefreshIsKept",
+		"TestPastedAddressSignsIn", "TestRacingCommandsUseNoTokenTwice", "TestKilledBeforeTheRotation",
+		"TestKilledAfterTheRotation",
+	},
+}
+
 // S148: the tests of the keychain of macOS pass with the stand-in. Ctrl-C does not end
 // a write.
 func TestS148KeychainOfMacOS(t *testing.T) {
 	t.Parallel()
-	pass(t, "tokenstore",
-		"TestKeyringKeepsTheContract", "TestKeychainErrorsInterpretTheStatus", "TestItemsUseTheWholeLine",
-		"TestKeychainSizesNearTheLimit", "TestKeychainTrouble", "TestKeychainNames",
-		"TestKeychainLateWriteIsPending", "TestKeychainReadCanBeGivenUp", "TestKeychainPutSurvivesCtrlC")
+	pass(t, "tokenstore")
 }
 
 // The command works with that keychain and with open(1).
 func TestCommandOnMacOS(t *testing.T) {
 	t.Parallel()
-	pass(t, "cmd/nativeoauth",
-		"TestKeychainStory", "TestKeychainWriteSurvivesCtrlC", "TestInterruptedRefreshIsKept",
-		"TestPastedAddressSignsIn")
+	pass(t, "cmd/nativeoauth")
 }
 
-// pass runs tests of the package in dir, built for macOS.
-func pass(t *testing.T, dir string, names ...string) {
+// pass runs tests of a package, built for macOS.
+func pass(t *testing.T, pkg string) {
 	t.Helper()
-	dir = "../../" + dir
+	dir := "../../" + pkg
 	security := build(t, "security", "build", "./security")
-	tests := build(t, "tests", "test", "-c", "-overlay", overlay(t), dir)
-	run := "-test.run=^(TestKeychainChild|" + strings.Join(names, "|") + ")$"
-	cmd := exec.Command(tests, "-test.v", "-test.timeout=5m", run)
+	binary := build(t, "tests", "test", "-c", "-overlay", overlay(t), dir)
+	run := "-test.run=^(TestKeychainChild|" + strings.Join(tests[pkg], "|") + ")$"
+	cmd := exec.Command(binary, "-test.v", "-test.timeout=5m", run)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "NATIVEOAUTH_SECURITY="+security, "NATIVEOAUTH_KEYCHAIN="+t.TempDir())
 	out, err := cmd.CombinedOutput()
@@ -134,7 +143,8 @@ func pass(t *testing.T, dir string, names ...string) {
 		}
 	}
 	require.NoError(t, err)
-	for _, name := range names {
+	for _, name := range tests[pkg] {
 		require.Contains(t, string(out), "--- PASS: "+name+" ")
+		note(t, pkg, name)
 	}
 }
