@@ -68,7 +68,6 @@ func (s *standIn) awaitHeld(command string) {
 		_, err := os.Stat(filepath.Join(s.dir, "held."+command))
 		return err == nil
 	}, 30*time.Second, 2*time.Millisecond)
-	s.unset("held." + command)
 }
 
 func (s *standIn) keyring(timeout time.Duration) *tokenstore.Keyring {
@@ -211,7 +210,7 @@ func TestKeychainLateWriteIsPending(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "old", string(got))
 
-	s.unset("hold.add")
+	s.unset("held.add")
 	<-pending.Done
 	got, err = s.keyring(time.Minute).Get(t.Context(), "a")
 	require.NoError(t, err)
@@ -228,7 +227,7 @@ func TestKeychainReadCanBeGivenUp(t *testing.T) {
 	go func() { s.awaitHeld("find"); cancel() }()
 	_, err := k.Get(ctx, "a")
 	require.ErrorIs(t, err, context.Canceled)
-	s.unset("hold.find")
+	s.unset("held.find")
 	got, err := k.Get(t.Context(), "a")
 	require.NoError(t, err, "the queue is stuck")
 	require.Equal(t, "x", string(got))
@@ -274,10 +273,42 @@ func TestKeychainPutSurvivesCtrlC(t *testing.T) {
 	for range 2 {
 		require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT))
 	}
-	s.unset("hold.add")
+	s.unset("held.add")
 	require.NoError(t, cmd.Wait())
 	require.Contains(t, out.String(), "> <nil>, 1 signals")
 	got, err := s.keyring(time.Minute).Get(t.Context(), "a")
 	require.NoError(t, err)
 	require.Equal(t, "rotated", string(got))
+}
+
+// A process is killed during a write, and security(1) goes on without it. Nobody reads
+// or writes before it has ended, so it cannot replace a newer value.
+func TestKeychainLateWriteOfADeadProcess(t *testing.T) {
+	s := startStandIn(t)
+	require.NoError(t, s.keyring(time.Minute).Put(t.Context(), "a", []byte("old")))
+	s.set("hold.add", "")
+	cmd, _ := s.child("late")
+	s.awaitHeld("add")
+	got, err := s.keyring(time.Minute).Get(t.Context(), "a")
+	require.NoError(t, err, "the writer lives")
+	require.Equal(t, "old", string(got))
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+
+	_, err = s.keyring(300*time.Millisecond).Get(t.Context(), "a")
+	require.ErrorIs(t, err, tokenstore.ErrDismissed, "the late command may have a prompt")
+	got, err = s.keyring(time.Minute).Get(t.Context(), "b")
+	require.ErrorIs(t, err, tokenstore.ErrNotFound, "another key waits: %s", got)
+	newer := make(chan error, 1)
+	go func() { newer <- s.keyring(time.Minute).Put(t.Context(), "a", []byte("newer")) }()
+	select {
+	case err := <-newer:
+		t.Fatalf("it was stored before the late write: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	s.unset("held.add")
+	require.NoError(t, <-newer)
+	got, err = s.keyring(time.Minute).Get(t.Context(), "a")
+	require.NoError(t, err)
+	require.Equal(t, "newer", string(got))
 }

@@ -11,7 +11,9 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/securefile"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -48,12 +50,13 @@ const probeByWriting = true
 type keychain struct {
 	locked  bool // known to be; always false here
 	prompts bool // the system may prompt the user in any call
+	files   folder
 }
 
 // openKeychain always finds a keychain. Outside of ssh it may prompt the user, for
 // the keychain's password or for permission to let security(1) read an item.
-func openKeychain(context.Context) (keychain, error) {
-	return keychain{prompts: os.Getenv("SSH_CONNECTION") == ""}, nil
+func openKeychain(_ context.Context, files folder) (keychain, error) {
+	return keychain{prompts: os.Getenv("SSH_CONNECTION") == "", files: files}, nil
 }
 
 func (keychain) close() {}
@@ -64,7 +67,10 @@ func (keychain) answers(context.Context) bool { return false }
 func (keychain) confirmsWrites(context.Context) (bool, error) { return false, nil }
 
 // get ends security(1) when ctx ends. That changes nothing.
-func (keychain) get(ctx context.Context, service, key string) (string, error) {
+func (k keychain) get(ctx context.Context, service, key string) (string, error) {
+	if err := k.awaitLate(ctx, key); err != nil {
+		return "", err
+	}
 	cmd := security(ctx, "find-generic-password", "-s", service, "-a", key, "-w")
 	var out bytes.Buffer
 	cmd.Stdout = &out // without stderr, which may have warnings
@@ -84,7 +90,7 @@ func (keychain) get(ctx context.Context, service, key string) (string, error) {
 }
 
 // set passes the text through a pipe. Any user can read the arguments of a program.
-func (keychain) set(service, key, text string) error {
+func (k keychain) set(service, key, text string) error {
 	command := storeCommand(service, key, text)
 	if len(command) > maxLine {
 		return errors.New("the command for security(1) is too long")
@@ -92,11 +98,74 @@ func (keychain) set(service, key, text string) error {
 	cmd := security(context.Background(), "-i")
 	cmd.Stdin = strings.NewReader(command)
 	cmd.Stdout = io.Discard
+	return k.change(cmd, key)
+}
+
+func (k keychain) remove(service, key string) error {
+	cmd := security(context.Background(), "delete-generic-password", "-s", service, "-a", key)
+	return k.change(cmd, key)
+}
+
+// change runs a command that changes the item of key. If this process is killed, the
+// command goes on, and may wait for the user as long as it likes. So it inherits a
+// lock, and nobody changes or reads the item before it has ended. Otherwise it
+// could replace a newer refresh token by an older one.
+//
+// The caller holds the lock of all writers, so only such a late command is waited
+// for. If the caller gives up meanwhile, its own change is late too.
+func (k keychain) change(cmd *exec.Cmd, key string) error {
+	held, err := k.openLate(key, os.O_RDWR|os.O_CREATE)
+	if err == nil {
+		defer held.Close()
+		err = flock(held, syscall.LOCK_EX)
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	cmd.ExtraFiles = []*os.File{held}
 	return cmd.Run()
 }
 
-func (keychain) remove(service, key string) error {
-	return security(context.Background(), "delete-generic-password", "-s", service, "-a", key).Run()
+// awaitLate waits until no command that a dead process has left changes the item of
+// key. It does not wait for the command of a process that lives: until that has
+// ended, the old value is the right one.
+func (k keychain) awaitLate(ctx context.Context, key string) error {
+	for delay := time.Millisecond; ; delay = min(2*delay, 50*time.Millisecond) {
+		f, err := k.openLate(key, os.O_RDONLY)
+		if err != nil {
+			return nil // nothing was ever written under this key
+		}
+		err = flock(f, syscall.LOCK_SH|syscall.LOCK_NB)
+		_ = f.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil
+		}
+		unlock, ok, err := securefile.TryLock(k.files.file(key, "write"))
+		if err != nil || !ok {
+			return nil
+		}
+		_ = unlock()
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// openLate opens the lock file of the commands that change the item of key.
+func (k keychain) openLate(key string, flag int) (*os.File, error) {
+	return os.OpenFile(k.files.file(key, "late"), flag|syscall.O_NOFOLLOW, 0o600)
+}
+
+// flock ends with the last process that has the file open. It does not use
+// LOCK_UN, which would end it for a child too.
+func flock(f *os.File, how int) (err error) {
+	for {
+		if err = syscall.Flock(int(f.Fd()), how); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
 }
 
 // security returns a run of security(1). It is in a process group of its own:

@@ -17,7 +17,7 @@ func systemLimit(_, _ string) int { return MaxData }
 
 const probeByWriting = false
 
-func openKeychain(context.Context) (keychain, error) {
+func openKeychain(context.Context, folder) (keychain, error) {
 	return keychain{}, fmt.Errorf("%w: programs built for %s without cgo "+
 		"have no keychain"+elsewhere, ErrUnavailable, runtime.GOOS)
 }

@@ -47,7 +47,7 @@ type keychain struct {
 // openKeychain returns a keychain on which go-keyring works without a surprise.
 // Without a session bus, go-keyring would start one at each call and leave it
 // running. The keychain is closed by close, or when ctx ends.
-func openKeychain(ctx context.Context) (k keychain, err error) {
+func openKeychain(ctx context.Context, _ folder) (k keychain, err error) {
 	if k.conn, err = connectSessionBus(ctx); err != nil {
 		return keychain{}, err
 	}

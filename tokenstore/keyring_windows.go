@@ -19,7 +19,7 @@ const probeByWriting = true
 
 // openKeychain always finds the Credential Manager, which is part of the system
 // and never prompts.
-func openKeychain(context.Context) (keychain, error) { return keychain{}, nil }
+func openKeychain(context.Context, folder) (keychain, error) { return keychain{}, nil }
 
 const errNoSuchLogonSession = syscall.Errno(1312) // ERROR_NO_SUCH_LOGON_SESSION
 

@@ -129,8 +129,8 @@ func (op *operation) end() {
 func (op *operation) open() error {
 	// The closure must not write to op, which may have ended when it returns.
 	var found keychain
-	opening := op.ctx
-	err := op.brief(func() (err error) { found, err = openKeychain(opening); return err })
+	opening, files := op.ctx, op.files
+	err := op.brief(func() (err error) { found, err = openKeychain(opening, files); return err })
 	if err == nil {
 		op.keychain = found
 	}

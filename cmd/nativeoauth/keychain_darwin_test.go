@@ -71,20 +71,20 @@ func TestKeychainWriteSurvivesCtrlC(t *testing.T) {
 	t.Parallel()
 	p, keychain := newMac(t)
 	p.login()
-	hold := filepath.Join(keychain, "hold.add")
-	require.NoError(t, os.WriteFile(hold, nil, 0o600))
+	held := filepath.Join(keychain, "held.add")
+	require.NoError(t, os.WriteFile(filepath.Join(keychain, "hold.add"), nil, 0o600))
 	cmd := p.command(nil, "refresh")
 	cmd.Stdout, cmd.Stderr = &cmd.stdout, cmd
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	require.Eventually(t, func() bool {
-		_, err := os.Stat(filepath.Join(keychain, "held.add"))
+		_, err := os.Stat(held)
 		return err == nil
 	}, 30*time.Second, 2*time.Millisecond)
 	require.Equal(t, 1, p.Stats().Refreshes, "the token was rotated")
 	require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT))
-	require.NoError(t, os.Remove(hold))
+	require.NoError(t, os.Remove(held))
 	require.Equal(t, 130, cmd.code(), cmd.text())
 
 	again := p.start(nil, "refresh")

@@ -104,7 +104,8 @@ var tests = map[string][]string{
 	"tokenstore": {
 		"TestKeyringKeepsTheContract", "TestKeychainErrorsInterpretTheStatus", "TestItemsUseTheWholeLine",
 		"TestKeychainSizesNearTheLimit", "TestKeychainTrouble", "TestKeychainNames",
-		"TestKeychainLateWriteIsPending", "TestKeychainReadCanBeGivenUp", "TestKeychainPutSurvivesCtrlC",
+		"TestKeychainLateWriteIsPending", "TestKeychainLateWriteOfADeadProcess",
+		"TestKeychainReadCanBeGivenUp", "TestKeychainPutSurvivesCtrlC",
 	},
 	"cmd/nativeoauth": {
 		"TestKeychainStory", "TestKeychainWriteSurvivesCtrlC", "TestInterruptedRefreshIsKept",
@@ -113,9 +114,9 @@ var tests = map[string][]string{
 	},
 }
 
-// S148: the tests of the keychain of macOS pass with the stand-in. Ctrl-C does not end
-// a write.
-func TestS148KeychainOfMacOS(t *testing.T) {
+// The tests of the keychain of macOS pass with the stand-in. Ctrl-C does not end a
+// write (S148), and a write of a dead process replaces no newer value (S149).
+func TestS148S149KeychainOfMacOS(t *testing.T) {
 	t.Parallel()
 	pass(t, "tokenstore")
 }

@@ -235,6 +235,7 @@ var removals = []removal{
 	{124, "oauthclient/workload/github.go", "return \"\", fmt.Errorf(\"workload: GitHub answered the request for an ID token with HTTP %d; try again\",\n\t\t\tresp.Status)", `return "", fmt.Errorf("workload: %d: %s", resp.Status, resp.Body)`, ""},
 	{125, "oauthclient/workload/detect.go", `return none, "a CI job without`, `return nil, "a CI job without`, ""},
 	{148, "tokenstore/keyring_darwin.go", "Setpgid: true", "Setpgid: false", "internal/macos"},
+	{149, "tokenstore/keyring_darwin.go", "cmd.ExtraFiles = []*os.File{held}", "", "internal/macos"},
 	{126, "oauthclient/workload/token.go", "what, list(audiences),", "token, list(audiences),", "cmd/nativeoauth"},
 	{126, "cmd/nativeoauth/workload.go", `"workload", s.Workload, "token", why)`, `"workload", s.Workload, "token", why+a.env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])`, ""},
 	{127, "cmd/nativeoauth/workload.go", "\tif token == nil {\n\t\treturn nil, usage(\"--workload %s needs", "\tif token == nil {\n\t\treturn nil, nil\n\t}\n\tif false {\n\t\treturn nil, usage(\"--workload %s needs", ""},

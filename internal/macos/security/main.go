@@ -16,7 +16,7 @@
 //	locked           the keychain is locked, and no prompt can be shown
 //	denied           the user does not allow the use of an item
 //	warning          a library prints a warning on stderr
-//	hold.COMMAND     the command waits, and makes held.COMMAND, until the file is gone
+//	hold.COMMAND     the next command makes it held.COMMAND, and waits until that is gone
 //	calls            gets a line for each run
 package main
 
@@ -154,9 +154,9 @@ func (k keychain) do(name string, argv []string, spec string, command func(optio
 		fmt.Fprintf(os.Stderr, "Usage: %s\n", argv[0])
 		return usage
 	}
-	if k.has("hold."+name) && opts["a"] != "probe_" {
-		_ = os.WriteFile(filepath.Join(k.dir, "held."+name), nil, 0o600)
-		for k.has("hold." + name) {
+	held := filepath.Join(k.dir, "held."+name)
+	if opts["a"] != "probe_" && os.Rename(filepath.Join(k.dir, "hold."+name), held) == nil {
+		for k.has("held." + name) {
 			time.Sleep(2 * time.Millisecond)
 		}
 	}
