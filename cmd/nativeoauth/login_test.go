@@ -63,7 +63,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 		},
 	}
 	a := &app{console: newConsole(t.Output(), nil)}
-	root := a.root()
+	root := a.root(nil)
 	root.SetContext(context.Background())
 	login, _, err := root.Find([]string{"login"})
 	require.NoError(t, err)

@@ -75,7 +75,7 @@ func run(
 		stdin: stdin, stdout: output{stdout}, screen: interactive(stdout),
 		console: newConsole(stderr, env), env: env,
 	}
-	root := a.root() // it needs stdout and the width of the terminal
+	root := a.root(args) // it needs stdout and the width of the terminal
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetErr(stderr)

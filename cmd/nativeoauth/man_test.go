@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the man pages")
 func TestManPages(t *testing.T) {
 	t.Parallel()
 	a := &app{console: newConsole(os.Stderr, nil)}
-	root := a.root()
+	root := a.root(nil)
 	root.SetContext(context.Background())
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" { // cobra's own command; its pages are about shells

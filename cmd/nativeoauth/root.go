@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,8 +42,31 @@ func (a *app) output(text string) error {
 	return err
 }
 
-// root returns the whole command.
-func (a *app) root() *cobra.Command {
+// subcommand makes one command of the program. A program that prints a token starts
+// many times a minute, so the others are not made then.
+type subcommand struct {
+	name string
+	make func() *cobra.Command
+}
+
+// subcommands returns the commands in the order of the help.
+func (a *app) subcommands() []subcommand {
+	return []subcommand{
+		{"login", a.loginCmd}, {"token", a.tokenCmd}, {"status", a.statusCmd},
+		{"userinfo", a.userinfoCmd}, {"refresh", a.refreshCmd}, {"logout", a.logoutCmd},
+		{"request", a.requestCmd}, {"inspect", a.inspectCmd}, {"doctor", a.doctorCmd},
+		{"serve", a.serveCmd}, {"exec-credential", a.execCredentialCmd},
+		{"git-credential", a.gitCredentialCmd}, {"docker-credential", a.dockerCredentialCmd},
+		{"profile", a.profileCmd}, {"version", a.versionCmd},
+	}
+}
+
+// root returns the command for a command line: with the one subcommand that its first
+// argument names. If that names none, as a flag, help or a mistyped name, it has all
+// of them.
+func (a *app) root(args []string) *cobra.Command {
+	all := a.subcommands()
+	one := len(args) > 0 && slices.ContainsFunc(all, func(c subcommand) bool { return c.name == args[0] })
 	var showVersion bool
 	root := &cobra.Command{
 		Use:   "nativeoauth",
@@ -82,14 +106,16 @@ Exit codes: 0 success, 1 error, 2 wrong usage, 4 a login is required, 130 interr
 	})
 	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	a.everyFlag(root)
-	root.AddCommand(
-		a.loginCmd(), a.tokenCmd(), a.statusCmd(), a.userinfoCmd(), a.refreshCmd(), a.logoutCmd(),
-		a.requestCmd(), a.inspectCmd(), a.doctorCmd(), a.serveCmd(), a.execCredentialCmd(),
-		a.gitCredentialCmd(), a.dockerCredentialCmd(), a.profileCmd(), a.versionCmd(),
-	)
+	for _, c := range all {
+		if !one || c.name == args[0] {
+			root.AddCommand(c.make())
+		}
+	}
 	a.setHelp(root)
-	root.InitDefaultCompletionCmd()
-	root.InitDefaultHelpCmd()
+	if root.CompletionOptions.DisableDefaultCmd = one; !one {
+		root.InitDefaultCompletionCmd()
+		root.InitDefaultHelpCmd()
+	}
 	asUsage(root, a)
 	return root
 }

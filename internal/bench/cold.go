@@ -204,7 +204,7 @@ func inittrace(c *coldProgram) (initWork, string, error) {
 		fmt.Sscan(m[2], &took)
 		all.packages++
 		all.ms += took
-		if strings.HasPrefix(m[1], "github.com/nativeoauth/") {
+		if strings.HasPrefix(m[1], "github.com/nativeoauth/") && m[4] != "0" { // without allocations it copies a pointer
 			own = append(own, fmt.Sprintf("%s (%s ms, %s bytes, %s allocations)", strings.TrimPrefix(m[1], "github.com/nativeoauth/nativeoauth/"), m[2], m[3], m[4]))
 		}
 	}

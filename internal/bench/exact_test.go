@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,19 @@ func TestWarmTokenAllocatesNothing(t *testing.T) {
 			require.Zero(t, testing.AllocsPerRun(1000, c.call), c.name)
 		}
 	}
+}
+
+// What a package of the SDK makes before main, every program pays for at each start.
+func TestNothingIsMadeBeforeMain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nativeoauth")
+	build := exec.Command("go", "build", "-o", path, "./cmd/nativeoauth")
+	build.Dir = filepath.Join("..", "..")
+	said, err := build.CombinedOutput()
+	require.NoError(t, err, string(said))
+	work, own, err := inittrace(&coldProgram{path: path, args: []string{"version"}})
+	require.NoError(t, err)
+	require.NotZero(t, work.packages)
+	require.Equal(t, "none", own)
 }
 
 // inBubble signs in without a network. Tokens live for life, and the token

@@ -136,8 +136,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Causes that lie in the answer. They match wire.ErrInvalidResponse.
 var (
-	ErrTooLarge = wire.Invalid("the answer is larger than 1 MiB")
-	ErrEncoding = wire.Invalid("the answer is compressed in a way that was not asked for")
+	ErrTooLarge error = wire.Refusal("the answer is larger than 1 MiB")
+	ErrEncoding error = wire.Refusal("the answer is compressed in a way that was not asked for")
 )
 
 // NewRequest makes a request to https, or to http on a loopback address. Which

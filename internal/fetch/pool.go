@@ -34,6 +34,7 @@ const (
 // Requests that are under way are not disturbed: only one endpoint may be slow.
 type pool struct {
 	mu      sync.Mutex
+	used    bool // a transport that is not sets itself up to close what it has not
 	current *http.Transport
 	retired []*http.Transport // requests may still be under way on them
 }
@@ -65,6 +66,7 @@ func newPool(t *http.Transport) *pool {
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	p.mu.Lock()
 	t := p.current
+	p.used = true
 	p.mu.Unlock()
 	resp, err := t.RoundTrip(req)
 	if err != nil && timedOut(req.Context()) {
@@ -97,8 +99,11 @@ func (p *pool) retire(t *http.Transport) {
 // CloseIdleConnections closes the connections that no request uses.
 func (p *pool) CloseIdleConnections() {
 	p.mu.Lock()
-	all := append(slices.Clone(p.retired), p.current)
+	all, used := append(slices.Clone(p.retired), p.current), p.used
 	p.mu.Unlock()
+	if !used {
+		return
+	}
 	for _, t := range all {
 		t.CloseIdleConnections()
 	}

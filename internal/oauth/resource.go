@@ -23,7 +23,15 @@ import (
 
 // ErrNoResourceMetadata is matched if the resource publishes no metadata. It
 // matches [ErrNoMetadata], and not wire.ErrInvalidResponse.
-var ErrNoResourceMetadata = fmt.Errorf("%w: the resource does not describe itself; configure the issuer", ErrNoMetadata)
+var ErrNoResourceMetadata error = noResourceMetadata{}
+
+type noResourceMetadata struct{}
+
+func (noResourceMetadata) Error() string {
+	return ErrNoMetadata.Error() + ": the resource does not describe itself; configure the issuer"
+}
+
+func (noResourceMetadata) Unwrap() error { return ErrNoMetadata }
 
 // maxResourceList bounds the lists that are kept. Real ones have one to twenty
 // entries.

@@ -2,13 +2,20 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
 // ErrImported means that the refresh token was imported before, and the session that
 // came of it is gone. It also matches ErrAbsent.
-var ErrImported = fmt.Errorf("%w: this refresh token was imported before", ErrAbsent)
+var ErrImported error = imported{}
+
+type imported struct{}
+
+func (imported) Error() string {
+	return ErrAbsent.Error() + ": this refresh token was imported before"
+}
+
+func (imported) Unwrap() error { return ErrAbsent }
 
 // Import makes the account's session of seed's refresh token, which comes from
 // another program or store (step 17). seed has what a login knows, and no generation.

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,7 +17,7 @@ var (
 	ErrAbsent = errors.New("no session is stored")
 	// ErrSignedOut means that there is no session because of a logout, here or in
 	// another process. It also matches ErrAbsent.
-	ErrSignedOut = fmt.Errorf("%w: it was signed out", ErrAbsent)
+	ErrSignedOut error = signedOut{}
 	// ErrDead means that the provider refused the session's refresh token for good.
 	ErrDead = errors.New("the provider has ended the session")
 	// ErrNoRefreshToken means that the access token has expired and nothing can
@@ -44,6 +43,15 @@ var (
 	// ErrBusy means that another process held the session's lock to the deadline.
 	ErrBusy error = lockHeld{}
 )
+
+// These errors are types, and not made with fmt.Errorf, which would run in every
+// program before main.
+
+type signedOut struct{}
+
+func (signedOut) Error() string { return ErrAbsent.Error() + ": it was signed out" }
+
+func (signedOut) Unwrap() error { return ErrAbsent }
 
 type lockHeld struct{}
 

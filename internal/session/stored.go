@@ -86,17 +86,21 @@ func (g *Grant) encode() ([]byte, error) {
 
 // decode reads a stored value, of this format or an earlier one.
 func decode(data []byte) (*Grant, error) {
-	var v struct {
-		Version int `json:"v"`
-	}
-	if err := wire.UnmarshalJSON(data, &v); err != nil || v.Version < 1 {
-		return nil, ErrCorrupt
-	}
-	if v.Version > Format {
-		return nil, ErrNewerFormat
-	}
 	var s storedGrant
-	if err := wire.UnmarshalJSON(data, &s); err != nil || len(s.Tokens) == 0 || s.Generation == 0 {
+	err := wire.UnmarshalJSON(data, &s)
+	if err != nil { // a later format may have other types
+		var v struct {
+			Version int `json:"v"`
+		}
+		if wire.UnmarshalJSON(data, &v) != nil {
+			return nil, ErrCorrupt
+		}
+		s.Version = v.Version
+	}
+	switch {
+	case s.Version > Format:
+		return nil, ErrNewerFormat
+	case err != nil, s.Version < 1, len(s.Tokens) == 0, s.Generation == 0:
 		return nil, ErrCorrupt
 	}
 	g := &Grant{

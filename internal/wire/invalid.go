@@ -16,6 +16,14 @@ import (
 // oauthclient.ErrInvalidResponse is this value.
 var ErrInvalidResponse = errors.New("invalid response")
 
+// Refusal is the text of an error that matches ErrInvalidResponse. It is for
+// variables: what Invalid makes would be made in every program before main.
+type Refusal string
+
+func (r Refusal) Error() string { return ErrInvalidResponse.Error() + ": " + string(r) }
+
+func (Refusal) Unwrap() error { return ErrInvalidResponse }
+
 // Invalid returns an error that matches ErrInvalidResponse and wraps the
 // arguments as fmt.Errorf does. If an argument matches it already, the words
 // "invalid response" are not repeated.
