@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,6 +228,22 @@ func (h *Hydra) call(ctx context.Context, method, path string, body, into any) e
 		return nil
 	}
 	return json.Unmarshal(answer, into)
+}
+
+// introspect asks the administration about an access token (RFC 7662).
+func (h *Hydra) introspect(ctx context.Context, token string, into any) error {
+	form := strings.NewReader(url.Values{"token": {token}}.Encode())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://hydra/admin/oauth2/introspect", form)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := h.admin.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(into)
 }
 
 // socket returns a transport that sends every request to a Unix socket.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/nativeoauth/nativeoauth/internal/interop/browser"
 	"github.com/stretchr/testify/require"
 	"github.com/zitadel/oidc/v3/example/server/storage"
@@ -29,6 +31,8 @@ type Zitadel struct {
 
 	mu       sync.Mutex
 	requests map[string]int
+	storage  *zitadelStorage
+	clients  map[string]*storage.Client
 }
 
 // StartZitadel starts a provider that ends with the test. Its access tokens
@@ -46,6 +50,7 @@ func StartZitadel(tb testing.TB, accessToken time.Duration) *Zitadel {
 		Storage:  storage.NewStorageWithClients(storage.NewUserStore(issuer), clients),
 		lifetime: accessToken,
 		expiry:   make(map[string]time.Time),
+		keys:     make(map[string]jose.JSONWebKey),
 	}
 	config := &op.Config{
 		CodeMethodS256:        true,
@@ -70,7 +75,7 @@ func StartZitadel(tb testing.TB, accessToken time.Duration) *Zitadel {
 	})
 	mux.Handle("/", provider)
 
-	z := &Zitadel{Issuer: issuer, requests: make(map[string]int)}
+	z := &Zitadel{Issuer: issuer, requests: make(map[string]int), storage: store, clients: clients}
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: z.serialise(mux)}}
 	server.Start()
 	tb.Cleanup(server.Close)
@@ -94,6 +99,17 @@ func (z *Zitadel) Requests(path string) int {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return z.requests[path]
+}
+
+// trust registers the key of another issuer: of a service user, which is its own
+// issuer, or of a platform. client is registered too, unless it is nil.
+func (z *Zitadel) trust(issuer string, key jose.JSONWebKey, client *storage.Client) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.storage.keys[issuer] = key
+	if client != nil {
+		z.clients[client.GetID()] = client
+	}
 }
 
 // SignIn returns a user's steps on the login page. There is no consent page.
@@ -123,7 +139,54 @@ var zitadelLogin = template.Must(template.New("login").Parse(`<!doctype html><ti
 type zitadelStorage struct {
 	*storage.Storage
 	lifetime time.Duration
-	expiry   map[string]time.Time // by token id; under serialise's lock
+	expiry   map[string]time.Time       // by token id; under serialise's lock
+	keys     map[string]jose.JSONWebKey // by issuer; likewise
+}
+
+// GetKeyByIDAndClientID is about the JWT of a service user, which is its own issuer.
+func (s *zitadelStorage) GetKeyByIDAndClientID(_ context.Context, id, issuer string) (*jose.JSONWebKey, error) {
+	key, ok := s.keys[issuer]
+	if !ok || key.KeyID != id {
+		return nil, errors.New("the key is unknown")
+	}
+	return &key, nil
+}
+
+// VerifyExchangeSubjectToken accepts the JWTs of platforms. The library leaves this to
+// the program.
+func (s *zitadelStorage) VerifyExchangeSubjectToken(
+	_ context.Context, token string, _ oidc.TokenType,
+) (string, string, map[string]any, error) {
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		return "", "", nil, err
+	}
+	var claims jwt.Claims
+	if err := parsed.UnsafeClaimsWithoutVerification(&claims); err != nil {
+		return "", "", nil, err
+	}
+	key, ok := s.keys[claims.Issuer]
+	if !ok || claims.Issuer == claims.Subject { // a user that is no platform
+		return "", "", nil, errors.New("the issuer is unknown")
+	}
+	if err := parsed.Claims(key, &claims); err != nil {
+		return "", "", nil, err
+	}
+	return token, claims.Subject, map[string]any{}, claims.Validate(jwt.Expected{Time: time.Now()})
+}
+
+// VerifyExchangeActorToken accepts none: nobody acts for another here.
+func (s *zitadelStorage) VerifyExchangeActorToken(
+	context.Context, string, oidc.TokenType,
+) (string, string, map[string]any, error) {
+	return "", "", nil, errors.New("there is no actor")
+}
+
+// ValidateTokenExchangeRequest grants what is requested. The example's own method is
+// about users that impersonate each other.
+func (s *zitadelStorage) ValidateTokenExchangeRequest(_ context.Context, r op.TokenExchangeRequest) error {
+	r.SetCurrentScopes(r.GetScopes())
+	return nil
 }
 
 func (s *zitadelStorage) CreateAccessToken(ctx context.Context, request op.TokenRequest) (string, time.Time, error) {

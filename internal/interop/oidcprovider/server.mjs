@@ -60,6 +60,7 @@ const configuration = {
     Grant: 3600,
   },
   features: {
+    clientCredentials: { enabled: true },
     devInteractions: { enabled: true },
     deviceFlow: { enabled: true },
     dPoP: {
