@@ -86,6 +86,10 @@ type Options struct {
 	// RequirePAR rejects authorization requests that were not pushed (RFC
 	// 9126). The Config then pushes them.
 	RequirePAR bool
+	// IdentityProvider is a server whose users this one knows. It accepts the
+	// identity assertions that a program with [oauthclient.Config].IdentityProvider
+	// gets there (enterprise-managed authorization). nil: none.
+	IdentityProvider *Server
 	// Misbehave, if not nil, is called once for each endpoint when the server
 	// starts. The handler that it returns answers instead of next, which is the
 	// strict behaviour. Return next for the endpoints that shall behave.
@@ -178,8 +182,13 @@ func (s *Server) config(name string) authserver.Config {
 	redirects := []string{
 		"http://127.0.0.1/callback", "http://[::1]/callback", "http://localhost/callback",
 	}
+	var trusted []authserver.Trusted
+	if idp := s.opts.IdentityProvider; idp != nil {
+		trusted = []authserver.Trusted{{Issuer: idp.URL, Keys: idp.auth.PublicKeys, Users: true}}
+	}
 	return authserver.Config{
-		Issuer: s.URL,
+		Issuer:  s.URL,
+		Trusted: trusted,
 		Clients: []authserver.Client{{
 			ID: clientID, Name: name, RedirectURIs: redirects, PostLogoutRedirectURIs: redirects,
 		}},
