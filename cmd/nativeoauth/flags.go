@@ -64,7 +64,7 @@ func (c *choices) table() []setting {
 	if c.rows == nil {
 		c.rows = slices.Concat(
 			c.sessionTable(), c.tokenTable(), c.timeTable(), c.helperTable(), c.deviationTable(),
-			c.clientTable(), c.workloadTable(), c.listenTable(), c.loginTable())
+			c.clientTable(), c.workloadTable(), c.enterpriseTable(), c.listenTable(), c.loginTable())
 	}
 	return c.rows
 }

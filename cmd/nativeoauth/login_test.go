@@ -40,7 +40,7 @@ func TestEveryOptionHasAFlag(t *testing.T) {
 			"TrustedAudiences": "trusted-audience", "DPoP": "dpop", "RequirePAR": "par", "Store": "store key-file", "AssumeLifetime": "assume-lifetime",
 			"AllowPrivate": "allow-private", "Transport": "ca-file trace trace-file", "Logger": "verbose",
 			"Workload":         "workload workload-token-file workload-audience subject-token-type",
-			"IdentityProvider": no, // not yet
+			"IdentityProvider": "identity-provider",
 			"UI":               no, // the command is one
 			"Loopback":         no, // below
 			"Deviations":       no, // below

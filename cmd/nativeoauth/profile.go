@@ -69,6 +69,9 @@ type profile struct {
 	WorkloadAudience  string `json:"workload_audience,omitempty"`
 	SubjectTokenType  string `json:"subject_token_type,omitempty"`
 
+	// IdentityProvider is the profile of the company's sign-in; "": the user signs in here.
+	IdentityProvider string `json:"identity_provider,omitempty"`
+
 	// How the provider is reached.
 	CAFile  string  `json:"ca_file,omitempty"` // trusted beside the system's certificates
 	Timeout seconds `json:"timeout,omitempty"` // of a command

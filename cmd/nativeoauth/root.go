@@ -193,6 +193,9 @@ func (a *app) loginCommand() string {
 	if s == nil {
 		return words[0]
 	}
+	if s.IdentityProvider != "" { // the user signs in there
+		return s.companyLogin()
+	}
 	switch { // the default profile needs no flag
 	case s.fromProfile && s.name != defaultProfile:
 		words = append(words, "--profile "+quote(s.name))

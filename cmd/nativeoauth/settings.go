@@ -351,6 +351,12 @@ func (a *app) withClient(
 	if err != nil {
 		return err
 	}
+	var end func()
+	cfg.IdentityProvider, end, err = a.identityProvider(ctx, s)
+	defer end()
+	if err != nil {
+		return err
+	}
 	c, err := oauthclient.New(cfg)
 	if err != nil {
 		return usageError{err}

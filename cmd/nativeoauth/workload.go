@@ -90,11 +90,11 @@ func (a *app) workload(s *settings) (*oauthclient.Workload, error) {
 	return w, nil
 }
 
-// sessionStore returns the store for a run that uses a session. Without a user it is an
-// empty one: nothing is stored, so no key of a store is needed. Only a client secret
+// sessionStore returns the store for a run that uses a session. If no user signs in, it
+// is an empty one: nothing is stored, so no key of a store is needed. Only a client secret
 // may be there, which a login has stored.
 func (a *app) sessionStore(s *settings) (tokenstore.Store, error) {
-	if s.Workload != "" && !s.ClientSecretStored {
+	if !s.keeps() && !s.ClientSecretStored {
 		return &tokenstore.Memory{}, nil
 	}
 	return a.openStore(s)
@@ -102,6 +102,9 @@ func (a *app) sessionStore(s *settings) (tokenstore.Store, error) {
 
 // checkUser is check for a login, which needs a user.
 func (s *settings) checkUser() error {
+	if s.IdentityProvider != "" {
+		return usage("nobody signs in here: --identity-provider does; run: %s", s.companyLogin())
+	}
 	if s.Workload != "" {
 		return usage("login is for a user, and with --workload %s there is none: "+
 			"nativeoauth token gets a token", s.Workload)
