@@ -60,6 +60,54 @@ func TestS4TheTicketWorksOnce(t *testing.T) {
 	complete(t, s)
 }
 
+// A ticket that does not know yet where it leads waits, and is not used up by that. It
+// shows a page meanwhile, and another one if the sign-in ends.
+func TestTheTicketWaitsForItsURL(t *testing.T) {
+	t.Parallel()
+	waiting := func(patience time.Duration) (*loopback.Server, chan *http.Response) {
+		s := listen(t, loopback.Config{})
+		loopback.SetPatience(s, patience)
+		ticket, err := s.Start("", loopback.Expect{State: state, Issuer: issuer})
+		require.NoError(t, err)
+		got := make(chan *http.Response, 1)
+		go func() {
+			resp, _ := try("GET", ticket, "")
+			got <- resp
+		}()
+		return s, got
+	}
+	s, got := waiting(soon)
+	select {
+	case <-got:
+		t.Fatal("it did not wait")
+	case <-time.After(50 * time.Millisecond):
+	}
+	require.Error(t, s.Renew("javascript:x"))
+	require.NoError(t, s.Renew(authURL))
+	resp := <-got
+	require.Equal(t, 302, resp.StatusCode)
+	require.Equal(t, authURL, resp.Header.Get("Location"))
+	complete(t, s)
+
+	s, got = waiting(time.Millisecond)
+	resp = <-got
+	require.Equal(t, 200, resp.StatusCode)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), `http-equiv="refresh"`)
+	select {
+	case <-s.Visited():
+		t.Fatal("the waiting page is no use of the ticket")
+	default:
+	}
+
+	s, got = waiting(soon)
+	time.AfterFunc(50*time.Millisecond, func() { _ = s.Close() })
+	if resp = <-got; resp != nil { // if the browser came before the end
+		require.Equal(t, 200, resp.StatusCode)
+	}
+}
+
 // S4: a launcher or a link scanner requests the ticket before the browser does.
 // The same user may repeat it a few times, until the first callback. A user that
 // is not known may not, whoever came first, and another user never.

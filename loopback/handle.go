@@ -97,6 +97,9 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, rejection{http.StatusForbidden, foreignTicket, withState})
 		return
 	}
+	if !s.awaitURL(w, r) {
+		return
+	}
 	s.mu.Lock()
 	usable := s.started && !s.over &&
 		(s.tickets == 0 || sender == peer.SameUser && s.tickets < maxTickets)
@@ -117,6 +120,35 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	s.headers(w)
 	w.Header().Set("Location", location)
 	s.write(w, http.StatusFound, nil)
+}
+
+// awaitURL waits until it is known where the ticket redirects, if the sign-in was
+// started without that. If it returns false, it has answered: with the waiting page,
+// which loads the ticket again, or because the sign-in is over.
+func (s *Server) awaitURL(w http.ResponseWriter, r *http.Request) bool {
+	s.mu.Lock()
+	waits := s.started && !s.over && s.authURL == ""
+	if waits {
+		s.redirecting.Add(1)
+		defer s.redirecting.Done()
+	}
+	s.mu.Unlock()
+	if !waits {
+		return true
+	}
+	pin(r.Context())
+	timer := time.NewTimer(s.patience)
+	defer timer.Stop()
+	select {
+	case <-s.ready:
+		return true
+	case <-s.decided:
+		s.show(w, r, http.StatusOK, pageContent{kind: pageFailed})
+	case <-timer.C:
+		s.show(w, r, http.StatusOK, pageContent{kind: pageWaiting, reload: s.prefix + s.ticket})
+	case <-r.Context().Done():
+	}
+	return false
 }
 
 const (

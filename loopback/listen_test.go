@@ -274,7 +274,7 @@ func TestStartMistakesAreErrors(t *testing.T) {
 	t.Parallel()
 	s := listen(t, loopback.Config{})
 	for _, bad := range []string{
-		"", "javascript:x", "http://h.example/", "https://u:p@h/", "https://h/#x",
+		"javascript:x", "http://h.example/", "https://u:p@h/", "https://h/#x",
 		"https://h/\r\nX: y",
 	} {
 		_, err := s.Start(bad, loopback.Expect{State: state})

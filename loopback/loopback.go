@@ -76,6 +76,7 @@ type Server struct {
 	redirecting sync.WaitGroup // of the response to the ticket, which Close does not cut off
 
 	notices  chan string   // one of each text, so that a sender never waits
+	ready    chan struct{} // closed when authURL is set
 	visited  chan struct{} // closed when the ticket has been used
 	decided  chan struct{} // closed when response or err is set
 	finished chan struct{} // closed when ending is set
@@ -117,6 +118,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		notices:  make(chan string, maxNotices),
 		ticket:   "/" + rand.Text(),
 		page:     "/" + rand.Text(),
+		ready:    make(chan struct{}),
 		visited:  make(chan struct{}),
 		decided:  make(chan struct{}),
 		finished: make(chan struct{}),
@@ -212,6 +214,9 @@ func (s *Server) RedirectURI() string { return s.redirectURI }
 // accepted: a launcher or a link scanner may check the URL before the browser
 // gets it.
 //
+// If authURL is empty, the ticket's page waits until [Server.Renew] has set it. So a
+// browser can be opened while a request is still being pushed (RFC 9126).
+//
 // If you print a URL for the user to open by hand, print authURL, which can be
 // opened more than once.
 //
@@ -219,10 +224,14 @@ func (s *Server) RedirectURI() string { return s.redirectURI }
 // incomplete, or if the Server was started or closed before; the last error
 // matches [os.ErrClosed].
 func (s *Server) Start(authURL string, want Expect) (ticketURL string, err error) {
-	u, err := parseAuthURL(authURL)
+	if authURL != "" {
+		u, err := parseAuthURL(authURL)
+		if err != nil {
+			return "", err
+		}
+		authURL = u.String()
+	}
 	switch {
-	case err != nil:
-		return "", err
 	case want.State == "":
 		return "", errors.New("loopback: Expect.State is empty; " +
 			"make one of at least 128 random bits for each sign-in")
@@ -238,8 +247,17 @@ func (s *Server) Start(authURL string, want Expect) (ticketURL string, err error
 		return "", errors.New("loopback: this Server was started before; " +
 			"a sign-in has a Server of its own")
 	}
-	s.started, s.authURL, s.want = true, u.String(), want
+	s.started, s.want = true, want
+	s.setAuthURL(authURL)
 	return s.origin + s.prefix + s.ticket, nil
+}
+
+// setAuthURL sets the URL to which the ticket redirects. The caller holds s.mu.
+func (s *Server) setAuthURL(authURL string) {
+	if s.authURL == "" && authURL != "" {
+		close(s.ready)
+	}
+	s.authURL = authURL
 }
 
 func parseAuthURL(authURL string) (*url.URL, error) {
@@ -268,7 +286,7 @@ func (s *Server) Renew(authURL string) error {
 	case !s.started:
 		return errors.New("loopback: Renew comes after Start")
 	}
-	s.authURL = u.String()
+	s.setAuthURL(u.String())
 	return nil
 }
 

@@ -183,3 +183,42 @@ func TestS108HalfWritten(t *testing.T) {
 	})
 	r.requireNoCache()
 }
+
+// S109: a code is sent once, and to the token endpoint of today. If the cache is all
+// that is known, and its token endpoint is gone, the login fails.
+func TestS109ACodeOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	r.replace(func(_, m map[string]any) { m["token_endpoint"] = r.other + "/token" })
+	asked := r.login(r.cfg)
+	require.Zero(t, r.stolen.Load(), "what was sent to a thief")
+	require.Equal(t, 1, count(asked, authserver.Token))
+
+	gone := func(w http.ResponseWriter, _ map[string]any) bool {
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	}
+	r.says(authserver.Token, gone)
+	r.says(authserver.Metadata, func(w http.ResponseWriter, _ map[string]any) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	asked = r.process(r.cfg, func(c *Client) {
+		_, err := c.Login(t.Context(), nil)
+		require.Error(t, err)
+	})
+	require.Equal(t, 1, count(asked, authserver.Token))
+	r.says(authserver.Token, nil)
+	r.says(authserver.Metadata, nil)
+	require.Contains(t, r.login(r.cfg), authserver.Metadata)
+}
+
+func count(asked []string, endpoint string) (n int) {
+	for _, e := range asked {
+		if e == endpoint {
+			n++
+		}
+	}
+	return n
+}

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
-	"github.com/nativeoauth/nativeoauth/internal/oauth"
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/loopback"
 )
 
@@ -76,12 +79,23 @@ type browserPrompt struct {
 	ways        ways
 	transaction *transaction
 	server      *loopback.Server
-	authURL     string
-	urlExpiry   time.Time // of a pushed request; zero: none was pushed
-	ticket      string    // the one-time address that the browser is opened at (S4)
-	device      *devicePrompt
+	ticket      string // the one-time address that the browser is opened at (S4)
+	request     authRequest
+	device      chan *devicePrompt // brings the device code, or nothing; nil: none is offered
+	instructed  chan struct{}      // closed when it is too late for a device code
 	answered    bool
 }
+
+// authRequest is the authorization request. It is made beside the opening of the
+// browser if it is pushed.
+type authRequest struct {
+	made   chan struct{} // closed when url is set
+	url    string
+	expiry time.Time // of a pushed request; zero: none was pushed
+}
+
+// notMade means that the authorization request could not be made. It ends the login.
+type notMade struct{ error }
 
 func (l *login) promptBrowser(ctx context.Context, w ways) (prompt, error) {
 	c, p := l.client, l.provider
@@ -95,7 +109,8 @@ func (l *login) promptBrowser(ctx context.Context, w ways) (prompt, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &browserPrompt{login: l, ways: w, server: srv}
+	b := &browserPrompt{login: l, ways: w, server: srv, instructed: make(chan struct{})}
+	b.request.made = make(chan struct{})
 	if err := b.start(ctx); err != nil {
 		b.close()
 		return nil, err
@@ -103,16 +118,20 @@ func (l *login) promptBrowser(ctx context.Context, w ways) (prompt, error) {
 	return b, nil
 }
 
-// start makes the authorization request and the ticket that leads to it.
+// start makes the ticket that leads to the authorization request. It sends nothing: a
+// request that is pushed is made by push.
 func (b *browserPrompt) start(ctx context.Context) (err error) {
 	l, doc := b.login, b.login.provider.doc
 	if b.transaction, err = l.newTransaction(b.server.RedirectURI()); err != nil {
 		return err
 	}
-	if b.authURL, b.urlExpiry, err = b.transaction.url(ctx); err != nil {
-		return err
+	if doc.PushedAuthorizationRequestEndpoint == "" {
+		if b.request.url, _, err = b.transaction.url(ctx); err != nil {
+			return err
+		}
+		close(b.request.made)
 	}
-	b.ticket, err = b.server.Start(b.authURL, loopback.Expect{
+	b.ticket, err = b.server.Start(b.request.url, loopback.Expect{
 		State: b.transaction.state.Reveal(), Issuer: l.provider.issuer,
 		RequireIssuer: doc.AuthorizationResponseIssParameterSupported,
 	})
@@ -120,11 +139,36 @@ func (b *browserPrompt) start(ctx context.Context) (err error) {
 		return invalid("authorization_endpoint: %w", err)
 	}
 	if b.ways.device && doc.DeviceAuthorizationEndpoint != "" {
-		if b.device, err = l.startDevice(ctx); err != nil {
-			l.client.log.Warn("no device code is offered", "err", err)
-		}
+		b.device = make(chan *devicePrompt)
 	}
 	return nil
+}
+
+// push pushes the authorization request, if the provider takes it so. The browser's
+// ticket waits for it.
+func (b *browserPrompt) push(prompting context.Context, cancel context.CancelCauseFunc) {
+	select {
+	case <-b.request.made:
+		return
+	default:
+	}
+	t := b.transaction
+	address, expiry, err := t.url(prompting)
+	if p := b.login.fresh(prompting); err != nil && p != t.provider { // the endpoint may have moved
+		t.provider = p
+		address, expiry, err = t.url(prompting)
+	}
+	if err == nil {
+		if err = b.server.Renew(address); err != nil && prompting.Err() == nil {
+			err = invalid("authorization_endpoint: %w", err)
+		}
+	}
+	if err != nil {
+		cancel(&notMade{err})
+		return
+	}
+	b.request.url, b.request.expiry = address, expiry
+	close(b.request.made)
 }
 
 // close stops listening. After an answer the browser still loads its page.
@@ -146,19 +190,23 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 	defer cancel(nil)
 	// While the user is busy. It does not end when the browser comes back: the
 	// verification then waits for the same fetch instead of beginning another.
-	c.working.Go(func() { b.login.provider.warm(ctx) })
+	c.working.Go(func() { b.warm(ctx, prompting) })
 	c.cfg.UI.progress(StepUser)
+	c.working.Go(func() { b.push(prompting, cancel) })
 	c.working.Go(func() { b.show(prompting, cancel) })
 	c.working.Go(func() { b.pass(prompting) })
-	confirmed := make(chan *oauth.TokenResponse, 1)
+	confirmed := make(chan *answer, 1)
 	if b.device != nil {
-		c.working.Go(func() { b.pollBeside(prompting, cancel, confirmed) })
+		c.working.Go(func() { b.offerDevice(prompting, cancel, confirmed) })
 	}
 
 	resp, err := b.server.Wait(prompting)
+	var failed *notMade
 	switch {
 	case errors.Is(err, errConfirmed):
-		return b.device.answer(<-confirmed), nil
+		return <-confirmed, nil
+	case errors.As(err, &failed):
+		return nil, failed.error
 	case errors.Is(err, loopback.ErrIssuer):
 		return nil, invalid("%w", err)
 	case err != nil:
@@ -187,11 +235,7 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 // take its time while the browser is long back, so nobody waits for it.
 func (b *browserPrompt) show(prompting context.Context, cancel context.CancelCauseFunc) {
 	c := b.login.client
-	do := Instructions{URL: b.authURL, URLExpiry: b.urlExpiry, Paste: b.ways.paste}
-	do.Expiry, _ = prompting.Deadline()
-	if b.device != nil {
-		b.device.instruct(&do)
-	}
+	do := Instructions{Paste: b.ways.paste}
 	failed := func(err error) {
 		select {
 		case <-b.server.Visited(): // whatever the launcher thinks
@@ -210,9 +254,42 @@ func (b *browserPrompt) show(prompting context.Context, cancel context.CancelCau
 			failed(err)
 		}
 	}
-	if c.cfg.UI.Instruct != nil && prompting.Err() == nil {
+	if c.cfg.UI.Instruct == nil {
+		return
+	}
+	select {
+	case <-b.request.made:
+	case <-prompting.Done():
+		return
+	}
+	do.URL, do.URLExpiry = b.request.url, b.request.expiry
+	do.Expiry, _ = prompting.Deadline()
+	if d := b.awaitDevice(prompting); d != nil {
+		d.instruct(&do)
+	}
+	if prompting.Err() == nil {
 		b.instruct(prompting, cancel, do)
 	}
+}
+
+// deviceWait is how long the instructions wait for a device code. They are of use
+// without one.
+const deviceWait = 5 * time.Second
+
+// awaitDevice returns the device code; nil: there is none, or it takes too long.
+func (b *browserPrompt) awaitDevice(prompting context.Context) *devicePrompt {
+	defer close(b.instructed)
+	if b.device == nil {
+		return nil
+	}
+	select {
+	case d := <-b.device:
+		return d
+	case <-time.After(deviceWait):
+		b.login.client.log.Warn("no device code is offered: the provider does not answer")
+	case <-prompting.Done():
+	}
+	return nil
 }
 
 // pass passes the listener's messages on to the log and to the user.
@@ -231,15 +308,28 @@ func (b *browserPrompt) pass(prompting context.Context) {
 	}
 }
 
-// pollBeside waits for the device code beside the browser.
-func (b *browserPrompt) pollBeside(
-	prompting context.Context, cancel context.CancelCauseFunc, confirmed chan<- *oauth.TokenResponse,
+// offerDevice gets a device code beside the browser, and waits until it is confirmed.
+func (b *browserPrompt) offerDevice(
+	prompting context.Context, cancel context.CancelCauseFunc, confirmed chan<- *answer,
 ) {
 	c := b.login.client
-	resp, err := b.device.poll(prompting)
+	d, err := b.login.startDevice(prompting)
+	if err != nil {
+		c.log.Warn("no device code is offered", "err", err)
+		close(b.device)
+		return
+	}
+	select {
+	case b.device <- d:
+	case <-b.instructed: // nobody has seen it
+		return
+	case <-prompting.Done():
+		return
+	}
+	resp, err := d.poll(prompting)
 	switch {
 	case err == nil:
-		confirmed <- resp
+		confirmed <- d.answer(resp)
 		if cancel(errConfirmed); !errors.Is(context.Cause(prompting), errConfirmed) {
 			c.log.Info("the device code was confirmed after the browser's answer; its tokens are not used")
 		}
@@ -250,8 +340,44 @@ func (b *browserPrompt) pollBeside(
 	}
 }
 
-// warm fetches what the exchange will need, so that it takes one round trip.
-func (p *provider) warm(ctx context.Context) {
+// warm fetches what the exchange will need, and opens the connection that it will
+// use, so that it takes one round trip.
+func (b *browserPrompt) warm(ctx, prompting context.Context) {
+	l := b.login
+	l.provider.fetchKeys(ctx)
+	select {
+	case <-b.request.made:
+	case <-prompting.Done():
+		return
+	}
+	p := l.fresh(ctx)
+	endpoint, err := url.Parse(p.doc.TokenEndpoint)
+	if err != nil || l.connected(p, wire.Origin(endpoint)) {
+		return
+	}
+	// Whatever the server answers to this, the connection is open then.
+	if req, err := fetch.NewRequest(http.MethodHead, wire.Origin(endpoint)+"/", nil); err == nil {
+		_, _ = p.fetch.Do(ctx, req)
+	}
+}
+
+// connected reports whether this login has connected to origin already, for the
+// metadata or to push its request.
+func (l *login) connected(p *provider, origin string) bool {
+	pushed, err := url.Parse(p.doc.PushedAuthorizationRequestEndpoint)
+	if err == nil && pushed.Host != "" && wire.Origin(pushed) == origin {
+		return true
+	}
+	place := p.issuer
+	if p.cfg.Deviations.MetadataURL != "" {
+		place = p.cfg.Deviations.MetadataURL
+	}
+	u, err := url.Parse(place)
+	return err == nil && wire.Origin(u) == origin && p.cfg.Endpoints == nil && p.fetchedAt.After(l.started)
+}
+
+// fetchKeys fetches the keys unless they are there.
+func (p *provider) fetchKeys(ctx context.Context) {
 	if p.keys == nil || !p.cfg.openID() {
 		return
 	}
@@ -276,7 +402,12 @@ const (
 // a pushed request after a minute or so, and a browser that asks which profile to
 // use, or a locked screen, takes longer.
 func (b *browserPrompt) keepTicket(ctx context.Context) {
-	log, expiry := b.login.client.log, b.urlExpiry
+	select {
+	case <-b.request.made:
+	case <-ctx.Done():
+		return
+	}
+	log, expiry := b.login.client.log, b.request.expiry
 	absent := time.After(absence)
 	failed := false
 	for {

@@ -38,7 +38,7 @@ func (l *login) promptDevice(ctx context.Context) (prompt, error) {
 
 // startDevice asks the provider for a code.
 func (l *login) startDevice(ctx context.Context) (*devicePrompt, error) {
-	p := l.provider
+	p := l.fresh(ctx) // the code is asked for at the token endpoint, too
 	if p.doc.DeviceAuthorizationEndpoint == "" {
 		return nil, unsupported("the provider has no device_authorization_endpoint")
 	}
@@ -46,6 +46,7 @@ func (l *login) startDevice(ctx context.Context) (*devicePrompt, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.provider = p
 	t.nonce = wire.Secret{} // there is no authorization request to bind one to
 	form, exchange := cloneValues(t.params), url.Values{}
 	if len(l.scopes) > 0 {
@@ -78,7 +79,7 @@ func (d *devicePrompt) instruct(do *Instructions) {
 
 // poll waits until the user has confirmed or refused the code.
 func (d *devicePrompt) poll(ctx context.Context) (*oauth.TokenResponse, error) {
-	resp, err := oauth.PollDevice(ctx, d.login.provider.fetch, d.exchange, d.auth)
+	resp, err := oauth.PollDevice(ctx, d.transaction.provider.fetch, d.exchange, d.auth)
 	if err != nil {
 		return nil, deviceError("token", err)
 	}

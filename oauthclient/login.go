@@ -151,8 +151,9 @@ type login struct {
 	identity  identity
 	scopes    []string
 	dpop      bool
-	resources []string       // as the transaction names them
-	before    *session.Grant // the session that the account has; nil: none
+	resources []string        // as the transaction names them
+	before    *session.Grant  // the session that the account has; nil: none
+	renewed   <-chan struct{} // see fresh; nil: the provider is not from a cache
 }
 
 // alone runs the login under the login lock, unless another process's login has just
@@ -229,7 +230,15 @@ func (l *login) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if l.provider, err = c.providers.get(ctx, t.issuer); err != nil {
+	if err := c.keeper.Probe(ctx); err != nil { // nobody signs in for nothing
+		return err
+	}
+	seen, err := c.keeper.Read(ctx, l.account.Key)
+	if err != nil {
+		return failure(err)
+	}
+	l.before, l.dpop, l.resources = seen.Grant, t.dpop, t.resources
+	if err := l.discoverCached(ctx, t.issuer); err != nil {
 		if c.cfg.issuer() == "" && len(t.servers) > 1 {
 			err = fmt.Errorf("%w; the resource also names %s: to sign in there, set Config.Issuer to it",
 				err, wire.SafeText(t.servers[1], 200))
@@ -239,19 +248,11 @@ func (l *login) discover(ctx context.Context) error {
 	if l.provider.doc.Legacy && !t.legacy {
 		return invalid("the resource describes itself, and its authorization server does not: %w", ErrNoMetadata)
 	}
-	if err := c.keeper.Probe(ctx); err != nil { // nobody signs in for nothing
-		return err
-	}
-	seen, err := c.keeper.Read(ctx, l.account.Key)
-	if err != nil {
-		return failure(err)
-	}
 	if seen.Leaving { // finished now, so that its revocation cannot end the new session
 		if err := c.keeper.FinishLogout(ctx, l.account.Key); err != nil {
 			return failure(err)
 		}
 	}
-	l.before, l.dpop, l.resources = seen.Grant, t.dpop, t.resources
 	if l.identity, err = l.provider.identify(ctx, c.store, t.dpop, seen.ForgottenClient); err != nil {
 		return err
 	}
@@ -298,14 +299,19 @@ func (l *login) authorize(ctx context.Context) (prompt, error) {
 // finish is the rest of a login after the user's answer: exchange, verify, store.
 func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
 	l.client.cfg.UI.progress(StepExchange)
+	t := *a.transaction
+	t.provider = l.fresh(ctx)
 	if a.tokens == nil { // a device code has brought them already
-		tokens, err := l.provider.redeem(ctx, a.transaction, a.code)
+		tokens, err := t.provider.redeem(ctx, &t, a.code)
+		if err != nil && t.provider.cached {
+			l.client.keeper.DropProviderCache(ctx, l.account.Key)
+		}
 		if err != nil {
 			return nil, err
 		}
 		a.tokens = tokens
 	}
-	g, err := l.verify(ctx, a.transaction, a.tokens)
+	g, err := l.verify(ctx, &t, a.tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -315,11 +321,11 @@ func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
 // verify makes a grant of the token response, if that passes every check. Rejected
 // tokens are revoked on a best-effort basis.
 func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenResponse) (*session.Grant, error) {
-	cfg := &l.client.cfg
-	l.provider.logDeviations(l.provider.issuer, resp)
+	cfg, p := &l.client.cfg, t.provider
+	p.logDeviations(p.issuer, resp)
 	if off := resp.ClockOffset; off.Abs() > time.Minute {
 		l.client.log.Warn("this machine's clock is not the provider's; the ID token is judged by that one, "+
-			"if they differ by 10 minutes at most", "issuer", l.provider.issuer, "ahead", -off.Round(time.Second))
+			"if they differ by 10 minutes at most", "issuer", p.issuer, "ahead", -off.Round(time.Second))
 	}
 	var key wire.Secret
 	if !t.key.IsZero() {
@@ -330,12 +336,12 @@ func (l *login) verify(ctx context.Context, t *transaction, resp *oauth.TokenRes
 	}
 	g := &session.Grant{
 		Realm: cfg.realm(), Party: cfg.party(), Account: l.account.Name,
-		Issuer: l.provider.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
+		Issuer: p.issuer, ClientID: t.identity.id, ClientSecret: t.identity.secret,
 		ClientAuth: t.identity.method,
 		Scopes:     resp.GrantedScopes(t.scopes), Resources: t.resources, RefreshToken: resp.RefreshToken,
 		SessionExpiry: session.SessionExpiry(resp, time.Now()),
 		Tokens:        []session.Token{session.NewToken(resp, time.Now(), cfg.AssumeLifetime)},
-		DPoPKey:       key, CacheSince: l.provider.cacheSince(nil),
+		DPoPKey:       key, CacheSince: p.cacheSince(nil),
 	}
 	if err := l.identifyUser(ctx, t, resp, g); err != nil {
 		l.discard(ctx, g)
@@ -361,7 +367,7 @@ func (l *login) identifyUser(ctx context.Context, t *transaction, resp *oauth.To
 	if resp.IDToken.IsZero() {
 		return invalid("openid was asked for and the token endpoint sent no id_token")
 	}
-	claims, err := l.provider.verifyAtLogin(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
+	claims, err := t.provider.verifyAtLogin(ctx, t.identity.id, resp.IDToken.Reveal(), oidc.Expected{
 		Nonce: t.nonce.Reveal(), AccessToken: resp.AccessToken, MaxAge: t.maxAge, HasMaxAge: t.hasMaxAge,
 		Started: t.started, ACRValues: t.acrValues, ClockOffset: resp.ClockOffset,
 	})

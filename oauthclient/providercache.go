@@ -170,10 +170,11 @@ func (ps *providers) settled(g *session.Grant) {
 	ps.beside(func(ctx context.Context) { ps.keep(ctx, g) })
 }
 
-// beside does work in the background, unless the client is closed.
-func (ps *providers) beside(work func(ctx context.Context)) {
+// beside does work in the background. It returns false, and does not, if the client is
+// closed.
+func (ps *providers) beside(work func(ctx context.Context)) bool {
 	if ps.begin() != nil {
-		return
+		return false
 	}
 	go func() {
 		defer ps.done()
@@ -182,13 +183,14 @@ func (ps *providers) beside(work func(ctx context.Context)) {
 		defer context.AfterFunc(ps.starting, func() { time.AfterFunc(besideClose, cancel) })()
 		work(ctx)
 	}()
+	return true
 }
 
 // renewBeside fetches anew what is old of p, while a refresh of g is under way: the
 // metadata for the next one, and the keys for the ID token of this one.
 func (ps *providers) renewBeside(p *provider, g *session.Grant) {
 	if p.keys != nil && !g.IDToken.IsZero() && p.keys.Stale() {
-		ps.beside(p.warm)
+		ps.beside(p.fetchKeys)
 	}
 	if p.cached && time.Since(p.fetchedAt) >= cacheRenewal {
 		ps.renew(p, g)
@@ -196,14 +198,23 @@ func (ps *providers) renewBeside(p *provider, g *session.Grant) {
 }
 
 // renew fetches the metadata of p anew, in the background. g is the session whose
-// cache they came from.
-func (ps *providers) renew(p *provider, g *session.Grant) {
+// cache they came from. The result is closed at the end.
+func (ps *providers) renew(p *provider, g *session.Grant) <-chan struct{} {
 	l := ps.lookup(g.Issuer)
-	if !l.renewing.CompareAndSwap(false, true) {
-		return
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if l.renewal != nil {
+		return l.renewal
 	}
-	ps.beside(func(ctx context.Context) {
-		defer l.renewing.Store(false)
+	done := make(chan struct{})
+	l.renewal = done
+	began := ps.beside(func(ctx context.Context) {
+		defer func() {
+			ps.mu.Lock()
+			defer ps.mu.Unlock()
+			l.renewal = nil
+			close(done)
+		}()
 		next, err := ps.discover(ctx, g.Issuer, p)
 		if err == nil {
 			err = l.replace(ctx, p, next)
@@ -214,6 +225,42 @@ func (ps *providers) renew(p *provider, g *session.Grant) {
 		}
 		ps.keep(ctx, g)
 	})
+	if !began {
+		l.renewal = nil
+		close(done)
+	}
+	return done
+}
+
+// discoverCached finds the provider of a login. If the account has a session of it,
+// the metadata may be cached, so that nothing is asked before the user is. They are
+// fetched anew meanwhile: see fresh.
+func (l *login) discoverCached(ctx context.Context, issuer string) (err error) {
+	ps := l.client.providers
+	if l.before == nil || l.before.Issuer != issuer {
+		l.provider, err = ps.get(ctx, issuer)
+		return err
+	}
+	if l.provider, err = ps.of(ctx, l.before); err == nil && l.provider.cached {
+		l.renewed = ps.renew(l.provider, l.before)
+	}
+	return err
+}
+
+// fresh returns the provider to which a code is sent. A login that began with cached
+// metadata waits until they have been fetched anew, for besideWait at most.
+func (l *login) fresh(ctx context.Context) *provider {
+	if l.renewed == nil {
+		return l.provider
+	}
+	select {
+	case <-l.renewed:
+	case <-ctx.Done():
+	}
+	if p := l.client.providers.lookup(l.provider.issuer).peek(ctx); p != nil {
+		return p
+	}
+	return l.provider
 }
 
 // afresh decides about a refresh that failed at p, whose metadata are cached. It

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
@@ -56,9 +55,9 @@ func newProviders(cfg *Config, log *slog.Logger, starting context.Context) *prov
 
 // lookup is one issuer's metadata, fetched once for all that ask at the same time.
 type lookup struct {
-	turn     chan struct{} // holds one token
-	current  *provider
-	renewing atomic.Bool // see renew
+	turn    chan struct{} // holds one token
+	current *provider
+	renewal chan struct{} // see renew; nil: none is under way; guarded by providers.mu
 }
 
 // lookup returns the lookup of issuer. It is the same each time.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -19,7 +18,11 @@ func (p *provider) tokens(ctx context.Context) (*oauth2.Token, error) {
 		Endpoint: oauth2.Endpoint{AuthURL: p.URL("/authorize"), TokenURL: p.URL("/token"), AuthStyle: oauth2.AuthStyleInParams},
 	}
 	verifier := oauth2.GenerateVerifier()
-	web := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	web, err := p.client()
+	if err != nil {
+		return nil, err
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, web)
 	resp, err := web.Get(conf.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("nonce", verifier)))
 	if err != nil {
 		return nil, err

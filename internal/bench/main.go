@@ -45,7 +45,7 @@ type measure struct {
 
 var measures = []measure{
 	{"warm", warm}, {"expiry", expiry}, {"login", logins}, {"storm", storms}, {"cold", cold},
-	{"store", stores}, {"sessions", sessions}, {"flood", floods}, {"weight", weight},
+	{"store", stores}, {"sessions", sessions}, {"flood", floods}, {"weight", weight}, {"fresh", fresh},
 }
 
 func main() {

@@ -253,6 +253,8 @@ var removals = []removal{
 	{106, "internal/securefile/os_unix.go", "!info.IsDir() && n > 1 {", "!info.IsDir() && n > 1 && false {", "oauthclient"},
 	{107, "internal/securefile/os_unix.go", "if int(st.Uid) != uid {", "if false {", "oauthclient"},
 	{108, "internal/session/providercache.go", "if !hmac.Equal(head,", "if false && !hmac.Equal(head,", "oauthclient"},
+	{109, "oauthclient/login.go", "t.provider = l.fresh(ctx)", "", ""},
+	{109, "oauthclient/login.go", "tokens, err := t.provider.redeem(ctx, &t, a.code)", "tokens, err := t.provider.redeem(ctx, &t, a.code)\n\t\tif err != nil {\n\t\t\ttokens, err = t.provider.redeem(ctx, &t, a.code)\n\t\t}", ""},
 }
 
 // Without flags, each removal must fit the source. With -removals, the defences

@@ -31,7 +31,7 @@ func main() {
 }
 
 func sdk() (string, error) {
-	cfg := oauthclient.Config{Issuer: os.Getenv("BENCH_ISSUER"), ClientID: os.Getenv("BENCH_CLIENT"), Scopes: []string{"openid", "offline_access"}}
+	cfg := oauthclient.Config{Issuer: os.Getenv("BENCH_ISSUER"), ClientID: os.Getenv("BENCH_CLIENT"), Scopes: []string{"openid", "offline_access"}, DPoP: os.Getenv("BENCH_DPOP") != ""}
 	if dir := os.Getenv("BENCH_FILE"); dir != "" {
 		key, err := tokenstore.ReadKey(os.Getenv("BENCH_KEY"))
 		if err != nil {

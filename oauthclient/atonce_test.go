@@ -1,0 +1,80 @@
+package oauthclient
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nativeoauth/nativeoauth/internal/authserver"
+)
+
+// At a second login nothing is asked before the browser opens: neither for metadata,
+// nor to push the request. A first login asks for the metadata alone.
+func TestTheBrowserOpensBeforeAnythingIsAsked(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	open := r.cfg.UI.OpenURL
+	for _, held := range [][]string{{authserver.PAR}, {authserver.PAR, authserver.Metadata, authserver.JWKS}} {
+		var release []func()
+		for _, endpoint := range held {
+			release = append(release, r.Hold(endpoint))
+		}
+		cfg := r.cfg
+		cfg.UI.OpenURL = func(ctx context.Context, url string) error {
+			for _, f := range release {
+				f()
+			}
+			return open(ctx, url)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		asked := r.process(cfg, func(c *Client) {
+			_, err := c.Login(ctx, nil)
+			require.NoError(t, err)
+		})
+		cancel()
+		require.Contains(t, asked, authserver.PAR)
+	}
+}
+
+// A device endpoint that does not answer delays neither the browser nor the login.
+func TestAHangingDeviceEndpointDelaysNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	release := r.Hold(authserver.Device)
+	defer release()
+	r.cfg.UI.Instruct = func(context.Context, Instructions) (string, error) { return "", nil }
+	r.process(r.cfg, func(c *Client) {
+		a, err := c.account("")
+		require.NoError(t, err)
+		l := &login{client: c, account: a, started: time.Now()}
+		require.NoError(t, l.discover(t.Context()))
+		b, err := l.promptBrowser(t.Context(), ways{
+			open:   func(ctx context.Context, url string, _ func(error)) error { return r.cfg.UI.OpenURL(ctx, url) },
+			device: true,
+		})
+		require.NoError(t, err)
+		defer b.close()
+		answer, err := b.wait(t.Context())
+		require.NoError(t, err)
+		_, err = l.finish(t.Context(), answer)
+		require.NoError(t, err)
+		answer.tell("", nil)
+	})
+}
+
+// A request that cannot be pushed ends the login with the provider's own words.
+func TestARefusedPushEndsTheLogin(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	cfg := r.cfg
+	cfg.ClientID = "unknown"
+	r.process(cfg, func(c *Client) {
+		_, err := c.Login(t.Context(), nil)
+		var refused *Error
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, "pushed_authorization_request", refused.Endpoint)
+		require.NotContains(t, err.Error(), "browser")
+	})
+}
