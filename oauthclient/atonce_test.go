@@ -2,6 +2,7 @@ package oauthclient
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -77,4 +78,34 @@ func TestARefusedPushEndsTheLogin(t *testing.T) {
 		require.Equal(t, "pushed_authorization_request", refused.Endpoint)
 		require.NotContains(t, err.Error(), "browser")
 	})
+}
+
+// The connection to a token endpoint on another server is opened while the user is in
+// the browser, and the code goes over it.
+func TestTheConnectionIsOpenedAhead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.trusted.Store(true)
+	r.tokenEndpoint(r.other + "/token")
+	web := r.cfg.Transport.(*http.Transport).Clone()
+	web.DisableKeepAlives = false
+	defer web.CloseIdleConnections()
+	cfg := r.cfg
+	cfg.Transport = web
+	var ahead string
+	cfg.UI.OpenURL = func(ctx context.Context, url string) error {
+		select {
+		case ahead = <-r.head:
+		case <-ctx.Done():
+		}
+		return r.cfg.UI.OpenURL(ctx, url)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r.process(cfg, func(c *Client) {
+		_, err := c.Login(ctx, nil)
+		require.NoError(t, err)
+	})
+	require.NotEmpty(t, ahead)
+	require.Equal(t, ahead, <-r.posted)
 }

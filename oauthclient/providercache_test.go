@@ -3,6 +3,7 @@ package oauthclient
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -32,6 +33,8 @@ type rig struct {
 	other   string       // the second origin
 	trusted atomic.Bool  // the second origin is the provider's too
 	stolen  atomic.Int32 // what a thief was sent
+	head    chan string  // who connected to the second origin ahead
+	posted  chan string  // who sent it a token request
 
 	mu     sync.Mutex
 	change map[string]func(w http.ResponseWriter, m map[string]any) bool
@@ -40,7 +43,8 @@ type rig struct {
 
 func newRig(t *testing.T, cfg authserver.Config) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "store"), change: map[string]func(http.ResponseWriter, map[string]any) bool{}}
+	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "store"), head: make(chan string, 1), posted: make(chan string, 1)}
+	r.change = map[string]func(http.ResponseWriter, map[string]any) bool{}
 	serve := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { r.ServeHTTP(w, req) }))
 	serve.EnableHTTP2 = true
 	cfg.Issuer = "https://" + serve.Listener.Addr().String()
@@ -54,7 +58,15 @@ func newRig(t *testing.T, cfg authserver.Config) *rig {
 	require.NoError(t, err)
 	serve.StartTLS()
 	thief := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.trusted.Load() && req.Method == http.MethodHead {
+			r.head <- req.RemoteAddr
+			return
+		}
 		if r.trusted.Load() {
+			select {
+			case r.posted <- req.RemoteAddr:
+			default:
+			}
 			req.Host = strings.TrimPrefix(r.Issuer(), "https://")
 			r.ServeHTTP(w, req)
 			return
@@ -250,6 +262,25 @@ func TestAFreshProcessAsksForTokensOnly(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, left, "after a logout")
 	}
+}
+
+// A refresh of which nothing was sent is sent with metadata that were just fetched: a
+// guard that does not know yet that the issuer has a private address learns it so.
+func TestARefreshThatWasNotSentIsSentAfresh(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	base, failed := r.cfg.Transport, false
+	r.cfg.Transport = roundTrip(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == "/token" && !failed {
+			failed = true
+			return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+		}
+		return base.RoundTrip(req)
+	})
+	asked, err := r.refresh()
+	require.NoError(t, err)
+	require.Equal(t, []string{authserver.Metadata, authserver.Token}, asked)
 }
 
 // A token endpoint that has moved is found, and the refresh is sent there once.
