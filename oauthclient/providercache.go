@@ -167,7 +167,12 @@ func (p *provider) cacheSince(g *session.Grant) time.Time {
 
 // settled keeps what a refresh or login has taught. It is session.Accounts.Settled.
 func (ps *providers) settled(g *session.Grant) {
-	ps.beside(func(ctx context.Context) { ps.keep(ctx, g) })
+	ps.beside(func(ctx context.Context) {
+		// Client.Close waits for this: it is a write of a small file.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), besideWait)
+		defer cancel()
+		ps.keep(ctx, g)
+	})
 }
 
 // beside does work in the background. It returns false, and does not, if the client is
