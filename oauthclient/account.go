@@ -21,8 +21,8 @@ type Account struct {
 	Scopes []string
 	// Expiry is when the access token expires. Zero: it is not known.
 	Expiry time.Time
-	// Refreshable says that there is a refresh token, so that the session goes on
-	// after Expiry without the user.
+	// Refreshable says that the session goes on after Expiry without the user: there
+	// is a refresh token, or there never was a user (Config.Workload).
 	Refreshable bool
 	// SessionExpiry is when the refresh token expires, as the provider says
 	// (refresh_token_expires_in). It is for display only: it never ends a session
@@ -33,6 +33,6 @@ type Account struct {
 	// false is no promise.
 	LoginRequired bool
 	// Store names the place in which the session is stored, for display:
-	// "keychain", "file /home/…".
+	// "keychain", "file /home/…". "": nowhere, with Config.Workload.
 	Store string
 }

@@ -32,12 +32,12 @@ type Client struct {
 	providers *providers
 	origins   []string   // where tokens go; nil: wherever the program itself calls
 	rejected  rejections // tokens that an API rejected when they were new
-	targets   sync.Map   // account name → *target: what a workload's tokens are for
 
 	mu        sync.Mutex
 	listeners []chan struct{}                      // see release
 	leaving   map[*session.Account][]chan struct{} // see logoutEnded
 	closed    bool
+	targets   map[string]*target // by account: what the tokens of a session without a user are for
 
 	life      context.Context // ends a while after Close, with whatever still waits
 	end       context.CancelFunc

@@ -30,7 +30,7 @@ type Config struct {
 	//
 	// If it is "", Endpoints.Issuer is taken. If there are no Endpoints either,
 	// Resources[0] names the issuer (RFC 9728); stricter rules hold then, and
-	// ClientAuth needs Deviations.AcceptIssuer.
+	// ClientAuth and Workload need Deviations.AcceptIssuer.
 	Issuer string
 	// Endpoints describe a provider without metadata; nothing is fetched then.
 	// nil: the metadata are fetched.
@@ -56,7 +56,8 @@ type Config struct {
 
 	// Workload makes the program get tokens for itself, without a user: in a CI job, a
 	// cluster or a service. Store, UI and Registration are not used then, and no browser
-	// is opened. nil: a user signs in.
+	// is opened. Of Scopes, "openid" and "offline_access" are left out, since they are
+	// about a user. nil: a user signs in.
 	Workload *Workload
 
 	// IdentityProvider is the user's session at the company's identity provider, which
@@ -116,7 +117,8 @@ type Config struct {
 	// Logger receives what happens, without secrets. nil: nothing is logged. These
 	// records have an attribute "event": "login", "refresh", "adopt" (the tokens of
 	// another process are used), "refresh_failed", "session_ended" (once, and not on
-	// every call), and "logout". They have "account", too. Other records may change.
+	// every call), "logout", and "workload" (once for a session without a user, with
+	// its "grant"). They have "account", too. Other records may change.
 	Logger *slog.Logger
 	// RefreshBefore is how long before its expiry a token is refreshed in the
 	// background, at most half the token's life. A random part of it is
@@ -159,13 +161,14 @@ type Deviations struct {
 	// the issuer's own host vouches for the document; the host of MetadataURL
 	// does. "": the well-known places of the issuer.
 	MetadataURL string
-	// AcceptIssuer decides whether an issuer that Resources[0] names gets ClientAuth.
+	// AcceptIssuer decides whether an issuer that Resources[0] names gets ClientAuth,
+	// or what Workload's function returns.
 	// It is for a secret that was registered beforehand, at a provider with an issuer
 	// that the program does not know. If it returns true for just any issuer, anybody
 	// in control of the resource can collect the secret. If it
 	// returns false, a login fails, and a stored session of that issuer is used
 	// without ClientAuth. It is called before each use, and may be called by several
-	// goroutines at once. nil: ClientAuth without Issuer is an error.
+	// goroutines at once. nil: ClientAuth or such a function without Issuer is an error.
 	AcceptIssuer func(issuer string) bool
 	// RawBasicAuth sends client ID and secret as they are in HTTP Basic, without
 	// the form encoding of RFC 6749 §2.3.1. Nothing is given up. A provider that
@@ -234,7 +237,7 @@ var flowParams = []string{
 	"code_challenge_method", "response_mode", "request", "request_uri", "resource", "dpop_jkt",
 	"code", "code_verifier", "client_secret", "grant_type", "client_assertion",
 	"client_assertion_type", "refresh_token", "device_code", "acr_values", "max_age",
-	"assertion", "subject_token", "subject_token_type",
+	"assertion", "subject_token", "subject_token_type", "requested_token_type",
 }
 
 // checkAuthParams is also for LoginOptions: its error names only the parameter.

@@ -120,7 +120,8 @@
 //	ErrNotRevoked              signed out here, perhaps     warn the user; the session
 //	                           not at the provider          is deleted
 //	*Error                     the provider's answer        show it; Code and RetryAfter
-//	                                                        tell more
+//	                                                        tell more. Without a user, a
+//	                                                        retry later may succeed
 //	errors.ErrUnsupported      the provider, the store or   do without the feature
 //	                           the session lacks a feature
 //	tokenstore.ErrLocked       the keychain is locked       ask the user to unlock it
@@ -144,6 +145,26 @@
 // user's login stored, and reports ErrLoginRequired. [Session.Done] tells it when the
 // user signs out, or when the provider ends the session. On a machine without a
 // keychain, keep sessions in a [tokenstore.File].
+//
+// # Without a user
+//
+// In a CI job, a cluster or a service, nobody can sign in. [Config].Workload makes the
+// program get tokens for itself, with its own secret or key (client credentials), or
+// with a token that the platform issues ([Workload]). Everything else is written as for
+// a user: the program calls [Client.SessionOrLogin], and its [Session] has the same
+// Token, TokenSource and HTTPClient, DPoP and resources. Package workload finds out if
+// there is a platform's token:
+//
+//	token, why := workload.Detect() // nil on a laptop
+//	log.Print("credentials: ", why)
+//	if token != nil {
+//		cfg.Workload = &oauthclient.Workload{ClientAssertion: token}
+//	}
+//
+// What brought one token brings the next. So nothing is stored, no process waits for
+// another, and near expiry the token is renewed in the background. The store is never
+// looked at and no browser is opened: a job does not inherit the session of a user. Its
+// errors never match [ErrLoginRequired]; a refusal is an [*Error].
 //
 // # Several processes
 //

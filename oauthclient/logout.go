@@ -46,8 +46,8 @@ type LogoutOptions struct {
 // [errors.ErrUnsupported] without ErrNotRevoked means that the provider cannot end
 // its own session. Any other error means that the session may still be here.
 //
-// With [Config].Workload or [Config].IdentityProvider, Logout revokes the tokens in memory. A Session that goes on
-// obtains others.
+// With [Config].Workload or [Config].IdentityProvider, Logout revokes the tokens in
+// memory. A Session that goes on obtains others.
 func (c *Client) Logout(ctx context.Context, account string, opts *LogoutOptions) error {
 	if err := c.begin(); err != nil {
 		return err

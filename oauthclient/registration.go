@@ -195,7 +195,7 @@ func (c *Client) ForgetRegistration(ctx context.Context) error {
 		return err
 	}
 	defer c.done()
-	if c.cfg.Registration == nil {
+	if c.cfg.Registration == nil || c.cfg.Workload != nil {
 		return nil
 	}
 	t, err := c.providers.target(ctx, &LoginOptions{})

@@ -52,7 +52,7 @@ func (s *Session) Account() Account {
 	a := s.client.describe(g.Row())
 	a.LoginRequired = a.LoginRequired || s.account.Ended() || s.account.Doubted()
 	if !s.client.cfg.keeps() { // what brought the tokens brings others
-		a.LoginRequired, a.Store = false, ""
+		a.LoginRequired, a.Refreshable, a.Store = false, true, ""
 	}
 	if idp := s.client.cfg.IdentityProvider; idp != nil {
 		user := idp.Account()

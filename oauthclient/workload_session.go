@@ -30,11 +30,23 @@ func (c *Client) workloadSession(account string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Start(&session.Grant{
+	started := a.Start(&session.Grant{
 		Realm: c.cfg.realm(), Party: c.cfg.party(), Account: account, Issuer: c.issuer, ClientID: c.cfg.ClientID,
 		Scopes: withoutUserScopes(c.cfg.Scopes), Resources: c.cfg.Resources, Tokens: []session.Token{{}},
 	})
+	if started {
+		c.log.Info("tokens are obtained without asking anybody",
+			"event", "workload", "grant", c.cfg.grant(), "account", account)
+	}
 	return c.session(a, "", nil), nil
+}
+
+// grant names what brings tokens without a login, for the log.
+func (c *Config) grant() string {
+	if c.IdentityProvider != nil {
+		return "IdentityProvider"
+	}
+	return cmp.Or(c.Workload.given().field, "client credentials")
 }
 
 // workloadLogin is Client.SessionOrLogin without a user. It obtains a token, so that
@@ -47,63 +59,91 @@ func (c *Client) workloadLogin(ctx context.Context, o *LoginOptions) (*Session, 
 	if err != nil {
 		return nil, err
 	}
+	wish := *o
+	wish.Scopes = withoutUserScopes(o.Scopes)
 	t := s.slot.Cached()
 	rejected := t != nil && !o.rejected.IsZero() && t.Token.AccessToken == o.rejected.Reveal()
-	if t != nil && !rejected && o.satisfiedBy(s.account.Grant(), time.Time{}) {
-		if _, err := s.Token(ctx); err != nil {
-			return nil, err
-		}
-		return s, nil
+	if t == nil || rejected || !wish.satisfiedBy(s.account.Grant(), time.Time{}) {
+		err = c.retarget(ctx, s, &wish, t)
+	} else {
+		_, err = s.Token(ctx)
 	}
-	if err := c.retarget(ctx, s, o); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// retarget finds out what s is for by now, with what o wants besides, and obtains
-// tokens for it. If that fails, s is what it was.
-func (c *Client) retarget(ctx context.Context, s *Session, o *LoginOptions) error {
+// retarget finds out what s is for by now, with what o wants besides, and obtains a
+// token in place of had; nil: there is none. If that fails, s is what it was.
+func (c *Client) retarget(ctx context.Context, s *Session, o *LoginOptions, had *session.CachedToken) error {
 	t, err := c.providers.target(ctx, o)
 	if err != nil {
 		return err
 	}
 	t.scopes = union(withoutUserScopes(t.scopes), o.Scopes)
-	before, known := c.targets.Load(o.Account)
-	if known {
-		t.scopes = union(t.scopes, before.(*target).scopes)
-	}
-	c.targets.Store(o.Account, &t)
-	err = fmt.Errorf("%w: the provider did not grant every one of the scopes %q", ErrStepUp, o.Scopes)
-	for range 2 { // the first may join a request that was made for less
-		if e := s.Refresh(ctx); e != nil {
-			err = e
-			break
+	before := c.setTarget(s.account.Name, func(now *target) *target {
+		if now != nil {
+			t.scopes = union(t.scopes, now.scopes)
 		}
-		if o.satisfiedBy(s.account.Grant(), time.Time{}) {
+		return &t
+	})
+	if had == nil { // perhaps somebody has obtained one meanwhile
+		if _, err = s.Token(ctx); err == nil && o.satisfiedBy(s.account.Grant(), time.Time{}) {
 			return nil
 		}
 	}
-	if known {
-		c.targets.CompareAndSwap(o.Account, &t, before)
-	} else {
-		c.targets.CompareAndDelete(o.Account, &t)
+	for range 2 { // the first may join a request that was made for less
+		if err != nil {
+			break
+		}
+		if err = s.Refresh(ctx); err == nil && o.satisfiedBy(s.account.Grant(), time.Time{}) {
+			return nil
+		}
+	}
+	c.setTarget(s.account.Name, func(now *target) *target {
+		if now != &t { // another call wants something else by now
+			return now
+		}
+		return before
+	})
+	if err == nil {
+		err = fmt.Errorf("%w: the provider did not grant every one of the scopes %q", ErrStepUp, o.Scopes)
 	}
 	return err
 }
 
+// setTarget changes what the tokens of account are for, and returns what they were
+// for; nil: that has not been found out.
+func (c *Client) setTarget(account string, change func(now *target) *target) *target {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.targets[account]
+	if c.targets == nil {
+		c.targets = map[string]*target{}
+	}
+	c.targets[account] = change(before)
+	return before
+}
+
 // targetOf returns what the tokens of account are for.
 func (c *Client) targetOf(ctx context.Context, account string) (*target, error) {
-	if t, ok := c.targets.Load(account); ok {
-		return t.(*target), nil
+	if t := c.setTarget(account, func(now *target) *target { return now }); t != nil {
+		return t, nil
 	}
 	t, err := c.providers.target(ctx, &LoginOptions{})
 	if err != nil {
 		return nil, err
 	}
 	t.scopes = withoutUserScopes(t.scopes)
-	now, _ := c.targets.LoadOrStore(account, &t)
-	return now.(*target), nil
+	use := &t
+	c.setTarget(account, func(now *target) *target {
+		if now != nil {
+			use = now
+		}
+		return use
+	})
+	return use, nil
 }
 
 // withoutUserScopes leaves out the scopes that are about a user's session, so that a
@@ -128,19 +168,20 @@ func (c *Client) obtain(life context.Context, g *session.Grant, s *session.Slot)
 		}
 	}
 	failed := session.Classify(err, g.ClientID, false)
-	failed.Err = fromEndpoint("token", err)
 	var own *workloadError
 	var identity *identityError
-	var e *Error
 	switch {
 	case c.prompting.Err() != nil:
 		failed.Err = fmt.Errorf("oauthclient: the client was closed: %w", os.ErrClosed)
 	case errors.As(err, &identity):
 		return nil, identityFailure(failed, identity)
-	case errors.As(failed.Err, &e):
-		e.workload = true
-	case errors.As(err, &own):
+	case errors.As(err, &own): // first: it may hold another session's *Error
 		failed.Err = own
+	case r != nil:
+		failed.Err = fromEndpoint("token", err)
+		if e, ok := failed.Err.(*Error); ok {
+			e.workload = true
+		}
 	}
 	return nil, failed
 }
@@ -187,7 +228,10 @@ func (c *Client) newWorkloadRequest(
 	if len(s.Scopes) > 0 {
 		r.scopes = s.Scopes
 	}
-	return r, r.bind(t.dpop)
+	if err := r.bind(t.dpop); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // bind finds or makes the key that the tokens are bound to.
@@ -287,12 +331,16 @@ func (c *Client) workloadLogout(ctx context.Context, account string, opts *Logou
 	if err != nil {
 		return err
 	}
-	var errs []error
+	var end, revoked error
 	if opts != nil && opts.EndSession {
-		errs = append(errs, c.cfg.errNoUser("the provider's session is not ended"))
+		end = c.cfg.errNoUser("the provider's session is not ended")
 	}
-	if err := c.providers.revoke(ctx, s.account.Forget()); err != nil {
-		errs = append(errs, fmt.Errorf("%w: %w", ErrNotRevoked, err))
+	if g := s.account.Forget(); g.Generation > 0 { // otherwise there was no token yet
+		revoked = c.providers.revoke(ctx, g)
+		c.log.Info("the tokens were revoked", "event", "logout", "account", account, "revoked", revoked == nil)
 	}
-	return errors.Join(errs...)
+	if revoked != nil {
+		revoked = fmt.Errorf("%w: %w", ErrNotRevoked, revoked)
+	}
+	return errors.Join(revoked, end)
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -27,8 +28,9 @@ func ClientAssertion(assertion string) url.Values {
 }
 
 // CheckGiven reports why token is not sent to the server that audience names. An
-// assertion is a JWT with an audience (RFC 7523 §3). A token that need not be one is
-// checked only if it is. The error says nothing of what is in the token.
+// assertion is a JWT with that audience alone (RFC 7523 §3). Another token is checked
+// only if it is a JWT, and may have further audiences. The error says nothing of what
+// is in the token.
 func CheckGiven(token, audience string, assertion bool) error {
 	switch {
 	case token == "":
@@ -43,12 +45,11 @@ func CheckGiven(token, audience string, assertion bool) error {
 	case !ok:
 		return nil
 	}
-	for _, a := range found {
-		if a == audience || SameIdentifier(a, audience) {
-			return nil
-		}
+	ours := func(a string) bool { return SameIdentifier(a, audience) }
+	if slices.ContainsFunc(found, ours) && (len(found) == 1 || !assertion) {
+		return nil
 	}
-	return fmt.Errorf("the token is for another audience than %q and is not sent; "+
+	return fmt.Errorf("the token is for another audience than %q, and is not sent; "+
 		"get one for that audience, or set Config.Workload.Audience if the provider wants another", audience)
 }
 

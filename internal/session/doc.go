@@ -147,4 +147,10 @@
 //
 // It is no part of the protocol: it saves a process the requests for metadata and
 // keys, and a session does not depend on it. It needs no lock.
+//
+// # Without a user (obtain.go)
+//
+// A session without a user is not stored, and none of the steps above is for it. What
+// brought its token brings the next one. An answer that came while the session's tokens
+// were revoked is not used, since other tokens of the session came with it.
 package session

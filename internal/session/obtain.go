@@ -8,13 +8,15 @@ import "errors"
 // share and the pauses after a failure are those of a stored session.
 
 // Start makes g, which has no token yet, the session of an account that is not
-// stored. It does nothing if the account has one.
-func (a *Account) Start(g *Grant) {
+// stored. It does nothing, and returns false, if the account has one.
+func (a *Account) Start(g *Grant) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.grant.Load() == nil {
-		a.set(g, g.Generation)
+	if a.grant.Load() != nil {
+		return false
 	}
+	a.set(g, g.Generation)
+	return true
 }
 
 // Forget drops the tokens of a session that is not stored, and returns the grant that
@@ -37,7 +39,8 @@ func (a *Account) Forget() *Grant {
 // obtain is one refresh of a session that is not stored.
 func (a *Account) obtain(f *flight) error {
 	as := a.accounts
-	g, err := as.Obtain(as.Life, a.grant.Load(), f.slot)
+	before := a.grant.Load()
+	g, err := as.Obtain(as.Life, before, f.slot)
 	if err != nil {
 		as.Logger.Info("no token was obtained", "event", "refresh_failed", "account", a.Name, "err", err)
 		var se *SendError
@@ -46,10 +49,21 @@ func (a *Account) obtain(f *flight) error {
 		}
 		return err
 	}
-	a.mu.Lock()
-	g.Generation = a.newest + 1
-	a.set(g, g.Generation)
-	a.mu.Unlock()
+	if !a.replace(before, g) { // its other tokens were revoked meanwhile
+		return nil
+	}
 	as.Logger.Info("a token was obtained", "event", "refresh", "account", a.Name)
 	return nil
+}
+
+// replace makes g the grant, if that is still before.
+func (a *Account) replace(before, g *Grant) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.grant.Load() != before {
+		return false
+	}
+	g.Generation = a.newest + 1
+	a.set(g, g.Generation)
+	return true
 }
