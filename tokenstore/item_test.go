@@ -68,7 +68,7 @@ func TestStateDirDependsOnTheHomeAlone(t *testing.T) {
 	}
 }
 
-// The command that go-keyring pipes to security(1) fits into the 4,096 bytes that
+// The command that is piped to security(1) fits into the 4,096 bytes that
 // it reads, even for the longest names.
 func TestNamesFitEverySystem(t *testing.T) {
 	for _, service := range []string{"", strings.Repeat("s", 64), strings.Repeat("s", 65), `a\b"c`, "sha256-x", "A"} {

@@ -26,7 +26,7 @@ import (
 // Nothing is stored anywhere else instead.
 //
 // An item of a keychain has a limited size: 2,560 bytes on Windows and about
-// 2,900 on macOS. A larger value is sealed with AES-256-GCM in a file of Dir. Each
+// 3,000 on macOS. A larger value is sealed with AES-256-GCM in a file of Dir. Each
 // Put makes a new file under a new key, and the item then contains that key. The
 // value that a Put replaces stays readable until the new item was read back.
 //
