@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,32 +82,10 @@ ConfirmAccessItem=%v
 
 func (k *KeePassXC) database() string { return filepath.Join(k.dir, "passwords.kdbx") }
 
-// startDisplay starts an X server without a screen.
+// startDisplay starts an X server for its window.
 func (k *KeePassXC) startDisplay() {
 	k.tb.Helper()
-	read, write, err := os.Pipe()
-	if err != nil {
-		k.tb.Fatal(err)
-	}
-	defer func() { _ = read.Close() }()
-	cmd := exec.Command("Xvfb", "-displayfd", "3", "-nolisten", "tcp", "-screen", "0", "1280x800x24")
-	cmd.ExtraFiles = []*os.File{write}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	err = cmd.Start()
-	_ = write.Close()
-	if err != nil {
-		k.tb.Fatal(err)
-	}
-	k.tb.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	_ = read.SetReadDeadline(time.Now().Add(30 * time.Second))
-	number, err := io.ReadAll(read)
-	if len(number) == 0 {
-		k.tb.Fatalf("Xvfb did not start: %v", err)
-	}
-	k.display = ":" + strings.TrimSpace(string(number))
+	k.display = Display(k.tb)
 	k.Env = append(k.Env, "DISPLAY="+k.display, "QT_QPA_PLATFORM=xcb")
 }
 

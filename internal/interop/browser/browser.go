@@ -37,9 +37,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience bounds every wait on the browser. Two busy cores start Chromium in a
+// Patience bounds every wait on the browser. Two busy cores start Chromium in a
 // few seconds.
-const patience = 60 * time.Second
+const Patience = 2 * time.Minute
 
 // Chromium is one browser profile, and the Chromium that runs on it once a page
 // was opened. It must not be used concurrently.
@@ -205,7 +205,7 @@ func (c *Chromium) Drive(steps ...Step) {
 func (c *Chromium) Continue(steps ...Step) {
 	c.tb.Helper()
 	for _, step := range steps {
-		ctx, cancel := context.WithTimeout(c.page, patience)
+		ctx, cancel := context.WithTimeout(c.page, Patience)
 		err := chromedp.Do(ctx, step.Do)
 		for tries := 0; err != nil && ctx.Err() == nil && tries < 20; tries++ { // the document went away under it
 			time.Sleep(100 * time.Millisecond)
@@ -246,7 +246,7 @@ func (c *Chromium) next() context.Context {
 	page, cancel := chromedp.NewContext(c.blank)
 	c.cancels = append(c.cancels, cancel)
 	require.NoError(c.tb, chromedp.Do(page)) // opens the tab, which lives as long as page
-	bounded, cancel := context.WithTimeout(page, patience)
+	bounded, cancel := context.WithTimeout(page, Patience)
 	defer cancel()
 	require.NoError(c.tb, chromedp.Do(bounded, chromedp.Navigate(url)))
 	return page
@@ -277,7 +277,7 @@ func (c *Chromium) blankPage() (socket string, page target.ID, ok bool) {
 	if err != nil || !found {
 		return "", "", false
 	}
-	client := http.Client{Timeout: patience}
+	client := http.Client{Timeout: Patience}
 	defer client.CloseIdleConnections()
 	resp, err := client.Get("http://127.0.0.1:" + port + "/json/list")
 	if err != nil {
@@ -300,7 +300,7 @@ func (c *Chromium) blankPage() (socket string, page target.ID, ok bool) {
 // shows Chromium's log.
 func (c *Chromium) eventually(otherwise string, ok func() bool) {
 	c.tb.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
 			c.tb.Fatalf("browser: %s. Chromium said:\n%s", otherwise, log)
