@@ -54,6 +54,10 @@ var oddPlaces = []odd{
 	{name: "9 open files", in: `ulimit -n 9`, code: 1, says: `may open only 9 files.*ulimit -n`},
 	{name: "24 open files", in: `ulimit -n 24`, says: "Signed in as alice"},
 
+	// The system's xdg-open, if there is one, tries the browsers that there are.
+	{name: "a DISPLAY without a server", env: []string{"DISPLAY=:77", "BROWSER="}, run: "login --timeout 10s", code: 1,
+		in:   `mkdir bin && ln -s $(command -v nativeoauth) bin && export PATH=$PWD/bin:/usr/bin:/bin`,
+		says: `this address.*no answer came from the browser: the time is up`},
 	// A systemd unit has no terminal and no display.
 	{name: "a systemd user unit", in: `unset DISPLAY TERM`, env: []string{"INVOCATION_ID=0123"},
 		run: "login --timeout 1s", code: 1, says: `(?s)open this address in a browser.*no answer came from the browser`},
