@@ -168,7 +168,7 @@ func TestDeadConnectionCostsOneRequest(t *testing.T) {
 	}
 }
 
-// Pings find a dead HTTP/2 connection in 8 seconds if a request waits on it, and
+// Pings find a dead HTTP/2 connection in 4.5 seconds if a request waits on it, and
 // if none does.
 func TestPingsFindADeadConnection(t *testing.T) {
 	for _, name := range []string{"guarded", "program's, guarded", "own"} {
@@ -186,11 +186,11 @@ func TestPingsFindADeadConnection(t *testing.T) {
 			err := call()
 			require.Error(t, err, name)
 			require.True(t, sent(t, err))
-			require.LessOrEqual(t, time.Since(start), 8*time.Second, name)
+			require.LessOrEqual(t, time.Since(start), 4500*time.Millisecond, name)
 			require.NoError(t, call())
 
 			n.cut()
-			time.Sleep(9 * time.Second)
+			time.Sleep(5 * time.Second)
 			require.NoError(t, call(), "nothing is lost on a connection that died while it was idle")
 		})
 	}
