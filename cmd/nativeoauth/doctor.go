@@ -54,7 +54,8 @@ func (a *app) doctorCmd() *cobra.Command {
 		Long: `doctor checks the configuration, the store of the sessions, the browser, the
 listener on this machine, proxy and certificates, the provider of the profile and its clock, and the
 sessions that are stored. Each check has a verdict (ok, note, warning or problem) and the next step.
-Nobody is signed in, and no token is used or refreshed. A locked keychain may prompt.
+Nobody is signed in, and no token is used or refreshed. A locked keychain may prompt. With --workload
+it checks what gets tokens without a user, in place of store, browser and listener.
 
 With --json the output is fit for a bug report: it has no secrets and no names of users. It names
 the provider.
@@ -105,9 +106,13 @@ func (d *doctor) examine(cmd *cobra.Command) error {
 		d.configuration(cmd)
 	}
 	ctx := cmd.Context()
-	d.store(ctx, s)
-	d.browser()
-	d.loopback(ctx)
+	if s.Workload != "" { // nobody signs in, and nothing is stored
+		d.platform(ctx, s)
+	} else {
+		d.store(ctx, s)
+		d.browser()
+		d.loopback(ctx)
+	}
 	d.proxy(s)
 	if err := d.provider(cmd, s); err != nil {
 		return err
@@ -164,9 +169,33 @@ func (d *doctor) configuration(cmd *cobra.Command) {
 			d.add("session", inspect.OK, "the one %s is stored", where)
 		}
 	}
-	if len(rows) == 0 && len(failures) == 0 {
+	if len(rows) == 0 && len(failures) == 0 && d.used.Workload == "" {
 		d.add("session", inspect.Note, "none is stored; run: %s", d.loginCommand())
 	}
+}
+
+// platform asks the job's or pod's platform for a token, which is not sent anywhere.
+func (d *doctor) platform(ctx context.Context, s *settings) {
+	w, err := d.workload(s)
+	if err != nil {
+		d.failed("workload", err)
+		return
+	}
+	audience := cmp.Or(w.Audience, s.Issuer)
+	for _, ask := range []func(context.Context, string) (string, error){
+		w.ClientAssertion, w.GrantAssertion, w.SubjectToken,
+	} {
+		if ask == nil {
+			continue
+		}
+		if _, err := ask(ctx, audience); err != nil {
+			d.failed("workload", err)
+			return
+		}
+		d.add("workload", inspect.OK, "the platform issues a token for %s, as %s", audience, s.Workload)
+		return
+	}
+	d.add("workload", inspect.OK, "the client's own secret or key is used")
 }
 
 // store tries the store of the profile, and with it the state directory.

@@ -105,7 +105,7 @@ func (a *app) explain(err error) string {
 	// A user knows neither the packages nor Session.For, which name themselves at the
 	// beginning.
 	text := err.Error()
-	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: ", "For: "} {
+	for _, pkg := range []string{"oauthclient: ", "tokenstore: ", "loopback: ", "workload: ", "For: "} {
 		text = strings.TrimPrefix(text, pkg)
 	}
 	// Only the part of the message that is about the field changes: errors above it may
