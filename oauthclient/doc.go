@@ -166,6 +166,13 @@
 // looked at and no browser is opened: a job does not inherit the session of a user. Its
 // errors never match [ErrLoginRequired]; a refusal is an [*Error].
 //
+// # A sign-in at the user's company
+//
+// If a company's identity provider decides which servers its users may use, they sign
+// in there and nowhere else. Give that session to the clients of the other servers
+// as [Config].IdentityProvider. If one of their errors matches ErrLoginRequired, the user
+// signs in with the identity provider's client.
+//
 // # Several processes
 //
 // Any number of processes, and of goroutines with one [Client], may use a session at
