@@ -75,6 +75,7 @@ type Account struct {
 	flight      atomic.Pointer[flight]  // the refresh under way
 	pause       atomic.Pointer[backoff] // no early refresh for a while
 	failing     atomic.Pointer[backoff] // after a refresh that failed: none at all for a while
+	turn        atomic.Pointer[func()]  // ends this process's turn (queue.go); nil: it has none
 	changed     chan struct{}           // closed at the next change of what is known; guarded by mu
 
 	mu    sync.Mutex
@@ -241,7 +242,7 @@ const loadWait = 2 * time.Second
 // is the next Token's business. If the tokens have expired, one process reads the
 // store first, and the others may wait for its refresh (queue.go).
 func (a *Account) Load(ctx context.Context) error {
-	a.accounts.Keeper.queue(ctx, a.Key)
+	a.queue(ctx)
 	seen, err := a.read(ctx)
 	if err != nil {
 		return err

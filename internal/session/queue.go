@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -16,28 +17,41 @@ import (
 const (
 	// queueWait bounds how long a process that loads a session waits for the refresh
 	// of another one, if the tokens have expired. If they have not, it waits as long
-	// as an early refresh does.
+	// as an early refresh does. It also bounds how long a process keeps its turn that
+	// reads the session and does not refresh it.
 	queueWait = time.Second
-	// queueTurn is how long the first process has to read the session and to begin
-	// its refresh before the next one has its turn.
-	queueTurn = 2 * pollEvery
+	// queueTry is how often a process that waits looks whether the turn is free.
+	queueTry = 2 * pollEvery
 	// queueSuffix marks the lock of whoever has the turn.
 	queueSuffix = ".queue"
 )
 
+// queue lets another process go first that refreshes the session. The turn of this
+// one ends with its refresh, or with the client.
+func (a *Account) queue(ctx context.Context) {
+	if a.turn.Load() != nil {
+		return
+	}
+	if next := a.accounts.Keeper.queue(ctx, a.Key); next != nil {
+		a.turn.Store(&next)
+		context.AfterFunc(a.accounts.Life, next)
+	}
+}
+
 // queue returns when the caller should read the session of key: at once, unless the
 // journal says that the tokens have expired or are about to be replaced. Then one
 // process goes first, and the others wait until the journal tells of new tokens. It
-// never fails, and waits for queueWait at most.
-func (k *Keeper) queue(ctx context.Context, key string) {
+// never fails, and waits for queueWait at most. next gives the turn to the next
+// process, when this one has refreshed the session; nil: it has not got the turn.
+func (k *Keeper) queue(ctx context.Context, key string) (next func()) {
 	if !k.Queue {
-		return
+		return nil
 	}
 	data, _ := k.journalBytes(ctx, key)
 	now := time.Now()
 	j, err := parseJournal(data)
 	if err != nil || !j.stale(now) {
-		return
+		return nil
 	}
 	wait := queueWait
 	if !j.expired(now) {
@@ -45,16 +59,19 @@ func (k *Keeper) queue(ctx context.Context, key string) {
 	}
 	waiting, enough := context.WithTimeout(ctx, wait)
 	defer enough()
-	for !k.myTurn(ctx, waiting, key, &j) {
-		if !k.watchStale(ctx, waiting, key, &j) {
-			return
+	for {
+		next, mine := k.myTurn(ctx, waiting, key, &j)
+		if mine || !k.watchStale(ctx, waiting, key, &j) {
+			return next
 		}
 	}
 }
 
 // myTurn reports whether no other process refreshes, or is about to. A refresh that
 // is open without its lock is that of a dead process.
-func (k *Keeper) myTurn(ctx, waiting context.Context, key string, j *Journal) bool {
+func (k *Keeper) myTurn(
+	ctx, waiting context.Context, key string, j *Journal,
+) (next func(), mine bool) {
 	if j.Open == nil {
 		key += queueSuffix
 	}
@@ -63,19 +80,20 @@ func (k *Keeper) myTurn(ctx, waiting context.Context, key string, j *Journal) bo
 	_, unlock, err := k.lockWhile(ctx, brief, key)
 	switch {
 	case err != nil:
-		return !errors.Is(err, ErrBusy)
+		return nil, !errors.Is(err, ErrBusy)
 	case j.Open != nil:
 		unlock()
-	default:
-		time.AfterFunc(queueTurn, unlock)
+		return nil, true
 	}
-	return true
+	next = sync.OnceFunc(unlock)
+	time.AfterFunc(queueWait, next)
+	return next, true
 }
 
-// watchStale reads the journal for queueTurn. It returns false if the tokens are
+// watchStale reads the journal for queueTry. It returns false if the tokens are
 // new, or waiting has ended.
 func (k *Keeper) watchStale(ctx, waiting context.Context, key string, j *Journal) bool {
-	for range queueTurn / pollEvery {
+	for range queueTry / pollEvery {
 		if !rest(waiting, pollEvery/2+rand.N(pollEvery)) {
 			return false
 		}

@@ -101,8 +101,47 @@ func TestQueueWaitsForTheLivingOnly(t *testing.T) {
 					defer func() { require.NoError(t, release()) }()
 				}
 				began := time.Now()
-				queueing(t, store).accounts.Keeper.queue(t.Context(), key)
+				next := queueing(t, store).accounts.Keeper.queue(t.Context(), key)
 				require.InDelta(t, row.wait.Seconds(), time.Since(began).Seconds(), 0.002)
+				if next != nil {
+					next()
+				}
+			})
+		})
+	}
+}
+
+// A process that has the turn keeps it until its refresh or its client ends, and for
+// a second at most. It does not wait for itself.
+func TestQueueTurnEnds(t *testing.T) {
+	for name, row := range map[string]struct {
+		end  func(*Account, context.CancelFunc)
+		wait time.Duration
+	}{
+		"nothing happens": {func(*Account, context.CancelFunc) {}, queueWait},
+		"refreshed":       {func(a *Account, _ context.CancelFunc) { _, _ = a.Token(context.Background(), a.Slot("", nil)) }, 0},
+		"closed":          {func(_ *Account, end context.CancelFunc) { end() }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &tokenstore.Memory{}
+				expiredSession(t, store, &provider{})
+				first, second := queueing(t, store), queueing(t, store)
+				life, end := context.WithCancel(t.Context())
+				first.accounts.Life = life
+				first.accounts.Send = func(context.Context, *Grant, *Slot) (*Grant, error) {
+					return nil, &SendError{Failure: NotSent, Err: errors.New("no network")}
+				}
+				began := time.Now()
+				require.NoError(t, first.Load(t.Context()))
+				require.NoError(t, first.Load(t.Context()))
+				require.Less(t, time.Since(began), 10*time.Millisecond)
+				row.end(first, end)
+				synctest.Wait()
+				began = time.Now()
+				require.NoError(t, second.Load(t.Context()))
+				require.InDelta(t, row.wait.Seconds(), time.Since(began).Seconds(), 0.06)
+				end()
 			})
 		})
 	}

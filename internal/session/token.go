@@ -128,6 +128,11 @@ func (a *Account) run(f *flight) error {
 		return a.obtain(f)
 	}
 	keeper, life := a.accounts.Keeper, a.accounts.Life
+	defer func() {
+		if next := a.turn.Swap(nil); next != nil {
+			(*next)()
+		}
+	}()
 	if !f.early {
 		if err := a.accounts.refused(life); err != nil {
 			return err
