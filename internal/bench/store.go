@@ -143,7 +143,8 @@ func stores(b *bench) (section, error) {
 		}
 		ratio := growth.lines[0].values[2] / growth.lines[0].values[1]
 		s.reaches = append(s.reaches,
-			reach{"6 Listing, growth from 100 to 1,000 accounts", "linear (≤ 10 ×) or better", number(ratio) + " ×", ratio <= 10, fmt.Sprintf("%s ms an account at 100, %s at 1,000", number(growth.lines[0].values[1]/100), number(growth.lines[0].values[2]/1000))})
+			reach{"6 Listing, growth from 100 to 1,000 accounts", "linear (≤ 10 ×) or better", number(ratio) + " ×", ratio <= 10, fmt.Sprintf("%s ms an account at 100, %s at 1,000", number(growth.lines[0].values[1]/100), number(growth.lines[0].values[2]/1000))},
+			reach{"6 Listing 1,000 accounts, sealed file", "≤ 50 ms", number(growth.lines[0].values[2]) + " ms", growth.lines[0].values[2] <= 50, "a file is opened and checked for each account"})
 		s.tables, s.plots = append(s.tables, accounts), append(s.plots, growth)
 		return nil
 	}

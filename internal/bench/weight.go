@@ -71,7 +71,7 @@ func weight(b *bench) (section, error) {
 			}
 			s.reaches = append(s.reaches,
 				reach{"9 Modules linked", "≤ 8", fmt.Sprint(linked), linked <= 8, "they are " + strings.Join(names, ", ")},
-				reach{"9 Added to a hello-world", "≤ 5.5 MiB", fmt.Sprintf("%.2f MiB", mib), mib <= 5.5,
+				reach{"9 Added to a hello-world", "≤ 6.5 MiB", fmt.Sprintf("%.2f MiB", mib), mib <= 6.5,
 					fmt.Sprintf("net/http, encoding/json, log/slog, go-keyring and go-jose alone, in a program that uses them and nothing else (programs/parts), are %.2f MiB; all of the SDK is the other %.2f", partsMiB, mib-partsMiB)})
 		}
 	}
