@@ -46,6 +46,7 @@ type measure struct {
 var measures = []measure{
 	{"warm", warm}, {"expiry", expiry}, {"login", logins}, {"storm", storms}, {"cold", cold},
 	{"store", stores}, {"sessions", sessions}, {"flood", floods}, {"weight", weight}, {"fresh", fresh},
+	{"network", networks},
 }
 
 func main() {
