@@ -309,6 +309,20 @@ func TestAMovedTokenEndpointIsFound(t *testing.T) {
 	}
 }
 
+// A key that the cache does not have is fetched, once.
+func TestAnUnknownKeyIsFetchedOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	require.NoError(t, r.RotateKey("ES256"))
+	asked, err := r.refresh()
+	require.NoError(t, err)
+	require.Equal(t, []string{authserver.Token, authserver.JWKS}, asked)
+	asked, err = r.refresh()
+	require.NoError(t, err)
+	require.Equal(t, []string{authserver.Token}, asked)
+}
+
 // Metadata that are an hour old are renewed beside a refresh.
 func TestAnOldCacheIsRenewedBesideARefresh(t *testing.T) {
 	t.Parallel()
