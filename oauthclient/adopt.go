@@ -26,7 +26,7 @@ func (l *login) satisfying(ctx context.Context, started time.Time) (*Session, er
 	if err != nil {
 		return nil, err
 	}
-	s := l.client.session(l.account, "", nil)
+	s := l.client.session(l.account)
 	g := l.account.Grant()
 	if g == nil || l.account.Ended() || l.account.NeedsLogin(idTokenExpired) || !l.opts.satisfiedBy(g, started) {
 		return nil, nil

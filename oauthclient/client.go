@@ -182,7 +182,7 @@ func (c *Client) Session(ctx context.Context, account string) (*Session, error) 
 	if err := loadAccount(ctx, a); err != nil {
 		return nil, c.nameOthers(ctx, err)
 	}
-	return c.session(a, "", nil), nil
+	return c.session(a), nil
 }
 
 // nameOthers adds the accounts that have a session to an error that says that

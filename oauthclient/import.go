@@ -60,7 +60,7 @@ func (c *Client) Import(ctx context.Context, account string, t *oauth2.Token) (*
 	if err := loadAccount(ctx, a); err != nil {
 		return nil, err
 	}
-	return c.session(a, "", nil), nil
+	return c.session(a), nil
 }
 
 // seed is the grant of which an import makes a session, with what t says.

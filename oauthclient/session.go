@@ -30,8 +30,8 @@ type Session struct {
 	watch watch
 }
 
-func (c *Client) session(a *session.Account, resource string, scopes []string) *Session {
-	return &Session{client: c, account: a, slot: a.Slot(resource, scopes)}
+func (c *Client) session(a *session.Account) *Session {
+	return &Session{client: c, account: a, slot: a.Slot("", nil)}
 }
 
 // Format implements [fmt.Formatter]. Every verb names the session and shows nothing

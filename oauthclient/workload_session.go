@@ -38,7 +38,7 @@ func (c *Client) workloadSession(account string) (*Session, error) {
 		c.log.Info("tokens are obtained without asking anybody",
 			"event", "workload", "grant", c.cfg.grant(), "account", account)
 	}
-	return c.session(a, "", nil), nil
+	return c.session(a), nil
 }
 
 // grant names what brings tokens without a login, for the log.
