@@ -3,6 +3,7 @@ package loopback_test
 import (
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,4 +38,41 @@ func TestAnErrorOfAnOlderTabIsNotWithoutState(t *testing.T) {
 	require.Contains(t, loopback.LastRefused(s), "an older tab may have sent it")
 	require.Empty(t, notices(s))
 	complete(t, s)
+}
+
+// A request with another method is told which is allowed (RFC 9110 §15.5.6).
+func TestAnotherMethodIsToldWhichIsAllowed(t *testing.T) {
+	t.Parallel()
+	for _, form := range []bool{false, true} {
+		s, ticket := start(t, loopback.Config{FormPost: form})
+		callback := map[bool]string{false: "GET", true: "GET, POST"}[form]
+		page := s.RedirectURI()[:len(s.RedirectURI())-len("/callback")] + loopback.PagePath(s)
+		for url, allowed := range map[string]string{ticket: "GET", page: "GET", s.RedirectURI(): callback} {
+			resp := send(t, "PUT", url, "")
+			require.Equal(t, 405, resp.StatusCode, url)
+			require.Equal(t, allowed, resp.Header.Get("Allow"), url)
+		}
+		complete(t, s)
+	}
+}
+
+// The longest code and error code that are accepted, and the shortest that are not.
+func TestTheLengthsOfCodes(t *testing.T) {
+	t.Parallel()
+	want := loopback.Expect{State: "s"}
+	for query, accepted := range map[string]bool{
+		"code=" + strings.Repeat("c", 8<<10):   true,
+		"code=" + strings.Repeat("c", 8<<10+1): false,
+		"error=" + strings.Repeat("e", 200):    true,
+		"error=" + strings.Repeat("e", 201):    false,
+		"code=%20~":                            true, // the first and the last VSCHAR
+		"code=%1f":                             false,
+		"code=%7f":                             false,
+		"error=%20~":                           true,
+		"error=%1f":                            false,
+		"error=%7f":                            false,
+	} {
+		ok, _ := loopback.Check("state=s&"+query, want)
+		require.Equal(t, accepted, ok, "%.20s", query)
+	}
 }

@@ -195,3 +195,64 @@ func TestOnlyARefusalIsSentWhole(t *testing.T) {
 		require.Equal(t, whole, errors.As(err, &ne), "failure %d: %v", failure, err)
 	}
 }
+
+// 4b: the next holder of the lock closes an operation whose value is stored, also if
+// the value then serves and nothing is sent.
+func TestALandedOperationIsClosed(t *testing.T) {
+	store, p := &tokenstore.Memory{}, &provider{}
+	k, g := start(t, store, p)
+	j, err := k.readJournal(t.Context(), key)
+	require.NoError(t, err)
+	j.Open = &Operation{Kind: opRefresh, Generation: g.Generation, Hash: "of the one before"}
+	require.NoError(t, k.writeJournal(t.Context(), key, j))
+	got, err := k.refreshLocked(t.Context(), Attempt{
+		Key: key, Serves: func(*Grant) bool { return true }, Send: p.send,
+	}, false)
+	require.NoError(t, err)
+	require.Equal(t, g, got)
+	require.Empty(t, p.sent)
+	j, err = k.readJournal(t.Context(), key)
+	require.NoError(t, err)
+	require.Nil(t, j.Open)
+}
+
+// 6: an answer such as 502 makes every process wait, and the operation stays open.
+func TestABadGatewayIsSharedByAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &tokenstore.Memory{}, &provider{}
+		k, g := start(t, store, p)
+		p.answer = func(int, string) error {
+			return &SendError{Failure: Unknown, Status: 502, Err: errors.New("502")}
+		}
+		a := Attempt{Key: key, Serves: newer(g.Generation), Send: p.send}
+		_, err := k.Refresh(t.Context(), a)
+		require.Error(t, err)
+		sent := len(p.sent)
+		p.answer = nil
+		_, err = newKeeper(store).Refresh(t.Context(), a) // another process
+		var pause *PauseError
+		require.ErrorAs(t, err, &pause)
+		require.Equal(t, 502, pause.Status)
+		require.Len(t, p.sent, sent)
+		time.Sleep(pause.After)
+		_, err = newKeeper(store).Refresh(t.Context(), a)
+		require.NoError(t, err)
+	})
+}
+
+// One refusal that may be about the refresh token ends nothing, and the second does.
+func TestTheSecondDoubtEndsTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &tokenstore.Memory{}, &provider{}
+		k, g := start(t, store, p)
+		p.answer = func(int, string) error { return &SendError{Failure: Doubtful, Err: errors.New("no")} }
+		a := Attempt{Key: key, Serves: newer(g.Generation), Send: p.send}
+		_, err := k.Refresh(t.Context(), a)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, ErrDoubted)
+		time.Sleep(doubtGap)
+		_, err = k.Refresh(t.Context(), a)
+		require.ErrorIs(t, err, ErrDoubted)
+		require.Len(t, p.sent, 2)
+	})
+}
