@@ -56,8 +56,8 @@ func TestAnotherMethodIsToldWhichIsAllowed(t *testing.T) {
 	}
 }
 
-// The longest code and error code that are accepted, and the shortest that are not.
-func TestTheLengthsOfCodes(t *testing.T) {
+// The bounds of a code and of an error code: length and characters.
+func TestTheBoundsOfCodes(t *testing.T) {
 	t.Parallel()
 	want := loopback.Expect{State: "s"}
 	for query, accepted := range map[string]bool{
@@ -71,6 +71,8 @@ func TestTheLengthsOfCodes(t *testing.T) {
 		"error=%20~":                           true,
 		"error=%1f":                            false,
 		"error=%7f":                            false,
+		"error=%22":                            false, // no NQSCHAR
+		"error=%5c":                            false,
 	} {
 		ok, _ := loopback.Check("state=s&"+query, want)
 		require.Equal(t, accepted, ok, "%.20s", query)

@@ -356,6 +356,20 @@ func (r removal) test(t *testing.T, path, mutant, run string) (output string, er
 // and with env added to the environment.
 func testOverlaid(t *testing.T, texts map[string]string, env []string, args ...string) (output string, err error) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	overlay := overlay(t, texts)
+	args = append([]string{"test", "-vet=off", "-count=1", "-overlay=" + overlay}, args...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env = root, append(append(os.Environ(), "NATIVEOAUTH_OVERLAY="+overlay), env...)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// overlay writes the file that makes the go command compile texts in place of the
+// files at their paths.
+func overlay(t *testing.T, texts map[string]string) (path string) {
+	t.Helper()
 	dir := t.TempDir()
 	replace := map[string]string{}
 	for path, text := range texts {
@@ -363,17 +377,11 @@ func testOverlaid(t *testing.T, texts map[string]string, env []string, args ...s
 		require.NoError(t, os.WriteFile(mutant, []byte(text), 0o600))
 		replace[path] = mutant
 	}
-	overlay := filepath.Join(dir, "overlay.json")
+	path = filepath.Join(dir, "overlay.json")
 	data, err := json.Marshal(map[string]any{"Replace": replace})
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(overlay, data, 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	args = append([]string{"test", "-vet=off", "-count=1", "-overlay=" + overlay}, args...)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = root, append(append(os.Environ(), "NATIVEOAUTH_OVERLAY="+overlay), env...)
-	out, err := cmd.CombinedOutput()
-	return strings.TrimSpace(string(out)), err
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	return path
 }
 
 // unbuilt reports whether the output of go test says that nothing was tested.
