@@ -98,7 +98,9 @@ func Start(tb testing.TB, name string, modes Modes) *Real {
 		b.kill()
 		_ = os.RemoveAll(dir)
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	// Firefox answers only after it has restored its windows, which takes long on a busy
+	// machine.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*Patience)
 	defer cancel()
 	for {
 		text, _ := os.ReadFile(log.Name())
