@@ -207,7 +207,7 @@ var removals = []removal{
 	{95, "cmd/nativeoauth/dockercredential.go", "return ok && o == asked", "return ok && o != asked+\"/\"", ""},
 	{95, "cmd/nativeoauth/dockercredential.go", "if !slices.Contains([]string{\"\", \"v1/\", \"v2/\"}, path) {", "if false && !slices.Contains([]string{\"\", \"v1/\", \"v2/\"}, path) {", ""},
 	{95, "cmd/nativeoauth/dockercredential.go", "if !a.used.fromProfile {", "if false {", ""},
-	{110, "internal/oauth/given.go", "slices.ContainsFunc(found, ours) &&", "true ||", ""},
+	{110, "internal/oauth/given.go", "slices.ContainsFunc(found, ours) &&", "(true || slices.ContainsFunc(found, ours)) &&", ""},
 	{110, "internal/oauth/given.go", "(len(found) == 1 || !assertion)", "true", ""},
 	{110, "oauthclient/workload.go", "if err == nil {\n\t\terr = oauth.CheckGiven(", "if err == nil {\n\t\t_ = oauth.CheckGiven(", ""},
 	{111, "oauthclient/registration.go", "|| c.Workload != nil && c.Workload.given().ask != nil", "", ""},
