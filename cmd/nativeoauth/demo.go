@@ -45,10 +45,9 @@ func (a *app) demo(ctx context.Context) (err error) {
 	defer provider.close()
 	t.tell("Provider", "an OpenID provider made for this demo runs at %s", provider.issuer)
 
-	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
+	dir, err := demoDir()
 	if err != nil {
-		return fmt.Errorf("the demo needs a directory for temporary files: %w; "+
-			"make it, or set %s to another", err, tempVariable)
+		return err
 	}
 	defer os.RemoveAll(dir)
 	store, place, err := demoStore(ctx, dir)
@@ -160,6 +159,16 @@ func demoUse(
 	}
 	t.note("it answers: %s", wire.SafeText(string(body), 200))
 	return nil
+}
+
+// demoDir makes the directory for the files of the demo's session.
+func demoDir() (string, error) {
+	dir, err := os.MkdirTemp("", "nativeoauth-demo-")
+	if err != nil {
+		return "", fmt.Errorf("the demo needs a directory for temporary files: %w; "+
+			"make it, or set %s to another", err, tempVariable)
+	}
+	return dir, nil
 }
 
 // demoStore returns the keychain, with an entry of the demo's own and its files in
