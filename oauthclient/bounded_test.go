@@ -1,6 +1,9 @@
 package oauthclient_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -61,25 +64,39 @@ func TestAPIThatRefusesEveryToken(t *testing.T) {
 }
 
 // A provider that gives no ID token at a refresh is asked once, not at each call.
+// Here it is asked in the very millisecond in which the ID token ends.
 func TestIDTokenThatIsNotRenewed(t *testing.T) {
-	h := newHostile(t, authserver.Config{IDTokenLifetime: 11 * time.Second})
-	h.lie("token", func(r heardRequest, a *lyingReply) {
-		if r.Form.Get("grant_type") == "refresh_token" {
-			a.JSON(func(m map[string]any) { delete(m, "id_token") })
+	inVirtualTime(t, authserver.Config{IDTokenLifetime: 11 * time.Second}, func(t *testing.T, as *authserver.Server, cfg oauthclient.Config) {
+		network := cfg.Transport
+		cfg.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			var sent []byte
+			if r.Body != nil {
+				sent, _ = io.ReadAll(r.Body)
+				r.Body = io.NopCloser(bytes.NewReader(sent))
+			}
+			resp, err := network.RoundTrip(r)
+			if err == nil && bytes.Contains(sent, []byte("grant_type=refresh_token")) {
+				var answer map[string]any
+				require.NoError(t, json.NewDecoder(resp.Body).Decode(&answer))
+				delete(answer, "id_token")
+				body, err := json.Marshal(answer)
+				require.NoError(t, err)
+				resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			}
+			return resp, err
+		})
+		session, err := newClient(t, cfg).Login(t.Context(), nil)
+		require.NoError(t, err)
+		_, expiry, err := session.IDToken(t.Context())
+		require.NoError(t, err)
+		before := as.Requests(authserver.Token)
+		time.Sleep(time.Until(expiry.Add(-10 * time.Second))) // the margin
+		for range 6 {
+			_, _, err = session.For("", "offline_access").IDToken(t.Context())
+			require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
 		}
+		require.Equal(t, 1, as.Requests(authserver.Token)-before)
+		_, err = session.Token(t.Context())
+		require.NoError(t, err, "the access token is another matter")
 	})
-	session, err := newClient(t, h.cfg).Login(t.Context(), nil)
-	require.NoError(t, err)
-	before := h.Requests(authserver.Token)
-	require.Eventually(t, func() bool {
-		_, _, err = session.IDToken(t.Context())
-		return err != nil
-	}, 10*time.Second, 10*time.Millisecond)
-	for range 5 {
-		_, _, err = session.For("", "offline_access").IDToken(t.Context())
-		require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
-	}
-	require.Equal(t, 1, h.Requests(authserver.Token)-before)
-	_, err = session.Token(t.Context())
-	require.NoError(t, err, "the access token is another matter")
 }

@@ -240,10 +240,12 @@ func (s *Session) IDToken(ctx context.Context) (raw string, expiry time.Time, er
 const idTokenRetry = time.Minute
 
 // idTokenIsLast reports whether another refresh would bring no newer ID token: the
-// last one came after the ID token's end, and brought none.
+// last one came after the ID token's end, and brought none. Times are stored in
+// milliseconds, so a refresh in the one of the end counts.
 func idTokenIsLast(g *session.Grant, end time.Time) bool {
 	switch obtained := g.Tokens[0].Obtained; {
-	case g.Pending(), g.IDTokenFrom == g.Generation, !obtained.After(end):
+	case g.Pending(), g.IDTokenFrom == g.Generation,
+		obtained.UnixMilli() < end.UnixMilli():
 		return false
 	case g.IDTokenRejected:
 		return time.Since(obtained) < idTokenRetry
