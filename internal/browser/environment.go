@@ -53,21 +53,10 @@ func Detect(src Source) Environment {
 	if readFile == nil {
 		readFile = os.ReadFile
 	}
-	// firstSet says which of the variables is set. "CI=false" means no.
-	firstSet := func(names ...string) string {
-		for _, name := range names {
-			switch strings.ToLower(getenv(name)) {
-			case "", "0", "false", "no":
-			default:
-				return name + " is set"
-			}
-		}
-		return ""
-	}
+	firstSet := func(names ...string) string { return firstSet(getenv, names...) }
 
 	var e Environment
-	e.CI = firstSet("CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "JENKINS_URL", "TF_BUILD",
-		"TEAMCITY_VERSION")
+	e.CI = CI(getenv)
 	e.SSH = firstSet("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
 	e.Editor = firstSet("VSCODE_IPC_HOOK_CLI", "REMOTE_CONTAINERS", "REMOTE_CONTAINERS_IPC")
 	e.WebEditor = firstSet("CODESPACES", "GITPOD_WORKSPACE_ID")
@@ -83,6 +72,25 @@ func Detect(src Source) Environment {
 		e.Container = container(firstSet, readFile)
 	}
 	return e
+}
+
+// CI says how it is known that this is a job of a CI system, in which no user is
+// there; "" if it is none. Some systems do not set CI.
+func CI(getenv func(string) string) string {
+	return firstSet(getenv, "CI", "GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "JENKINS_URL", "TF_BUILD",
+		"TEAMCITY_VERSION", "CODEBUILD_BUILD_ID")
+}
+
+// firstSet says which of the variables is set. "CI=false" means no.
+func firstSet(getenv func(string) string, names ...string) string {
+	for _, name := range names {
+		switch strings.ToLower(getenv(name)) {
+		case "", "0", "false", "no", "off", "f":
+		default:
+			return name + " is set"
+		}
+	}
+	return ""
 }
 
 // wsl says how it is known that this is the Windows Subsystem for Linux.

@@ -31,6 +31,17 @@ func ReadGiven(path string, max int) ([]byte, error) {
 	return readFollowed(path, max, checkSecret)
 }
 
+// ReadIssued is like [ReadGiven], for a token that the platform writes and renews. It
+// also accepts a file of this user that its group may read, in a directory in which
+// others cannot exchange it: Kubernetes makes a projected token like that (0640) if a
+// pod has a user and a group of its own.
+func ReadIssued(path string, max int) ([]byte, error) {
+	if Inherited(path) {
+		return readInherited(path, max)
+	}
+	return readFollowed(path, max, checkIssued)
+}
+
 // ReadTrusted is like [ReadFile], for a file without secrets that decides what this
 // user's programs do. Others may read it. The file and its directory must belong to
 // this user or to root, and nobody else may write to them. Symbolic links are

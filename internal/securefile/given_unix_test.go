@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,7 +29,10 @@ func TestS65ASecretThatOthersReadIsRoots(t *testing.T) {
 	}{
 		{"own, private", me, me, 0o600, 0o777, ""},
 		{"own, read-only", me, me, 0o400, 0o700, ""},
-		{"own, group may read", me, me, 0o640, 0o700, "chmod 600"},
+		{"Kubernetes, own user and group", me, 0, 0o640, 0o755, "chmod 600"},
+		{"Kubernetes, own, sticky directory", me, 0, 0o640, 0o777 | fs.ModeSticky, "chmod 600"},
+		{"own, group may read, all may exchange it", me, me, 0o640, 0o777, "chmod 600"},
+		{"own, group may read, another's directory", me, other, 0o640, 0o755, "chmod 600"},
 		{"own, all may read", me, me, 0o644, 0o700, "chmod 600"},
 		{"own, group may write", me, me, 0o620, 0o700, "chmod 600"},
 		{"Kubernetes", 0, 0, 0o440, 0o755, ""},
@@ -55,12 +59,19 @@ func TestS65ASecretThatOthersReadIsRoots(t *testing.T) {
 		parent, err := os.Stat(dir)
 		require.NoError(t, err)
 		err = checkSecretOf(me, path, file, parent)
+		issued := checkIssuedOf(me, path, file, parent)
 		if tt.problem == "" {
 			require.NoError(t, err, tt.name)
+			require.NoError(t, issued, tt.name)
 			continue
 		}
 		require.ErrorIs(t, err, ErrInsecure, tt.name)
 		require.ErrorContains(t, err, tt.problem, tt.name)
+		if strings.HasPrefix(tt.name, "Kubernetes, own") {
+			require.NoError(t, issued, tt.name)
+		} else {
+			require.ErrorContains(t, issued, tt.problem, tt.name)
+		}
 	}
 }
 

@@ -115,8 +115,23 @@ func checkSecretOf(uid int, path string, file, dir fs.FileInfo) error {
 	return checkOwnerOf(uid, path, file)
 }
 
-// keepsNames reports whether no other user but root can exchange a file of root in
-// the directory. The sticky bit keeps users from that in directories that all may
+// checkIssued is the check of ReadIssued.
+func checkIssued(path string, file, dir fs.FileInfo) error {
+	return checkIssuedOf(os.Geteuid(), path, file, dir)
+}
+
+// checkIssuedOf is checkIssued for a process of uid.
+func checkIssuedOf(uid int, path string, file, dir fs.FileInfo) error {
+	st, ok := file.Sys().(*syscall.Stat_t)
+	if ok && int(st.Uid) == uid && file.Mode().Perm()&0o027 == 0 && st.Nlink == 1 &&
+		keepsNames(uid, dir) {
+		return nil
+	}
+	return checkSecretOf(uid, path, file, dir)
+}
+
+// keepsNames reports whether no other user but root can exchange a file of this user
+// or root in the directory. The sticky bit keeps users from that in directories that all may
 // write to, such as those of Kubernetes.
 func keepsNames(uid int, dir fs.FileInfo) bool {
 	st, ok := dir.Sys().(*syscall.Stat_t)

@@ -1,13 +1,13 @@
 package workload
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"os"
 	"strconv"
 	"strings"
 
+	"github.com/nativeoauth/nativeoauth/internal/browser"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -28,8 +28,8 @@ type environ func(name string) string
 //     path of a projected token.
 //   - GITHUB_ACTIONS is true: [GitHub].
 //   - GITLAB_CI is true: [GitLab] with the variable GITLAB_OIDC_TOKEN.
-//   - CI is set: a job of another platform. Its function fails, and says what to
-//     do.
+//   - CI is set, or what other systems set in its place, such as TF_BUILD: a job of
+//     another platform. Its function fails, and says what to do.
 //
 // token is nil if none of these holds; then there may be a user. A job never gets
 // nil, also if it lacks the permission for a token. So it never opens a browser,
@@ -49,24 +49,17 @@ func detect(env environ) (func(context.Context, string) (string, error), string)
 		return github{env}.token, "the ID token of a GitHub Actions job"
 	case env("GITLAB_CI") == "true":
 		return gitlab{env, gitlabVariable}.token, "the ID token of a GitLab job, " + gitlabVariable
-	case isSet(env("CI")):
-		return none, "a CI job without a known token"
+	case browser.CI(env) != "":
+		return none, "a CI job without a known token: " + browser.CI(env)
 	case env("KUBERNETES_SERVICE_HOST") != "":
 		return nil, "a pod without " + fileVariable + ": a user"
 	}
 	return nil, "no job and no " + fileVariable + ": a user"
 }
 
-// isSet reports whether a variable says yes. Programs other than CI systems set CI
-// to turn questions off, and some unset it with these words.
-func isSet(value string) bool {
-	yes, err := strconv.ParseBool(cmp.Or(value, "false"))
-	return yes || err != nil
-}
-
 // none is the function of a job whose platform is not known.
 func none(context.Context, string) (string, error) {
-	return "", errors.New("workload: CI is set, so there is no user, and this platform's tokens are not known; " +
+	return "", errors.New("workload: this is a CI job, so there is no user, and this platform's tokens are not known; " +
 		"set " + fileVariable + " to a file with the job's OIDC token, " +
 		"or unset CI if a user is there")
 }

@@ -20,8 +20,9 @@ const (
 // renews it there, as Kubernetes does with a projected token. The file is read
 // anew each time. White space around the token is ignored.
 //
-// The file must belong to this user and be private, or belong to root and not be
-// writable for others. Symbolic links are followed if this user or root owns them:
+// The file must belong to this user or root, and nobody else may write to it. A file
+// of this user may be readable for its group, and not for all. Symbolic links are
+// followed if this user or root owns them:
 // Kubernetes exchanges a token by a link. On Windows links are refused. A user
 // that could change the file could choose the name in which the program acts.
 func File(path string) func(ctx context.Context, audience string) (string, error) {
@@ -41,7 +42,7 @@ func File(path string) func(ctx context.Context, audience string) (string, error
 // the directory behind Kubernetes' link ..data may go.
 func read(path string) (data []byte, err error) {
 	for range readings {
-		data, err = securefile.ReadGiven(path, maxToken)
+		data, err = securefile.ReadIssued(path, maxToken)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, securefile.ErrInsecure) {
 			return data, err
 		}

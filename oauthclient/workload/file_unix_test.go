@@ -68,7 +68,7 @@ func TestS120AProjectedTokenIsRenewedWhileItIsRead(t *testing.T) {
 	renew := func(n int) {
 		dir := fmt.Sprintf("..2026_11_27_%d", n)
 		require.NoError(t, os.Mkdir(filepath.Join(volume, dir), 0o755))
-		mode := fs.FileMode(0o600) // of a pod that runs as this user
+		mode := fs.FileMode(0o640) // of a pod that runs as this user, with a group
 		if os.Geteuid() == 0 {
 			mode = 0o644
 		}

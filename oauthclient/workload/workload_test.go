@@ -117,6 +117,11 @@ func TestS125AJobHasNoUser(t *testing.T) {
 			"the ID token of a GitLab job", "id_tokens:"},
 		"another platform":  {variables("CI", "true"), "a CI job", fileVariable},
 		"another, by name":  {variables("CI", "woodpecker"), "a CI job", fileVariable},
+		"Azure Pipelines":   {variables("TF_BUILD", "True"), "a CI job", fileVariable},
+		"TeamCity":          {variables("TEAMCITY_VERSION", "2026.1"), "a CI job", fileVariable},
+		"Jenkins":           {variables("JENKINS_URL", "http://jenkins"), "a CI job", fileVariable},
+		"Buildkite":         {variables("BUILDKITE", "true"), "a CI job", fileVariable},
+		"AWS CodeBuild":     {variables("CODEBUILD_BUILD_ID", "x:1"), "a CI job", fileVariable},
 		"job in a pod":      {variables("CI", "1", "KUBERNETES_SERVICE_HOST", "10.0.0.1"), "a CI job", fileVariable},
 		"file that is gone": {variables(fileVariable, path+".gone", "CI", "true"), "the file of " + fileVariable, "gone"},
 	} {
@@ -134,6 +139,7 @@ func TestS125AJobHasNoUser(t *testing.T) {
 	for name, env := range map[string]environ{
 		"laptop":                 variables(),
 		"laptop, CI off":         variables("CI", "false"),
+		"laptop, CI=no":          variables("CI", "no"),
 		"GitHub's variables":     variables("GITHUB_SERVER_URL", "https://github.com", "GITHUB_ACTIONS", "false"),
 		"pod without token file": variables("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
 	} {
