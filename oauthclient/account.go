@@ -14,7 +14,7 @@ type Account struct {
 	// there is no ID token: add "openid" to Config.Scopes.
 	Subject string
 	// Username is preferred_username, email or name, whichever comes first in the
-	// ID token. It is for display only: users can change it, and two users may
+	// ID token; the scopes "profile" and "email" bring them. It is for display only: users can change it, and two users may
 	// have the same.
 	Username string
 	// Scopes are those that were granted, which may be fewer than were requested.

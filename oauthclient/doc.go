@@ -83,7 +83,9 @@
 // # Where tokens go
 //
 // [Session.HTTPClient] sends tokens only to Config.Origins, over https, and never
-// after a redirect to another origin. [Session.Token] and [Session.TokenSource] return
+// after a redirect to another origin. Without Config.Origins and Config.Resources it
+// sends them to every https or loopback origin that the program itself calls, so set
+// one of the two. [Session.Token] and [Session.TokenSource] return
 // tokens to the program. Do not print them: an [oauth2.Token] prints its secrets.
 //
 // Use [Session.Claims] to identify the user. It reads the verified ID token; an access

@@ -246,13 +246,15 @@ func TestDemoLeavesNothing(t *testing.T) {
 	env := []string{"DISPLAY=", "TMPDIR=" + tmp, "DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent", "NATIVEOAUTH_STORE=", "NATIVEOAUTH_KEY_FILE=", "NATIVEOAUTH_ISSUER=", "NATIVEOAUTH_CLIENT_ID="}
 	demo := p.start(env, "login", "--demo")
 	require.Equal(t, 0, demo.code(), demo.text())
-	steps := []string{"Provider", "Metadata", "Request", "Listener", "Browser", "plays the user", "Code", "Exchange", "Verified", "signed in as alice", "Kept", "in memory, for", "Expiry", "Refresh", "API call", "hello, alice", "Logout", "POST /revoke → 200", "sign in again"}
+	steps := []string{"Provider", "Metadata", "Listener", "Browser", "plays the user", "Code", "Exchange", "Verified", "signed in as alice", "Kept", "in memory, for", "Expiry", "Refresh", "API call", "hello, alice", "Logout", "POST /revoke → 200", "sign in again"}
 	rest := demo.text()
 	for _, step := range steps {
 		_, after, ok := strings.Cut(rest, step)
 		require.True(t, ok, "%q is missing or out of order in:\n%s", step, demo.text())
 		rest = after
 	}
+	before, _, _ := strings.Cut(demo.text(), "Code  ")
+	require.Contains(t, before, "Request  ", "it is pushed beside the opening of the browser")
 	for _, at := range []string{"Metadata", "Listener", "Exchange", "Expiry"} { // later it may be over before the signal comes
 		cmd := p.start(env, "login", "--demo")
 		cmd.await(at)
