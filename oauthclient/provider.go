@@ -209,10 +209,6 @@ func (p *provider) verifyIDToken(ctx context.Context, id, raw string, want oidc.
 func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
-	p, err := ps.of(ctx, g)
-	if err != nil {
-		return err
-	}
 	before, err := oidc.ParseIDToken(g.IDToken.Reveal())
 	if err != nil {
 		return fmt.Errorf("%w: stored ID token: %w", session.ErrRejected, err)
@@ -223,7 +219,7 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 			newest = t
 		}
 	}
-	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(),
+	err = ps.verifyNew(ctx, g,
 		oidc.Expected{AccessToken: newest.AccessToken, Refreshed: before, ClockOffset: ps.nonces.Clock.Ahead()})
 	switch {
 	case errors.Is(err, jose.ErrUnsigned): // which may pass, so it is not called an invalid response
@@ -234,6 +230,41 @@ func (ps *providers) verifyRefreshed(ctx context.Context, g *session.Grant) erro
 		return fmt.Errorf("%w: %w", session.ErrRejected, err)
 	}
 	return err // keys that cannot be had say nothing about the token
+}
+
+// verifyNew checks g.NewIDToken. If it fails by metadata from a provider cache, they
+// are fetched and it is checked once more: the provider may have moved its keys. Cached
+// metadata never end a session.
+func (ps *providers) verifyNew(ctx context.Context, g *session.Grant, want oidc.Expected) error {
+	p, err := ps.of(ctx, g)
+	if err != nil {
+		return err
+	}
+	if !p.cached {
+		_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(), want)
+		return err
+	}
+	brief, cancel := context.WithTimeout(ctx, besideWait) // the server of its keys may hang
+	defer cancel()
+	_, failed := p.verifyIDToken(brief, g.ClientID, g.NewIDToken.Reveal(), want)
+	if failed == nil {
+		return nil
+	}
+	p, err = ps.get(ctx, g.Issuer)
+	switch {
+	case err != nil:
+		return err
+	case p.cached && (errors.Is(failed, jose.ErrUnsigned) || errors.Is(failed, oidc.ErrIdentity)):
+		return errors.New("the refreshed ID token cannot be checked, because the provider's metadata " +
+			"cannot be fetched; try again in a minute")
+	case p.cached:
+		return failed
+	}
+	if p.keys != nil {
+		_ = p.keys.Retry(ctx) // a failure from before the metadata were fetched counts no more
+	}
+	_, err = p.verifyIDToken(ctx, g.ClientID, g.NewIDToken.Reveal(), want)
+	return err
 }
 
 // revoke tells the provider that g has ended (RFC 7009). The refresh token comes
