@@ -13,9 +13,9 @@ import (
 )
 
 // UserInfo asks the provider about the user and decodes the answer into v (OpenID
-// Connect Core §5.3), a pointer to a struct or map. The answer's sub must be the
-// session's. UserInfo fails with [errors.ErrUnsupported] if the provider has no such
-// endpoint, or if the login did not ask for openid.
+// Connect Core §5.3), a pointer to a struct or map. Names match exactly. The
+// answer's sub must be the session's. UserInfo fails with [errors.ErrUnsupported] if
+// the provider has no such endpoint, or if the login did not ask for openid.
 func (s *Session) UserInfo(ctx context.Context, v any) error {
 	c := s.client
 	if err := c.begin(); err != nil {
