@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -146,7 +150,8 @@ func (a *app) profileRemoveCmd() *cobra.Command {
 		Use:   "remove NAME",
 		Short: "Remove a profile whose session is signed out",
 		Long: `remove deletes a profile. It fails if the profile still has a session, or a
-client secret that a login stored: no command would find them afterwards. Sign out first.`,
+client secret that a login stored: no command would find them afterwards. Sign out first. It also
+fails if another profile names it with --identity-provider.`,
 		Example:           `  nativeoauth profile remove work`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeProfile,
@@ -165,11 +170,21 @@ client secret that a login stored: no command would find them afterwards. Sign o
 	}
 }
 
-// leftBehind fails if no profile in others leads to the session or the client secret
-// of p.
+// leftBehind fails if a profile in others needs p, or if none of them leads to the
+// session or the client secret of p.
 func (a *app) leftBehind(
 	ctx context.Context, name string, p profile, others map[string]profile,
 ) error {
+	var dependents []string
+	for _, other := range slices.Sorted(maps.Keys(others)) {
+		if others[other].IdentityProvider == name {
+			dependents = append(dependents, strconv.Quote(other))
+		}
+	}
+	if dependents != nil {
+		return fmt.Errorf("profile %q is the --identity-provider of %s; first remove what needs it, "+
+			"or set another --identity-provider there", name, strings.Join(dependents, ", "))
+	}
 	client := func(o profile) bool {
 		return o.provider() == p.provider() && o.ClientID == p.ClientID && o.Store == p.Store
 	}
@@ -188,7 +203,7 @@ func (a *app) leftBehind(
 	if !session {
 		return nil
 	}
-	p.Workload = "" // a user may have signed in before there was none
+	p.Workload, p.IdentityProvider = "", "" // a user may have signed in before these were set
 	rows, err := a.rows(ctx, &settings{choices: choices{profile: p}, name: name})
 	if err != nil {
 		return err
