@@ -12,7 +12,7 @@ import (
 // power failure could take away the new directory with everything in it.
 func makeDir(dir string) error {
 	parent := filepath.Dir(dir)
-	if err := checkParent(parent); err != nil {
+	if err := checkParent(dir); err != nil {
 		return err
 	}
 	err := os.Mkdir(dir, 0o700)

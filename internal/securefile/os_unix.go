@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -50,23 +52,33 @@ func checkOwnerOf(uid int, path string, info fs.FileInfo) error {
 	return nil
 }
 
-// checkParent returns an error if a new directory in parent would lock its owner
-// out: this process is root's, and parent is another user's.
-func checkParent(parent string) error { return checkParentOf(os.Geteuid(), parent) }
+// checkParent returns an error if the new directory dir would lock the owner of its
+// parent out: this process is root's, and the parent is another user's.
+func checkParent(dir string) error {
+	home, _ := os.UserHomeDir() // "": the remedy does not mention it
+	return checkParentOf(os.Geteuid(), home, dir)
+}
 
-// checkParentOf is checkParent for a process of uid.
-func checkParentOf(uid int, parent string) error {
+// checkParentOf is checkParent for a process of uid with this home.
+func checkParentOf(uid int, home, dir string) error {
+	parent := filepath.Dir(dir)
 	info, err := os.Stat(parent)
 	if uid != 0 || err != nil {
 		return nil // the system decides; a missing parent is made first
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 {
-		return insecure(parent,
-			fmt.Sprintf("belongs to uid %d, and what root makes there would lock that user out",
-				st.Uid),
-			"run without sudo, or set HOME to root's own directory (sudo -H)")
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 {
+		return nil
 	}
-	return nil
+	// The parent was named on purpose, such as a volume. A directory that root has made
+	// there is root's wish.
+	remedy := "run as that user, or make root's own directory there: mkdir -m 700 " + Quote(dir)
+	if home != "" && (parent == home || strings.HasPrefix(parent, home+"/")) {
+		remedy = "run without sudo, or set HOME to root's own directory (sudo -H)"
+	}
+	return insecure(parent,
+		fmt.Sprintf("belongs to uid %d, and what root makes there would lock that user out", st.Uid),
+		remedy)
 }
 
 // checkLink refuses a symbolic link that another user owns, who can change it.

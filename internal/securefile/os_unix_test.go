@@ -55,14 +55,14 @@ func TestAReplacedFileIsStillRead(t *testing.T) {
 func TestS140RootMakesNothingInAnothersDirectory(t *testing.T) {
 	t.Parallel()
 	home := privateDir(t)
+	path := filepath.Join(home, ".local", "state", "file")
 	if os.Geteuid() != 0 { // this user's home, and root
-		require.ErrorIs(t, checkParentOf(0, home), ErrInsecure)
+		require.ErrorIs(t, checkParentOf(0, home, filepath.Join(home, ".local")), ErrInsecure)
 		return
 	}
 	require.NoError(t, EnsureDir(filepath.Join(home, "own", "directory")))
 	const alice = 12345
 	require.NoError(t, os.Chown(home, alice, alice))
-	path := filepath.Join(home, ".local", "state", "file")
 	for _, do := range []func() error{
 		func() error { return EnsureDir(filepath.Dir(path)) },
 		func() error { return WriteFile(path, nil) },
@@ -73,10 +73,21 @@ func TestS140RootMakesNothingInAnothersDirectory(t *testing.T) {
 		err := do()
 		require.ErrorIs(t, err, ErrInsecure)
 		require.ErrorContains(t, err, "belongs to uid 12345")
-		require.ErrorContains(t, err, "sudo -H")
 		require.NoDirExists(t, filepath.Join(home, ".local"))
 	}
-	require.NoError(t, checkParentOf(alice, home))
+	// The remedy works: another HOME, or a directory that root makes on purpose.
+	made := filepath.Join(home, ".local")
+	require.NoError(t, checkParentOf(alice, home, made))
+	for _, of := range []string{home, filepath.Dir(home)} {
+		require.ErrorContains(t, checkParentOf(0, of, made), "set HOME to root's own directory (sudo -H)")
+	}
+	for _, of := range []string{"", made, home[:len(home)-1], "/root"} {
+		err := checkParentOf(0, of, made)
+		require.ErrorContains(t, err, "mkdir -m 700 "+Quote(made))
+		require.NotContains(t, err.Error(), "HOME")
+	}
+	require.NoError(t, os.Mkdir(made, 0o700))
+	require.NoError(t, WriteFile(path, nil))
 }
 
 // S65: the opened file is checked (fstat), because the name can change between

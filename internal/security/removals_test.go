@@ -254,7 +254,7 @@ var removals = []removal{
 	{126, "cmd/nativeoauth/workload.go", `"workload", s.Workload, "token", why)`, `"workload", s.Workload, "token", why+a.env["ACTIONS_ID_TOKEN_REQUEST_TOKEN"])`, ""},
 	{127, "cmd/nativeoauth/workload.go", "\tif token == nil {\n\t\treturn nil, usage(\"--workload %s needs", "\tif token == nil {\n\t\treturn nil, nil\n\t}\n\tif false {\n\t\treturn nil, usage(\"--workload %s needs", ""},
 	{127, "cmd/nativeoauth/workload.go", "\tif s.Workload != \"\" {", "\tif false {", ""},
-	{140, "internal/securefile/makedir.go", "if err := checkParent(parent); err != nil {", "if err := checkParent(parent); false && err != nil {", ""},
+	{140, "internal/securefile/makedir.go", "if err := checkParent(dir); err != nil {", "if err := checkParent(dir); false && err != nil {", ""},
 	{98, "internal/session/providercache.go", "if !hmac.Equal(head,", "if false && !hmac.Equal(head,", "oauthclient"},
 	{99, "oauthclient/providercache.go", "doc, err := ps.discoverOptions(g.Issuer).Read(k.Metadata, g.Issuer)\n\t\tif err == nil && doc.Issuer != g.Issuer {", "doc, err := oauth.ParseMetadata(k.Metadata)\n\t\tif false {", ""},
 	{99, "oauthclient/providercache.go", "case k.Issuer != g.Issuer ||", "case", ""},
