@@ -182,6 +182,14 @@ func (d *doctor) platform(ctx context.Context, s *settings) {
 		return
 	}
 	audience := cmp.Or(w.Audience, s.Issuer)
+	if audience == "" && s.MetadataFile != "" { // a profile that was written by hand
+		m, err := readMetadata(s.MetadataFile)
+		if err != nil {
+			d.failed("workload", err)
+			return
+		}
+		audience = m.Issuer
+	}
 	for _, ask := range []func(context.Context, string) (string, error){
 		w.ClientAssertion, w.GrantAssertion, w.SubjectToken,
 	} {
@@ -343,7 +351,7 @@ func (d *doctor) provider(cmd *cobra.Command, s *settings) error {
 			found = found || f.Level == inspect.Problem
 		}
 	}
-	if !found { // it is none of the above
+	if !found && s.Workload == "" { // it is none of the above, and about a user's sign-in
 		d.add("provider", inspect.Warning, "%s has faults; run: nativeoauth inspect %s",
 			s.Issuer, quote(s.Issuer))
 	}

@@ -142,6 +142,7 @@ func newProvider(t testing.TB, cfg authserver.Config) *provider {
 			`"response_types_supported":["code"],"code_challenge_methods_supported":["S256"]}`, p.http.URL)
 	})
 	newChat(t, mux, p)
+	newSTS(mux, p)
 	mux.HandleFunc("/api/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, p.stranger.URL, http.StatusFound) })
 	mine := authserver.Resource{URL: p.http.URL + "/mcp"}
 	described, err := authserver.ResourceMetadataPath(mine.URL)

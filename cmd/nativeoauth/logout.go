@@ -68,6 +68,10 @@ func (a *app) logout(cmd *cobra.Command, all bool, opts *oauthclient.LogoutOptio
 	if err != nil {
 		return err
 	}
+	if s.nobodySignsIn() {
+		a.console.say("Nobody was signed in at %s%s.", s.provider(), named(s.account()))
+		return nil
+	}
 	ctx := cmd.Context()
 	store, err := a.openStore(s)
 	if err != nil {

@@ -131,6 +131,7 @@ The next login uses the settings.`,
 			if err != nil {
 				return err
 			}
+			cfg.Workload = s.checkedWorkload()
 			c, err := oauthclient.New(cfg)
 			if err != nil {
 				return usageError{err}
@@ -200,7 +201,7 @@ func (a *app) leftBehind(
 		return fmt.Errorf("the client secret of profile %q is still stored; "+
 			"first run: nativeoauth logout --all --profile %s", name, quote(name))
 	}
-	if !session {
+	if !session || p.nobodySignsIn() {
 		return nil
 	}
 	p.Workload, p.IdentityProvider = "", "" // a user may have signed in before these were set

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -158,6 +159,9 @@ func cmdProvider(ts *testscript.TestScript, _ bool, args []string) {
 		data, err := io.ReadAll(resp.Body)
 		ts.Check(err)
 		ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o644))
+	case "sts": // writes the metadata of newSTS to a file
+		data := fmt.Sprintf(`{"issuer":"%[1]s/sts","token_endpoint":"%[1]s/sts/token"}`, p.http.URL)
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(data), 0o644))
 	case "alive": // how many sessions it would still honour
 		if got := strconv.Itoa(p.Alive()); got != args[1] {
 			ts.Fatalf("%s grants are alive, want %s", got, args[1])

@@ -229,6 +229,9 @@ func only(rows []statusRow, account string) []statusRow {
 
 // rows lists the sessions of one provider and client.
 func (a *app) rows(ctx context.Context, s *settings) ([]statusRow, error) {
+	if s.nobodySignsIn() {
+		return nil, nil
+	}
 	store, err := a.sessionStore(s)
 	if err != nil {
 		return nil, err

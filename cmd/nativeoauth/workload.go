@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -59,6 +61,12 @@ func (p *profile) needsNoClientID() bool {
 	return p.Workload == grantAssertion || p.Workload == subjectToken
 }
 
+// nobodySignsIn reports whether no user can ever have signed in with the settings of p:
+// a login needs a client.
+func (p *profile) nobodySignsIn() bool {
+	return p.needsNoClientID() && p.ClientID == "" && !p.Register
+}
+
 // workload returns the SDK's configuration for a run without a user; nil: there is a
 // user. A run with --workload never falls back to a user's session, also if there is
 // no token of a platform.
@@ -66,9 +74,8 @@ func (a *app) workload(s *settings) (*oauthclient.Workload, error) {
 	if err := checkWorkload(&s.profile); err != nil || s.Workload == "" {
 		return nil, err
 	}
-	w := &oauthclient.Workload{Audience: s.WorkloadAudience, SubjectTokenType: s.SubjectTokenType}
 	if s.Workload == clientCredentials {
-		return w, nil
+		return s.workloadWith(nil), nil
 	}
 	token, why := workload.Detect()
 	if path := s.WorkloadTokenFile; path != "" {
@@ -79,7 +86,16 @@ func (a *app) workload(s *settings) (*oauthclient.Workload, error) {
 			"or GitLab; give --workload-token-file", s.Workload)
 	}
 	a.logger().Info("there is no user", "workload", s.Workload, "token", why)
-	switch s.Workload {
+	return s.workloadWith(token), nil
+}
+
+// workloadWith returns the SDK's configuration with this function for the platform's
+// token.
+func (p *profile) workloadWith(
+	token func(ctx context.Context, audience string) (string, error),
+) *oauthclient.Workload {
+	w := &oauthclient.Workload{Audience: p.WorkloadAudience, SubjectTokenType: p.SubjectTokenType}
+	switch p.Workload {
 	case clientAssertion:
 		w.ClientAssertion = token
 	case grantAssertion:
@@ -87,7 +103,19 @@ func (a *app) workload(s *settings) (*oauthclient.Workload, error) {
 	case subjectToken:
 		w.SubjectToken = token
 	}
-	return w, nil
+	return w
+}
+
+// checkedWorkload is workload for the checks of a profile alone, which may be set where
+// there is no platform. Nothing calls its function. nil: there is a user, or the client's
+// own secret, which the profile need not have.
+func (p *profile) checkedWorkload() *oauthclient.Workload {
+	if p.Workload == "" || p.Workload == clientCredentials {
+		return nil
+	}
+	return p.workloadWith(func(context.Context, string) (string, error) {
+		return "", errors.ErrUnsupported
+	})
 }
 
 // sessionStore returns the store for a run that uses a session. If no user signs in, it

@@ -72,6 +72,44 @@ func (j *jobs) configure(t testing.TB, cfg *authserver.Config) {
 	)
 }
 
+// stsPool is the audience of the exchange at newSTS.
+const stsPool = "//iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/jobs/providers/github"
+
+// newSTS adds a token exchange that knows no clients and publishes no metadata, as
+// Google's, and an API that accepts its token.
+func newSTS(mux *http.ServeMux, p *provider) {
+	mux.HandleFunc("/sts/token", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		var claims struct {
+			Subject  string `json:"sub"`
+			Audience string `json:"aud"`
+		}
+		token, err := jose.ParseSigned(r.FormValue("subject_token"), []jose.SignatureAlgorithm{jose.ES256})
+		if err == nil {
+			var payload []byte
+			if payload, err = token.Verify(p.jobs.key.Signer.Public()); err == nil {
+				err = json.Unmarshal(payload, &claims)
+			}
+		}
+		_, _, authenticated := r.BasicAuth()
+		if err != nil || claims.Subject != jobSubject || claims.Audience != "https:"+stsPool ||
+			r.FormValue("audience") != stsPool || r.Form.Has("client_id") || authenticated {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = fmt.Fprint(w, `{"error":"invalid_request"}`)
+			return
+		}
+		_, _ = fmt.Fprint(w, `{"access_token":"at_pool","token_type":"Bearer","expires_in":3599,`+
+			`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}`)
+	})
+	mux.HandleFunc("/sts/api", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer at_pool" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "storage of the pool")
+	})
+}
+
 // cmdIDToken writes the platform's token for an audience to a file, or to a variable if
 // the name begins with +, as in "idtoken +TOKEN https://as.example". A third argument is
 // another job.
