@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
 )
 
 // At a second login nothing is asked before the browser opens: neither for metadata,
@@ -39,10 +40,13 @@ func TestTheBrowserOpensBeforeAnythingIsAsked(t *testing.T) {
 	}
 }
 
-// A device endpoint that does not answer delays neither the browser nor the login.
+// A device endpoint that does not answer delays neither the browser nor the login. A
+// login that waited for it would wait for longer than this one has time.
 func TestAHangingDeviceEndpointDelaysNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, authserver.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), fetch.Timeout*2/3)
+	defer cancel()
 	release := r.Hold(authserver.Device)
 	defer release()
 	r.cfg.UI.Instruct = func(context.Context, Instructions) (string, error) { return "", nil }
@@ -50,16 +54,16 @@ func TestAHangingDeviceEndpointDelaysNothing(t *testing.T) {
 		a, err := c.account("")
 		require.NoError(t, err)
 		l := &login{client: c, account: a, started: time.Now()}
-		require.NoError(t, l.discover(t.Context()))
-		b, err := l.promptBrowser(t.Context(), ways{
+		require.NoError(t, l.discover(ctx))
+		b, err := l.promptBrowser(ctx, ways{
 			open:   func(ctx context.Context, url string, _ func(error)) error { return r.cfg.UI.OpenURL(ctx, url) },
 			device: true,
 		})
 		require.NoError(t, err)
 		defer b.close()
-		answer, err := b.wait(t.Context())
+		answer, err := b.wait(ctx)
 		require.NoError(t, err)
-		_, err = l.finish(t.Context(), answer)
+		_, err = l.finish(ctx, answer)
 		require.NoError(t, err)
 		answer.tell("", nil)
 	})
@@ -81,7 +85,7 @@ func TestARefusedPushEndsTheLogin(t *testing.T) {
 }
 
 // The connection to a token endpoint on another server is opened while the user is in
-// the browser, and the code goes over it.
+// the browser, and the code goes over it. It does not wait for the keys.
 func TestTheConnectionIsOpenedAhead(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, authserver.Config{})
@@ -92,15 +96,18 @@ func TestTheConnectionIsOpenedAhead(t *testing.T) {
 	defer web.CloseIdleConnections()
 	cfg := r.cfg
 	cfg.Transport = web
+	release := r.Hold(authserver.JWKS)
+	defer release()
 	var ahead string
 	cfg.UI.OpenURL = func(ctx context.Context, url string) error {
 		select {
 		case ahead = <-r.head:
 		case <-ctx.Done():
 		}
+		release()
 		return r.cfg.UI.OpenURL(ctx, url)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), fetch.Timeout*2/3)
 	defer cancel()
 	r.process(cfg, func(c *Client) {
 		_, err := c.Login(ctx, nil)

@@ -86,14 +86,6 @@ type browserPrompt struct {
 	answered    bool
 }
 
-// authRequest is the authorization request. It is made beside the opening of the
-// browser if it is pushed.
-type authRequest struct {
-	made   chan struct{} // closed when url is set
-	url    string
-	expiry time.Time // of a pushed request; zero: none was pushed
-}
-
 // notMade means that the authorization request could not be made. It ends the login.
 type notMade struct{ error }
 
@@ -144,33 +136,6 @@ func (b *browserPrompt) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// push pushes the authorization request, if the provider takes it so. The browser's
-// ticket waits for it.
-func (b *browserPrompt) push(prompting context.Context, cancel context.CancelCauseFunc) {
-	select {
-	case <-b.request.made:
-		return
-	default:
-	}
-	t := b.transaction
-	address, expiry, err := t.url(prompting)
-	if p := b.login.fresh(prompting); err != nil && p != t.provider { // the endpoint may have moved
-		t.provider = p
-		address, expiry, err = t.url(prompting)
-	}
-	if err == nil {
-		if err = b.server.Renew(address); err != nil && prompting.Err() == nil {
-			err = invalid("authorization_endpoint: %w", err)
-		}
-	}
-	if err != nil {
-		cancel(&notMade{err})
-		return
-	}
-	b.request.url, b.request.expiry = address, expiry
-	close(b.request.made)
-}
-
 // close stops listening. After an answer the browser still loads its page.
 func (b *browserPrompt) close() {
 	if b.answered {
@@ -190,6 +155,7 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 	defer cancel(nil)
 	// While the user is busy. It does not end when the browser comes back: the
 	// verification then waits for the same fetch instead of beginning another.
+	c.working.Go(func() { b.login.provider.fetchKeys(ctx) })
 	c.working.Go(func() { b.warm(ctx, prompting) })
 	c.cfg.UI.progress(StepUser)
 	c.working.Go(func() { b.push(prompting, cancel) })
@@ -340,11 +306,10 @@ func (b *browserPrompt) offerDevice(
 	}
 }
 
-// warm fetches what the exchange will need, and opens the connection that it will
-// use, so that it takes one round trip.
+// warm opens the connection that the exchange will use, so that it takes one round
+// trip.
 func (b *browserPrompt) warm(ctx, prompting context.Context) {
 	l := b.login
-	l.provider.fetchKeys(ctx)
 	select {
 	case <-b.request.made:
 	case <-prompting.Done():
@@ -383,61 +348,6 @@ func (p *provider) fetchKeys(ctx context.Context) {
 	}
 	if err := p.keys.Prefetch(ctx); err != nil && ctx.Err() == nil {
 		p.log.Info("the provider's keys could not be fetched ahead", "err", err)
-	}
-}
-
-const (
-	// absence is how long a browser that was opened may take to ask for its page
-	// before that is worth a log line.
-	absence = 10 * time.Second
-	// minRenewal is how often a request is pushed at most, however soon the provider
-	// forgets it.
-	minRenewal = 2 * time.Second
-	// pushAgain is how soon a failed push is tried again: when a computer wakes up,
-	// the network is not there yet.
-	pushAgain = 5 * time.Second
-)
-
-// keepTicket keeps the ticket good until the browser asks for it. A provider forgets
-// a pushed request after a minute or so, and a browser that asks which profile to
-// use, or a locked screen, takes longer.
-func (b *browserPrompt) keepTicket(ctx context.Context) {
-	select {
-	case <-b.request.made:
-	case <-ctx.Done():
-		return
-	}
-	log, expiry := b.login.client.log, b.request.expiry
-	absent := time.After(absence)
-	failed := false
-	for {
-		var renew <-chan time.Time
-		switch {
-		case failed:
-			renew = time.After(pushAgain)
-		case !expiry.IsZero():
-			renew = time.After(max(time.Until(expiry)*3/4, minRenewal))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-b.server.Visited():
-			return
-		case <-absent:
-			log.Warn("no browser has asked for the sign-in page yet")
-		case <-renew:
-			var address string
-			var err error
-			if address, expiry, err = b.transaction.url(ctx); err == nil {
-				err = b.server.Renew(address)
-			}
-			if failed = err != nil; failed {
-				if ctx.Err() != nil {
-					return
-				}
-				log.Info("the request was not pushed again", "err", err)
-			}
-		}
 	}
 }
 

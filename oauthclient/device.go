@@ -29,6 +29,7 @@ func (l *login) promptDevice(ctx context.Context) (prompt, error) {
 		return nil, fmt.Errorf("%w: the device flow needs UI.Instruct to show its code; hand Config.UI a TerminalUI",
 			ErrNoBrowser)
 	}
+	l.provider = l.fresh(ctx) // what it refuses is final: see prepare
 	d, err := l.startDevice(ctx)
 	if err != nil {
 		return nil, err

@@ -197,10 +197,7 @@ func (l *login) alone(ctx context.Context, adopt bool) (*Session, error) {
 // run is the whole login: discover, authorize, wait, exchange, verify, store. The
 // login lock is held.
 func (l *login) run(ctx context.Context) (*Session, error) {
-	if err := l.discover(ctx); err != nil {
-		return nil, err
-	}
-	prompt, err := l.authorize(ctx)
+	prompt, err := l.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +213,25 @@ func (l *login) run(ctx context.Context) (*Session, error) {
 	}
 	answer.tell(g.Username, nil) // only now does the page say "signed in"
 	return &Session{client: l.client, account: l.account, slot: l.account.SlotOf(g)}, nil
+}
+
+// prepare is a login up to the prompt. The metadata of an earlier process never
+// refuse a login: what fails with them is done once more with those of today, unless
+// these cannot be had.
+func (l *login) prepare(ctx context.Context) (prompt, error) {
+	prompt, err := l.prepareOnce(ctx)
+	if err == nil || l.provider == nil || !l.provider.cached || l.fresh(ctx).cached || ctx.Err() != nil {
+		return prompt, err
+	}
+	l.client.log.Info("the login begins anew with metadata that were just fetched", "err", err)
+	return l.prepareOnce(ctx)
+}
+
+func (l *login) prepareOnce(ctx context.Context) (prompt, error) {
+	if err := l.discover(ctx); err != nil {
+		return nil, err
+	}
+	return l.authorize(ctx)
 }
 
 // discover finds out everything that is known before the user is prompted: the

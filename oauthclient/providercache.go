@@ -242,6 +242,7 @@ func (ps *providers) renew(p *provider, g *session.Grant) <-chan struct{} {
 // fetched anew meanwhile: see fresh.
 func (l *login) discoverCached(ctx context.Context, issuer string) (err error) {
 	ps := l.client.providers
+	l.renewed = nil
 	if l.before == nil || l.before.Issuer != issuer {
 		l.provider, err = ps.get(ctx, issuer)
 		return err

@@ -29,6 +29,7 @@ type rig struct {
 	*authserver.Server
 	t       *testing.T
 	cfg     Config
+	web     *http.Transport // of the program and of its browser
 	dir     string
 	other   string       // the second origin
 	trusted atomic.Bool  // the second origin is the provider's too
@@ -79,6 +80,7 @@ func newRig(t *testing.T, cfg authserver.Config) *rig {
 	require.NoError(t, err)
 	web := serve.Client().Transport.(*http.Transport).Clone()
 	web.DisableKeepAlives = true
+	r.web = web
 	var visits sync.WaitGroup
 	t.Cleanup(func() {
 		visits.Wait()
