@@ -278,7 +278,10 @@ func failure(err error) error {
 	var pause *session.PauseError
 	var narrow *session.NarrowError
 	var identity *identityError
+	var own *workloadError
 	switch {
+	case errors.As(err, &own):
+		return &functionError{own}
 	case errors.As(err, &identity): // it is about another session, and says all
 		return identity
 	case errors.As(err, &narrow): // first: the session itself goes on

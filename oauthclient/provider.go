@@ -298,7 +298,7 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 			slices.Contains([]string{"invalid_token", "unsupported_token_type", "invalid_request"}, refused.Code) {
 			err = nil // it ended with the refresh token, or cannot be revoked by itself
 		}
-		errs = append(errs, fromEndpoint("revocation", err))
+		errs = append(errs, ps.failed("revocation", err))
 		ended = ended || err == nil && hint == "refresh_token"
 	}
 	if !g.RefreshToken.IsZero() {
@@ -310,6 +310,19 @@ func (ps *providers) revoke(ctx context.Context, g *session.Grant) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// failed returns the error of a request to endpoint as a program sees it. nil stays nil.
+func (ps *providers) failed(endpoint string, err error) error {
+	var own *workloadError
+	if errors.As(err, &own) { // the request was not sent
+		return &functionError{own}
+	}
+	err = fromEndpoint(endpoint, err)
+	if e, ok := err.(*Error); ok {
+		e.workload = !ps.cfg.keeps()
+	}
+	return err
 }
 
 // discard revokes tokens that were issued and will not be used, on a best-effort
@@ -341,11 +354,8 @@ func (p *provider) introspect(ctx context.Context, id identity, token wire.Secre
 	}
 	req, err := p.authenticated(ctx, id, req)
 	if err != nil {
-		return nil, err
+		return nil, p.failed("introspection", err)
 	}
 	data, err := oauth.Introspect(ctx, p.fetch, req, token, "access_token")
-	if err != nil {
-		return nil, fromEndpoint("introspection", err)
-	}
-	return data, nil
+	return data, p.failed("introspection", err)
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/oauth2"
+
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
@@ -99,8 +101,9 @@ func (c *Config) checkWorkload(issuer string) error {
 	return nil
 }
 
-// workloadError is the error of a program's function. There is no user, so it never
-// matches ErrLoginRequired, even if the function's own error does.
+// workloadError is the error of a program's function. It has no Unwrap: what it holds
+// may be the error of another session, and says nothing about this one. The program
+// sees it as a functionError.
 type workloadError struct {
 	field string
 	err   error
@@ -108,8 +111,28 @@ type workloadError struct {
 
 func (e *workloadError) Error() string { return fmt.Sprintf("%s: %v", e.field, e.err) }
 
-func (e *workloadError) Is(target error) bool {
+// functionError is a workloadError as a program sees it. It matches what the
+// function's own error matches. But there is no user, so it never matches
+// ErrLoginRequired and is nothing that does.
+type functionError struct{ *workloadError }
+
+func (e *functionError) Is(target error) bool {
 	return !errors.Is(target, ErrLoginRequired) && errors.Is(e.err, target)
 }
 
-func (e *workloadError) As(target any) bool { return errors.As(e.err, target) }
+func (e *functionError) As(target any) bool {
+	switch target := target.(type) {
+	case **oauth2.RetrieveError: // code for x/oauth2 starts a login for some of them
+		return false
+	case **Error:
+		var theirs *Error
+		if !errors.As(e.err, &theirs) {
+			return false
+		}
+		shown := *theirs
+		shown.workload = true
+		*target = &shown
+		return true
+	}
+	return errors.As(e.err, target)
+}

@@ -175,13 +175,10 @@ func (c *Client) obtain(life context.Context, g *session.Grant, s *session.Slot)
 		failed.Err = fmt.Errorf("oauthclient: the client was closed: %w", os.ErrClosed)
 	case errors.As(err, &identity):
 		return nil, identityFailure(failed, identity)
-	case errors.As(err, &own): // first: it may hold another session's *Error
+	case errors.As(err, &own):
 		failed.Err = own
 	case r != nil:
-		failed.Err = fromEndpoint("token", err)
-		if e, ok := failed.Err.(*Error); ok {
-			e.workload = true
-		}
+		failed.Err = c.providers.failed("token", err)
 	}
 	return nil, failed
 }
