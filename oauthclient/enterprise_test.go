@@ -1,6 +1,7 @@
 package oauthclient_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -197,6 +198,42 @@ func TestS133SignedOutAtTheIdentityProvider(t *testing.T) {
 	})
 }
 
+// S133: once the identity provider has ended the session, its ID token brings no other
+// token, though it has not expired.
+func TestS133EndedAtTheIdentityProvider(t *testing.T) {
+	inFirm(t, func(f *firm) { f.idpConf.IDTokenLifetime = 24 * time.Hour }, func(t *testing.T, f *firm) {
+		_, idp := f.signIn(t)
+		_, s := f.open(t, idp)
+		_, err := s.For(notesAPI).Token(t.Context())
+		require.NoError(t, err)
+		exchanges := len(f.forms(firmIdP, byExchange))
+		calls := 0
+		f.bend("https://93.184.216.36", "", func(w http.ResponseWriter, _ *http.Request) {
+			calls++
+			f.idp.Revoke() // while the request is under way
+			if err := idp.Refresh(context.Background()); !errors.Is(err, oauthclient.ErrSessionRefused) {
+				t.Errorf("the session goes on: %v", err)
+			}
+			answer(http.StatusUnauthorized, "text/plain", "")(w, nil)
+		})
+		resp, err := s.HTTPClient().Get(notesAPI)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+		require.Equal(t, 1, calls)
+		for range 3 {
+			err = s.Refresh(t.Context())
+			require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+			require.ErrorContains(t, err, firmIdP)
+			_, err = s.Token(t.Context())
+			require.ErrorIs(t, err, oauthclient.ErrLoginRequired)
+			time.Sleep(time.Minute)
+		}
+		require.Len(t, f.forms(firmIdP, byExchange), exchanges)
+		require.True(t, s.Account().LoginRequired)
+	})
+}
+
 // S134: a refused assertion, at either server, is no end of the session at the
 // identity provider, and no reason to sign in.
 func TestS134RefusedAssertion(t *testing.T) {
@@ -235,8 +272,7 @@ func TestS134RefusedAssertion(t *testing.T) {
 // If the identity provider refuses the ID token because it has ended the session, the
 // user is told to sign in there.
 func TestEnterpriseSessionEndedAtTheIdentityProvider(t *testing.T) {
-	inFirm(t, nil, func(t *testing.T, f *firm) {
-		f.idpConf.IDTokenLifetime = 24 * time.Hour
+	inFirm(t, func(f *firm) { f.idpConf.IDTokenLifetime = 24 * time.Hour }, func(t *testing.T, f *firm) {
 		_, idp := f.signIn(t)
 		_, s := f.open(t, idp)
 		time.Sleep(time.Hour)

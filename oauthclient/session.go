@@ -135,6 +135,9 @@ func (s *Session) Refresh(ctx context.Context) error {
 
 // refreshAfter returns when there is a token of a generation above after.
 func (s *Session) refreshAfter(ctx context.Context, after uint64) error {
+	if ended := s.checkIdentity(ctx); ended != nil {
+		return ended
+	}
 	err := s.account.Refresh(ctx, s.slot, after)
 	said := failure(err)
 	if errors.Is(err, session.ErrNoRefreshToken) && errors.Is(said, ErrLoginRequired) {

@@ -235,6 +235,7 @@ var removals = []removal{
 	{132, "oauthclient/enterprise.go", "p, err := s.client.providers.get(ctx, g.Issuer)", "p, err := s.client.providers.get(ctx, x.Audience)", ""},
 	{132, "oauthclient/enterprise.go", "if oauth.SameIdentifier(x.Audience, p.issuer) {", "if false {", ""},
 	{133, "oauthclient/session.go", "if err := s.checkIdentity(ctx); err != nil {", "if err := s.checkIdentity(ctx); false && err != nil {", ""},
+	{133, "oauthclient/session.go", "if ended := s.checkIdentity(ctx); ended != nil {", "if ended := s.checkIdentity(ctx); false && ended != nil {", ""},
 	{133, "oauthclient/enterprise.go", "\tidp.account.Recheck(idp.slot)\n", "", ""},
 	{134, "oauthclient/enterprise.go", "\t\te.workload = true\n", "", ""},
 	{134, "oauthclient/enterprise.go", "time.Since(g.Tokens[0].Obtained) < renewAfter", "false", ""},
