@@ -14,6 +14,8 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 	"github.com/nativeoauth/nativeoauth/internal/jose/josetest"
+	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
 // The provider cache says where tokens are sent. In these tests an attacker has it
@@ -72,7 +74,8 @@ func TestS101AKeyAdded(t *testing.T) {
 	require.Contains(t, asked, authserver.JWKS)
 }
 
-// S102: the cache of another client, or of another account, is not used.
+// S102: the cache of another client, or of another account, is not used. That holds for
+// an account whose session is a copy, and has the same key.
 func TestS102AnotherClient(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, authserver.Config{})
@@ -86,6 +89,19 @@ func TestS102AnotherClient(t *testing.T) {
 	r.requireNoCache()
 	r.replace(func(k, m map[string]any) { k["client_id"], m["token_endpoint"] = "other", r.other+"/token" })
 	r.requireNoCache()
+
+	r.process(r.cfg, func(c *Client) {
+		seen, err := c.keeper.Read(t.Context(), r.key())
+		require.NoError(t, err)
+		copied := *seen.Grant
+		copied.Account = "copy"
+		require.NotNil(t, c.keeper.ProviderCache(t.Context(), seen.Grant))
+		ours, err := os.ReadFile(r.file("cli"))
+		require.NoError(t, err)
+		name := session.Key(copied.Realm, copied.Party, copied.Account) + ".provider"
+		require.NoError(t, c.store.(tokenstore.Shared).WriteJournal(t.Context(), name, ours))
+		require.Nil(t, c.keeper.ProviderCache(t.Context(), &copied))
+	})
 }
 
 // S103: a cache that was replaced is not put back, although it is authentic. The
@@ -113,15 +129,48 @@ func TestS103AnOlderCache(t *testing.T) {
 	r.requireNoCache()
 }
 
+// S103: the same holds if another account's older cache is in memory.
+func TestS103AnOlderCacheOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	r.replace(func(_, m map[string]any) { m["token_endpoint"] = r.other + "/token" })
+	r.process(r.cfg, func(c *Client) {
+		_, err := c.Login(t.Context(), &LoginOptions{Account: "newer"})
+		require.NoError(t, err)
+	})
+	r.process(r.cfg, func(c *Client) {
+		endpoints := map[string]string{"": r.other + "/token", "newer": r.Issuer() + "/token"}
+		for _, account := range []string{"", "newer", ""} {
+			seen, err := c.keeper.Read(t.Context(), session.Key(r.cfg.Issuer, "cli", account))
+			require.NoError(t, err)
+			p, err := c.providers.of(t.Context(), seen.Grant)
+			require.NoError(t, err)
+			require.True(t, p.cached)
+			require.Equal(t, endpoints[account], p.doc.TokenEndpoint)
+			endpoints[""] = r.Issuer() + "/token" // newer ones are good for both
+		}
+	})
+}
+
 // S104: a cache is used for a day, and not if it claims to be from the future.
 func TestS104TooOld(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, authserver.Config{})
 	r.login(r.cfg)
-	for _, age := range []time.Duration{25 * time.Hour, -time.Hour} {
+	for age, used := range map[time.Duration]bool{23 * time.Hour: true, 25 * time.Hour: false, -time.Hour: false} {
 		at := time.Now().Add(-age).UnixMilli()
-		r.replace(func(k, m map[string]any) { k["metadata_at"], m["token_endpoint"] = at, r.other+"/token" })
-		r.requireNoCache()
+		r.replace(func(k, _ map[string]any) { k["metadata_at"] = at })
+		r.process(r.cfg, func(c *Client) {
+			seen, err := c.keeper.Read(t.Context(), r.key())
+			require.NoError(t, err)
+			g := *seen.Grant
+			g.CacheSince = time.Time{} // or S103 refuses what is old
+			require.Equal(t, used, c.providers.readCache(t.Context(), &g) != nil, "%v old", age)
+			p, err := c.providers.of(t.Context(), &g)
+			require.NoError(t, err)
+			require.Equal(t, used, p.cached, "%v old", age)
+		})
 	}
 }
 

@@ -123,7 +123,8 @@ func (ps *providers) refresh(held context.Context, g *session.Grant, s *session.
 	}
 	next, failed := p.sendRefresh(ctx, g, s, key)
 	if next == nil && failed != nil && p.cached {
-		if again := ps.afresh(ctx, p, g, failed); again != nil && held.Err() == nil {
+		again := ps.afresh(starting, p, g, failed)
+		if again != nil && held.Err() == nil && starting.Err() == nil {
 			next, failed = again.sendRefresh(ctx, g, s, key)
 		}
 	}

@@ -71,16 +71,16 @@ func (ps *providers) readCache(ctx context.Context, g *session.Grant) *providerC
 		return nil
 	case ps.cfg.Endpoints != nil:
 		return &k
-	case !recent(k.MetadataAt) || k.MetadataAt < g.CacheSince.UnixMilli():
+	case !recent(time.UnixMilli(k.MetadataAt)) || k.MetadataAt < g.CacheSince.UnixMilli():
 		return nil
 	}
 	return &k
 }
 
-// recent reports whether what was fetched at a time in Unix milliseconds is still
-// used.
-func recent(at int64) bool {
-	age := time.Since(time.UnixMilli(at))
+// recent reports whether what was fetched at a time is still used. If that is in the
+// future, a clock was set back, and nobody knows how old it is.
+func recent(at time.Time) bool {
+	age := time.Since(at)
 	return age > -cacheAhead && age < providerAge
 }
 
@@ -109,7 +109,7 @@ func (ps *providers) restore(ctx context.Context, g *session.Grant) *provider {
 	p.fetch = &fetch.Client{Transport: ps.guard(g.Issuer)}
 	switch {
 	case p.doc.JWKSURI == "":
-	case k.JWKSURI == p.doc.JWKSURI && recent(k.KeysAt):
+	case k.JWKSURI == p.doc.JWKSURI && recent(time.UnixMilli(k.KeysAt)):
 		p.keys = jose.RestoreKeySet(p.fetch, p.doc.JWKSURI, k.Keys, time.UnixMilli(k.KeysAt))
 	default:
 		p.keys = jose.NewKeySet(p.fetch, p.doc.JWKSURI)
@@ -140,7 +140,7 @@ func (ps *providers) keep(ctx context.Context, g *session.Grant) {
 		if now.MetadataAt > k.MetadataAt {
 			return
 		}
-		if now.JWKSURI == k.JWKSURI && now.KeysAt > k.KeysAt {
+		if now.JWKSURI == k.JWKSURI && now.KeysAt > k.KeysAt && recent(time.UnixMilli(now.KeysAt)) {
 			k.Keys, k.KeysAt = now.Keys, now.KeysAt
 		}
 		if now.MetadataAt == k.MetadataAt && now.JWKSURI == k.JWKSURI && now.KeysAt == k.KeysAt &&
@@ -159,7 +159,7 @@ func (p *provider) cacheSince(g *session.Grant) time.Time {
 	if p.cfg.Endpoints != nil {
 		return time.Time{}
 	}
-	if g != nil && g.CacheSince.After(p.fetchedAt) && recent(g.CacheSince.UnixMilli()) {
+	if g != nil && g.CacheSince.After(p.fetchedAt) && recent(g.CacheSince) {
 		return g.CacheSince
 	}
 	return p.fetchedAt.Truncate(time.Millisecond) // as it is stored
@@ -271,6 +271,7 @@ func (l *login) fresh(ctx context.Context) *provider {
 
 // afresh decides about a refresh that failed at p, whose metadata are cached. It
 // returns the provider to send the refresh to once more; nil: it is not sent again.
+// ctx ends when nothing is to be sent any more.
 // The metadata are fetched for that, and only if the provider has moved its token
 // endpoint, or nothing was sent, is there a reason to send again.
 func (ps *providers) afresh(
@@ -284,7 +285,7 @@ func (ps *providers) afresh(
 		return nil
 	case session.NotSent: // the network, or a guard that does not know the issuer yet
 	default:
-		ps.keeper.DropProviderCache(ctx, session.Key(g.Realm, g.Party, g.Account))
+		ps.keeper.DropProviderCache(context.WithoutCancel(ctx), session.Key(g.Realm, g.Party, g.Account))
 	}
 	next, err := ps.get(ctx, g.Issuer)
 	if err != nil || next.cached || failed.Failure != session.NotSent && next.sameTokenEndpoint(p) {

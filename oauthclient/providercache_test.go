@@ -19,6 +19,7 @@ import (
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
 	"github.com/nativeoauth/nativeoauth/internal/session"
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -52,6 +53,10 @@ func newRig(t *testing.T, cfg authserver.Config) *rig {
 	cfg.Clients = []authserver.Client{
 		{ID: "cli", RedirectURIs: []string{"http://127.0.0.1/callback"}},
 		{ID: "other", RedirectURIs: []string{"http://127.0.0.1/callback"}},
+		{
+			ID: "secret", RedirectURIs: []string{"http://127.0.0.1/callback"},
+			Auth: authserver.AuthBasic, Secret: wire.NewSecret("a-secret-of-the-tests"),
+		},
 	}
 	cfg.AutoUser, cfg.Misbehave = "alice", r.around
 	var err error
@@ -178,6 +183,9 @@ func (r *rig) refresh() (asked []string, err error) {
 	return asked, err
 }
 
+// key is the store's for the session.
+func (r *rig) key() string { return session.Key(r.cfg.Issuer, r.cfg.ClientID, "") }
+
 // file returns the path of a client's provider cache.
 func (r *rig) file(clientID string) string {
 	r.t.Helper()
@@ -201,7 +209,7 @@ func (r *rig) tamper(change func(k, metadata map[string]any)) {
 func (r *rig) replace(change func(k, metadata map[string]any)) {
 	r.t.Helper()
 	r.process(r.cfg, func(c *Client) {
-		seen, err := c.keeper.Read(r.t.Context(), session.Key(r.cfg.Issuer, "cli", ""))
+		seen, err := c.keeper.Read(r.t.Context(), r.key())
 		require.NoError(r.t, err)
 		body := c.keeper.ProviderCache(r.t.Context(), seen.Grant)
 		require.NotNil(r.t, body)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -142,4 +144,89 @@ func TestKeysAreFetchedOnceTheIssuerWasVisited(t *testing.T) {
 	asked, err := r.refresh()
 	require.NoError(t, err)
 	require.Equal(t, []string{authserver.Token, authserver.Metadata, authserver.JWKS}, asked)
+}
+
+// A client whose authentication method the provider has changed is not kept out by
+// cached metadata. Nothing was sent by them, so no refresh is left open.
+func TestAChangedAuthenticationMethodIsFound(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.cfg.ClientID, r.cfg.ClientAuth = "secret", ClientSecret("a-secret-of-the-tests")
+	r.login(r.cfg)
+	r.replace(func(_, m map[string]any) { m["token_endpoint_auth_methods_supported"] = []string{"none"} })
+	asked, err := r.refresh()
+	require.NoError(t, err)
+	require.Equal(t, []string{authserver.Metadata, authserver.Token}, asked)
+
+	r.says(authserver.Metadata, func(_ http.ResponseWriter, m map[string]any) bool {
+		m["token_endpoint_auth_methods_supported"] = []string{"none"}
+		return false
+	})
+	r.replace(func(_, m map[string]any) { m["token_endpoint_auth_methods_supported"] = []string{"none"} })
+	r.process(r.cfg, func(c *Client) {
+		s, err := c.Session(t.Context(), "")
+		require.NoError(t, err)
+		require.ErrorIs(t, s.Refresh(t.Context()), errors.ErrUnsupported)
+		seen, err := c.keeper.Read(t.Context(), r.key())
+		require.NoError(t, err)
+		require.False(t, seen.Open, "nothing was sent")
+	})
+}
+
+// A refresh is not sent again by new metadata once the client is closed.
+func TestCloseEndsASecondAttempt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	var c *Client
+	sent := 0
+	r.intercept(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == "/token" {
+			if sent++; sent == 1 {
+				return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+			}
+			return nil, nil
+		}
+		go c.Close()
+		select {
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		case <-time.After(3 * time.Second): // it was not ended
+			return nil, nil
+		}
+	})
+	c, err := New(r.cfg)
+	require.NoError(t, err)
+	s, err := c.Session(t.Context(), "")
+	require.NoError(t, err)
+	require.Error(t, s.Refresh(t.Context()))
+	require.NoError(t, c.Close())
+	c.working.Wait()
+	require.Equal(t, 1, sent)
+}
+
+// Keys that a process with a fast clock has cached do not stay for ever.
+func TestKeysFromTheFutureAreReplaced(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	r.replace(func(k, _ map[string]any) { k["keys_at"] = time.Now().Add(2 * time.Hour).UnixMilli() })
+	asked, err := r.refresh()
+	require.NoError(t, err)
+	require.Equal(t, []string{authserver.Token, authserver.JWKS}, asked)
+	asked, err = r.refresh()
+	require.NoError(t, err)
+	require.Equal(t, []string{authserver.Token}, asked)
+}
+
+// Metadata of a cache are not used any more if this machine's clock was set back.
+func TestAClockSetBackMakesMetadataOld(t *testing.T) {
+	t.Parallel()
+	for ahead, usable := range map[time.Duration]bool{30 * time.Second: true, time.Hour: false, -25 * time.Hour: false} {
+		p := &provider{
+			providers: &providers{cfg: &Config{}}, cached: true,
+			fetchedAt: time.UnixMilli(time.Now().Add(ahead).UnixMilli()),
+		}
+		require.Equal(t, usable, p.usable(true), ahead)
+	}
 }

@@ -110,8 +110,9 @@ func (ps *providers) get(ctx context.Context, issuer string) (*provider, error) 
 	return ps.find(ctx, issuer, nil)
 }
 
-// of returns the provider of g. It may be from g's provider cache, and is discovered
-// if that has none.
+// of returns the provider of g. It may be from g's provider cache, or from that of
+// another session of the issuer if g was not used with newer metadata (S103). It is
+// discovered if there is none.
 func (ps *providers) of(ctx context.Context, g *session.Grant) (*provider, error) {
 	return ps.find(ctx, g.Issuer, g)
 }
@@ -124,7 +125,7 @@ func (ps *providers) find(ctx context.Context, issuer string, g *session.Grant) 
 		return nil, err
 	}
 	defer end()
-	if l.current == nil && g != nil {
+	if g != nil && (l.current == nil || l.current.cached && l.current.fetchedAt.Before(g.CacheSince)) {
 		l.current = ps.restore(ctx, g)
 	}
 	p := l.current
@@ -155,7 +156,7 @@ func (ps *providers) find(ctx context.Context, issuer string, g *session.Grant) 
 // that metadata from a provider cache will do.
 func (p *provider) usable(cached bool) bool {
 	return p.cfg.Endpoints != nil || time.Now().Before(p.goesOn) ||
-		time.Since(p.fetchedAt) < providerAge && (cached || !p.cached)
+		recent(p.fetchedAt) && (cached || !p.cached)
 }
 
 // discover fetches and checks the metadata of issuer, unless the program wrote

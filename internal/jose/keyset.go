@@ -28,6 +28,9 @@ const (
 	// usableFor is how long old keys serve while the provider cannot be
 	// reached.
 	usableFor = 24 * time.Hour
+	// ahead is how far in the future keys may have been fetched: clocks are
+	// corrected.
+	ahead = time.Minute
 )
 
 // ErrKeySet means that the provider's keys could not be had. It says nothing
@@ -72,18 +75,27 @@ type flight struct {
 func NewKeySet(c *fetch.Client, uri string) *KeySet { return &KeySet{client: c, uri: uri} }
 
 // RestoreKeySet returns a cache with the keys of document, which an earlier process
-// fetched from uri. It is empty, as NewKeySet's is, if document is no key set or is
-// older than a day. Keys that are older than an hour are fetched again before they
+// fetched from uri. It is empty, as NewKeySet's is, if document is no key set, is
+// older than a day, or is from the future. Keys that are older than an hour are fetched again before they
 // are used.
 func RestoreKeySet(c *fetch.Client, uri string, document []byte, fetched time.Time) *KeySet {
 	s := NewKeySet(c, uri)
-	if time.Since(fetched) > usableFor {
+	if age(fetched) > usableFor {
 		return s
 	}
 	if keys, err := parse(document); err == nil {
 		s.keys, s.document, s.fetched = keys, document, fetched
 	}
 	return s
+}
+
+// age returns how old keys are. If they were fetched in the future, this machine's
+// clock was set back: nobody knows how old they are, and they are too old to be used.
+func age(fetched time.Time) time.Duration {
+	if d := time.Since(fetched); d >= -ahead {
+		return d
+	}
+	return usableFor + 1
 }
 
 // Document returns the document that the keys were read from, for RestoreKeySet, and
@@ -99,7 +111,7 @@ func (c *KeySet) Document() (document []byte, fetched time.Time) {
 func (c *KeySet) Stale() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.fetched.IsZero() && time.Since(c.fetched) > freshFor
+	return !c.fetched.IsZero() && age(c.fetched) > freshFor
 }
 
 // Prefetch fetches the keys if there are none yet. It does not count as the
@@ -113,7 +125,7 @@ func (c *KeySet) Prefetch(ctx context.Context) error {
 // current returns the keys. It fetches them if there are none or they are old.
 func (c *KeySet) current(ctx context.Context) ([]key, error) {
 	c.mu.Lock()
-	age := time.Since(c.fetched)
+	age := age(c.fetched)
 	switch {
 	case c.fetched.IsZero():
 		if err := c.fetch(ctx); err != nil { // unlocks

@@ -91,7 +91,8 @@ func Classify(err error, clientID string, registered bool) *SendError {
 		case out.Failure == Doubtful && te.Code == "invalid_client":
 			out.ClientID = clientID
 		}
-	case errors.As(err, &fe) && !fe.Sent:
+	case errors.As(err, &fe) && !fe.Sent,
+		fe == nil && errors.Is(err, errors.ErrUnsupported): // no way to authenticate: see oauth.Post
 		out.Failure = NotSent
 	}
 	return out
