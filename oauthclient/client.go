@@ -86,6 +86,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	if !c.cfg.keeps() {
 		c.accounts.Obtain = c.obtain
+		c.accounts.Discard = func(g *session.Grant) {
+			c.working.Go(func() { c.providers.discard(c.life, g) })
+		}
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@ package oauthclient_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -264,6 +266,52 @@ func TestWorkloadClose(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.SessionOrLogin(t.Context(), nil)
 	require.ErrorIs(t, err, os.ErrClosed)
+}
+
+// A token that is on its way when a logout comes is revoked, and the caller that waits
+// for it gets another, however many logouts come.
+func TestWorkloadLogoutOvertakes(t *testing.T) {
+	t.Parallel()
+	p := newPlatform(t)
+	var logout func() error
+	var issued []string
+	inVirtualTime(t, authserver.Config{
+		Clients: jobClients(p.key),
+		Misbehave: func(endpoint string, next http.Handler) http.Handler {
+			if endpoint != authserver.Token {
+				return next
+			}
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				rec := httptest.NewRecorder()
+				next.ServeHTTP(rec, r)
+				var told struct {
+					AccessToken string `json:"access_token"`
+				}
+				_ = json.Unmarshal(rec.Body.Bytes(), &told)
+				issued = append(issued, told.AccessToken)
+				if len(issued) < 4 {
+					if err := logout(); err != nil {
+						t.Error(err)
+					}
+				}
+				answer(rec.Code, "application/json", rec.Body.String())(w, r)
+			})
+		},
+	}, func(t *testing.T, as *authserver.Server, cfg oauthclient.Config) {
+		c := newClient(t, secretJob(t, cfg))
+		logout = func() error { return c.Logout(t.Context(), "", nil) }
+		s, err := c.Session(t.Context(), "")
+		require.NoError(t, err)
+		tok, err := s.Token(t.Context())
+		require.NoError(t, err)
+		require.Len(t, issued, 4)
+		require.Equal(t, issued[3], tok.AccessToken)
+		synctest.Wait()
+		for _, dropped := range issued[:3] {
+			require.False(t, as.Active(dropped))
+		}
+		require.True(t, as.Active(tok.AccessToken))
+	})
 }
 
 // What a provider sends besides the access token is not kept: nothing but the

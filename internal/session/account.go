@@ -21,6 +21,9 @@ type Accounts struct {
 	// stored then, and Keeper and Send are not used. Its errors are *SendError. nil:
 	// the sessions are stored.
 	Obtain func(ctx context.Context, g *Grant, s *Slot) (*Grant, error)
+	// Discard is for the token of an Obtain that Forget overtook: nobody will use it.
+	// It must return soon. It is set if Obtain is.
+	Discard func(g *Grant)
 	// Settled is called after a refresh that succeeded, with the grant that is stored
 	// now. It must return soon. nil: it is not called.
 	Settled func(g *Grant)

@@ -185,6 +185,15 @@ func (g *Grant) Refreshed(s *Slot, resp *oauth.TokenResponse, tok Token) *Grant 
 	return &next
 }
 
+// without returns g with those tokens alone that before does not have.
+func (g *Grant) without(before *Grant) *Grant {
+	next := *g
+	next.Tokens = slices.DeleteFunc(slices.Clone(g.Tokens), func(t Token) bool {
+		return slices.ContainsFunc(before.Tokens, func(old Token) bool { return old.AccessToken.Equal(t.AccessToken) })
+	})
+	return &next
+}
+
 // user is the user of a grant, as far as the provider tells. Without OpenID Connect
 // there is no subject, and every user is the same.
 type user struct{ issuer, subject string }

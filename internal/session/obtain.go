@@ -49,14 +49,17 @@ func (a *Account) obtain(f *flight) error {
 		}
 		return err
 	}
-	if !a.replace(before, g) { // its other tokens were revoked meanwhile
+	if !a.replace(before, g) {
+		f.dropped = true
+		as.Discard(g.without(before))
 		return nil
 	}
 	as.Logger.Info("a token was obtained", "event", "refresh", "account", a.Name)
 	return nil
 }
 
-// replace makes g the grant, if that is still before.
+// replace makes g the grant, if that is still before. Forget may have come between:
+// the other tokens of g are revoked then.
 func (a *Account) replace(before, g *Grant) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -65,7 +65,7 @@ func (a *Account) await(ctx context.Context, s *Slot, after uint64) (*CachedToke
 		if s.foreign.Load() {
 			return nil, ErrOtherUser
 		}
-		if f.slot == s && !f.early { // otherwise it was another slot's, or an early one that gave way
+		if f.slot == s && !f.early && !f.dropped { // otherwise it was another slot's, or gave way
 			if f.err != nil {
 				return nil, f.err
 			}
@@ -82,6 +82,7 @@ type flight struct {
 	after   uint64 // the generation that is not good enough any more
 	done    chan struct{}
 	err     error         // after done
+	dropped bool          // after done: a logout came between, so that a caller asks again
 	stalled chan struct{} // closed if the new tokens cannot be stored at present
 	stall   error         // after stalled
 	once    sync.Once
