@@ -104,6 +104,12 @@ func TestEnterpriseLoginIsTheIdentityProviders(t *testing.T) {
 		_, err = s.Token(t.Context())
 		require.NoError(t, err)
 
+		for _, stronger := range []oauthclient.LoginOptions{{MaxAge: time.Minute}, {ACRValues: []string{"mfa"}}} {
+			_, err = chat.SessionOrLogin(t.Context(), &stronger)
+			require.ErrorIs(t, err, oauthclient.ErrStepUp)
+			require.ErrorContains(t, err, "Config.IdentityProvider; ask for it there")
+			require.NotContains(t, err.Error(), "Config.Workload")
+		}
 		_, err = chat.Login(t.Context(), nil)
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 		require.ErrorContains(t, err, "Config.IdentityProvider")

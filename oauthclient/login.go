@@ -83,7 +83,9 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Session, error
 //
 // With [Config].Workload or [Config].IdentityProvider it prompts nobody: it obtains a
 // token, and returns the error if that fails. Of opts, it observes Account, Scopes,
-// ResourceMetadata and DPoP.
+// ResourceMetadata and DPoP. ACRValues and MaxAge are about a user's login, so it fails
+// with [ErrStepUp] if they are set. With Config.IdentityProvider, use SessionOrLogin of
+// the identity provider's Client for them.
 func (c *Client) SessionOrLogin(ctx context.Context, opts *LoginOptions) (*Session, error) {
 	return c.login(ctx, opts, true)
 }

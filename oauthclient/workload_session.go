@@ -53,7 +53,11 @@ func (c *Config) grant() string {
 // a program that the provider does not let in learns it here.
 func (c *Client) workloadLogin(ctx context.Context, o *LoginOptions) (*Session, error) {
 	if len(o.ACRValues) > 0 || o.MaxAge != 0 {
-		return nil, fmt.Errorf("%w: it takes a user, and Config.Workload is set", ErrStepUp)
+		why := "it takes a user, and Config.Workload is set"
+		if c.cfg.IdentityProvider != nil {
+			why = "the user signs in at Config.IdentityProvider; ask for it there, with SessionOrLogin of its own Client"
+		}
+		return nil, fmt.Errorf("%w: %s", ErrStepUp, why)
 	}
 	s, err := c.workloadSession(o.Account)
 	if err != nil {
