@@ -20,9 +20,11 @@ import (
 // platform has issued, and it is called anew for every request: a token that is
 // renewed on disk is read again, and one that may be used once is used once. A
 // function may be called by several goroutines at once. Its result is sent to the
-// token endpoint of Config.Issuer and nowhere else. It is never stored or logged. An
-// error of a function is returned by Token, and nothing is sent then. Package workload
-// has functions for Kubernetes, GitHub Actions and GitLab.
+// endpoints of Config.Issuer and nowhere else: to the token endpoint, and for the
+// client's authentication also to those for revocation and introspection. It is never
+// stored or logged. An error of a function is returned by Token, and nothing is sent
+// then. It does not match ErrLoginRequired, even if the function's own error does.
+// Package workload has functions for Kubernetes, GitHub Actions and GitLab.
 //
 // audience is what the token must be made for: Audience, or else the issuer, as the
 // authorization server's metadata state it. A JWT for another audience is not sent,
