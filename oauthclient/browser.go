@@ -83,6 +83,7 @@ type browserPrompt struct {
 	request     authRequest
 	device      chan *devicePrompt // brings the device code, or nothing; nil: none is offered
 	instructed  chan struct{}      // closed when it is too late for a device code
+	moved       chan *provider     // brings where the ticket leads from now on
 	answered    bool
 }
 
@@ -101,7 +102,7 @@ func (l *login) promptBrowser(ctx context.Context, w ways) (prompt, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &browserPrompt{login: l, ways: w, server: srv, instructed: make(chan struct{})}
+	b := &browserPrompt{login: l, ways: w, server: srv, instructed: make(chan struct{}), moved: make(chan *provider)}
 	b.request.made = make(chan struct{})
 	if err := b.start(ctx); err != nil {
 		b.close()
@@ -125,7 +126,8 @@ func (b *browserPrompt) start(ctx context.Context) (err error) {
 	}
 	b.ticket, err = b.server.Start(b.request.url, loopback.Expect{
 		State: b.transaction.state.Reveal(), Issuer: l.provider.issuer,
-		RequireIssuer: doc.AuthorizationResponseIssParameterSupported,
+		// Yesterday's metadata do not decide that: see finish.
+		RequireIssuer: doc.AuthorizationResponseIssParameterSupported && !l.provider.cached,
 	})
 	if err != nil {
 		return invalid("authorization_endpoint: %w", err)
@@ -159,6 +161,7 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 	c.working.Go(func() { b.warm(ctx, prompting) })
 	c.cfg.UI.progress(StepUser)
 	c.working.Go(func() { b.push(prompting, cancel) })
+	c.working.Go(func() { b.follow(prompting, cancel) })
 	c.working.Go(func() { b.show(prompting, cancel) })
 	c.working.Go(func() { b.pass(prompting) })
 	confirmed := make(chan *answer, 1)
@@ -194,7 +197,7 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 		}
 		resp.Finish(user, err)
 	}
-	return &answer{transaction: b.transaction, code: code, tell: tell}, nil
+	return &answer{transaction: b.transaction, code: code, named: resp.Params.Has("iss"), tell: tell}, nil
 }
 
 // show opens the browser and tells the user what else can be done. A launcher may

@@ -2,7 +2,11 @@ package oauthclient
 
 import (
 	"context"
+	"log/slog"
+	"net"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,5 +123,105 @@ func TestYesterdaysMetadataRefuseNoLogin(t *testing.T) {
 		r.replace(func(_, m map[string]any) { change(&cfg, m) })
 		asked := r.login(cfg)
 		require.Equal(t, 1, count(asked, authserver.Metadata), name)
+	}
+}
+
+// yesterday has the cache say that requests are not pushed, and change more of it.
+func (r *rig) yesterday(change func(m map[string]any)) {
+	r.t.Helper()
+	r.replace(func(_, m map[string]any) {
+		delete(m, "pushed_authorization_request_endpoint")
+		change(m)
+	})
+}
+
+// A login that cannot reach the provider ends with that error, although the browser
+// was opened.
+func TestALoginOfflineEnds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	r.yesterday(func(map[string]any) {})
+	cfg := r.cfg
+	cfg.Transport = roundTrip(func(*http.Request) (*http.Response, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.ErrPermission}
+	})
+	_, err := r.begin(cfg, func(ctx context.Context, _ *Client, url string) error {
+		r.ticket(ctx, url)
+		return nil
+	})
+	require.ErrorIs(t, err, os.ErrPermission)
+	require.ErrorContains(t, err, "the provider's metadata")
+}
+
+// A ticket that was not used leads to where the provider is today. If it was, the
+// login ends at once.
+func TestATicketFollowsTheProvider(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	r.login(r.cfg)
+	r.yesterday(func(m map[string]any) { m["authorization_endpoint"] = r.other + "/authorize" })
+	renewed := make(chan struct{}, 1)
+	cfg := r.cfg
+	cfg.Logger = slog.New(slog.NewTextHandler(writer(func(line string) {
+		if strings.Contains(line, "the ticket was renewed") {
+			renewed <- struct{}{}
+		}
+	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	_, err := r.begin(cfg, func(ctx context.Context, _ *Client, url string) error {
+		select {
+		case <-renewed:
+		case <-ctx.Done():
+		}
+		return r.cfg.UI.OpenURL(ctx, url)
+	})
+	require.NoError(t, err)
+	require.Zero(t, r.stolen.Load())
+
+	r.yesterday(func(m map[string]any) { m["authorization_endpoint"] = r.other + "/authorize" })
+	release := r.Hold(authserver.Metadata)
+	defer release()
+	_, err = r.begin(r.cfg, func(ctx context.Context, _ *Client, url string) error {
+		r.ticket(ctx, url)
+		release()
+		return nil
+	})
+	require.ErrorIs(t, err, errMoved)
+}
+
+type writer func(line string)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(string(p))
+	return len(p), nil
+}
+
+// S29: whether an answer has to name its issuer is decided by the metadata of today.
+func TestS29TheIssuerOfToday(t *testing.T) {
+	t.Parallel()
+	const member = "authorization_response_iss_parameter_supported"
+	for _, today := range []bool{true, false} {
+		r := newRig(t, authserver.Config{})
+		r.says(authserver.Metadata, func(_ http.ResponseWriter, m map[string]any) bool {
+			m[member] = today
+			return false
+		})
+		r.login(r.cfg)
+		r.yesterday(func(m map[string]any) { m[member] = !today })
+		_, err := r.begin(r.cfg, func(ctx context.Context, _ *Client, url string) error {
+			go r.get(ctx, url, func(req *http.Request) error {
+				if q := req.URL.Query(); q.Has("iss") {
+					q.Del("iss")
+					req.URL.RawQuery = q.Encode()
+				}
+				return nil
+			})
+			return nil
+		})
+		if today {
+			require.ErrorIs(t, err, ErrInvalidResponse)
+		} else {
+			require.NoError(t, err)
+		}
 	}
 }

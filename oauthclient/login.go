@@ -13,6 +13,7 @@ import (
 	"github.com/nativeoauth/nativeoauth/internal/oidc"
 	"github.com/nativeoauth/nativeoauth/internal/session"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
+	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -297,6 +298,7 @@ type prompt interface {
 type answer struct {
 	transaction *transaction
 	code        string
+	named       bool // the answer named its issuer (RFC 9207), which was the right one
 	tokens      *oauth.TokenResponse
 	// tell ends what the user sees: the user that signed in, or why that failed.
 	tell func(username string, err error)
@@ -319,6 +321,10 @@ func (l *login) finish(ctx context.Context, a *answer) (*session.Grant, error) {
 	l.client.cfg.UI.progress(StepExchange)
 	t := *a.transaction
 	t.provider = l.fresh(ctx)
+	if a.tokens == nil && l.provider.cached && !a.named &&
+		t.provider.doc.AuthorizationResponseIssParameterSupported {
+		return nil, invalid("%w", loopback.ErrIssuer)
+	}
 	if a.tokens == nil { // a device code has brought them already
 		tokens, err := t.provider.redeem(ctx, &t, a.code)
 		if err != nil && t.provider.cached {

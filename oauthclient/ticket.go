@@ -2,8 +2,11 @@ package oauthclient
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
+
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
 )
 
 // authRequest is the authorization request. It is made beside the opening of the
@@ -53,6 +56,64 @@ func (p *provider) takesRequestsAs(other *provider) bool {
 		slices.Equal(a.TokenEndpointAuthSigningAlgValuesSupported, b.TokenEndpointAuthSigningAlgValuesSupported)
 }
 
+// errMoved ends a login whose browser was sent to where the provider was yesterday.
+var errMoved = errors.New("the provider has changed how it takes sign-ins since the last one, " +
+	"and the browser was sent to its earlier page; sign in again")
+
+// follow compares a request that was made with cached metadata with those of today. If
+// the provider has moved, a ticket that nobody has used leads to the new place;
+// otherwise the login ends, as it does if the provider cannot be reached: the user
+// would wait for nothing.
+func (b *browserPrompt) follow(prompting context.Context, cancel context.CancelCauseFunc) {
+	select {
+	case <-b.request.made:
+	case <-prompting.Done():
+		return
+	}
+	used := b.transaction.provider
+	if !used.cached {
+		return
+	}
+	p, err := b.login.today(prompting)
+	pushed := used.doc.PushedAuthorizationRequestEndpoint != ""
+	switch {
+	case prompting.Err() != nil:
+	case err != nil:
+		cancel(&notMade{err})
+	case p.doc.AuthorizationEndpoint == used.doc.AuthorizationEndpoint &&
+		(pushed || !p.doc.RequirePushedAuthorizationRequests):
+	case b.ways.open == nil: // the user has the address already
+		cancel(&notMade{errMoved})
+	default:
+		select {
+		case b.moved <- p: // keepTicket goes on
+		case <-b.server.Visited():
+			cancel(&notMade{errMoved})
+		case <-prompting.Done():
+		}
+	}
+}
+
+// today is fresh for a login that is in no hurry. If the metadata could not be had, it
+// asks for them once more. It fails if the provider cannot be reached: nothing was
+// sent.
+func (l *login) today(ctx context.Context) (*provider, error) {
+	p := l.fresh(ctx)
+	if !p.cached {
+		return p, nil
+	}
+	ps := l.client.providers
+	next, err := ps.discover(ctx, p.issuer, p)
+	if err == nil {
+		return next, ps.lookup(p.issuer).replace(ctx, p, next)
+	}
+	var network *fetch.Error
+	if errors.As(err, &network) && !network.Sent {
+		return nil, err
+	}
+	return p, nil
+}
+
 const (
 	// absence is how long a browser that was opened may take to ask for its page
 	// before that is worth a log line.
@@ -75,6 +136,7 @@ func (b *browserPrompt) keepTicket(ctx context.Context) {
 		return
 	}
 	log, expiry := b.login.client.log, b.request.expiry
+	t := *b.transaction
 	absent := time.After(absence)
 	failed := false
 	for {
@@ -92,18 +154,23 @@ func (b *browserPrompt) keepTicket(ctx context.Context) {
 			return
 		case <-absent:
 			log.Warn("no browser has asked for the sign-in page yet")
+			continue
+		case t.provider = <-b.moved:
+			log.Info("the provider has moved its authorization endpoint")
 		case <-renew:
-			var address string
-			var err error
-			if address, expiry, err = b.transaction.url(ctx); err == nil {
-				err = b.server.Renew(address)
-			}
-			if failed = err != nil; failed {
-				if ctx.Err() != nil {
-					return
-				}
-				log.Info("the request was not pushed again", "err", err)
-			}
 		}
+		var address string
+		var err error
+		if address, expiry, err = t.url(ctx); err == nil {
+			err = b.server.Renew(address)
+		}
+		if failed = err != nil; failed {
+			if ctx.Err() != nil {
+				return
+			}
+			log.Info("the request was not made again", "err", err)
+			continue
+		}
+		log.Debug("the ticket was renewed")
 	}
 }
