@@ -135,6 +135,7 @@ func (c *Client) Close() error {
 		err = errors.New("oauthclient: something was still under way at Close, as a refresh that cannot be stored; " +
 			"the next process to use the session will finish it")
 	}
+	c.accounts.EndTurns()
 	c.providers.closeIdle()
 	return err
 }

@@ -78,7 +78,7 @@ type Account struct {
 	flight      atomic.Pointer[flight]  // the refresh under way
 	pause       atomic.Pointer[backoff] // no early refresh for a while
 	failing     atomic.Pointer[backoff] // after a refresh that failed: none at all for a while
-	turn        atomic.Pointer[func()]  // ends this process's turn (queue.go); nil: it has none
+	turn        atomic.Pointer[func()]  // ends this process's turn, or wait for it (queue.go); nil: none
 	changed     chan struct{}           // closed at the next change of what is known; guarded by mu
 
 	mu    sync.Mutex

@@ -29,12 +29,30 @@ const (
 // queue lets another process go first that refreshes the session. The turn of this
 // one ends with its refresh, or with the client.
 func (a *Account) queue(ctx context.Context) {
-	if a.turn.Load() != nil {
+	taking := func() {}
+	if !a.turn.CompareAndSwap(nil, &taking) { // this process has the turn, or waits for it
 		return
 	}
-	if next := a.accounts.Keeper.queue(ctx, a.Key); next != nil {
-		a.turn.Store(&next)
+	next := a.accounts.Keeper.queue(ctx, a.Key)
+	switch {
+	case next == nil:
+		a.turn.CompareAndSwap(&taking, nil)
+	case a.turn.CompareAndSwap(&taking, &next):
 		context.AfterFunc(a.accounts.Life, next)
+	default: // a refresh has ended meanwhile
+		next()
+	}
+}
+
+// EndTurns gives back the turns of this process. It is for the end of a client that
+// loads no session any more.
+func (as *Accounts) EndTurns() {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	for _, a := range as.byName {
+		if next := a.turn.Swap(nil); next != nil {
+			(*next)()
+		}
 	}
 }
 

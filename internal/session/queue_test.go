@@ -147,6 +147,33 @@ func TestQueueTurnEnds(t *testing.T) {
 	}
 }
 
+// Two goroutines that load one account at once do not wait for each other's turn, and
+// the end of a client gives it back at once.
+func TestQueueTurnIsTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &tokenstore.Memory{}
+		expiredSession(t, store, &provider{})
+		first := queueing(t, store)
+		began := time.Now()
+		var loads sync.WaitGroup
+		for range 5 {
+			loads.Go(func() {
+				if err := first.Load(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		loads.Wait()
+		require.Less(t, time.Since(began), 100*time.Millisecond)
+		first.accounts.EndTurns()
+		began = time.Now()
+		second := queueing(t, store)
+		require.NoError(t, second.Load(t.Context()))
+		require.Less(t, time.Since(began), 10*time.Millisecond)
+		second.accounts.EndTurns()
+	})
+}
+
 // A journal that nobody can read, or a session that has ended, is not waited for.
 func TestQueueKnowsWhatIsStale(t *testing.T) {
 	now := time.Now()
