@@ -84,7 +84,7 @@ func newSTS(mux *http.ServeMux, p *provider) {
 			Subject  string `json:"sub"`
 			Audience string `json:"aud"`
 		}
-		token, err := jose.ParseSigned(r.FormValue("subject_token"), []jose.SignatureAlgorithm{jose.ES256})
+		token, err := jose.ParseSignedCompact(r.FormValue("subject_token"), []jose.SignatureAlgorithm{jose.ES256})
 		if err == nil {
 			var payload []byte
 			if payload, err = token.Verify(p.jobs.key.Signer.Public()); err == nil {
