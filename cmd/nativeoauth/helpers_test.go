@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -32,11 +33,27 @@ import (
 // unless -parallel says how many: they wait for each other's processes.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "4")
-	testscript.Main(m, map[string]func(){
+	testscript.Main(endOfBrowsers{m}, map[string]func(){
 		"nativeoauth": func() { os.Exit(start()) },
 		"xdg-open":    fakeBrowser, // what the SDK opens a browser with, on Linux and the BSDs
 		"open":        fakeBrowser, // and on macOS
 	})
+}
+
+// endOfBrowsers runs the tests and waits until the last browser has ended: Windows
+// removes no program that runs, and testscript.Main removes them all.
+type endOfBrowsers struct{ *testing.M }
+
+func (m endOfBrowsers) Run() int {
+	code := m.M.Run()
+	browser, err := exec.LookPath("xdg-open")
+	if err != nil || runtime.GOOS != "windows" {
+		return code
+	}
+	for end := time.Now().Add(time.Minute); os.Remove(browser) != nil && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	return code
 }
 
 // fakeBrowser follows the address to the last page, as a browser does. It writes its
