@@ -297,9 +297,13 @@ func (ps *providers) afresh(
 
 // sameTokenEndpoint reports whether a refresh at p is the same request as at other.
 func (p *provider) sameTokenEndpoint(other *provider) bool {
+	return p.doc.TokenEndpoint == other.doc.TokenEndpoint && p.authenticatesAs(other)
+}
+
+// authenticatesAs reports whether clients authenticate at p as they do at other.
+func (p *provider) authenticatesAs(other *provider) bool {
 	a, b := p.doc, other.doc
-	return a.TokenEndpoint == b.TokenEndpoint &&
-		slices.Equal(a.TokenEndpointAuthMethodsSupported, b.TokenEndpointAuthMethodsSupported) &&
+	return slices.Equal(a.TokenEndpointAuthMethodsSupported, b.TokenEndpointAuthMethodsSupported) &&
 		slices.Equal(a.TokenEndpointAuthSigningAlgValuesSupported, b.TokenEndpointAuthSigningAlgValuesSupported)
 }
 

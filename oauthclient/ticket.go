@@ -3,7 +3,6 @@ package oauthclient
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
@@ -51,9 +50,7 @@ func (b *browserPrompt) push(prompting context.Context, cancel context.CancelCau
 func (p *provider) takesRequestsAs(other *provider) bool {
 	a, b := p.doc, other.doc
 	return a.PushedAuthorizationRequestEndpoint == b.PushedAuthorizationRequestEndpoint &&
-		a.AuthorizationEndpoint == b.AuthorizationEndpoint &&
-		slices.Equal(a.TokenEndpointAuthMethodsSupported, b.TokenEndpointAuthMethodsSupported) &&
-		slices.Equal(a.TokenEndpointAuthSigningAlgValuesSupported, b.TokenEndpointAuthSigningAlgValuesSupported)
+		a.AuthorizationEndpoint == b.AuthorizationEndpoint && p.authenticatesAs(other)
 }
 
 // errMoved ends a login whose browser was sent to where the provider was yesterday.

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/oauth"
@@ -258,13 +257,7 @@ func (r *workloadRequest) send(ctx context.Context) (*oauth.TokenResponse, error
 	req := p.tokenRequest(r.identity, url.Values{}, r.key)
 	if w.GrantAssertion == nil && w.SubjectToken == nil {
 		req.Form.Set("grant_type", "client_credentials")
-		if len(r.resources) > 0 {
-			req.Form["resource"] = r.resources
-		}
-		if len(r.scopes) > 0 {
-			req.Form.Set("scope", strings.Join(r.scopes, " "))
-		}
-		req, err := p.authenticated(ctx, r.identity, req)
+		req, err := p.authenticated(ctx, r.identity, req.Target(r.resources, r.scopes))
 		if err != nil {
 			return nil, err
 		}

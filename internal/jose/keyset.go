@@ -76,8 +76,8 @@ func NewKeySet(c *fetch.Client, uri string) *KeySet { return &KeySet{client: c, 
 
 // RestoreKeySet returns a cache with the keys of document, which an earlier process
 // fetched from uri. It is empty, as NewKeySet's is, if document is no key set, is
-// older than a day, or is from the future. Keys that are older than an hour are fetched again before they
-// are used.
+// older than a day, or is from the future. Keys that are older than an hour are
+// fetched again before they are used.
 func RestoreKeySet(c *fetch.Client, uri string, document []byte, fetched time.Time) *KeySet {
 	s := NewKeySet(c, uri)
 	if age(fetched) > usableFor {

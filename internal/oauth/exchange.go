@@ -91,7 +91,7 @@ func (x Exchange) request(r Request, requested string) (Request, error) {
 	return r.with(map[string]string{
 		"grant_type": grantExchange, "requested_token_type": requested, "audience": x.Audience,
 		"subject_token": x.Subject.Reveal(), "subject_token_type": x.SubjectType,
-	}).target(x.Resources, x.Scopes), nil
+	}).Target(x.Resources, x.Scopes), nil
 }
 
 // idJAG returns the identity assertion of a successful answer. token_type says

@@ -31,7 +31,7 @@ func RequestByAssertion(
 	}
 	r = r.with(map[string]string{
 		"grant_type": grantJWTBearer, "assertion": assertion.Reveal(),
-	}).target(resources, scopes)
+	}).Target(resources, scopes)
 	return RequestToken(ctx, c, r)
 }
 
@@ -47,8 +47,8 @@ func checkSent(token wire.Secret, name string) error {
 	return nil
 }
 
-// target returns r with what the token is for. nil ones are left out.
-func (r Request) target(resources, scopes []string) Request {
+// Target returns r with what the token is for. nil ones are left out.
+func (r Request) Target(resources, scopes []string) Request {
 	r.Form = maps.Clone(r.Form)
 	if len(resources) > 0 {
 		r.Form["resource"] = resources
