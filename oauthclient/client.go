@@ -76,7 +76,7 @@ func New(cfg Config) (*Client, error) {
 	c.origins = tokenOrigins(&c.cfg)
 	c.providers = newProviders(&c.cfg, c.log, c.prompting)
 	c.keeper = &session.Keeper{
-		Store: c.store, Logger: c.log, LockWait: lockWait, Queue: keepsFiles(c.store),
+		Store: c.store, Logger: c.log, LockWait: lockWait, Queue: session.KeepsFiles(c.store),
 		Verify: c.providers.verifyRefreshed, Revoke: c.providers.revoke, Clock: &c.providers.nonces.Clock,
 	}
 	c.providers.keeper, c.providers.begin, c.providers.done = c.keeper, c.begin, c.done
@@ -91,15 +91,6 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	return c, nil
-}
-
-// keepsFiles reports whether the lock and the journal of a store are files.
-func keepsFiles(s tokenstore.Store) bool {
-	switch s.(type) {
-	case *tokenstore.Keyring, *tokenstore.File:
-		return true
-	}
-	return false
 }
 
 // Format implements [fmt.Formatter]. Every verb names the client and shows nothing

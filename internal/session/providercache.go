@@ -49,16 +49,23 @@ func (g *Grant) seal(body []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// cacheStore returns the store if it keeps provider caches; nil: it does not. Those
-// of this module do that outlive the process and have files of their own.
-func (k *Keeper) cacheStore() tokenstore.Shared {
-	switch s := k.Store.(type) {
-	case *tokenstore.Keyring:
-		return s
-	case *tokenstore.File:
-		return s
+// KeepsFiles reports whether the lock and the journal of a store are files of this
+// machine: those of the stores of this module that outlive the process.
+func KeepsFiles(store tokenstore.Store) bool {
+	switch store.(type) {
+	case *tokenstore.Keyring, *tokenstore.File:
+		return true
 	}
-	return nil
+	return false
+}
+
+// cacheStore returns the store if it keeps provider caches, beside its journals; nil:
+// it does not.
+func (k *Keeper) cacheStore() tokenstore.Shared {
+	if !KeepsFiles(k.Store) {
+		return nil
+	}
+	return k.Store.(tokenstore.Shared)
 }
 
 // ProviderCache returns the provider cache of g, as SetProviderCache was given it;
