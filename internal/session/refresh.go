@@ -34,6 +34,8 @@ type Attempt struct {
 	// Stalled is called if the new tokens cannot be stored at present. Refresh goes
 	// on trying, with the lock held.
 	Stalled func(error)
+	// Landed is called once the new tokens are stored; nil: nobody asks.
+	Landed func()
 }
 
 const (
@@ -306,6 +308,9 @@ func (k *Keeper) land(ctx context.Context, a Attempt, j *Journal, g, next *Grant
 	}
 	if err := k.save(ctx, a.Key, next, a.Stalled); err != nil { // step 9
 		return nil, err
+	}
+	if a.Landed != nil {
+		a.Landed()
 	}
 	verified, verr := k.verify(ctx, next, j)
 	k.closeOperation(ctx, a.Key, j, next) // step 8

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -55,7 +56,9 @@ func (a *Account) await(ctx context.Context, s *Slot, after uint64) (*CachedToke
 		select {
 		case <-f.done:
 		case <-f.stalled:
-			return nil, fmt.Errorf("the refreshed session cannot be stored, and is not used before it is: %w", f.stall)
+			if err := f.landing(ctx); err != nil {
+				return nil, err
+			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -86,6 +89,21 @@ type flight struct {
 	stalled chan struct{} // closed if the new tokens cannot be stored at present
 	stall   error         // after stalled
 	once    sync.Once
+	landed  atomic.Bool // the new tokens are stored, whatever stalled before
+}
+
+// landing waits for the end of a flight that had stalled and has stored its tokens
+// since. It returns an error if they are not stored yet.
+func (f *flight) landing(ctx context.Context) error {
+	if !f.landed.Load() {
+		return fmt.Errorf("the refreshed session cannot be stored, and is not used before it is: %w", f.stall)
+	}
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // refresh joins the refresh under way, or starts one in the background. It outlives
@@ -146,6 +164,7 @@ func (a *Account) run(f *flight) error {
 		Send: func(ctx context.Context, g *Grant) (*Grant, error) {
 			return a.accounts.Send(ctx, g, f.slot)
 		},
+		Landed: func() { f.landed.Store(true) },
 		Stalled: func(err error) {
 			f.once.Do(func() {
 				f.stall = err

@@ -193,3 +193,33 @@ func TestWatchEndsWithTheClient(t *testing.T) {
 		require.NoError(t, release())
 	})
 }
+
+// A refresh whose tokens could not be stored for a while has stored them, and is about to end. Who asks for the next tokens then waits for that end, and is
+// not told that the store fails.
+func TestAStallThatIsOverIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &faulty{}, &provider{}
+		start(t, store, p)
+		as := newAccounts(t, store)
+		as.Send = func(ctx context.Context, g *Grant, _ *Slot) (*Grant, error) { return p.send(ctx, g) }
+		stored := make(chan struct{})
+		as.Settled = func(*Grant) { <-stored }
+		a := as.Account("", key)
+		require.NoError(t, a.Load(t.Context()))
+		s := a.Slot("", nil)
+		before := s.Cached()
+		store.fail(func([]byte) error { return errors.New("disk full") })
+		require.ErrorContains(t, a.Refresh(t.Context(), s, before.Generation), "disk full")
+		store.fail(nil)
+		time.Sleep(time.Minute)
+		now, err := a.Token(t.Context(), s)
+		require.NoError(t, err)
+		require.Greater(t, now.Generation, before.Generation)
+		joined := make(chan error)
+		go func() { joined <- a.Refresh(t.Context(), s, now.Generation) }()
+		synctest.Wait()
+		close(stored)
+		require.NoError(t, <-joined)
+		require.Equal(t, []string{"r0", "r1"}, p.sent)
+	})
+}
