@@ -101,6 +101,23 @@ func TestTheTicketWaitsForItsURL(t *testing.T) {
 	default:
 	}
 
+	// The browser comes when all is over.
+	s = listen(t, loopback.Config{})
+	ticket, err := s.Start("", loopback.Expect{State: state, Issuer: issuer})
+	require.NoError(t, err)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = s.Wait(over)
+	require.ErrorIs(t, err, context.Canceled)
+	resp, err = try("GET", ticket, "")
+	require.NoError(t, err)
+	require.Equal(t, 200, resp.StatusCode)
+	body, err = io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), "Sign-in didn’t finish")
+	require.NotContains(t, string(body), `http-equiv="refresh"`)
+	<-s.Visited()
+
 	s, got = waiting(soon)
 	time.AfterFunc(50*time.Millisecond, func() { _ = s.Close() })
 	if resp = <-got; resp != nil { // if the browser came before the end

@@ -104,9 +104,7 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 	usable := s.started && !s.over &&
 		(s.tickets == 0 || sender == peer.SameUser && s.tickets < maxTickets)
 	if usable {
-		if s.tickets == 0 {
-			close(s.visited)
-		}
+		s.visit()
 		s.tickets++
 		s.redirecting.Add(1)
 		defer s.redirecting.Done()
@@ -127,8 +125,8 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 // which loads the ticket again, or because the sign-in is over.
 func (s *Server) awaitURL(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
-	waits := s.started && !s.over && s.authURL == ""
-	if waits {
+	waits := s.started && s.authURL == "" && s.response == nil
+	if waits && !s.over {
 		s.redirecting.Add(1)
 		defer s.redirecting.Done()
 	}
@@ -144,6 +142,7 @@ func (s *Server) awaitURL(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	case <-s.decided:
 		s.show(w, r, http.StatusOK, pageContent{kind: pageFailed})
+		s.visit()
 	case <-timer.C:
 		s.show(w, r, http.StatusOK, pageContent{kind: pageWaiting, reload: s.prefix + s.ticket})
 	case <-r.Context().Done():

@@ -83,6 +83,7 @@ type Server struct {
 	settled  chan struct{} // closed when the browser has its page, or has gone away
 	closing  chan struct{} // closed by Close, to let go of held browsers
 
+	visit  func()       // closes visited, once
 	settle func()       // closes settled, once
 	shut   func() error // Close, once
 
@@ -125,6 +126,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		settled:  make(chan struct{}),
 		closing:  make(chan struct{}),
 	}
+	s.visit = sync.OnceFunc(func() { close(s.visited) })
 	s.settle = sync.OnceFunc(func() { close(s.settled) })
 	s.shut = sync.OnceValue(s.close)
 	public, err := s.paths()
@@ -301,7 +303,8 @@ func (s *Server) Renew(authURL string) error {
 func (s *Server) Notices() <-chan string { return s.notices }
 
 // Visited returns a channel that is closed when a browser has used the ticket.
-// [Server.Renew] has no effect after that.
+// [Server.Renew] has no effect after that. If the sign-in ended before Renew was
+// called, the ticket's page says so, and the channel is closed when it was loaded.
 func (s *Server) Visited() <-chan struct{} { return s.visited }
 
 func (s *Server) ticketUsed() bool {

@@ -2,10 +2,12 @@ package oauthclient
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
@@ -82,6 +84,38 @@ func TestARefusedPushEndsTheLogin(t *testing.T) {
 		require.Equal(t, "pushed_authorization_request", refused.Endpoint)
 		require.NotContains(t, err.Error(), "browser")
 	})
+}
+
+// A browser takes a while to start, and the request may be refused before that. Then the
+// browser finds a page that says so. Login does not wait for it.
+func TestALateBrowserFindsThePageOfARefusedPush(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	cfg := r.cfg
+	cfg.ClientID = "unknown"
+	refused := make(chan struct{})
+	page := make(chan *http.Response, 1)
+	cfg.UI.OpenURL = func(_ context.Context, url string) error {
+		go func() {
+			<-refused
+			resp, err := http.Get(url)
+			assert.NoError(t, err)
+			page <- resp
+		}()
+		return nil
+	}
+	r.process(cfg, func(c *Client) {
+		_, err := c.Login(t.Context(), nil)
+		require.ErrorAs(t, err, new(*Error))
+		close(refused)
+	})
+	resp := <-page
+	require.NotNil(t, resp)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), "Sign-in didn’t finish")
 }
 
 // The connection to a token endpoint on another server is opened while the user is in

@@ -85,6 +85,7 @@ type browserPrompt struct {
 	instructed  chan struct{}      // closed when it is too late for a device code
 	moved       chan *provider     // brings where the ticket leads from now on
 	answered    bool
+	failed      bool // the browser was opened for a request that could not be made
 }
 
 // notMade means that the authorization request could not be made. It ends the login.
@@ -138,13 +139,22 @@ func (b *browserPrompt) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// close stops listening. After an answer the browser still loads its page.
+// lateBrowser is how long a browser that was opened may take to load the page that says
+// that the sign-in has failed meanwhile.
+const lateBrowser = 3 * time.Second
+
+// close stops listening. After an answer the browser still loads its page. So it does
+// if the request could not be made while it was starting.
 func (b *browserPrompt) close() {
-	if b.answered {
-		b.login.client.release(b.server)
-		return
+	c := b.login.client
+	switch {
+	case b.answered:
+		c.release(b.server, 0)
+	case b.failed && b.ways.open != nil:
+		c.release(b.server, lateBrowser)
+	default:
+		_ = b.server.Close()
 	}
-	_ = b.server.Close()
 }
 
 // errConfirmed ends the wait for the browser if the device code was confirmed first.
@@ -175,6 +185,7 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 	case errors.Is(err, errConfirmed):
 		return <-confirmed, nil
 	case errors.As(err, &failed):
+		b.failed = true
 		return nil, failed.error
 	case errors.Is(err, loopback.ErrIssuer):
 		return nil, invalid("%w", err)
@@ -389,14 +400,20 @@ func (c *Client) listen(ctx context.Context, cfg loopback.Config) (*loopback.Ser
 	return loopback.Listen(ctx, cfg)
 }
 
-// release closes srv while the program goes on: the browser still loads its page.
-// Client.Close waits for it.
-func (c *Client) release(srv *loopback.Server) {
+// release closes srv while the program goes on: the browser still loads its page. It
+// may take until late to ask for it. Client.Close waits for it.
+func (c *Client) release(srv *loopback.Server, late time.Duration) {
 	gone := make(chan struct{})
 	c.mu.Lock()
 	c.listeners = append(c.listeners, gone)
 	c.mu.Unlock()
 	c.working.Go(func() {
+		if late > 0 {
+			select {
+			case <-srv.Visited():
+			case <-time.After(late):
+			}
+		}
 		_ = srv.Close()
 		close(gone)
 		c.mu.Lock()
