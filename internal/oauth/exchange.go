@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/go-jose/go-jose/v4/json"
+
 	"github.com/nativeoauth/nativeoauth/internal/fetch"
 	"github.com/nativeoauth/nativeoauth/internal/jose"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
@@ -118,20 +120,17 @@ func (m members) idJAG(issuer, audience string) (wire.Secret, error) {
 // signature is the audience's business, which the client cannot check for it.
 func checkIDJAG(payload []byte, issuer, audience string) error {
 	var claims struct {
-		Iss string `json:"iss"`
-		Aud any    `json:"aud"`
+		Iss string          `json:"iss"`
+		Aud json.RawMessage `json:"aud"`
 	}
 	if err := wire.UnmarshalJSON(payload, &claims); err != nil {
 		return fmt.Errorf("its claims are %w", err)
 	}
-	aud := claims.Aud
-	if list, ok := aud.([]any); ok && len(list) == 1 {
-		aud = list[0]
-	}
-	switch one, ok := aud.(string); {
+	aud, err := jose.Audience(claims.Aud)
+	switch {
 	case claims.Iss != issuer:
 		return errors.New("its iss is not the issuer of the ID token")
-	case !ok, !SameIdentifier(one, audience):
+	case err != nil, len(aud) != 1, !SameIdentifier(aud[0], audience):
 		return errors.New("its aud is not the resource's authorization server alone")
 	}
 	return nil

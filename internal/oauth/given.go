@@ -15,6 +15,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/nativeoauth/nativeoauth/internal/jose"
 	"github.com/nativeoauth/nativeoauth/internal/wire"
 )
 
@@ -54,7 +57,8 @@ func CheckGiven(token, audience string, assertion bool) error {
 }
 
 // audiencesOf returns the audiences of a JWT, which has not been verified. ok is
-// false if token is none, or has no audience.
+// false if token is none, or has no audience. An audience that cannot be read is
+// nobody's.
 func audiencesOf(token string) (audiences []string, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -65,20 +69,11 @@ func audiencesOf(token string) (audiences []string, ok bool) {
 		return nil, false
 	}
 	var claims struct {
-		Audience any `json:"aud"`
+		Audience json.RawMessage `json:"aud"`
 	}
-	if wire.UnmarshalJSON(payload, &claims) != nil {
+	if wire.UnmarshalJSON(payload, &claims) != nil || claims.Audience == nil {
 		return nil, false
 	}
-	switch aud := claims.Audience.(type) {
-	case string:
-		return []string{aud}, true
-	case []any:
-		for _, a := range aud {
-			if s, isText := a.(string); isText {
-				audiences = append(audiences, s)
-			}
-		}
-	}
-	return audiences, len(audiences) > 0
+	audiences, _ = jose.Audience(claims.Audience)
+	return audiences, true
 }

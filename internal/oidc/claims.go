@@ -91,7 +91,7 @@ func read(payload []byte) (*IDToken, error) {
 		return nil, errors.New("iat is missing")
 	}
 	var err error
-	if c.Audience, err = audience(w.Aud); err != nil {
+	if c.Audience, err = jose.Audience(w.Aud); err != nil {
 		return nil, err
 	}
 	for name, at := range map[string]struct {
@@ -118,29 +118,6 @@ func str(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-// audience reads a string or a list of strings (RFC 7519 §4.1.3).
-func audience(raw []byte) ([]string, error) {
-	var one string
-	if raw == nil || string(raw) == "null" {
-		return nil, errors.New("aud is missing")
-	}
-	if json.Unmarshal(raw, &one) == nil {
-		return []string{one}, nil
-	}
-	var many []*string
-	if json.Unmarshal(raw, &many) != nil {
-		return nil, errors.New("aud is neither a string nor a list of strings")
-	}
-	out := make([]string, len(many))
-	for i, s := range many {
-		if s == nil {
-			return nil, errors.New("aud is neither a string nor a list of strings")
-		}
-		out[i] = *s
-	}
-	return out, nil
 }
 
 // date reads seconds since 1970, up to the year 9999. Beyond that the

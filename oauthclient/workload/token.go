@@ -25,7 +25,13 @@ func accept(token, audience, what string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("workload: %s is no JWT that is accepted: %v", what, err) // no server sent it
 	}
-	audiences, err := audiencesOf(payload)
+	var claims struct {
+		Audience json.RawMessage `json:"aud"`
+	}
+	if err := wire.UnmarshalJSON(payload, &claims); err != nil {
+		return "", fmt.Errorf("workload: the claims of %s are %w", what, err)
+	}
+	audiences, err := jose.Audience(claims.Audience)
 	if err != nil {
 		return "", fmt.Errorf("workload: %s: %w", what, err)
 	}
@@ -36,29 +42,6 @@ func accept(token, audience, what string) (string, error) {
 			"make the platform issue it for that", what, list(audiences), wire.SafeText(audience, 200))
 	}
 	return token, nil
-}
-
-// audiencesOf returns the aud claim, a string or a list of strings (RFC 7519
-// §4.1.3).
-func audiencesOf(payload []byte) ([]string, error) {
-	var claims struct {
-		Audience json.RawMessage `json:"aud"`
-	}
-	if err := wire.UnmarshalJSON(payload, &claims); err != nil {
-		return nil, fmt.Errorf("its claims are %w", err)
-	}
-	if claims.Audience == nil {
-		return nil, errors.New("it has no audience (aud)")
-	}
-	var one string
-	if wire.UnmarshalJSON(claims.Audience, &one) == nil {
-		return []string{one}, nil
-	}
-	var several []string
-	if err := wire.UnmarshalJSON(claims.Audience, &several); err != nil {
-		return nil, fmt.Errorf("its aud is %w", err)
-	}
-	return several, nil
 }
 
 // list names audiences in an error. They are no secret, but they are foreign text.
