@@ -20,6 +20,7 @@ import (
 // S43: the endpoints of a public provider that are inside a private network get no
 // request. If the program wrote the same endpoints down, or set AllowPrivate, they do.
 func TestS43PrivateEndpoints(t *testing.T) {
+	t.Parallel()
 	const public, inside = "https://93.184.216.34", "https://10.0.0.9"
 	device := func(ctx context.Context, c *oauthclient.Client) error {
 		_, err := c.Login(ctx, &oauthclient.LoginOptions{Flow: oauthclient.FlowDevice})

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nativeoauth/nativeoauth/internal/authserver"
+	"github.com/nativeoauth/nativeoauth/internal/fetch"
 )
 
 // A login for an account with a session begins with cached metadata. In these tests
@@ -100,6 +101,31 @@ func TestARefusedPushIsSentOnce(t *testing.T) {
 	var refused *Error
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, 1, count(asked, authserver.PAR))
+}
+
+// A connection dies under a request that is pushed: it is pushed once more, and only
+// once.
+func TestALostPushIsSentOnceMore(t *testing.T) {
+	t.Parallel()
+	for _, times := range []int{1, 2} {
+		r := newRig(t, authserver.Config{})
+		losses := times
+		r.says(authserver.PAR, func(http.ResponseWriter, map[string]any) bool {
+			if losses--; losses >= 0 {
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		})
+		asked, err := r.begin(r.cfg, func(ctx context.Context, _ *Client, url string) error {
+			return r.cfg.UI.OpenURL(ctx, url)
+		})
+		if times == 1 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorAs(t, err, new(*fetch.Error))
+		}
+		require.Equal(t, 2, count(asked, authserver.PAR))
+	}
 }
 
 // What yesterday's metadata refuse, and today's do not, is no reason to fail.

@@ -14,6 +14,7 @@ import (
 // An import is killed anywhere. The next import of the same token has the session,
 // except on a strict server that has used the token up, which no client can mend.
 func TestKilledInImport(t *testing.T) {
+	t.Parallel()
 	for point, spent := range map[string]bool{
 		"login lock": false, "login locked": false, "lock": false, "locked": false,
 		"record 1": false, "record 1 written": false, "send token": false,

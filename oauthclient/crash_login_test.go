@@ -14,6 +14,7 @@ import (
 
 // Item 3, login: the session that was there, or the new one, is whole after a kill anywhere; nobody has to wait for the dead leader.
 func TestKilledInLogin(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{
 		"login lock", "login locked", "person", "answered token", "lock", "locked", "record 1", "record 1 written", "put", "put done",
 		"record 2", "record 2 written", "unlock", "unlocked", "login unlock", "login unlocked",
@@ -68,6 +69,7 @@ func TestKilledInLogin(t *testing.T) {
 
 // A login that dies before it has stored anything does not hide that a refresh before it may have used the refresh token up.
 func TestKilledInLoginAfterRefresh(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"record 1 written", "put"} {
 		t.Run(strings.ReplaceAll(point, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -90,6 +92,7 @@ func TestKilledInLoginAfterRefresh(t *testing.T) {
 // Item 3, logout: from the tombstone on the session is gone for everyone, whatever else was done of it; nobody adopts it, nobody sends its
 // refresh token, the next holder of the lock finishes it, and a new sign-in works.
 func TestKilledInLogout(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{
 		"lock", "locked", "record 1", "record 1 written", "send revoke", "answered revoke", "delete", "deleted", "record 2", "record 2 written", "unlock", "unlocked",
 	} {

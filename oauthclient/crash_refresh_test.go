@@ -72,6 +72,7 @@ func (w *fleet) killRefresh(p *proc, point string) {
 // Item 3, refresh: whatever the point, no session is lost that could be kept; no refresh token is presented after its use but once for the
 // operation that was left open; nobody hands out a token that a fresh process could not read; nothing is left behind.
 func TestKilledInRefresh(t *testing.T) {
+	t.Parallel()
 	for _, point := range refreshPoints {
 		for _, rotation := range []authserver.Rotation{authserver.RotateStrict, authserver.RotateGrace} {
 			for _, siblingFirst := range []bool{false, true} {

@@ -149,6 +149,7 @@ func TestKeychainRestartedInARefresh(t *testing.T) {
 
 // A directory that the process may not write: the refresh is not begun, for nothing could be noted of it.
 func TestReadOnlyStore(t *testing.T) {
+	t.Parallel()
 	for _, keychain := range []bool{true, false} {
 		t.Run(map[bool]string{true: "keychain", false: "file"}[keychain], func(t *testing.T) {
 			t.Parallel()

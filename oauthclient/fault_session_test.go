@@ -93,6 +93,7 @@ func TestNetworkFaults(t *testing.T) {
 
 // Retry-After is for everyone: a sibling process keeps the pause too, without asking.
 func TestRetryAfterIsShared(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()

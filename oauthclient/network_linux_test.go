@@ -190,24 +190,27 @@ func TestLoginWithPacketLoss(t *testing.T) {
 // it, nobody knows what became of the code, and it is never sent twice (S48).
 func TestLoginOnADeadConnection(t *testing.T) {
 	t.Parallel()
-	r := runRough(t)
-	if r == nil {
+	if runRough(t) == nil {
 		return
 	}
 	for _, away := range []time.Duration{0, time.Second, 10 * time.Second} {
-		_, callback, err := r.login(t, func() {
-			_, port, err := net.SplitHostPort(r.client.Load().(string))
-			require.NoError(t, err)
-			for _, filter := range []string{"iptables", "ip6tables"} {
-				command(t, filter, "-A", "INPUT", "-p", "tcp", "--sport", port, "-j", "DROP")
-				command(t, filter, "-A", "INPUT", "-p", "tcp", "--dport", port, "-j", "DROP")
+		t.Run(away.String(), func(t *testing.T) {
+			t.Parallel()
+			r := startRough(t)
+			_, callback, err := r.login(t, func() {
+				_, port, err := net.SplitHostPort(r.client.Load().(string))
+				require.NoError(t, err)
+				for _, filter := range []string{"iptables", "ip6tables"} {
+					command(t, filter, "-A", "INPUT", "-p", "tcp", "--sport", port, "-j", "DROP")
+					command(t, filter, "-A", "INPUT", "-p", "tcp", "--dport", port, "-j", "DROP")
+				}
+				time.Sleep(away) // the user
+			})
+			t.Logf("the user was away for %v; from the callback to the end: %v, %v", away, callback, err)
+			require.Less(t, callback, badNetwork)
+			if away > badNetwork {
+				require.NoError(t, err)
 			}
-			time.Sleep(away) // the user
 		})
-		t.Logf("the user was away for %v; from the callback to the end: %v, %v", away, callback, err)
-		require.Less(t, callback, badNetwork)
-		if away > badNetwork {
-			require.NoError(t, err)
-		}
 	}
 }

@@ -24,6 +24,9 @@ func size[T any](short, longForm T) T {
 // Item 2: processes that live for a moment and end without Close, right after Token() near the expiry or after it. On a strict server a
 // refresh that one of them left half done would end the session.
 func TestStormOfShortProcesses(t *testing.T) {
+	if !*long { // its figures are published
+		t.Parallel()
+	}
 	for name, o := range map[string]fleetOptions{
 		"near expiry": {auth: authserver.Config{AccessTokenLifetime: 10 * time.Minute}, before: 10*time.Minute - time.Second},
 		"expiring":    {auth: authserver.Config{AccessTokenLifetime: time.Second}},
@@ -68,6 +71,9 @@ func TestStormOfShortProcesses(t *testing.T) {
 
 // Item 3: processes at work on one session with tokens that live for a second, and random ones are killed.
 func TestStormOfKills(t *testing.T) {
+	if !*long { // its figures are published
+		t.Parallel()
+	}
 	for name, storm := range map[string]struct {
 		rotation authserver.Rotation
 		aim      int // one of so many kills is aimed: chance alone would need hours

@@ -26,6 +26,9 @@ func (b *browserPrompt) push(prompting context.Context, cancel context.CancelCau
 	}
 	t := b.transaction
 	address, expiry, err := t.url(prompting)
+	if lost(err) { // a connection that had died; nobody uses a request that was pushed twice
+		address, expiry, err = t.url(prompting)
+	}
 	if err != nil { // the endpoint may have moved
 		if p := b.login.fresh(prompting); !p.takesRequestsAs(t.provider) {
 			t.provider = p
@@ -43,6 +46,14 @@ func (b *browserPrompt) push(prompting context.Context, cancel context.CancelCau
 	}
 	b.request.url, b.request.expiry = address, expiry
 	close(b.request.made)
+}
+
+// lost reports whether a connection was lost before the answer came, and not merely
+// slow.
+func lost(err error) bool {
+	var network *fetch.Error
+	return errors.As(err, &network) && network.Sent &&
+		!errors.Is(err, ErrInvalidResponse) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // takesRequestsAs reports whether a request that is pushed to p is the same as one to
