@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -95,13 +96,13 @@ func TestS7ASquattedPortIsNotChosen(t *testing.T) {
 		require.False(t, squatted[port])
 		require.NoError(t, s.Close())
 	}
-	for port := range squatted {
-		_, err := loopback.Listen(t.Context(),
-			loopback.Config{Localhost: true, Addr: "127.0.0.1:" + port})
-		require.ErrorIs(t, err, loopback.ErrPortTaken)
-		require.ErrorContains(t, err, "[::1]:"+port)
-		break
-	}
+	port := strconv.Itoa(int(realparts.FreePort(t)))
+	l, err := net.Listen("tcp6", "[::1]:"+port)
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = loopback.Listen(t.Context(), loopback.Config{Localhost: true, Addr: "127.0.0.1:" + port})
+	require.ErrorIs(t, err, loopback.ErrPortTaken)
+	require.ErrorContains(t, err, "[::1]:"+port)
 }
 
 // S8, S9: no other process gets the port, by any option. A port in use is a
