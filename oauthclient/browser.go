@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
@@ -84,8 +85,9 @@ type browserPrompt struct {
 	device      chan *devicePrompt // brings the device code, or nothing; nil: none is offered
 	instructed  chan struct{}      // closed when it is too late for a device code
 	moved       chan *provider     // brings where the ticket leads from now on
+	opened      atomic.Bool        // the browser was opened, or is just being opened
 	answered    bool
-	failed      bool // the browser was opened for a request that could not be made
+	failed      bool // the request could not be made
 }
 
 // notMade means that the authorization request could not be made. It ends the login.
@@ -150,7 +152,7 @@ func (b *browserPrompt) close() {
 	switch {
 	case b.answered:
 		c.release(b.server, 0)
-	case b.failed && b.ways.open != nil:
+	case b.failed && b.opened.Load():
 		c.release(b.server, lateBrowser)
 	default:
 		_ = b.server.Close()
@@ -229,6 +231,10 @@ func (b *browserPrompt) show(prompting context.Context, cancel context.CancelCau
 	}
 	if b.ways.open != nil {
 		c.working.Go(func() { b.keepTicket(prompting) })
+		if prompting.Err() != nil {
+			return
+		}
+		b.opened.Store(true)
 		err := b.ways.open(prompting, b.ticket, failed)
 		if do.Opened = err == nil; err != nil {
 			failed(err)
