@@ -142,6 +142,9 @@ func complete(t testing.TB, s *loopback.Server) string {
 	held := make(chan answer, 1)
 	go func() {
 		resp, err := try("GET", good(s), "")
+		if err != nil { // in a flood
+			resp, err = try("GET", good(s), "")
+		}
 		held <- answer{resp, err}
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), soon)
