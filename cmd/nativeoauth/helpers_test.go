@@ -32,7 +32,7 @@ import (
 // the scripts and the process tests start real processes. Four tests run at once,
 // unless -parallel says how many: they wait for each other's processes.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "4")
+	_ = flag.Set("test.parallel", "6")
 	testscript.Main(endOfBrowsers{m}, map[string]func(){
 		"nativeoauth": func() { os.Exit(start()) },
 		"xdg-open":    fakeBrowser, // what the SDK opens a browser with, on Linux and the BSDs
