@@ -53,6 +53,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -214,7 +215,9 @@ func write(path string, data []byte, open func(dir string) (*os.Root, error)) er
 		return err
 	}
 	defer root.Close()
-	sweep(root, time.Now())
+	if now := time.Now(); due(root.Name(), now) {
+		sweep(root, now)
+	}
 	return replace(root, name, data)
 }
 
@@ -321,6 +324,20 @@ const (
 	// takes that long, except in a suspended process, which then tries again.
 	tempLife = time.Hour
 )
+
+// swept has when this process last swept a directory: a time by its path. To read
+// the directory at each write would take long if it has thousands of files.
+var swept sync.Map
+
+// due reports whether dir should be swept now.
+func due(dir string, now time.Time) bool {
+	last, ok := swept.Load(dir)
+	if ok && now.Sub(last.(time.Time)) < tempLife {
+		return false
+	}
+	swept.Store(dir, now)
+	return true
+}
 
 // sweep removes the temporary files of writers that crashed. It ignores errors: a
 // file that is left over does no harm.

@@ -332,6 +332,12 @@ func TestSweepRemovesOnlyLeftovers(t *testing.T) {
 	names, err := List(dir)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"file", "other"}, names)
+
+	// A directory is not read at each write.
+	now := time.Now()
+	require.False(t, due(dir, now))
+	require.True(t, due(dir, now.Add(tempLife)))
+	require.False(t, due(dir, now.Add(tempLife)))
 }
 
 func TestAFailedWriteLeavesNothingBehind(t *testing.T) {
@@ -407,6 +413,7 @@ func TestS65KilledWritersTearNothing(t *testing.T) {
 				os.Chtimes(filepath.Join(filepath.Dir(path), entry.Name()), old, old))
 		}
 	}
+	swept.Delete(filepath.Dir(path)) // as in a new process
 	require.NoError(t, WriteFile(path, value('a', 1000)))
 	entries, err = os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
