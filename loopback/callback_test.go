@@ -102,21 +102,23 @@ func TestTheTicketWaitsForItsURL(t *testing.T) {
 	}
 
 	// The browser comes when all is over.
-	s = listen(t, loopback.Config{})
-	ticket, err := s.Start("", loopback.Expect{State: state, Issuer: issuer})
-	require.NoError(t, err)
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = s.Wait(over)
-	require.ErrorIs(t, err, context.Canceled)
-	resp, err = try("GET", ticket, "")
-	require.NoError(t, err)
-	require.Equal(t, 200, resp.StatusCode)
-	body, err = io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Contains(t, string(body), "Sign-in didn’t finish")
-	require.NotContains(t, string(body), `http-equiv="refresh"`)
-	<-s.Visited()
+	for _, url := range []string{"", authURL} {
+		s = listen(t, loopback.Config{})
+		ticket, err := s.Start(url, loopback.Expect{State: state, Issuer: issuer})
+		require.NoError(t, err)
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = s.Wait(over)
+		require.ErrorIs(t, err, context.Canceled)
+		resp, err = try("GET", ticket, "")
+		require.NoError(t, err)
+		require.Equal(t, 410, resp.StatusCode)
+		body, err = io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(body), "Sign-in didn’t finish")
+		require.NotContains(t, string(body), `http-equiv="refresh"`)
+		<-s.Visited()
+	}
 
 	s, got = waiting(soon)
 	time.AfterFunc(50*time.Millisecond, func() { _ = s.Close() })

@@ -122,19 +122,26 @@ func (s *Server) handleTicket(w http.ResponseWriter, r *http.Request) {
 
 // awaitURL waits until it is known where the ticket redirects, if the sign-in was
 // started without that. If it returns false, it has answered: with the waiting page,
-// which loads the ticket again, or because the sign-in is over.
+// which loads the ticket again, or with the failure page, because the sign-in ended
+// before a browser came.
 func (s *Server) awaitURL(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
-	waits := s.started && s.authURL == "" && s.response == nil
-	if waits && !s.over {
+	failed := s.started && s.over && s.response == nil && s.tickets == 0
+	waits := s.started && !s.over && s.authURL == ""
+	if waits {
 		s.redirecting.Add(1)
 		defer s.redirecting.Done()
 	}
 	s.mu.Unlock()
-	if !waits {
+	if !failed && !waits {
 		return true
 	}
 	pin(r.Context())
+	if failed {
+		s.show(w, r, http.StatusGone, pageContent{kind: pageFailed})
+		s.visit()
+		return false
+	}
 	timer := time.NewTimer(s.patience)
 	defer timer.Stop()
 	select {

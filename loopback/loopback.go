@@ -303,8 +303,8 @@ func (s *Server) Renew(authURL string) error {
 func (s *Server) Notices() <-chan string { return s.notices }
 
 // Visited returns a channel that is closed when a browser has used the ticket.
-// [Server.Renew] has no effect after that. If the sign-in ended before Renew was
-// called, the ticket's page says so, and the channel is closed when it was loaded.
+// [Server.Renew] has no effect after that. If the sign-in has ended before, the
+// ticket's page says so, and the channel is closed when it was loaded.
 func (s *Server) Visited() <-chan struct{} { return s.visited }
 
 func (s *Server) ticketUsed() bool {

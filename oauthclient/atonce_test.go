@@ -2,6 +2,7 @@ package oauthclient
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -92,10 +93,15 @@ func TestALateBrowserFindsThePageOfARefusedPush(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, authserver.Config{})
 	cfg := r.cfg
-	cfg.ClientID = "unknown"
-	refused := make(chan struct{})
+	opened, refused := make(chan struct{}), make(chan struct{})
 	page := make(chan *http.Response, 1)
+	r.says(authserver.PAR, func(w http.ResponseWriter, _ map[string]any) bool {
+		<-opened
+		w.WriteHeader(http.StatusBadRequest)
+		return true
+	})
 	cfg.UI.OpenURL = func(_ context.Context, url string) error {
+		close(opened)
 		go func() {
 			<-refused
 			resp, err := http.Get(url)
@@ -109,13 +115,51 @@ func TestALateBrowserFindsThePageOfARefusedPush(t *testing.T) {
 		require.ErrorAs(t, err, new(*Error))
 		close(refused)
 	})
-	resp := <-page
-	require.NotNil(t, resp)
-	defer resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	body, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	require.Contains(t, string(body), "Sign-in didn’t finish")
+	select {
+	case resp := <-page:
+		require.NotNil(t, resp)
+		defer resp.Body.Close()
+		require.Equal(t, http.StatusGone, resp.StatusCode)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(body), "Sign-in didn’t finish")
+	case <-time.After(30 * time.Second):
+		t.Fatal("the browser found nothing")
+	}
+}
+
+// If it is known that the browser was not opened, nobody waits for it.
+func TestNobodyWaitsForABrowserThatDidNotOpen(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, authserver.Config{})
+	cfg := r.cfg
+	opened := make(chan struct{})
+	r.says(authserver.PAR, func(w http.ResponseWriter, _ map[string]any) bool {
+		<-opened
+		w.WriteHeader(http.StatusBadRequest)
+		return true
+	})
+	cfg.UI.Instruct = func(ctx context.Context, _ Instructions) (string, error) {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	cfg.UI.OpenURL = func(context.Context, string) error {
+		close(opened)
+		return errors.New("no browser")
+	}
+	r.process(cfg, func(c *Client) {
+		_, err := c.Login(t.Context(), nil)
+		require.ErrorAs(t, err, new(*Error))
+		for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+			c.mu.Lock()
+			left := len(c.listeners)
+			c.mu.Unlock()
+			if left == 0 {
+				break
+			}
+			require.Less(t, time.Since(begun), lateBrowser*2/3)
+		}
+	})
 }
 
 // The connection to a token endpoint on another server is opened while the user is in

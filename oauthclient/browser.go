@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/nativeoauth/nativeoauth/internal/browser"
@@ -85,9 +85,9 @@ type browserPrompt struct {
 	device      chan *devicePrompt // brings the device code, or nothing; nil: none is offered
 	instructed  chan struct{}      // closed when it is too late for a device code
 	moved       chan *provider     // brings where the ticket leads from now on
-	opened      atomic.Bool        // the browser was opened, or is just being opened
+	unopened    chan struct{}      // closed when it is known that no browser was opened
 	answered    bool
-	failed      bool // the request could not be made
+	failed      bool // the request could not be made, or led nowhere
 }
 
 // notMade means that the authorization request could not be made. It ends the login.
@@ -105,7 +105,7 @@ func (l *login) promptBrowser(ctx context.Context, w ways) (prompt, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &browserPrompt{login: l, ways: w, server: srv, instructed: make(chan struct{}), moved: make(chan *provider)}
+	b := &browserPrompt{login: l, ways: w, server: srv, instructed: make(chan struct{}), moved: make(chan *provider), unopened: make(chan struct{})}
 	b.request.made = make(chan struct{})
 	if err := b.start(ctx); err != nil {
 		b.close()
@@ -145,15 +145,15 @@ func (b *browserPrompt) start(ctx context.Context) (err error) {
 // that the sign-in has failed meanwhile.
 const lateBrowser = 3 * time.Second
 
-// close stops listening. After an answer the browser still loads its page. So it does
-// if the request could not be made while it was starting.
+// close stops listening. After an answer the browser still loads its page. So does one
+// that was starting while the sign-in failed; only its first request is served.
 func (b *browserPrompt) close() {
 	c := b.login.client
 	switch {
 	case b.answered:
-		c.release(b.server, 0)
-	case b.failed && b.opened.Load():
-		c.release(b.server, lateBrowser)
+		c.release(b.server, 0, nil)
+	case b.failed && b.ways.open != nil:
+		c.release(b.server, lateBrowser, b.unopened)
 	default:
 		_ = b.server.Close()
 	}
@@ -218,7 +218,11 @@ func (b *browserPrompt) wait(ctx context.Context) (*answer, error) {
 func (b *browserPrompt) show(prompting context.Context, cancel context.CancelCauseFunc) {
 	c := b.login.client
 	do := Instructions{Paste: b.ways.paste}
+	unopened := sync.OnceFunc(func() { close(b.unopened) })
 	failed := func(err error) {
+		if !errors.Is(err, context.Canceled) { // or the launcher may have started before
+			unopened()
+		}
 		select {
 		case <-b.server.Visited(): // whatever the launcher thinks
 		case <-prompting.Done():
@@ -232,9 +236,9 @@ func (b *browserPrompt) show(prompting context.Context, cancel context.CancelCau
 	if b.ways.open != nil {
 		c.working.Go(func() { b.keepTicket(prompting) })
 		if prompting.Err() != nil {
+			unopened()
 			return
 		}
-		b.opened.Store(true)
 		err := b.ways.open(prompting, b.ticket, failed)
 		if do.Opened = err == nil; err != nil {
 			failed(err)
@@ -407,8 +411,9 @@ func (c *Client) listen(ctx context.Context, cfg loopback.Config) (*loopback.Ser
 }
 
 // release closes srv while the program goes on: the browser still loads its page. It
-// may take until late to ask for it. Client.Close waits for it.
-func (c *Client) release(srv *loopback.Server, late time.Duration) {
+// may take until late to ask for it, unless unopened is closed. Client.Close waits for
+// it.
+func (c *Client) release(srv *loopback.Server, late time.Duration, unopened <-chan struct{}) {
 	gone := make(chan struct{})
 	c.mu.Lock()
 	c.listeners = append(c.listeners, gone)
@@ -417,6 +422,7 @@ func (c *Client) release(srv *loopback.Server, late time.Duration) {
 		if late > 0 {
 			select {
 			case <-srv.Visited():
+			case <-unopened:
 			case <-time.After(late):
 			}
 		}

@@ -195,7 +195,7 @@ func (s *signOut) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.release(srv, 0)
+	defer c.release(srv, 0, nil)
 	expect := loopback.Expect{State: rand.Text(), SignOut: true}
 	if s.path != "" {
 		s.request.RedirectURI = srv.RedirectURI()

@@ -2,6 +2,7 @@ package oauthclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"time"
 
@@ -26,7 +27,7 @@ func (b *browserPrompt) push(prompting context.Context, cancel context.CancelCau
 	}
 	t := b.transaction
 	address, expiry, err := t.url(prompting)
-	if lost(err) { // a connection that had died; nobody uses a request that was pushed twice
+	if lost(err) && prompting.Err() == nil { // the first copy, if it arrived, is never used
 		address, expiry, err = t.url(prompting)
 	}
 	if err != nil { // the endpoint may have moved
@@ -48,11 +49,11 @@ func (b *browserPrompt) push(prompting context.Context, cancel context.CancelCau
 	close(b.request.made)
 }
 
-// lost reports whether a connection was lost before the answer came, and not merely
-// slow.
+// lost reports whether a connection was lost before the answer came. One that is slow
+// is not, nor one that the server refuses.
 func lost(err error) bool {
 	var network *fetch.Error
-	return errors.As(err, &network) && network.Sent &&
+	return errors.As(err, &network) && network.Sent && !errors.As(err, new(tls.AlertError)) &&
 		!errors.Is(err, ErrInvalidResponse) && !errors.Is(err, context.DeadlineExceeded)
 }
 

@@ -29,7 +29,7 @@ import (
 )
 
 // TestMain lets the test binary stand in for the command and for a browser, so that
-// the scripts and the process tests start real processes. Four tests run at once,
+// the scripts and the process tests start real processes. Six tests run at once,
 // unless -parallel says how many: they wait for each other's processes.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6")
