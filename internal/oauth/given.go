@@ -41,11 +41,13 @@ func CheckGiven(token, audience string, assertion bool) error {
 	case len(token) > maxGiven || strings.ContainsRune(token, ' ') || !isVSCHAR(token):
 		return errors.New("what it returned is not one token: it is too long, or has a space or a line end in it")
 	}
-	found, ok := audiencesOf(token)
+	found, err := audiencesOf(token)
 	switch {
-	case !ok && assertion:
+	case err != nil:
+		return errors.New("the audience (aud) of the token cannot be read, so it is not sent")
+	case found == nil && assertion:
 		return errors.New("what it returned is not a JWT with an audience (RFC 7523 §3)")
-	case !ok:
+	case found == nil:
 		return nil
 	}
 	ours := func(a string) bool { return SameIdentifier(a, audience) }
@@ -56,24 +58,25 @@ func CheckGiven(token, audience string, assertion bool) error {
 		"get one for that audience, or set Config.Workload.Audience if the provider wants another", audience)
 }
 
-// audiencesOf returns the audiences of a JWT, which has not been verified. ok is
-// false if token is none, or has no audience. An audience that cannot be read is
-// nobody's.
-func audiencesOf(token string) (audiences []string, ok bool) {
+// audiencesOf returns the audiences of a JWT, which has not been verified; nil: it
+// has none, or token is no JWT.
+func audiencesOf(token string) ([]string, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, false
+		return nil, nil
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return nil, false
+		return nil, nil
 	}
 	var claims struct {
 		Audience json.RawMessage `json:"aud"`
 	}
-	if wire.UnmarshalJSON(payload, &claims) != nil || claims.Audience == nil {
-		return nil, false
+	if wire.UnmarshalJSON(payload, &claims) != nil {
+		return nil, nil
 	}
-	audiences, _ = jose.Audience(claims.Audience)
-	return audiences, true
+	if claims.Audience == nil || string(claims.Audience) == "null" {
+		return nil, nil
+	}
+	return jose.Audience(claims.Audience)
 }

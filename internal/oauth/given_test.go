@@ -32,6 +32,8 @@ func TestS110GivenTokensAreForTheServer(t *testing.T) {
 		{jwt(`{"aud":"https://login.example/other"}`), server, false, false},
 		{jwt(`{"aud":"https://login.example"}`), server + "/tenant", false, false},
 		{jwt(`{"sub":"job"}`), server, false, true},
+		{jwt(`{"aud":null}`), server, false, true},
+		{jwt(`{"aud":[]}`), server, false, false},
 		{jwt(`{"aud":7}`), server, false, false},
 		{jwt(`{"aud":["https://login.example",7]}`), server, false, false},
 		{jwt(`[]`), server, false, true},

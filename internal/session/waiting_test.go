@@ -194,8 +194,9 @@ func TestWatchEndsWithTheClient(t *testing.T) {
 	})
 }
 
-// A refresh whose tokens could not be stored for a while has stored them, and is about to end. Who asks for the next tokens then waits for that end, and is
-// not told that the store fails.
+// A refresh whose tokens could not be stored for a while has stored them, and is about
+// to end. A caller that wants the next tokens waits for that end, and is not told that
+// the store fails.
 func TestAStallThatIsOverIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, p := &faulty{}, &provider{}
