@@ -671,7 +671,8 @@ func TestLateBrowserFindsAFreshRequest(t *testing.T) {
 	open, shown := cfg.UI.OpenURL, make(chan oauthclient.Instructions, 1)
 	cfg.UI.OpenURL = func(ctx context.Context, ticket string) error {
 		go func() { // the launcher has ended, and the browser takes its time
-			for server.Requests("par") < 2 && ctx.Err() == nil {
+			// The third is sent after the ticket leads to the second.
+			for server.Requests("par") < 3 && ctx.Err() == nil {
 				time.Sleep(10 * time.Millisecond)
 			}
 			_ = open(ctx, ticket)
@@ -697,7 +698,7 @@ func TestPushIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	var pushes atomic.Int64
 	var mu sync.Mutex
-	newest := ""
+	forgotten := ""
 	server := oauthtest.NewServer(t, &oauthtest.Options{Misbehave: func(endpoint string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch endpoint {
@@ -712,7 +713,9 @@ func TestPushIsTriedAgain(t *testing.T) {
 				_ = json.Unmarshal(rec.Body.Bytes(), &answer)
 				answer["expires_in"] = 1
 				mu.Lock()
-				newest, _ = answer["request_uri"].(string)
+				if uri, ok := answer["request_uri"].(string); ok && forgotten == "" {
+					forgotten = uri
+				}
 				mu.Unlock()
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(rec.Code)
@@ -720,9 +723,9 @@ func TestPushIsTriedAgain(t *testing.T) {
 				return
 			case "authorize":
 				mu.Lock()
-				current := r.FormValue("request_uri") == newest
+				gone := r.FormValue("request_uri") == forgotten
 				mu.Unlock()
-				if !current {
+				if gone {
 					http.Error(w, "expired", http.StatusBadRequest)
 					return
 				}
@@ -734,10 +737,10 @@ func TestPushIsTriedAgain(t *testing.T) {
 	open := cfg.UI.OpenURL
 	cfg.UI.OpenURL = func(ctx context.Context, ticket string) error {
 		go func() {
-			for pushes.Load() < 3 && ctx.Err() == nil {
+			// The fourth is sent after the ticket leads to the third.
+			for pushes.Load() < 4 && ctx.Err() == nil {
 				time.Sleep(10 * time.Millisecond)
 			}
-			time.Sleep(time.Second) // it is answered, and the next is a second away
 			_ = open(ctx, ticket)
 		}()
 		return nil
