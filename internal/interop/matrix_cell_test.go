@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/loopback"
 	"github.com/nativeoauth/nativeoauth/oauthclient"
 	"github.com/nativeoauth/nativeoauth/oauthclient/inspect"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
@@ -130,7 +131,14 @@ func (m *matrix) signIn(with func(*oauthclient.Config, *oauthclient.LoginOptions
 	}
 	m.t.Cleanup(func() { _ = client.Close() })
 	m.client = client
-	if m.session, err = client.Login(ctx, &opts); err != nil {
+	// A test of another process may look for a free port, and hold this one meanwhile.
+	for range 5 {
+		if m.session, err = client.Login(ctx, &opts); !errors.Is(err, loopback.ErrPortTaken) {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
 	return nil
