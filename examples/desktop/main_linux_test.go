@@ -79,6 +79,7 @@ func TestDesktop(t *testing.T) {
 	d.await("the browser over the window", func() bool { return d.at(covered) != window })
 	d.awaitColour(paper, 300, d.screen().Bounds())
 	d.picture("desktop-during.png", d.screen().Bounds())
+	time.Sleep(2 * time.Second) // a browser that starts may come to the front once more
 	d.click(gray)
 	d.awaitTitle("Notes: signed out")
 	d.await("the window in front again", func() bool { return d.at(covered) == window })
