@@ -128,7 +128,7 @@ func (m mutant) name(src string) string {
 // ends in one; "": at its end. They judge the callback and the ID token, or are the
 // session protocol.
 var hunted = map[string]string{
-	"loopback/handle.go":          "// Paste accepts the response",
+	"loopback/handle.go":          "// finish sets how the sign-in ended",
 	"loopback/response.go":        "",
 	"internal/jose/audience.go":   "",
 	"internal/oidc/idtoken.go":    "",
