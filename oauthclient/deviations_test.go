@@ -233,9 +233,10 @@ func TestS78ClockIsOff(t *testing.T) {
 		var log strings.Builder
 		h := newHostile(t, authserver.Config{})
 		h.cfg.Logger = slog.New(slog.NewTextHandler(&lockedWriter{mu: new(sync.Mutex), w: &log}, nil))
+		signedIn := time.Now().Add(tc.claims).Unix() // for good: a refresh signs nobody in
 		h.forge(t, func(c map[string]any) {
 			now := time.Now().Add(tc.claims).Unix()
-			c["iat"], c["exp"], c["auth_time"] = now, now+300, now
+			c["iat"], c["exp"], c["auth_time"] = now, now+300, signedIn
 		}, nil)
 		forged := h.lies[authserver.Token]
 		h.lie(authserver.Token, func(r heardRequest, a *lyingReply) {
