@@ -6,7 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -260,10 +259,12 @@ func (k *Keeper) readJournal(ctx context.Context, key string) (Journal, error) {
 }
 
 // parseJournal returns the zero Journal for one that is damaged, and ErrNewerFormat
-// for one that a later version of the program wrote.
+// for one that a later version of the program wrote. A journal is this program's own,
+// and nothing in it is secret or decides where a token goes. So it is decoded once, and
+// not as strictly as what a provider sends: a listing reads one for each account.
 func parseJournal(data []byte) (Journal, error) {
 	var j Journal
-	if wire.UnmarshalJSON(data, &j) != nil {
+	if json.Unmarshal(data, &j) != nil {
 		return Journal{}, nil
 	}
 	if j.Version > journalFormat {
