@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nativeoauth/nativeoauth/internal/wire"
 	"github.com/nativeoauth/nativeoauth/tokenstore"
 )
 
@@ -259,12 +260,10 @@ func (k *Keeper) readJournal(ctx context.Context, key string) (Journal, error) {
 }
 
 // parseJournal returns the zero Journal for one that is damaged, and ErrNewerFormat
-// for one that a later version of the program wrote. A journal is this program's own,
-// and nothing in it is secret or decides where a token goes. So it is decoded once, and
-// not as strictly as what a provider sends: a listing reads one for each account.
+// for one that a later version of the program wrote.
 func parseJournal(data []byte) (Journal, error) {
 	var j Journal
-	if json.Unmarshal(data, &j) != nil {
+	if wire.UnmarshalOwn(data, &j) != nil {
 		return Journal{}, nil
 	}
 	if j.Version > journalFormat {

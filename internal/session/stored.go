@@ -87,12 +87,12 @@ func (g *Grant) encode() ([]byte, error) {
 // decode reads a stored value, of this format or an earlier one.
 func decode(data []byte) (*Grant, error) {
 	var s storedGrant
-	err := wire.UnmarshalJSON(data, &s)
+	err := wire.UnmarshalOwn(data, &s)
 	if err != nil { // a later format may have other types
 		var v struct {
 			Version int `json:"v"`
 		}
-		if wire.UnmarshalJSON(data, &v) != nil {
+		if wire.UnmarshalOwn(data, &v) != nil {
 			return nil, ErrCorrupt
 		}
 		s.Version = v.Version

@@ -49,6 +49,16 @@ func UnmarshalJSON(data []byte, v any) error {
 	return nil
 }
 
+// UnmarshalOwn decodes data that this program has written itself. It decodes once, and
+// not twice as [UnmarshalJSON]: nobody else reads it, so it does not matter what another
+// reader would see. Names are exact all the same. The error carries no part of data.
+func UnmarshalOwn(data []byte, v any) error {
+	if json.Unmarshal(data, v) != nil {
+		return ErrJSON
+	}
+	return nil
+}
+
 // mistyped returns ErrJSON for data that cannot be decoded into v. If one member
 // of a struct is at fault, the error names it and the type of its value.
 func mistyped(data []byte, all, v any) error {

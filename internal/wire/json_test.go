@@ -49,6 +49,29 @@ func TestS51S77JSONIsStrict(t *testing.T) {
 	require.NoError(t, wire.UnmarshalJSON([]byte(`{"a":"]]]}}}\"[[["}`), &m))
 }
 
+// What this program has written can be damaged, and another program of the user can
+// change it. It is no danger then either.
+func TestUnmarshalOwn(t *testing.T) {
+	var ok token
+	require.NoError(t, wire.UnmarshalOwn([]byte(`{"access_token":"a","ACCESS_TOKEN":"b","token_type":"Bearer","x":[{}]}`), &ok))
+	require.Equal(t, token{"a", "Bearer"}, ok, "another case is another name")
+	require.NoError(t, wire.UnmarshalOwn([]byte("{\"access_token\":\"\xff\"}"), &ok))
+	require.Equal(t, "\ufffd", ok.AccessToken)
+	for name, damaged := range map[string]string{
+		"trailing": `{"access_token":"a"}{}`, "truncated": `{"access_token":"a`, "empty": "",
+		"wrong type": `{"access_token":7}`, "duplicate": `{"access_token":"a","access_token":"b"}`,
+		"deep": strings.Repeat(`[`, 1<<20), "deep member": `{"x":` + strings.Repeat(`[`, 1<<20) + strings.Repeat(`]`, 1<<20) + `}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var v token
+			err := wire.UnmarshalOwn([]byte(damaged), &v)
+			if name != "deep member" {
+				require.Equal(t, wire.ErrJSON, err)
+			}
+		})
+	}
+}
+
 func FuzzUnmarshal(f *testing.F) {
 	f.Add([]byte(`{"a":1,"A":2}`))
 	f.Add([]byte(`{"a":"\u00e9\"","b":[{}]}`))
