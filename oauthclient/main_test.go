@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	chosen := false
 	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
 	if !chosen {
-		_ = flag.Set("test.parallel", "8")
+		_ = flag.Set("test.parallel", "16")
 	}
 	_ = os.Setenv("LC_ALL", "C") // the tests read what a terminal says
 	goleak.VerifyTestMain(m)
