@@ -105,7 +105,7 @@ func TestRefusedAssertions(t *testing.T) {
 	id := idp.login().ID
 	for name, value := range map[string]any{
 		"aud": "https://evil.example", "iss": "https://evil.example", "client_id": "other", "sub": "u9", "jti": "",
-		"exp": 1, "nbf": 99999999999, "": nil,
+		"exp": 1, "nbf": int64(99999999999), "": nil,
 	} {
 		edit = func(claims map[string]any) { claims[name] = value }
 		assertion := idp.post("/token", idp.exchangeForm(id, chat.as.Issuer())).json(t)["access_token"].(string)

@@ -263,11 +263,15 @@ func (k *Keeper) readJournal(ctx context.Context, key string) (Journal, error) {
 // for one that a later version of the program wrote.
 func parseJournal(data []byte) (Journal, error) {
 	var j Journal
-	if wire.UnmarshalOwn(data, &j) != nil {
-		return Journal{}, nil
+	err := wire.UnmarshalOwn(data, &j)
+	if err != nil {
+		j = Journal{Version: formatOf(data)}
 	}
-	if j.Version > journalFormat {
+	switch {
+	case j.Version > journalFormat:
 		return Journal{}, ErrNewerFormat
+	case err != nil:
+		return Journal{}, nil
 	}
 	return j, nil
 }

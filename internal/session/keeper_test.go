@@ -620,6 +620,19 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// A journal of a later format is not mistaken for a damaged one, which would be
+// replaced. Other types in it are no damage.
+func TestJournalOfALaterFormat(t *testing.T) {
+	for data, want := range map[string]error{
+		`{"v":2,"newest":"x"}`: ErrNewerFormat, `{"v":2,"newest":5,"open":{"kind":7}}`: ErrNewerFormat, `{"v":2}`: ErrNewerFormat,
+		`{"v":1,"newest":"x"}`: nil, `{"v":2,"newest":`: nil, `{"v":"2"}`: nil, "{\"v\":1,\"newest\":5,\"\xf4ombstone\":5}": nil, "": nil,
+	} {
+		j, err := parseJournal([]byte(data))
+		require.Equal(t, want, err, data)
+		require.Equal(t, Journal{}, j, data)
+	}
+}
+
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"v":1,"newest":3,"open":{"kind":"refresh","gen":3,"hash":"x","at":1},"tombstone":0,"not_before":0}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -84,18 +84,24 @@ func (g *Grant) encode() ([]byte, error) {
 	return json.Marshal(s)
 }
 
+// formatOf returns the format that data names which this program cannot decode: a
+// later one may have other types. 0: it names none.
+func formatOf(data []byte) int {
+	var v struct {
+		Version int `json:"v"`
+	}
+	if wire.UnmarshalOwn(data, &v) != nil {
+		return 0
+	}
+	return v.Version
+}
+
 // decode reads a stored value, of this format or an earlier one.
 func decode(data []byte) (*Grant, error) {
 	var s storedGrant
 	err := wire.UnmarshalOwn(data, &s)
-	if err != nil { // a later format may have other types
-		var v struct {
-			Version int `json:"v"`
-		}
-		if wire.UnmarshalOwn(data, &v) != nil {
-			return nil, ErrCorrupt
-		}
-		s.Version = v.Version
+	if err != nil {
+		s.Version = formatOf(data)
 	}
 	switch {
 	case s.Version > Format:

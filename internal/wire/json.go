@@ -1,9 +1,10 @@
-// Decodes JSON that came from the network or from disk (RFC 8259).
+// Decodes JSON that came from others, or from disk (RFC 8259).
 //
 // encoding/json ignores the case of names, keeps the last of two equal names,
 // and replaces bad UTF-8. Each of these lets a sender show one reader another
 // message than the next reader sees. Here names are exact, duplicates are
-// refused (S51, S77), and text must be valid UTF-8.
+// refused (S51, S77), and text must be valid UTF-8. What this program has written
+// itself may have duplicates in members that it does not read: see UnmarshalOwn.
 
 package wire
 
@@ -51,9 +52,10 @@ func UnmarshalJSON(data []byte, v any) error {
 
 // UnmarshalOwn decodes data that this program has written itself. It decodes once, and
 // not twice as [UnmarshalJSON]: nobody else reads it, so it does not matter what another
-// reader would see. Names are exact all the same. The error carries no part of data.
+// reader would see. Names are exact all the same, and the text is valid UTF-8. The
+// error carries no part of data.
 func UnmarshalOwn(data []byte, v any) error {
-	if json.Unmarshal(data, v) != nil {
+	if !utf8.Valid(data) || json.Unmarshal(data, v) != nil {
 		return ErrJSON
 	}
 	return nil
