@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -44,14 +45,14 @@ var (
 func TestDesktop(t *testing.T) {
 	t.Parallel()
 	d := startDisplay(t, "860x340")
-	var reading atomic.Bool // the user reads the provider's page, and does nothing yet
+	var alice user
 	server := oauthtest.NewServer(t, &oauthtest.Options{
 		Claims: map[string]any{
 			"name": "Alice Example", "preferred_username": "alice", "picture": serveFace(t),
 		},
 		Misbehave: func(endpoint string, next http.Handler) http.Handler {
 			if endpoint == "authorize" {
-				return signInPage(&reading, next)
+				return alice.signInPage(next)
 			}
 			return next
 		},
@@ -73,7 +74,7 @@ func TestDesktop(t *testing.T) {
 	d.picture("desktop-before.png", whole)
 
 	// The user cancels while the browser waits.
-	reading.Store(true)
+	alice.reading.Store(true)
 	d.click(blue)
 	d.awaitTitle("Notes: signing in")
 	d.await("the browser over the window", func() bool { return d.at(covered) != window })
@@ -88,7 +89,8 @@ func TestDesktop(t *testing.T) {
 	server.Deny()
 	d.click(blue)
 	d.awaitTitle("Notes: signing in")
-	reading.Store(false)
+	d.await("the provider's page in the second tab", func() bool { return alice.tabs.Load() == 2 })
+	alice.reading.Store(false)
 	d.awaitTitle("Notes: signed out")
 
 	d.click(blue)
@@ -188,16 +190,36 @@ var (
 	skin  = color.NRGBA{R: 0xf0, G: 0xb8, B: 0x90, A: 0xff} // of the user's picture
 )
 
+// user is the one who signs in.
+type user struct {
+	reading atomic.Bool  // reads the provider's page, and does nothing yet
+	tabs    atomic.Int64 // how many tabs have loaded that page
+}
+
 // signInPage shows a provider's page while the user reads it. It then looks on by
-// itself, as if the user had signed in.
-func signInPage(reading *atomic.Bool, next http.Handler) http.Handler {
+// itself, as if the user had signed in. The tab of an earlier sign-in, which was
+// cancelled, stays as it is: it would be told what is meant for the newest one.
+func (u *user) signInPage(next http.Handler) http.Handler {
+	var mu sync.Mutex
+	seen := map[string]bool{} // by what a tab asks for
+	newest := ""
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !reading.Load() {
+		tab, look := r.URL.RawQuery, `<meta http-equiv="refresh" content="1">`
+		mu.Lock()
+		if !seen[tab] {
+			seen[tab], newest = true, tab
+			u.tabs.Add(1)
+		}
+		if tab != newest {
+			look = ""
+		}
+		mu.Unlock()
+		if look != "" && !u.reading.Load() {
 			next.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, `<!DOCTYPE html><meta http-equiv="refresh" content="1">
+		_, _ = io.WriteString(w, `<!DOCTYPE html>`+look+`
 <title>Example: sign in</title><body style="background:#f2eee4;font:16px sans-serif;padding:0 120px">
 <h2>Example</h2><p>Sign in to continue to <b>Notes</b>.<p><input value="alice" size="24">
 <p><input type="password" size="24"><p><button>Sign in</button>`)
