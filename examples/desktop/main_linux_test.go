@@ -204,19 +204,21 @@ func (u *user) signInPage(next http.Handler) http.Handler {
 	seen := map[string]bool{} // by what a tab asks for
 	newest := ""
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tab, look := r.URL.RawQuery, `<meta http-equiv="refresh" content="1">`
+		tab := r.URL.RawQuery
 		mu.Lock()
 		if !seen[tab] {
 			seen[tab], newest = true, tab
 			u.tabs.Add(1)
 		}
-		if tab != newest {
-			look = ""
-		}
+		current := tab == newest
 		mu.Unlock()
-		if look != "" && !u.reading.Load() {
+		if current && !u.reading.Load() {
 			next.ServeHTTP(w, r)
 			return
+		}
+		look := ""
+		if current {
+			look = `<meta http-equiv="refresh" content="1">`
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = io.WriteString(w, `<!DOCTYPE html>`+look+`

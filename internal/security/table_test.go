@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,6 +76,7 @@ func TestTable(t *testing.T) {
 		}
 		checkDefence(t, r)
 		checkTests(t, r, known)
+		checkRemoval(t, r)
 	}
 	for n := 1; n <= lastItem; n++ {
 		tested := len(carriers(all, n)) > 0
@@ -117,6 +119,15 @@ func checkDefence(t *testing.T, r row) {
 		if !strings.Contains(text.String(), word) {
 			t.Errorf("S%d: %q is in none of the files that it names", r.item, word)
 		}
+	}
+}
+
+// checkRemoval fails the test unless the item has a removal, or a reason why not.
+func checkRemoval(t *testing.T, r row) {
+	t.Helper()
+	has := slices.ContainsFunc(removals, func(taken removal) bool { return taken.item == r.item })
+	if has == (withoutRemoval[r.item] != "") {
+		t.Errorf("S%d needs a removal, or a reason in withoutRemoval", r.item)
 	}
 }
 
