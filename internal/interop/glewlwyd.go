@@ -192,13 +192,16 @@ func (g *Glewlwyd) furnish(tb testing.TB, admin *http.Client) {
 }
 
 // SignIn returns a user's steps on the login page: the password, the scopes,
-// and back to the program.
+// and back to the program. The page shows its button to go back from the begin, and
+// whoever presses it before the page has sent the scopes is asked for them again.
 func (g *Glewlwyd) SignIn() []browser.Step {
 	return []browser.Step{
 		browser.Fill("#username", GlewlwydUser),
 		browser.Fill("#password", GlewlwydPassword),
 		browser.Click(`button[type="submit"]`),
+		browser.Click("#grant-profile"),
 		browser.Click("button.btn-primary"),
+		browser.See("Connection to Interop"),
 		browser.Click("button.btn-success"),
 	}
 }

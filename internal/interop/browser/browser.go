@@ -114,9 +114,34 @@ func Fill(selector, text string) Step {
 	)}
 }
 
-// Click clicks the element that the CSS selector names, once it is visible.
+// Click clicks the element that the CSS selector names, once it is visible and has
+// stopped moving: the click goes to a place on the page, and not to the element.
 func Click(selector string) Step {
-	return Step{fmt.Sprintf("click %s", selector), chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)}
+	return Step{fmt.Sprintf("click %s", selector), chromedp.Steps(
+		chromedp.WaitVisible(chromedp.CSS(selector)),
+		atRest(selector),
+		chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible),
+	)}
+}
+
+// atRest waits until an element was at the same place twice in a row. It fails if the
+// element goes away.
+func atRest(selector string) chromedp.Action[chromedp.Void] {
+	where := fmt.Sprintf("JSON.stringify(document.querySelector(%q).getBoundingClientRect())", selector)
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		for last := ""; ; {
+			place, err := chromedp.Evaluate[string](where)(ctx, t)
+			if err != nil || place == last {
+				return chromedp.Void{}, err
+			}
+			last = place
+			select {
+			case <-ctx.Done():
+				return chromedp.Void{}, ctx.Err()
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
 }
 
 // See waits until the page's visible text holds text, through any number of
