@@ -46,7 +46,7 @@ func inEachStore(t *testing.T, test func(t *testing.T, start func(authserver.Con
 func TestRacingCommandsUseNoTokenTwice(t *testing.T) {
 	t.Parallel()
 	inEachStore(t, func(t *testing.T, start func(authserver.Config) *place) {
-		p := start(authserver.Config{AccessTokenLifetime: time.Second})
+		p := start(authserver.Config{AccessTokenLifetime: 3 * time.Second})
 		for range 5 {
 			all := []*process{p.start(nil, "token"), p.start(nil, "refresh"), p.start(nil, "token")}
 			for _, cmd := range all {
