@@ -123,16 +123,39 @@ func TestTheTicketWaitsForItsURL(t *testing.T) {
 		<-s.Visited()
 	}
 
-	// The sign-in ends while the browser waits. If the browser is slow, it comes a little
-	// later, or finds nobody.
-	s, got = waiting(soon)
-	time.AfterFunc(50*time.Millisecond, func() { _ = s.Close() })
-	if resp = <-got; resp != nil {
-		require.Contains(t, []int{200, 410}, resp.StatusCode)
-		body, err = io.ReadAll(resp.Body)
-		require.NoError(t, err)
-		require.Contains(t, string(body), "Sign-in didn’t finish")
+	// The answer was pasted, and the browser comes after that.
+	s = listen(t, loopback.Config{})
+	ticket, err := s.Start("", loopback.Expect{State: state, Issuer: issuer})
+	require.NoError(t, err)
+	require.NoError(t, s.Paste(good(s)))
+	require.Equal(t, 410, send(t, "GET", ticket, "").StatusCode)
+
+	// The sign-in ends while the browser waits: it is told, before the port closes.
+	s = listen(t, loopback.Config{})
+	ticket, err = s.Start("", loopback.Expect{State: state, Issuer: issuer})
+	require.NoError(t, err)
+	browser := awaited(t, s, strings.TrimPrefix(ticket, "http://"+addr(t, s)))
+	require.NoError(t, s.Close())
+	page, err := io.ReadAll(browser)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "Sign-in didn’t finish")
+}
+
+// awaited returns a connection on which a browser waits for the answer to a request.
+func awaited(t *testing.T, s *loopback.Server, path string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr(t, s))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	require.NoError(t, c.SetDeadline(time.Now().Add(soon)))
+	open := func(n int) {
+		require.Eventually(t, func() bool { return loopback.Open(s) == n }, soon, time.Millisecond)
 	}
+	open(1)
+	_, err = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n")
+	require.NoError(t, err)
+	open(0) // who waits does not count
+	return c
 }
 
 // S4: a launcher or a link scanner requests the ticket before the browser does.
@@ -398,6 +421,10 @@ func TestS18TheErrorSaysHowFarTheBrowserCame(t *testing.T) {
 		"duplicates": {func(s *loopback.Server, _ string) {
 			send(t, "GET", good(s)+"&code=2", "")
 		}, "more than once"},
+		"the later of two": {func(s *loopback.Server, _ string) {
+			send(t, "GET", good(s)+"&code=2", "")
+			send(t, "GET", good(s)+"&error=e", "")
+		}, "both a code and an error"},
 		"stray last": {func(s *loopback.Server, _ string) {
 			send(t, "GET", good(s)+"&code=2", "")
 			send(t, "GET", s.RedirectURI()+"?code=c&state=old", "")
@@ -493,7 +520,12 @@ func TestS19EveryAnswerHasTheHeaders(t *testing.T) {
 		"ticket": send(t, "GET", ticket, ""),
 		"410":    send(t, "GET", ticket, ""),
 	}
-	complete(t, s)
+	go func() {
+		if r, err := s.Wait(t.Context()); err == nil {
+			r.Finish("alice@example.com", nil)
+		}
+	}()
+	all["303"] = send(t, "GET", good(s), "")
 	all["page"] = send(t, "GET", page, "")
 	all["page by POST"] = send(t, "POST", page, "")
 	for name, resp := range all {
@@ -714,7 +746,6 @@ func TestPasteIsCheckedLikeARequest(t *testing.T) {
 		s, _ := start(t, loopback.Config{})
 		for _, bad := range []string{
 			"", "hello", "https://evil.example/callback?code=c&state=" + state, code,
-			strings.Repeat("x", 1<<20),
 		} {
 			err := s.Paste(bad)
 			require.Error(t, err)
@@ -732,6 +763,17 @@ func TestPasteIsCheckedLikeARequest(t *testing.T) {
 		require.NoError(t, s.Close())
 		require.Less(t, time.Since(started), soon, "no browser waits for a page")
 	}
+}
+
+// A pasted text has 64 KiB at most, without the blanks around it.
+func TestPasteIsBounded(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	longest := good(s) + "#"
+	longest += strings.Repeat("x", 64<<10-len(longest))
+	require.ErrorContains(t, s.Paste(longest+"x"), "too long")
+	pending(t, s)
+	require.NoError(t, s.Paste(" "+longest+"\n"))
 }
 
 // A browser may show the address without its scheme, or with https. A user
@@ -932,6 +974,7 @@ func TestASlowSignInGetsAWaitingPage(t *testing.T) {
 	require.Contains(t, body,
 		`<meta http-equiv="refresh" content="1; url=`+loopback.PagePath(s)+`">`)
 	require.NotContains(t, body, "signed in<")
+	send(t, "GET", page, "") // what follows the first answer has happened by the end of this one
 	require.False(t, loopback.Settled(s))
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
@@ -939,6 +982,43 @@ func TestASlowSignInGetsAWaitingPage(t *testing.T) {
 	body = text(t, send(t, "GET", page, ""))
 	require.Contains(t, body, "alice@example.com")
 	require.NotContains(t, body, "refresh")
+	require.Eventually(t, func() bool { return loopback.Settled(s) }, soon, time.Millisecond)
+}
+
+// S17: a browser that waits for its page does not lose it to a flood.
+func TestS17AFloodDoesNotTakeTheWaitingPage(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	require.NoError(t, s.Paste(good(s)))
+	r, err := s.Wait(t.Context())
+	require.NoError(t, err)
+	browser := awaited(t, s, loopback.PagePath(s))
+	for range 2 * loopback.MaxConns {
+		c, err := net.Dial("tcp", addr(t, s))
+		require.NoError(t, err)
+		defer c.Close()
+	}
+	full := func() bool { return loopback.Open(s) == loopback.MaxConns }
+	require.Eventually(t, full, soon, time.Millisecond)
+	r.Finish("alice@example.com", nil)
+	page, err := io.ReadAll(browser)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "alice@example.com")
+}
+
+// Only a browser gets a page if it is refused. Others get a line.
+func TestARefusalIsALineForPrograms(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, loopback.Config{})
+	for accept, kind := range map[string]string{
+		"": "text/plain", "*/*": "text/plain", "text/html, */*": "text/html",
+	} {
+		resp := send(t, "GET", s.RedirectURI()+"?code=c&state=old", "", "Accept", accept)
+		require.Equal(t, 400, resp.StatusCode)
+		require.Equal(t, kind+"; charset=utf-8", resp.Header.Get("Content-Type"), accept)
+		require.Equal(t, kind == "text/plain", text(t, resp) == "Bad Request\n")
+	}
+	complete(t, s)
 }
 
 // S69: the return from a provider's sign-out is recognised by its state. It has

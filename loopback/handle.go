@@ -375,7 +375,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, rej rejection) {
 	s.note(rej)
 	switch rej.status {
 	case http.StatusBadRequest, http.StatusForbidden:
-		if rej.relevance > stray && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		if strings.Contains(r.Header.Get("Accept"), "text/html") {
 			content := pageContent{kind: pageRefused}
 			if rej.reason == errorWithoutState {
 				content.kind = pageStray
@@ -415,7 +415,6 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, status int, conten
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", s.theme.policy)
-	h.Set("Vary", "Accept-Language")
 	s.write(w, status, b.Bytes())
 }
 
