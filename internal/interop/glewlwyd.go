@@ -192,7 +192,7 @@ func (g *Glewlwyd) furnish(tb testing.TB, admin *http.Client) {
 }
 
 // SignIn returns a user's steps on the login page: the password, the scopes,
-// and back to the program. The page shows its button to go back from the begin, and
+// and back to the program. The page shows its button to go back from the start, and
 // whoever presses it before the page has sent the scopes is asked for them again.
 func (g *Glewlwyd) SignIn() []browser.Step {
 	return []browser.Step{
