@@ -139,6 +139,7 @@ func TestTheTicketWaitsForItsURL(t *testing.T) {
 	page, err := io.ReadAll(browser)
 	require.NoError(t, err)
 	require.Contains(t, string(page), "Sign-in didn’t finish")
+	<-s.Visited()
 }
 
 // awaited returns a connection on which a browser waits for the answer to a request.
