@@ -26,11 +26,7 @@ func TestS17SlowConnectionsDoNotDelayTheAnswer(t *testing.T) {
 	s, ticket := start(t, loopback.Config{})
 	out, _ := startAttacker(t, "slow", addr(t, s)+" /callback?code=c&state=wrong", nil)
 	require.Equal(t, "50", line(t, out))
-	for range 50 {
-		c, err := net.Dial("tcp", addr(t, s))
-		require.NoError(t, err)
-		defer c.Close()
-	}
+	crowd(t, s, 50)
 	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
 	complete(t, s)
 }
@@ -40,13 +36,7 @@ func TestS17SlowConnectionsDoNotDelayTheAnswer(t *testing.T) {
 func TestS17IdleConnectionsMakeRoom(t *testing.T) {
 	t.Parallel()
 	s, ticket := start(t, loopback.Config{})
-	var conns []net.Conn
-	for range 2 * loopback.MaxConns {
-		c, err := net.Dial("tcp", addr(t, s))
-		require.NoError(t, err)
-		defer c.Close()
-		conns = append(conns, c)
-	}
+	conns := crowd(t, s, 2*loopback.MaxConns)
 	require.Equal(t, 302, send(t, "GET", ticket, "").StatusCode)
 	require.LessOrEqual(t, loopback.Open(s), loopback.MaxConns)
 	for _, c := range conns[:loopback.MaxConns] {
@@ -70,11 +60,7 @@ func TestS17AHeldBrowserIsNotEvicted(t *testing.T) {
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
 	time.Sleep(2 * loopback.Serving) // it is not the time that a request is given which protects it
-	for range 2 * loopback.MaxConns {
-		c, err := net.Dial("tcp", addr(t, s))
-		require.NoError(t, err)
-		defer c.Close()
-	}
+	crowd(t, s, 2*loopback.MaxConns)
 	send(t, "GET", s.RedirectURI(), "") // by now all of them were let in
 	r.Finish("alice", nil)
 	resp := <-held

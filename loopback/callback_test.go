@@ -66,10 +66,7 @@ func TestS4TheTicketWorksOnce(t *testing.T) {
 func TestTheTicketWaitsForItsURL(t *testing.T) {
 	t.Parallel()
 	waiting := func(patience time.Duration) (*loopback.Server, chan *http.Response) {
-		s := listen(t, loopback.Config{})
-		loopback.SetPatience(s, patience)
-		ticket, err := s.Start("", loopback.Expect{State: state, Issuer: issuer})
-		require.NoError(t, err)
+		s, ticket := startPatient(t, patience, "")
 		got := make(chan *http.Response, 1)
 		go func() {
 			resp, err := try("GET", ticket, "")
@@ -130,33 +127,13 @@ func TestTheTicketWaitsForItsURL(t *testing.T) {
 	require.Equal(t, 410, send(t, "GET", ticket, "").StatusCode)
 
 	// The sign-in ends while the browser waits: it is told, before the port closes.
-	s = listen(t, loopback.Config{})
-	loopback.SetPatience(s, soon)
-	ticket, err = s.Start("", loopback.Expect{State: state, Issuer: issuer})
-	require.NoError(t, err)
-	browser := awaited(t, s, strings.TrimPrefix(ticket, "http://"+addr(t, s)))
+	s, ticket = startPatient(t, soon, "")
+	browser := awaited(t, s, ticket)
 	require.NoError(t, s.Close())
 	page, err := io.ReadAll(browser)
 	require.NoError(t, err)
 	require.Contains(t, string(page), "Sign-in didn’t finish")
 	<-s.Visited()
-}
-
-// awaited returns a connection on which a browser waits for the answer to a request.
-func awaited(t *testing.T, s *loopback.Server, path string) net.Conn {
-	t.Helper()
-	c, err := net.Dial("tcp", addr(t, s))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
-	require.NoError(t, c.SetDeadline(time.Now().Add(soon)))
-	open := func(n int) {
-		require.Eventually(t, func() bool { return loopback.Open(s) == n }, soon, time.Millisecond)
-	}
-	open(1)
-	_, err = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n")
-	require.NoError(t, err)
-	open(0) // who waits does not count
-	return c
 }
 
 // S4: a launcher or a link scanner requests the ticket before the browser does.
@@ -747,6 +724,7 @@ func TestPasteIsCheckedLikeARequest(t *testing.T) {
 		s, _ := start(t, loopback.Config{})
 		for _, bad := range []string{
 			"", "hello", "https://evil.example/callback?code=c&state=" + state, code,
+			strings.Repeat("x", 1<<20),
 		} {
 			err := s.Paste(bad)
 			require.Error(t, err)
@@ -911,11 +889,7 @@ func TestCloseDeliversThePage(t *testing.T) {
 func TestCloseDoesNotWaitForABrowserThatLeft(t *testing.T) {
 	t.Parallel()
 	s, _ := start(t, loopback.Config{})
-	c, err := net.Dial("tcp", addr(t, s))
-	require.NoError(t, err)
-	_, err = io.WriteString(c, "GET "+strings.TrimPrefix(good(s),
-		"http://"+addr(t, s))+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n")
-	require.NoError(t, err)
+	c := awaited(t, s, good(s))
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
@@ -965,10 +939,7 @@ func TestWaitFailsAfterClose(t *testing.T) {
 // with the code and gets a page that waits.
 func TestASlowSignInGetsAWaitingPage(t *testing.T) {
 	t.Parallel()
-	s := listen(t, loopback.Config{})
-	loopback.SetPatience(s, 10*time.Millisecond)
-	_, err := s.Start(authURL, loopback.Expect{State: state, Issuer: issuer})
-	require.NoError(t, err)
+	s, _ := startPatient(t, 10*time.Millisecond, authURL)
 	require.Equal(t, 303, send(t, "GET", good(s), "").StatusCode, "though nothing is finished")
 	page := strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1)
 	body := text(t, send(t, "GET", page, ""))
@@ -989,19 +960,12 @@ func TestASlowSignInGetsAWaitingPage(t *testing.T) {
 // S17: a browser that waits for its page does not lose it to a flood.
 func TestS17AFloodDoesNotTakeTheWaitingPage(t *testing.T) {
 	t.Parallel()
-	s := listen(t, loopback.Config{})
-	loopback.SetPatience(s, soon)
-	_, err := s.Start(authURL, loopback.Expect{State: state, Issuer: issuer})
-	require.NoError(t, err)
+	s, _ := startPatient(t, soon, authURL)
 	require.NoError(t, s.Paste(good(s)))
 	r, err := s.Wait(t.Context())
 	require.NoError(t, err)
-	browser := awaited(t, s, loopback.PagePath(s))
-	for range 2 * loopback.MaxConns {
-		c, err := net.Dial("tcp", addr(t, s))
-		require.NoError(t, err)
-		defer c.Close()
-	}
+	browser := awaited(t, s, strings.Replace(s.RedirectURI(), "/callback", loopback.PagePath(s), 1))
+	crowd(t, s, 2*loopback.MaxConns)
 	send(t, "GET", s.RedirectURI(), "") // by now all of them were let in
 	r.Finish("alice@example.com", nil)
 	page, err := io.ReadAll(browser)

@@ -59,6 +59,48 @@ func start(t *testing.T, cfg loopback.Config) (s *loopback.Server, ticket string
 	return s, ticket
 }
 
+// startPatient is start with another patience. The ticket's URL may be "".
+func startPatient(
+	t *testing.T, patience time.Duration, authURL string,
+) (s *loopback.Server, ticket string) {
+	t.Helper()
+	s = listen(t, loopback.Config{})
+	loopback.SetPatience(s, patience)
+	ticket, err := s.Start(authURL, loopback.Expect{State: state, Issuer: issuer})
+	require.NoError(t, err)
+	return s, ticket
+}
+
+// crowd opens n connections that say nothing.
+func crowd(t *testing.T, s *loopback.Server, n int) []net.Conn {
+	t.Helper()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		c, err := net.Dial("tcp", addr(t, s))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		conns[i] = c
+	}
+	return conns
+}
+
+// awaited returns a connection on which a browser waits for the answer to a
+// request for url.
+func awaited(t *testing.T, s *loopback.Server, url string) net.Conn {
+	t.Helper()
+	c := crowd(t, s, 1)[0]
+	require.NoError(t, c.SetDeadline(time.Now().Add(soon)))
+	open := func(n int) {
+		require.Eventually(t, func() bool { return loopback.Open(s) == n }, soon, time.Millisecond)
+	}
+	open(1)
+	path := strings.TrimPrefix(url, "http://"+addr(t, s))
+	_, err := io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: "+addr(t, s)+"\r\n\r\n")
+	require.NoError(t, err)
+	open(0) // who waits does not count
+	return c
+}
+
 // send sends one request on its own connection, like a browser without Sec-Fetch
 // headers, and follows no redirect.
 func send(t testing.TB, method, url, body string, header ...string) *http.Response {

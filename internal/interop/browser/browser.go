@@ -135,10 +135,8 @@ func atRest(selector string) chromedp.Action[chromedp.Void] {
 				return chromedp.Void{}, err
 			}
 			last = place
-			select {
-			case <-ctx.Done():
-				return chromedp.Void{}, ctx.Err()
-			case <-time.After(100 * time.Millisecond):
+			if _, err := chromedp.Sleep(100*time.Millisecond)(ctx, t); err != nil {
+				return chromedp.Void{}, err
 			}
 		}
 	}
@@ -153,10 +151,8 @@ func See(text string) Step {
 			if body, err := visibleText(ctx, t); err == nil && strings.Contains(body, text) {
 				return chromedp.Void{}, nil
 			}
-			select {
-			case <-ctx.Done():
-				return chromedp.Void{}, ctx.Err()
-			case <-time.After(50 * time.Millisecond):
+			if _, err := chromedp.Sleep(50*time.Millisecond)(ctx, t); err != nil {
+				return chromedp.Void{}, err
 			}
 		}
 	}}
